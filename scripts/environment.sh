@@ -44,23 +44,42 @@ find_python() {
     return 3
 }
 
-# set_up FOLDER PYTHON PIP-ARGUMENT...: makes the environment, unless it already stands just so.
+# set_up FOLDER PYTHON EXTRAS PIP-ARGUMENT...: makes the environment, with what the project and these extras of it
+# (`calibrate,share`) need, unless it already stands just so. The project itself is built once, by install_package.
 set_up() {
-    folder=$1 interpreter=$2
-    shift 2
-    wish="$PWD $("$interpreter" -c 'import sys; print(sys.executable, *sys.version.split())') $(cksum <pyproject.toml) $*"
+    folder=$1 interpreter=$2 extras=$3
+    shift 3
+    wish="$PWD $("$interpreter" -c 'import sys; print(sys.executable, *sys.version.split())') $(cksum <pyproject.toml) $extras $*"
     if [ -x "$folder/bin/python" ] && [ "$(cat "$folder/stamp" 2>/dev/null)" = "$wish" ]; then
         return
     fi
     say "Setting up $folder (once; a minute or two) ..."
+    # without --no-compile pip compiles 12,000 files, one after another, of which few are ever imported
     if "$interpreter" -m venv --clear "$folder" &&
         "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' &&
-        "$folder/bin/python" -m pip install --quiet --disable-pip-version-check "$@"; then
+        dependencies "$interpreter" "$extras" >"$folder/requirements.txt" &&
+        "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile \
+            -r "$folder/requirements.txt" "$@"; then
         echo "$wish" >"$folder/stamp"
     else
         say "$folder could not be set up; the reason stands above. Nothing else was changed: run this again."
         return 3
     fi
+}
+
+# dependencies PYTHON EXTRAS: prints what pyproject.toml names, one a line.
+dependencies() {
+    "$1" -c 'import sys, tomllib
+with open("pyproject.toml", "rb") as file:
+    project = tomllib.load(file)["project"]
+extras = [project["optional-dependencies"][extra] for extra in sys.argv[1].split(",")]
+print(*project["dependencies"], *sum(extras, []), sep="\n")' "$2"
+}
+
+# set_up_tests PYTHON: makes the environment of tests and checks, and puts its folder into `environment`.
+set_up_tests() {
+    environment=.venv-test-$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    set_up "$environment" "$1" calibrate,share --group test --group check $build_requirements
 }
 
 # install_package FOLDER [PIP-ARGUMENT...]: installs the package into an environment that set_up made, if any of its files

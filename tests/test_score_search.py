@@ -6,29 +6,34 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+from benchmarks.score_search import main
 from benchmarks.search_families import FAMILIES, draw_instance
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
-pytestmark = pytest.mark.real
+
+class Replay(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
 
 
-def replay(table, *options):
-    """Run the script on rows of (group, threads, method, seconds)."""
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.score_search",
-        table,
-        "--parameters",
-        "threads,method",
-        "--seconds",
-        "seconds",
-        *options,
-    ]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120, cwd=SCRIPTS)
+@pytest.fixture
+def replay(capsys):
+    """Score rows of (group, threads, method, seconds) in a file."""
+
+    def run(table, *options):
+        words = [str(table), "--parameters", "threads,method", "--seconds", "seconds", *options]
+        try:
+            status = main(words)
+        except SystemExit as end:
+            status = end.code
+        return Replay(status, *capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture
@@ -46,7 +51,7 @@ def table(tmp_path):
     return path
 
 
-def test_the_engine_beats_random_search_on_a_smooth_space(table):
+def test_the_engine_beats_random_search_on_a_smooth_space(replay, table):
     """At 20 evaluations of 64 configurations, pooled over groups and seeds."""
     done = replay(table, "--group", "group", "--evaluations", "10,20", "--seeds", "3", "--json")
     assert done.returncode == 0, done.stderr
@@ -66,14 +71,14 @@ def test_the_engine_beats_random_search_on_a_smooth_space(table):
         (["--group", "host"], "no column host"),
     ],
 )
-def test_bad_words_are_refused_with_a_reason(table, options, words):
+def test_bad_words_are_refused_with_a_reason(replay, table, options, words):
     """Exit code 2 and a sentence on standard error."""
     done = replay(table, *options)
     assert done.returncode == 2
     assert words in done.stderr
 
 
-def test_a_table_in_which_every_trial_failed_has_no_regret(tmp_path):
+def test_a_table_in_which_every_trial_failed_has_no_regret(replay, tmp_path):
     """Nothing is claimed of a space without a time."""
     path = tmp_path / "table.csv"
     path.write_text("threads,method,seconds\n1,x,\n2,x,nan\n")
@@ -84,7 +89,7 @@ def test_a_table_in_which_every_trial_failed_has_no_regret(tmp_path):
     assert "-" in replay(path, "--seeds", "1", "--evaluations", "2").stdout
 
 
-def test_a_cell_missing_among_numbers_leaves_its_row_out_and_says_so(tmp_path):
+def test_a_cell_missing_among_numbers_leaves_its_row_out_and_says_so(replay, tmp_path):
     path = tmp_path / "missing.csv"
     path.write_text("threads,method,seconds\n1,x,0.5\n,x,0.1\n2,,0.4\n3,x\n")
     done = replay(path, "--evaluations", "3", "--seeds", "2", "--searchers", "random", "--json")
@@ -92,12 +97,12 @@ def test_a_cell_missing_among_numbers_leaves_its_row_out_and_says_so(tmp_path):
     assert "left out 1 rows" in done.stderr
 
 
-def test_a_parameter_named_twice_is_one_parameter(table):
+def test_a_parameter_named_twice_is_one_parameter(replay, table):
     done = replay(table, "--parameters", "threads,threads,method", "--evaluations", "3", "--seeds", "1")
     assert done.returncode == 0, done.stderr
 
 
-def test_a_time_that_no_clock_can_have_shown_is_a_failed_trial(tmp_path):
+def test_a_time_that_no_clock_can_have_shown_is_a_failed_trial(replay, tmp_path):
     """The ratio of 1e308 s to a nanosecond is no number, and JSON knows no infinity."""
     path = tmp_path / "huge.csv"
     path.write_text("threads,method,seconds\n1,x,1e308\n2,x,1e-8\n3,x,1e-7\n")
@@ -106,6 +111,7 @@ def test_a_time_that_no_clock_can_have_shown_is_a_failed_trial(tmp_path):
     assert {row["max_regret"] <= 9.1 for row in json.loads(done.stdout)["results"]} == {True}
 
 
+@pytest.mark.real
 def test_generated_families_are_scored_against_random_and_tpe():
     command = [sys.executable, "-m", "benchmarks.score_search", "--families", "smooth,libraries", "--json"]
     command += ["--instances", "2", "--seeds", "1", "--evaluations", "5,10", "--processes", "1"]

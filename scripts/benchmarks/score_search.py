@@ -70,9 +70,9 @@ class Table:
         return np.asarray([statistics.median(values) if values else math.inf for values in measured])
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Score on generated families, or on a recorded table."""
-    arguments = parse()
+    arguments = parse(argv)
     for searcher in [name for name in arguments.searchers if not is_available(name)]:
         print(f"score_search: {searcher} is left out: it is not installed", file=sys.stderr)
         arguments.searchers.remove(searcher)
@@ -195,7 +195,7 @@ def worst(ratios: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def parse() -> argparse.Namespace:
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -217,7 +217,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=positive, default=20, help="how many times each search is run")
     parser.add_argument("--searchers", type=searchers, default=["autotune", "random", "tpe"])
     parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     if arguments.table and not (arguments.parameters and arguments.seconds):
         parser.error("a table needs --parameters and --seconds")
     return arguments

@@ -1,5 +1,6 @@
 """The host-wide lock."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from autotune.bench import host_lock
-from autotune.errors import EnvironmentProblem, HostBusy
+from autotune.errors import EnvironmentProblem, HostBusy, NoTemporaryFolder
 
 HOLD = """
 import sys
@@ -23,6 +24,19 @@ with host_lock():
 @pytest.fixture
 def environ(tmp_path):
     return {**os.environ, "AUTOTUNE_STATE_DIR": str(tmp_path / "state"), "AUTOTUNE_HOST_ID": "a/../host"}
+
+
+def test_without_a_temporary_folder_nothing_is_measured_and_the_folder_is_to_blame(environ, monkeypatch):
+    """As in a container with a read-only root file system: trials need one."""
+
+    def fail():
+        raise FileNotFoundError(
+            errno.ENOENT, "No usable temporary directory found in ['/tmp']"
+        )  # as tempfile does
+
+    monkeypatch.setattr("tempfile.gettempdir", fail)
+    with pytest.raises(NoTemporaryFolder, match="TMPDIR"), host_lock.host_lock(environ=environ):
+        pytest.fail("the lock is held")
 
 
 def test_a_free_lock_is_taken_and_can_be_taken_again(environ):

@@ -100,7 +100,7 @@ def test_a_command_that_is_not_found_is_127_with_a_sentence(command):
     done = autotune("--", command)
     assert (done.returncode, done.stderr.splitlines()[-1]) == (
         127,
-        f"autotune run: {command} cannot be run: there is no such command.",
+        f"autotune: {command} cannot be run: there is no such command.",
     )
 
 

@@ -90,12 +90,6 @@ def test_a_dtype_that_is_not_covered_names_the_command_that_measures_it(machine)
     )
 
 
-def test_a_function_whose_profile_is_refused_is_not_called_unknown(machine):
-    (machine / "named.yaml").write_text("schema: 99\n")
-    result = said("step")
-    assert (result.exit_code, "its profile is among those" in result.stderr) == (1, True)
-
-
 def test_a_name_that_nothing_has_is_wrong_usage_although_a_shipped_profile_is_refused(machine):
     assert said("choleski").exit_code == 2
 

@@ -158,6 +158,13 @@ def test_a_size_without_an_entry_names_the_command_that_measures_it(machine, ver
     assert (result.exit_code, "`autotune calibrate qr n=77` measures it" in result.stderr) == (1, True)
 
 
+@pytest.mark.parametrize("verb", ["show", "verify", "explain"])
+def test_a_function_whose_profile_is_refused_is_not_called_unknown(machine, verb):
+    (machine / "named.yaml").write_text("schema: 99\n")
+    result = CliRunner().invoke(program, [verb, "step"])
+    assert (result.exit_code, "its profile is among those" in result.stderr) == (1, True)
+
+
 def test_a_size_of_a_function_of_the_users_is_measured_as_a_workload(machine):
     profile_files.write(of_this_machine(make_entry("step", n=8)), machine / "a.yaml")
     assert "`autotune calibrate --workload FILE.py:step n=9` measures it" in show("step", "n=9").stderr

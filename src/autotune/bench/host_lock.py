@@ -14,7 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from autotune.errors import EnvironmentProblem, HostBusy
+from autotune.errors import EnvironmentProblem, HostBusy, NoTemporaryFolder
 from autotune.host.identity import host_id
 
 SHARED_FOLDERS = ("/run/lock", "/tmp")  # noqa: S108  # filelock follows no links and truncates nothing
@@ -50,8 +50,12 @@ def host_lock(*, timeout: float = 0.0, environ: Mapping[str, str] | None = None)
 
 def lock_path(environ: Mapping[str, str]) -> Path:
     """Return the path of the lock: the same for all users of a host, unless `AUTOTUNE_STATE_DIR` names a folder."""
+    try:
+        temporary = tempfile.gettempdir()  # what trials need, too
+    except FileNotFoundError as problem:
+        raise NoTemporaryFolder(problem.strerror or str(problem)) from None
     folder = environ.get("AUTOTUNE_STATE_DIR") or next(
-        (shared for shared in SHARED_FOLDERS if os.access(shared, os.W_OK | os.X_OK)), tempfile.gettempdir()
+        (shared for shared in SHARED_FOLDERS if os.access(shared, os.W_OK | os.X_OK)), temporary
     )
     return Path(folder) / f"autotune-{host_id()}.lock"
 

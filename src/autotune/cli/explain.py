@@ -5,14 +5,13 @@ from collections.abc import Iterable
 import click
 
 from autotune.cli import profile_messages
+from autotune.cli.in_force import not_covered
 from autotune.cli.options import json_option, parse_size, split_words
 from autotune.cli.program import FAILED
 from autotune.cli.terminal import note, print_json, print_lines, width
 from autotune.errors import BadSize
-from autotune.model.catalogue import ALIASES, CATALOGUE, kind
+from autotune.model.catalogue import ALIASES, row_of
 from autotune.model.operation import DTYPES
-from autotune.profiles import folders
-from autotune.profiles.lookup import Refusal
 
 
 @click.command()
@@ -47,24 +46,18 @@ def explain(words: tuple[str, ...], dtype: str, as_json: bool) -> int:
     elif names and not any(row.entry for row in explanation.operations):
         options = [] if dtype == DTYPES[0] else [f"--dtype {dtype}"]
         name = ALIASES.get(names[0], names[0])
-        return say_how_to_measure(name, [*texts, *options], measured, explanation.refusals)
+        return say_how_to_measure(name, [*texts, *options], measured)
     return 0
 
 
-def say_how_to_measure(
-    name: str, sizes: list[str], measured: Iterable[str], refusals: Iterable[Refusal]
-) -> int:
+def say_how_to_measure(name: str, sizes: list[str], measured: Iterable[str]) -> int:
     """Name the command that measures what no entry covers; return the exit code.
 
-    Raises UnknownOperation for a name that neither the catalogue nor a profile has, unless a profile of the user's is
-    refused, which may hold a function of that name.
+    Raises UnknownOperation for a name that neither the catalogue nor a profile can have.
     """
     own = [operation for operation in measured if operation.partition(" ")[0] == name]
-    if not own and name not in CATALOGUE:
-        shipped = dict(folders.places())[folders.Layer.SHIPPED]
-        if all(refusal.path.startswith(shipped) for refusal in refusals):
-            kind(name)
-        note(profile_messages.not_in_catalogue(name))
+    if not own and row_of(name) is None:
+        note(not_covered([name], sizes, ()))
         return FAILED
     note(profile_messages.how_to_measure(name, sizes, measured=own))
     return 0

@@ -9,7 +9,7 @@ from autotune.model.catalogue import ALIASES, kind, row_of
 from autotune.model.entry import Entry
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile
-from autotune.profiles import profile_files
+from autotune.profiles import folders, profile_files
 from autotune.profiles.lookup import LookupResult
 from autotune.profiles.resolve import profile_paths, resolve, resolve_before_numpy
 
@@ -71,12 +71,16 @@ def matches(operation: Operation, names: set[str], sizes: dict[str, tuple[int, .
 def not_covered(names: Sequence[str], sizes: Sequence[str], entries: Iterable[Entry]) -> str:
     """Return a sentence about operations and sizes that none of the entries covers.
 
-    Raises UnknownOperation for a name that neither the catalogue nor an entry has.
+    Raises UnknownOperation for a name that neither the catalogue nor an entry has, unless a profile of the user's is
+    refused, which may hold a function of that name.
     """
     own = {entry.operation.name for entry in entries}
     for name in names:
-        if name not in own:
-            kind(name)
+        if name not in own and row_of(name) is None:
+            profiles = in_force().profiles
+            if all(profile.in_force or profile.layer == folders.Layer.SHIPPED for profile in profiles):
+                kind(name)
+            return profile_messages.not_in_catalogue(name)
     return profile_messages.not_measured(names, sizes)
 
 

@@ -135,7 +135,7 @@ def not_in_catalogue(name: str) -> str:
     """Describe a name that may be a function of the user's whose profile is not used."""
     return (
         f"{name} is neither an operation of the catalogue nor a function in a profile that is used here. If you "
-        "calibrated it, its profile is among those that are not used, for the reasons above. "
+        "calibrated it, its profile is among those that are not used; `autotune show` gives the reasons. "
         f"`{_calibrate([name], ())}` measures it."
     )
 

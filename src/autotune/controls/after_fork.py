@@ -24,10 +24,15 @@ class _ForkMark:
     def __init__(self) -> None:
         self._pid = os.getpid()
         self._page: mmap.mmap | None = None
-        with suppress(AttributeError, OSError, ValueError):  # another system, or an older kernel
+        with suppress(AttributeError, ImportError, OSError, ValueError):  # another system, or an older kernel
+            import ctypes  # as NumPy does, later than this module is loaded
+
             page = mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
             page.madvise(MADV_WIPEONFORK)
             self._page = page
+            # Kept for ever: to free it gives up Python's lock. A sub-interpreter that is still there when the program
+            # ends would never get the lock back, which ends the main thread and leaves BLAS's threads waiting.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(page))
         self.set()
 
     def set(self) -> None:
@@ -45,6 +50,9 @@ importing = RLock()
 """To be held by a thread that imports modules in the middle of a program's call. Python's forks wait for it: the child
 would inherit the locks of half-imported modules, which no thread of its own ever opens."""
 
+is_cut_off = False
+"""Is this a child that C code forked while another thread held `importing`? It must not import these modules."""
+
 _mark: _ForkMark | None = None
 _callbacks: list[Callback] = []
 
@@ -55,11 +63,17 @@ def register(in_child: Callback) -> None:
     if _mark is None:
         _mark = _ForkMark()
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(
-                before=importing.acquire, after_in_parent=importing.release, after_in_child=importing.release
-            )
+            os.register_at_fork(before=_acquire, after_in_parent=_release, after_in_child=_release)
             os.register_at_fork(after_in_child=_in_child)
     _callbacks.append(in_child)
+
+
+def _acquire() -> None:
+    importing.acquire()
+
+
+def _release() -> None:
+    importing.release()
 
 
 def check() -> None:
@@ -69,7 +83,12 @@ def check() -> None:
 
 
 def _in_child() -> None:
+    global importing, is_cut_off
     assert _mark is not None
+    if importing.acquire(blocking=False):
+        importing.release()
+    else:
+        importing, is_cut_off = RLock(), True
     for callback in _callbacks:
         callback()
     _mark.set()  # last: until then another thread that checks runs the callbacks too, and does not wait for a dead lock

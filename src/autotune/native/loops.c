@@ -277,7 +277,7 @@ static bool reduce(struct call *call, struct loop_range range, int workers)
         }
     }
     call->partial = malloc((size_t)(call->blocks * size));
-    if (call->partial == NULL) {
+    if (call->partial == NULL) { /* NumPy's own order, and its last bits */
         reduce_into(call, call->args[0], call->args[1], call->n);
         return false;
     }

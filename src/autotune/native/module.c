@@ -257,17 +257,6 @@ static PyObject *watch_calls(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
-static PyObject *time_calls(PyObject *module, PyObject *value)
-{
-    const int truth = PyObject_IsTrue(value);
-    (void)module;
-    if (truth < 0) {
-        return NULL;
-    }
-    switch_time(truth);
-    Py_RETURN_NONE;
-}
-
 static PyObject *blas_spins(PyObject *module, PyObject *value)
 {
     const double seconds = PyFloat_AsDouble(value);
@@ -373,7 +362,6 @@ static PyMethodDef functions[] = {
     {"watch_calls", watch_calls, METH_VARARGS,
      "watch_calls(callback, seconds=0, learning=0)\n--\n\n"
      "Let the live guard look at calls that take at least so long, and at calls that learn."},
-    {"time_calls", time_calls, METH_O, "Time every call that is met, or not."},
     {"blas_spins", blas_spins, METH_O, "Set for how many seconds BLAS threads spin after a call; 0: not at all."},
     {"record", record, METH_VARARGS, "record(path)\n--\n\nRecord calls into a new file, until the process ends."},
     {"record_ends", record_ends, METH_NOARGS, "Note that the process ends in order."},

@@ -95,6 +95,7 @@ static atomic_uint forks; /* that led to this process: a call that began before 
 
 static NEAR _Thread_local int64_t inner; /* nanoseconds of recorded calls that the one in progress has made */
 static NEAR _Thread_local int depth; /* timed calls in progress: each but the first was made by the one before */
+static NEAR _Thread_local uint64_t current, last_number; /* of the innermost timed call, and of the latest one */
 static NEAR _Thread_local bool is_seen;
 
 /* Adds to a counter and returns what it was. Writers hold the GIL (the core refuses builds without), so that no locked
@@ -400,6 +401,8 @@ static void begin_timing(struct record *record, struct record_row *row)
     record->row = row;
     record->forks = atomic_load_explicit(&forks, memory_order_relaxed);
     record->outer = inner;
+    record->around = current;
+    record->number = current = ++last_number;
     inner = 0;
     record->start = pool_clock();
 }
@@ -427,10 +430,17 @@ void record_end(struct record *record)
         return; /* the call forked, and this is the child */
     }
     const int64_t now = pool_clock(), total = now - record->start, own = total - inner;
-    inner = record->outer + total;
     if (--depth == 0) {
         atomic_fetch_sub_explicit(&at_once, 1, memory_order_relaxed);
     }
+    if (record->number != current) {
+        /* Another greenlet of the thread took over within this call, and has not ended its own: neither call's time is known,
+         * nor that of any other in progress. A number that no call has tells them so. */
+        current = ++last_number;
+        return;
+    }
+    current = record->around;
+    inner = record->outer + total;
     counter_add(&row->nanoseconds, own > 0 ? (uint64_t)own : 0);
     counter_add(&row->timed, 1);
     if (now - atomic_load_explicit(&header->last_ns, memory_order_relaxed) > REFRESH_NS) {

@@ -26,10 +26,11 @@ struct record_row {
     uint64_t reserved;
 };
 
-/* A call in progress; lies on the stack of its thread, and no other object points to it. */
+/* A call in progress; lies on the stack of its thread, and no other object points to it: a greenlet may move that stack. */
 struct record {
     struct record_row *row; /* NULL: not timed */
     unsigned forks; /* of the process when it began */
+    uint64_t number, around; /* of this call, and of the one that made it, among the timed calls of the thread */
     int64_t start, outer;
 };
 

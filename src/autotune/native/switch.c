@@ -13,7 +13,6 @@ static int in_flight;
 static Switch *switches; /* of all libraries, each held by one reference */
 static PyObject *guard;
 static int64_t long_ns, learn_ns, spin_ns;
-static bool times_all;
 static PyTypeObject *calls_type, *switch_type;
 
 bool cleared_exhaustion(void)
@@ -34,8 +33,6 @@ void switch_guard(PyObject *callback, int64_t long_nanoseconds, int64_t learn_na
     learn_ns = learn_nanoseconds;
     Py_XDECREF(before);
 }
-
-void switch_time(bool on) { times_all = on; }
 
 void switch_spin(int64_t nanoseconds) { spin_ns = nanoseconds; }
 
@@ -168,7 +165,7 @@ struct flight *switch_begin(Switch *through, Calls *calls)
         .through = through,
         .calls = calls,
         .thread = (uintptr_t)pthread_self(),
-        .timed = times_all || (guard != NULL && (chosen || calls->learns)),
+        .timed = guard != NULL && (chosen || calls->learns),
         .control = guard != NULL && chosen && calls->control,
         .trial = guard != NULL && calls->learns ? calls->trial : 0,
         .alone = in_flight == 0,

@@ -90,9 +90,6 @@ void switch_guard(PyObject *callback, int64_t long_nanoseconds, int64_t learn_na
  * it raised. Returns false, with an exception set, if the callback or a signal handler in it raised one. */
 bool switch_tell(Calls *calls, int64_t spent, bool control, int trial, bool disturbed);
 
-/* Time every call? */
-void switch_time(bool on);
-
 /* For how long BLAS threads spin after a call. */
 void switch_spin(int64_t nanoseconds);
 

@@ -175,6 +175,11 @@ class PerCall:
             self.guard.dropped.clear()
         if self.learner is not None:
             self.learner.forget_calls_in_flight()
+        if after_fork.is_cut_off and self._taps:
+            self._core.watch_calls(None)
+            self._say(
+                "In this process calls run as plain NumPy: it was forked while another thread read profiles."
+            )
 
     # --- calls of linear algebra ---------------------------------------------------------------
 
@@ -312,6 +317,9 @@ class PerCall:
     def _looked_up(self, most: int | None, operation: str, dtype: str, sizes: dict[str, int]) -> "Calls":
         new = self._core.Calls
         threads, covered, learns = None, False, True
+        after_fork.check()
+        if after_fork.is_cut_off:
+            return new("", dtype, {})  # type: ignore[no-any-return]
         if self._resolution.names_operation(operation, dtype):
             try:
                 with after_fork.importing:  # what follows loads the data types when it is first asked

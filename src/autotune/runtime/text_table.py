@@ -68,13 +68,15 @@ class TextTable:
 
 def wrapped(text: str, width: int, *, indent: int = 0) -> list[str]:
     """Fold a text into lines of at most `width` columns; a longer word, such as a path, stays whole."""
-    from textwrap import wrap
-
     lead = " " * indent
     lines = printable(text, keep="\n").split("\n")
     if not text.isascii():
         width = max(1, width - indent)
         return [lead + part for line in lines for part in _wide(line, width) if part]
+    if max(map(len, lines)) + indent <= width:
+        return [lead + line.rstrip() for line in lines if line.strip()]
+    from textwrap import wrap
+
     return [
         part
         for line in lines
@@ -91,6 +93,8 @@ def wrapped(text: str, width: int, *, indent: int = 0) -> list[str]:
 
 def printable(text: str, keep: str = "") -> str:
     """Spell out control characters, line ends and direction marks, which could act on a terminal."""
+    if text.isprintable():
+        return text
     return "".join(
         letter if letter.isprintable() or letter in keep else letter.encode("unicode_escape").decode()
         for letter in text
@@ -99,11 +103,14 @@ def printable(text: str, keep: str = "") -> str:
 
 def _folded(cell: str, width: int) -> list[str]:
     """Fold a cell; a word that is longer than the column is cut."""
+    lines = cell.split("\n")
+    if not cell.isascii():
+        return [part for line in lines for part in _wide(line, width, cut=True) or [""]]
+    if max(map(len, lines)) <= width:
+        return [line.rstrip() for line in lines]
     from textwrap import wrap
 
-    if cell.isascii():
-        return [part for line in cell.split("\n") for part in wrap(line, width) or [""]]
-    return [part for line in cell.split("\n") for part in _wide(line, width, cut=True) or [""]]
+    return [part for line in lines for part in wrap(line, width) or [""]]
 
 
 def _wide(line: str, width: int, *, cut: bool = False) -> list[str]:

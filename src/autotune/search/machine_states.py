@@ -149,7 +149,12 @@ class Visit:
     """Seconds of the calibration when it ended."""
 
     def at_full(self, capacity: Capacity, *, fewer_cpus: bool) -> tuple[Pair, ...]:
-        """Undisturbed pairs at full capacity; none where the candidate uses fewer CPUs and there is but one."""
+        """Undisturbed pairs at full capacity; none where the candidate uses fewer CPUs and there is but one.
+
+        Where no capacity was ever probed, as next to a whole command, disturbed pairs have to do.
+        """
+        if capacity.best is None and not fewer_cpus:
+            return self.at_any_capacity()
         quiet = tuple(pair for pair in self.pairs if capacity.is_full(pair) and accepted(pair))
         return quiet if len(quiet) >= min(1 + fewer_cpus, len(self.pairs)) else ()
 
