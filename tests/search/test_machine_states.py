@@ -71,6 +71,14 @@ def test_without_probes_every_pair_counts_as_timed_at_full_capacity():
     assert capacity.full_share is None
 
 
+def test_without_probes_disturbed_pairs_count_unless_fewer_cpus_are_used():
+    """Next to a whole command nothing is probed: on a busy machine no gain of it could be proved otherwise."""
+    busy = visit(1.0, capacity=None)
+    busy = replace(busy, pairs=tuple(replace(pair, interference=0.9) for pair in busy.pairs))
+    assert busy.at_full(Capacity(usable_cpus=2), fewer_cpus=False) == busy.pairs
+    assert busy.at_full(Capacity(usable_cpus=2), fewer_cpus=True) == ()
+
+
 @pytest.mark.parametrize("fewer_cpus", [True, False])
 def test_disturbed_pairs_do_not_count_for_full_capacity(fewer_cpus):
     capacity, busy = probed(*[2.0] * 20), visit(0.5, capacity=2.0, interference=0.4)

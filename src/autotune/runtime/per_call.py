@@ -175,7 +175,7 @@ class PerCall:
             self.guard.dropped.clear()
         if self.learner is not None:
             self.learner.forget_calls_in_flight()
-        if after_fork.is_cut_off:
+        if after_fork.is_cut_off and self._taps:
             self._core.watch_calls(None)
             self._say(
                 "In this process calls run as plain NumPy: it was forked while another thread read profiles."
