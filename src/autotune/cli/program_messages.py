@@ -1,6 +1,6 @@
 """The sentences of the program itself: its help, its exit codes, what ends it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 PROGRAM = """Finds the mix of BLAS threads, workers and chunk sizes that makes NumPy fastest on this machine.
 
@@ -36,8 +36,8 @@ VERBS = {
 INTERRUPTED = "Interrupted."
 
 
-def no_such_verb(verb: str, nearest: Sequence[str]) -> str:
-    hint = f"Did you mean {nearest[0]}?" if nearest else "`autotune --help` lists all."
+def no_such_verb(verb: str, nearest: str | None) -> str:
+    hint = f"Did you mean {nearest}?" if nearest else "`autotune --help` lists all."
     return f"There is no verb {verb!r}. {hint}"
 
 
