@@ -72,7 +72,7 @@ SAMPLES = {
     "name": "a.json",
     "named": "svd n=9",
     "names": ["qr", "svd"],
-    "nearest": ["calibrate"],
+    "nearest": "calibrate",
     "numpy": "2.4",
     "operation": "svd n=8",
     "option": "--chunk",
