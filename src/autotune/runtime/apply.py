@@ -93,7 +93,7 @@ def apply(
     -----
     Scope of effect: this process, including BLAS libraries that are loaded later. Limits set by the user or
     another library hold. Calling it again reads profiles and CPU quota again, and takes the former call's place.
-    It never measures, never opens a connection, and costs some 20 to 50 ms, once.
+    It never measures, never opens a connection, and costs some 10 to 40 ms, once.
 
     Examples
     --------
