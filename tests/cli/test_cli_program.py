@@ -87,7 +87,7 @@ def test_help_lists_every_verb_and_the_exit_codes():
     ("verb", "said"),
     [
         ("calibrat", "There is no verb 'calibrat'. Did you mean calibrate?"),
-        ("xyzzy", "No such command 'xyzzy'."),
+        ("xyzzy", "There is no verb 'xyzzy'. `autotune --help` lists all."),
     ],
 )
 def test_an_unknown_verb_is_wrong_usage_answered_with_the_one_that_was_meant(verb, said):

@@ -36,7 +36,7 @@ def explain(words: tuple[str, ...], dtype: str, as_json: bool) -> int:
         raise BadSize(profile_messages.ONE_OPERATION)
     with autotune.apply():
         explanation = autotune.explain(*names, dtype=dtype, **sizes)
-        measured = {row.operation for row in autotune.explain().operations}
+        measured = [row.operation for row in autotune.explain().operations]
     if as_json:
         print_json("explain/1", explanation.as_dict())
     else:

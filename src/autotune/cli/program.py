@@ -39,8 +39,8 @@ class Program(click.Group):
         if args[0] not in program_messages.VERBS:
             from difflib import get_close_matches  # takes 2 ms
 
-            for nearest in get_close_matches(args[0], program_messages.VERBS, 1):
-                ctx.fail(program_messages.no_such_verb(args[0], nearest))
+            near = get_close_matches(args[0], program_messages.VERBS, 1)
+            ctx.fail(program_messages.no_such_verb(args[0], near[0] if near else None))
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature

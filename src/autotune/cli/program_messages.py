@@ -36,8 +36,9 @@ VERBS = {
 INTERRUPTED = "Interrupted."
 
 
-def no_such_verb(verb: str, nearest: str) -> str:
-    return f"There is no verb {verb!r}. Did you mean {nearest}?"
+def no_such_verb(verb: str, nearest: str | None) -> str:
+    hint = f"Did you mean {nearest}?" if nearest else "`autotune --help` lists all."
+    return f"There is no verb {verb!r}. {hint}"
 
 
 def operations(names: Iterable[str]) -> str:

@@ -25,7 +25,7 @@ from autotune.model.policy import CPU_SLACK
 from autotune.search.environment import Environment
 from autotune.search.evidence import CLOCK_STOOD, sane
 from autotune.search.explore import by_operation
-from autotune.search.machine_states import OCCUPANCY, Capacity, Visit, log_ratios_of
+from autotune.search.machine_states import OCCUPANCY, Capacity, Visit, log_ratios_of, pair_scatter
 from autotune.search.sequential_test import (
     ERROR,
     LARGEST_SHIFT,
@@ -77,9 +77,11 @@ USUAL_SCATTER = 0.03
 """Standard deviation between processes that is assumed until there are enough of them to tell, in log-ratio. On two
 virtual CPUs, at full capacity: 1.4826 times the median absolute deviation was 0.02 to 0.05 by kind of operation (median
 0.035), the standard deviation 0.03 to 0.08."""
+TELLING_PROCESSES = 8
+"""Processes whose pairs tell how far apart pairs are; later the processes themselves tell."""
 USUAL_WEIGHT = 2
 """Processes that this assumption counts for."""
-MOST_PROCESSES = 64
+MOST_PROCESSES = 96
 """After which a candidate that is still undecided is dropped: its gain is near the margin."""
 OBJECTED_PROCESSES = 12
 """From which on the objection to a proved candidate stands when the time is over: its means or tails are slower."""
@@ -136,6 +138,8 @@ class Findings:
     """The first and the third of exploration's processes."""
     at_best: tuple[float, ...] = ()
     """Of all processes, exploration's too: what they may be at full capacity."""
+    pair_error: float = 0.0
+    """Standard error of one process's log-ratio by the scatter of its pairs."""
     full_share: float | None
     """Part of the time that this machine was at full capacity; None if it was never probed."""
     fewer_cpus: bool
@@ -253,6 +257,7 @@ class Candidate:
             everything_pairs=tuple(value for pairs in everything for value in pair_log_ratios(pairs)),
             pairs=(),
             typical_pairs=(),
+            pair_error=_pair_error([visit.at_any_capacity() for visit in timed[:TELLING_PROCESSES]]),
             full_share=full_share,
             fewer_cpus=self.fewer_cpus,
         )
@@ -356,7 +361,7 @@ def judge(candidate: Candidate, capacity: Capacity | None) -> tuple[Verdict, str
     if proved and objection is None:
         return (Verdict.ACCEPTED if candidate.span >= LEAST_SPAN else Verdict.OPEN), ""
     # more processes hardly remove the objection to a proved candidate: its means or tails are slower
-    most = candidate.most_processes // 2 if proved else candidate.most_processes
+    most = candidate.most_processes // 3 if proved else candidate.most_processes
     if gains_little(candidate, findings) or count >= most:
         return Verdict.DROPPED, _reason(candidate, findings, objection)
     if len(candidate.visits) >= PATIENCE * candidate.most_processes:
@@ -374,7 +379,7 @@ def is_proved_faster(candidate: Candidate, findings: Findings) -> bool:
 def gains_little(candidate: Candidate, findings: Findings) -> bool:
     """Is the gain surely too small to be worth further processes?"""
     enough = WORTH - candidate.bound - log1p(MARGIN)
-    if len(findings.full) == 1 and PLAIN_ERRORS * _error(findings.full) - findings.full[0] < enough:
+    if len(findings.full) == 1 and PLAIN_ERRORS * _error(findings, findings.full) - findings.full[0] < enough:
         return True
     return _most_gain(candidate, findings, DROP_ERRORS) < enough
 
@@ -439,23 +444,33 @@ def _most_gain(candidate: Candidate, findings: Findings, errors: float) -> float
     full = (*findings.explored_full, *findings.full)
     everything = (*findings.explored_everything, *findings.everything)
     if candidate.fewer_cpus:
-        return min(_upper_gain(values, errors) for values in (full, everything))
+        return min(_upper_gain(findings, values, errors) for values in (full, everything))
     if len(full) < LEAST_BEFORE_DROPPING and len(everything) < LEAST_PROCESSES:
-        return _upper_gain(findings.at_best, errors)
+        return _upper_gain(findings, findings.at_best, errors)
     values = full if findings.rests_on_full else everything
-    return max(_upper_gain(values, errors), errors * _error(values) - estimate(full) if full else -inf)
+    at_full = errors * _error(findings, values) - estimate(full) if full else -inf
+    return max(_upper_gain(findings, values, errors), at_full)
 
 
-def _upper_gain(values: Sequence[float], errors: float) -> float:
+def _upper_gain(findings: Findings, values: Sequence[float], errors: float) -> float:
     if len(values) < LEAST_BEFORE_DROPPING:
         return inf
-    return errors * _error(values) - estimate(values)
+    return errors * _error(findings, values) - estimate(values)
 
 
-def _error(values: Sequence[float]) -> float:
-    """Standard error of an estimate from so many processes, the usual scatter assumed until they can tell."""
-    apart = USUAL_WEIGHT * USUAL_SCATTER**2 + float(np.sum((np.asarray(values) - np.mean(values)) ** 2))
+def _error(findings: Findings, values: Sequence[float]) -> float:
+    """Standard error of an estimate from so many processes.
+
+    Until they can tell, they are taken to differ by the usual scatter, or by what that of their pairs explains.
+    """
+    assumed = max(USUAL_SCATTER, findings.pair_error)
+    apart = USUAL_WEIGHT * assumed**2 + float(np.sum((np.asarray(values) - np.mean(values)) ** 2))
     return sqrt(apart / (USUAL_WEIGHT + len(values) - 1) / len(values))
+
+
+def _pair_error(processes: Sequence[Sequence[Pair]]) -> float:
+    scatter = pair_scatter(processes)
+    return 0.0 if scatter is None else scatter / sqrt(sum(map(len, processes)) / len(processes))
 
 
 Judge = Callable[[Candidate, Capacity | None], tuple[Verdict, str]]

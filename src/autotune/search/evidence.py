@@ -12,7 +12,7 @@ from autotune.bench.statistics import hodges_lehmann, pair_log_ratios
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Failure, FailureKind, Measurement, Pair
 from autotune.model.operation import Operation
-from autotune.search.machine_states import Capacity, Visit
+from autotune.search.machine_states import Capacity, Visit, pair_scatter
 from autotune.search.space import parsimony
 
 SURE = 2.0
@@ -214,17 +214,10 @@ class TrialEvidence:
         return [visit.pairs for visit in visits], True
 
     def _pair_scatter(self) -> float:
-        """Standard deviation of one pair's log-ratio: 1.4826 times the median absolute deviation, of all together."""
+        """Standard deviation of one pair's log-ratio, of all together."""
         if self._scatter is None:
-            apart: list[float] = []
-            for visit in (visit for visits in self.visits.values() for visit in visits):
-                if len(visit.pairs) > 1:
-                    values = np.asarray(pair_log_ratios(visit.pairs))
-                    # Bessel's correction: deviations from a centre of the same values are too small
-                    bias = sqrt(len(values) / (len(values) - 1))
-                    apart += list(np.abs(values - hodges_lehmann(list(values))) * bias)
-            # 1 / Phi^-1(3/4) = 1.4826: from the median absolute deviation to a normal standard deviation
-            self._scatter = max(LEAST_SCATTER, 1.4826 * float(np.median(apart))) if apart else LUCK
+            scatter = pair_scatter(visit.pairs for visits in self.visits.values() for visit in visits)
+            self._scatter = LUCK if scatter is None else max(LEAST_SCATTER, scatter)
         return self._scatter
 
 

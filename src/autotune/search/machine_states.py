@@ -8,8 +8,10 @@ default, and they may speak for one that uses fewer.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from math import log
+from math import log, sqrt
 from statistics import quantiles
+
+import numpy as np
 
 from autotune.bench.noise import accepted
 from autotune.bench.statistics import hodges_lehmann, pair_log_ratios
@@ -185,6 +187,19 @@ def _quiet_or_all(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
 def log_ratio(pairs: Sequence[Pair]) -> float:
     """Return the log-ratio of one process: the Hodges-Lehmann estimate of its pairs."""
     return hodges_lehmann(pair_log_ratios(pairs))
+
+
+def pair_scatter(visits: Iterable[Sequence[Pair]]) -> float | None:
+    """Return the standard deviation of one pair's log-ratio within a process; None where no process has two pairs."""
+    apart: list[float] = []
+    for pairs in visits:
+        if len(pairs) > 1:
+            values = np.asarray(pair_log_ratios(pairs))
+            # Bessel's correction: deviations from a centre of the same values are too small
+            bias = sqrt(len(values) / (len(values) - 1))
+            apart += list(np.abs(values - hodges_lehmann(list(values))) * bias)
+    # 1 / Phi^-1(3/4) = 1.4826: from the median absolute deviation to a normal standard deviation
+    return 1.4826 * float(np.median(apart)) if apart else None
 
 
 def log_ratios_of(visits: Iterable[Sequence[Pair]]) -> list[float]:
