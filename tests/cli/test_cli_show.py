@@ -182,7 +182,9 @@ def test_showing_a_second_time_does_not_load_numpy(machine):
         )
         for _ in range(2)
     ]
-    assert said == [[2, True], [2, False]]
+    (first, loaded), (second, loaded_again) = said
+    assert (loaded, loaded_again) == (True, False)
+    assert first == second >= 2  # a shipped profile may fit this machine, too
 
 
 def test_a_cache_that_is_damaged_is_not_believed(machine, tmp_path):

@@ -1,11 +1,22 @@
 """Builders of made-up recordings and of the advice from them."""
 
+from typing import Any
+
+from autotune.model.entry import Entry
 from autotune.model.operation import Operation
-from autotune.recording.advice import advise_on
+from autotune.recording.advice import Advice, advise_on
 from autotune.recording.recording import LINALG, Call, RecordedProcess, Recording, ThreadPool
 
 
-def call(name="qr", *, group=LINALG, dtype="float64", seconds=1.0, calls=10, **fields):
+def call(
+    name: str = "qr",
+    *,
+    group: str = LINALG,
+    dtype: str = "float64",
+    seconds: float = 1.0,
+    calls: int = 10,
+    **fields: Any,
+) -> Call:
     operation = fields.pop("operation", None)
     size = fields.pop("size", "n=50")
     elements, contiguous = fields.pop("elements", None), fields.pop("contiguous", True)
@@ -26,8 +37,10 @@ def call(name="qr", *, group=LINALG, dtype="float64", seconds=1.0, calls=10, **f
 QR = Operation(name="qr", sizes=(("m", 50), ("n", 50)))
 
 
-def process(*calls, pid=10, parent=1, start=0.0, end=10.0, **fields):
-    plain = {
+def process(
+    *calls: Call, pid: int = 10, parent: int = 1, start: float = 0.0, end: float = 10.0, **fields: Any
+) -> RecordedProcess:
+    plain: dict[str, Any] = {
         "words": ("python", "x.py"),
         "is_fork": False,
         "cpu_seconds": 10.0,
@@ -43,12 +56,17 @@ def process(*calls, pid=10, parent=1, start=0.0, end=10.0, **fields):
     return RecordedProcess(pid=pid, parent=parent, start=start, end=end, calls=calls, **{**plain, **fields})
 
 
-def recording(*processes, **fields):
-    plain = {"command": ("python", "x.py"), "status": 0, "wall_seconds": 10.0, "cpu_seconds": 10.0}
+def recording(*processes: RecordedProcess, **fields: Any) -> Recording:
+    plain: dict[str, Any] = {
+        "command": ("python", "x.py"),
+        "status": 0,
+        "wall_seconds": 10.0,
+        "cpu_seconds": 10.0,
+    }
     return Recording(processes=processes, **{**plain, "usable_cpus": 2, **fields})
 
 
-def advised(recorded, *entries):
+def advised(recorded: Recording, *entries: Entry) -> Advice:
     by_operation = {entry.operation: entry for entry in entries}
     return advise_on(
         recorded,
