@@ -26,6 +26,7 @@ _NONE = "-"
 _RULE = FileRule(max_bytes=2**26)
 _MOST = 2**48
 """Elements in a plan: more than any array has, and few enough for the core's arithmetic."""
+_LAYOUTS = ("0", "1", "2")
 _MOST_WORKERS = 2**16
 """In a plan: more than any machine has CPUs."""
 UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
@@ -206,32 +207,23 @@ def _read_loops(line: str) -> list[LoopPlan]:
 
 def _read_plan(kind: str, dtype: str, layout: str, rows: Sequence[str]) -> LoopPlan:
     """Return a plan that the core takes. Raises ValueError for any other."""
-    is_known = kind in LOOP_KINDS and dtype in LOOP_DTYPES and layout in {"0", "1", "2"}
-    if not (is_known and 1 <= len(rows) <= MOST_RANGES):
+    is_known = kind in LOOP_KINDS and dtype in LOOP_DTYPES and layout in _LAYOUTS
+    if not (is_known and 0 < len(rows) <= MOST_RANGES):
         raise ValueError
-    plan = LoopPlan(kind, dtype, int(layout), tuple(_read_range(row) for row in rows))
-    below = 0
-    for area in plan.ranges:
-        if not below < area.elements <= _MOST:
+    ranges, below = [], 0
+    for row in rows:  # a loop without calls: there are hundreds of rows, and apply() waits
+        text, chunk, workers, placement = row.split(":")
+        setting = Range(elements := int(text), size := int(chunk), threads := int(workers), placement)
+        is_sound = below < elements < _MOST and 0 < size < _MOST and 0 < threads < _MOST_WORKERS
+        if not is_sound or placement not in PLACEMENTS:
             raise ValueError
-        below = area.elements
-    return plan
+        ranges.append(setting)
+        below = elements
+    return LoopPlan(kind, dtype, int(layout), tuple(ranges))
 
 
 def _range_text(row: Range) -> str:
     return f"{row.elements}:{row.chunk}:{row.workers}:{row.placement}"
-
-
-def _read_range(text: str) -> Range:
-    elements, chunk, workers, placement = text.split(":")
-    setting = Range(int(elements), int(chunk), int(workers), placement)
-    if (
-        placement not in PLACEMENTS
-        or not 1 <= setting.chunk <= _MOST
-        or not 1 <= setting.workers <= _MOST_WORKERS
-    ):
-        raise ValueError
-    return setting
 
 
 def _text_of(value: object) -> str:
