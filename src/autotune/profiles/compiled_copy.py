@@ -30,7 +30,7 @@ _LAYOUTS = ("0", "1", "2")
 _MOST_WORKERS = 2**16
 """In a plan: more than any machine has CPUs."""
 UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
-"""What reading refusals or entries raises where they are not as `body` writes them."""
+"""Errors of reading refusals or entries that are not as `body` writes them."""
 _OLD_SECONDS = 30 * 86400
 """A copy as old as this is deleted when another is written; one still in use is made again in a blink."""
 
