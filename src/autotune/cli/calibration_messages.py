@@ -5,6 +5,7 @@ from math import isfinite
 from shlex import join
 from typing import TYPE_CHECKING
 
+from autotune.cli.command_messages import WIDE_INTERVAL
 from autotune.cli.profile_messages import STATUSES
 from autotune.model import units
 from autotune.model.configuration import Configuration
@@ -230,7 +231,11 @@ def verifying_runs(pairs: int) -> str:
 
 
 def program_gain(
-    predicted: tuple[float, float, float], measured: float | None, interval: tuple[float, float] | None
+    predicted: tuple[float, float, float],
+    measured: float | None,
+    interval: tuple[float, float] | None,
+    *,
+    pairs: int,
 ) -> str:
     speedup, low, high = predicted
     by_entries = f"{speedup:.2f} times as fast by its entries ({low:.2f} to {high:.2f})"
@@ -238,5 +243,11 @@ def program_gain(
     said = f"The whole program: {by_entries if low < high else 'as fast as before, since none of its calls is tuned'}"
     if measured is None:
         return f"{said}."
-    shown = "" if interval is None else f", 95 % interval {interval[0]:.2f} to {interval[1]:.2f}"
-    return f"{said}, {measured:.2f} in pairs of its runs{shown}."
+    runs = f"{measured:.2f} in {count_of(pairs, 'pair')} of its runs"
+    repeat = "`autotune compare -- CMD` repeats them, at a quieter moment or with more --pairs"
+    if interval is None:
+        return f"{said}, {runs}: too few to tell. {repeat}."
+    low, high = interval
+    shown = f"{said}, {runs}, 95 % interval {low:.2f} to {high:.2f}."
+    is_told = not low <= 1 <= high and high <= WIDE_INTERVAL * low
+    return shown if is_told else f"{shown} The pairs cannot tell on this machine now: {repeat}."
