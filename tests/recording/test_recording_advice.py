@@ -276,6 +276,13 @@ def test_a_function_of_numpy_and_of_scipy_is_one_row_of_the_advice():
     assert (only.call.calls, only.call.seconds) == (20, 2.0)
 
 
+def test_without_any_recorded_call_a_reason_for_it_leaves_the_gain_unknown():
+    blind = process(unseen=("The recording could not be written.",), start=0.0, end=0.0)
+    assert advised(recording(blind)).next is Next.UNKNOWN
+    assert advised(recording()).next is Next.NOTHING
+    assert advised(recording(process(unseen=()))).next is Next.NOTHING
+
+
 def test_a_recording_survives_a_file():
     kept = recording(
         process(call(operation=QR), call("add", group=ARRAYS)), without_autotune=("/usr/bin/python3",)

@@ -21,6 +21,7 @@ NO_CALLS = (
 
 LEAST_NAME, MOST_NAME = 20, 32
 """Columns of the names of calls: as many as the longest word has, so that no name is broken."""
+UNRECORDED = "No call of NumPy or SciPy could be recorded, for the reason that follows."
 
 _COLUMNS = (
     TextColumn("call", LEAST_NAME),
@@ -42,7 +43,7 @@ def lines(advice: Advice, width: int) -> Iterator[str]:
         yield from wrapped(_gain(advice), width)
     else:
         yield ""
-        yield from wrapped(NO_CALLS, width)
+        yield from wrapped(UNRECORDED if advice.next is Next.UNKNOWN else NO_CALLS, width)
     if len(advice.processes) > 1 or any(process.processes > 1 for process in advice.processes):
         yield ""
         yield from _processes(advice, width)
@@ -151,6 +152,8 @@ def _processes(advice: Advice, width: int) -> Iterator[str]:
 
 def _next(advice: Advice) -> str:
     command = join(advice.recording.command)
+    if advice.next is Next.UNKNOWN:
+        return f"Whether there is anything to gain is not known. Once that is mended: autotune advise -- {command}"
     if not advice.calls:
         return (
             "Nothing to gain here was seen. A command that computes in threads of its own, or in a BLAS without "
@@ -171,4 +174,6 @@ def _next(advice: Advice) -> str:
             return f"Next: autotune run --children -- {command}"
         case _:
             here = "here" if advice.recording.is_complete else "in the recorded time"
+            if any(process.is_unrecorded for process in advice.recording.processes):
+                here = "in what could be recorded"
             return f"Nothing to gain {here}: what autotune tunes takes little of this run, or is fastest as it is."
