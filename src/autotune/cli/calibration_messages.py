@@ -87,12 +87,16 @@ def written(path: object, *, tuned: int, total: int) -> str:
 SAME_UNTIL_DECIDED = "the same command with --until-decided."
 
 
-def undecided(counts: Mapping[str, int], command: str, *, busy: bool) -> str:
-    """Count the entries without a decision by their status; `busy` if the load of others is the likely cause."""
+def undecided(counts: Mapping[str, int], command: str, *, busy: bool, budget: str | None = None) -> str:
+    """Count the entries without a decision by their status; `busy` if the load of others is the likely cause.
+
+    `budget` is what would be enough, as far as that is known.
+    """
     said = f"Without a decision: {', '.join(f'{number} {status}' for status, number in counts.items())}."
     if busy:
         return f"{said} Others used the CPUs: repeat the same command at a quieter moment."
-    return f"{said} To decide the rest: {command}"
+    enough = "" if budget is None else f" By what is known so far --budget {budget} would be enough."
+    return f"{said}{enough} To decide the rest: {command}"
 
 
 def earlier(count: int, *, tuned: int) -> str:
