@@ -226,7 +226,7 @@ def loop_class(names: Sequence[str], members: Sequence[str]) -> str:
     """Name the functions of a program whose loops are tuned by those of others."""
     functions = ", ".join(f"np.{name}" for name in names)
     return (
-        f"{functions} in the program: one class of loops, of which the cheapest and the dearest are measured, as "
+        f"In the program {functions}: tuned as a class of loops, whose cheapest and dearest member are measured: "
         f"{' and '.join(members)}."
     )
 
