@@ -140,6 +140,15 @@ def test_a_nearer_entry_that_is_refused_is_told_below_the_one_in_use(own_profile
     assert row.as_dict()["refused"][0]["reason"] == "Too busy."
 
 
+def test_shipped_profiles_for_other_machines_are_counted(own_profile, tmp_path):
+    made, _ = own_profile
+    other = replace(made.key, hardware=replace(made.key.hardware, model=9999))
+    profile_files.write(replace(made, key=other), tmp_path / "shipped" / "other.yaml")
+    text = str(autotune.explain())
+    assert "1 shipped profile is for other machines" in text
+    assert "9999" not in text
+
+
 def test_an_operation_of_which_everything_was_refused_is_told_with_the_reason(own_profile):
     made, path = own_profile
     profile_files.write(replace(made, entries=(with_evidence(made.entries[0], interval=(0.67, 2.5)),)), path)

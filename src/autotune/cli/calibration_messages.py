@@ -1,6 +1,6 @@
 """The sentences of a calibration: its progress, its end, and the program that it is for."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from shlex import join
 from typing import TYPE_CHECKING
@@ -87,9 +87,12 @@ def written(path: object, *, tuned: int, total: int) -> str:
 SAME_UNTIL_DECIDED = "the same command with --until-decided."
 
 
-def undecided(count: int, command: str) -> str:
-    entries = "1 entry is" if count == 1 else f"{count} entries are"
-    return f"{entries} undecided: the time ended, or others used the CPUs. To decide the rest: {command}"
+def undecided(counts: Mapping[str, int], command: str, *, busy: bool) -> str:
+    """Count the entries without a decision by their status; `busy` if the load of others is the likely cause."""
+    said = f"Without a decision: {', '.join(f'{number} {status}' for status, number in counts.items())}."
+    if busy:
+        return f"{said} Others used the CPUs: repeat the same command at a quieter moment."
+    return f"{said} To decide the rest: {command}"
 
 
 def earlier(count: int, *, tuned: int) -> str:
@@ -213,6 +216,15 @@ def not_measurable(call: str) -> str:
 
 def program_operations(count: int, share: float) -> str:
     return f"Calibrating {count_of(count, 'operation')}: {share:.0%} of the run."
+
+
+def loop_class(names: Sequence[str], members: Sequence[str]) -> str:
+    """Name the functions of a program whose loops are tuned by those of others."""
+    functions = ", ".join(f"np.{name}" for name in names)
+    return (
+        f"{functions} in the program: one class of loops, of which the cheapest and the dearest are measured, as "
+        f"{' and '.join(members)}."
+    )
 
 
 def weighted_by_spool(count: int) -> str:

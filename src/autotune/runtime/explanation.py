@@ -15,6 +15,7 @@ from autotune.model.catalogue import ALIASES, COMMANDS
 from autotune.model.configuration import Configuration, clamp
 from autotune.model.entry import Entry, Evidence
 from autotune.model.operation import Operation
+from autotune.profiles.folders import Layer, places
 from autotune.profiles.lookup import Level, Refusal
 from autotune.profiles.resolve import Resolution
 from autotune.runtime.guard import Dropped, Saved
@@ -218,7 +219,7 @@ def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes:
     guard = None if per_call is None else per_call.guard
     learner = None if per_call is None else per_call.learner
     return Explanation(
-        per_call=None if per_call is None else per_call.why,
+        per_call=None if per_call is None else per_call.reason(),
         loops=None if per_call is None else per_call.loops_cut(),
         calls=calls,
         switched=switched,
@@ -324,7 +325,16 @@ def _lines(explanation: Explanation, width: int) -> Iterator[str]:
     for path, number in paths.items():
         yield f"[{number}] {printable(path)}"
         yield from wrapped(used.get(path) or "", width, indent=4)
-    files = [refusal for refusal in explanation.refusals if refusal.entry is None]
+    folder = next(place for layer, place in places() if layer is Layer.SHIPPED)
+    refused = [refusal for refusal in explanation.refusals if refusal.entry is None]
+    files = [refusal for refusal in refused if not refusal.path.startswith(folder)]
+    shipped = len(refused) - len(files)
+    if shipped:
+        yield ""
+        others = "1 shipped profile is" if shipped == 1 else f"{shipped} shipped profiles are"
+        yield from wrapped(
+            f"{others} for other machines, or another NumPy or BLAS; `autotune show` lists them.", width
+        )
     if files:
         yield ""
         yield "Not used:"
