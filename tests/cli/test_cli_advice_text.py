@@ -3,11 +3,14 @@
 from dataclasses import replace
 
 import pytest
-from support.profile_builders import make_entry
+from support.profile_builders import alone, make_entry, of_this_machine
 from support.recording_builders import QR, advised, call, process, recording
 
 from autotune.cli.advice_text import MOST_ROWS, lines
+from autotune.cli.advise import advise_here
 from autotune.model.entry import Status
+from autotune.profiles import folders, profile_files
+from autotune.recording.known_gains import GainSource
 from autotune.recording.recording import ARRAYS, OTHERS
 
 TUNED = make_entry("qr", choice={"blas_threads": 1}, m=50, n=50)
@@ -141,3 +144,14 @@ def test_a_command_without_a_recorded_call_is_measured_as_a_whole():
 def test_advice_fits_the_width_of_the_terminal():
     printed = list(lines(advised(recording(LONG, replace(LONG, pid=12)), ELSEWHERE), 80))
     assert max(map(len, printed)) <= 80
+
+
+def test_sizes_around_a_call_do_not_speak_for_it_where_another_machine_or_no_result_is_behind_them(
+    tmp_path, monkeypatch
+):
+    alone(monkeypatch, tmp_path)
+    around = [make_entry("qr", m=n, n=n) for n in (20, 200)]
+    profile_files.write(of_this_machine(*around), tmp_path / "shipped" / "class.yaml")
+    assert advise_here(recording(LONG), None).calls[0].gain.source is GainSource.SIMILAR
+    profile_files.write(of_this_machine(NOISY), folders.user_profiles() / "mine.yaml")
+    assert advise_here(recording(LONG), None).calls[0].gain.source is GainSource.NOISY

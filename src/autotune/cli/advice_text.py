@@ -121,7 +121,9 @@ def _known(row: AdvisedCall) -> str:
 
 def _gain(advice: Advice) -> str:
     gain = advice.gain
-    if not gain.decided_share:
+    if not gain.decided_share and gain.undecided_share:
+        claim = "Nothing that this run calls has been decided on this machine."
+    elif not gain.decided_share:
         claim = "Nothing that this run calls has been measured on this machine."
     elif gain.low == gain.high == 1:
         claim = "Where this run's calls have been measured, plain NumPy is fastest."
@@ -162,7 +164,7 @@ def _next(advice: Advice) -> str:
     match advice.next:
         case Next.CALIBRATE if advice.recording.status:
             return f"Next, as soon as the command succeeds: autotune calibrate -- {command}"
-        case Next.CALIBRATE if advice.gain.open_share - advice.gain.undecided_share < WORTH_MEASURING:
+        case Next.CALIBRATE if 2 * advice.gain.undecided_share > advice.gain.open_share:
             return (
                 f"Next, on a quieter machine or with more time: autotune calibrate --budget 10m -- {command}"
             )

@@ -126,13 +126,14 @@ def advise_here(recorded: "Recording", profile: Path | None) -> "Advice":
 
     def find(operation: "Operation") -> "Entry | None":
         match = resolution.find(operation)
-        if match is None or match.entry.status is not Status.DEFAULT_KEPT:
+        if match is None or match.entry.evidence.speedup is not None:
             return None if match is None else match.entry
-        # a default that is kept between two sizes is no measurement of this one
+        # what follows from other sizes is no measurement of this one
         own = measured.get(operation)
-        if own is None:
-            return None if match.level in {Level.CLASS, Level.ALLOCATION} else match.entry
-        return match.entry if own.status is Status.TUNED else own
+        if own is not None:
+            return match.entry if own.status is Status.TUNED else own
+        is_from_elsewhere = match.level in {Level.CLASS, Level.ALLOCATION}
+        return None if match.entry.status is Status.DEFAULT_KEPT and is_from_elsewhere else match.entry
 
     return advise_on(recorded, find, resolution.measured)
 
