@@ -123,7 +123,7 @@ def test_a_script_whose_interpreter_is_missing_is_126_not_127(tmp_path):
 def test_run_says_in_one_line_what_it_did_and_quiet_leaves_it_out():
     code = "print()"
     assert autotune(sys.executable, "-c", code).stderr == (
-        "autotune run: BLAS threads of the process are 3. 3 BLAS threads, as asked.\n"
+        "autotune run: BLAS threads of the process are set to 3. 3 BLAS threads, as asked.\n"
     )
     assert autotune("-q", sys.executable, "-c", code).stderr == ""
 

@@ -71,6 +71,7 @@ SAMPLES = {
     "most": 9,
     "name": "a.json",
     "named": "svd n=9",
+    "members": ["loop_exp", "loop_power"],
     "names": ["qr", "svd"],
     "nearest": "calibrate",
     "numpy": "2.4",

@@ -147,7 +147,7 @@ def calibrate_allocations(
 ) -> tuple[list[Kept], bool]:
     """Calibrate one allocation after the other, and write each profile; False if it was interrupted."""
     turns = plan_allocations(request.cpus, output)
-    forewarn(request)
+    was_busy = forewarn(request)
     stored = [] if resume else relatives(store, turns[0].key)
     if request.budget_seconds is not None:
         request = replace(request, budget_seconds=request.budget_seconds / len(turns))
@@ -160,7 +160,7 @@ def calibrate_allocations(
         )
         if outcome.finished or outcome.profile.entries:
             written = keep(outcome.profile, turn.path, sizes_named=bool(request.sizes or request.recorded))
-            kept.append(replace(written, outcome=outcome))
+            kept.append(replace(written, outcome=outcome, was_busy=was_busy))
         if summed is not None:
             note(summed)
         if not outcome.finished:
@@ -168,8 +168,11 @@ def calibrate_allocations(
     return kept, True
 
 
-def forewarn(request: Request) -> None:
-    """Say, before measuring, what will be left out, and warn of a small CPU quota, another NumPy and a busy machine."""
+def forewarn(request: Request) -> bool:
+    """Say, before measuring, what will be left out, and warn of a small CPU quota, another NumPy and a busy machine.
+
+    Returns whether the machine is busy.
+    """
     for warning in isolation(isolating_tool()):
         note(warning)
     quota = cgroup.quota(cgroup.folders())
@@ -179,9 +182,10 @@ def forewarn(request: Request) -> None:
         lacking = [row.name for row in request.kinds if request.operations and dtype not in row.dtypes]
         if 0 < len(lacking) < len(request.kinds):  # all of them: the plan refuses it
             note(calibration_messages.lacks_dtype(lacking, dtype))
-    if not request.neighbours:
-        for warning in noise(share_of_others(detect()[1])):
-            note(warning)
+    busy = [] if request.neighbours else list(noise(share_of_others(detect()[1])))
+    for warning in busy:
+        note(warning)
+    return bool(busy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -101,7 +101,7 @@ class Applied:
         """Return the same for a notebook."""
         from autotune.model.units import html_table
 
-        threads = "left alone" if self.blas_threads is None else str(self.blas_threads)
+        threads = "as they are" if self.blas_threads is None else str(self.blas_threads)
         calls = "no" if state.per_call is None else "yes"
         return html_table(
             ("BLAS threads of the process", "calls and loops tuned one by one"),
@@ -110,9 +110,15 @@ class Applied:
         )
 
     def __str__(self) -> str:
-        count = "left alone" if self.blas_threads is None else f"set to {self.blas_threads}"
+        count = "stay as they are" if self.blas_threads is None else f"are set to {self.blas_threads}"
         calls = "" if self._per_call is None or not self.in_force else f"{self._per_call.summary()} "
-        return f"{calls}BLAS threads of the process {count}. {self.why}"
+        return f"{calls}BLAS threads of the process {count}. {self.why}{self._held_down()}"
+
+    def _held_down(self) -> str:
+        """Return a sentence on workers and loops that the user's environment holds below the usable CPUs."""
+        resolution = self._now.resolution
+        held = resolution and thread_variables.limit_of_workers(os.environ, resolution.usable_cpus)
+        return f" {held} in the environment holds workers and loops to that many threads." if held else ""
 
 
 def put_into_force(wishes: Wishes, *, strict: bool = False) -> Applied:
