@@ -39,6 +39,7 @@ SAMPLES = {
     "configuration": Configuration(blas_threads=1),
     "corners": [Alternative(choice=Configuration(blas_threads=1, workers=2), speedup=2.0)],
     "count": 7,
+    "budget": "9m",
     "counts": {"tuned": 2},
     "cpus": 8,
     "created": "2026-01-02",

@@ -87,12 +87,16 @@ def written(path: object, *, tuned: int, total: int) -> str:
 SAME_UNTIL_DECIDED = "the same command with --until-decided."
 
 
-def undecided(counts: Mapping[str, int], command: str, *, busy: bool) -> str:
-    """Count the entries without a decision by their status; `busy` if the load of others is the likely cause."""
+def undecided(counts: Mapping[str, int], command: str, *, busy: bool, budget: str | None = None) -> str:
+    """Count the entries without a decision by their status; `busy` if the load of others is the likely cause.
+
+    `budget` is what would be enough, as far as that is known.
+    """
     said = f"Without a decision: {', '.join(f'{number} {status}' for status, number in counts.items())}."
     if busy:
         return f"{said} Others used the CPUs: repeat the same command at a quieter moment."
-    return f"{said} To decide the rest: {command}"
+    enough = "" if budget is None else f" By what is known so far --budget {budget} would be enough."
+    return f"{said}{enough} To decide the rest: {command}"
 
 
 def earlier(count: int, *, tuned: int) -> str:
@@ -222,7 +226,7 @@ def loop_class(names: Sequence[str], members: Sequence[str]) -> str:
     """Name the functions of a program whose loops are tuned by those of others."""
     functions = ", ".join(f"np.{name}" for name in names)
     return (
-        f"{functions} in the program: one class of loops, of which the cheapest and the dearest are measured, as "
+        f"In the program {functions}: tuned as a class of loops, whose cheapest and dearest member are measured: "
         f"{' and '.join(members)}."
     )
 

@@ -47,6 +47,8 @@ class Kept:
     """Whether the user, or a recording, named the sizes."""
     was_busy: bool = False
     """Whether others used the CPUs when the calibration began."""
+    budget_needed: str | None = None
+    """The budget that would decide all, as far as that is known."""
 
 
 def place(key: Key, output: Path | None) -> Path:
@@ -164,7 +166,11 @@ def _say(kept: Kept) -> None:
         counts = Counter(entry.status for entry in undecided)
         named = {STATUSES[status]: counts[status] for status in Status if counts[status]}
         busy = kept.was_busy or counts[Status.NOISY] > 0
-        lines.append(calibration_messages.undecided(named, _to_decide(kept, undecided), busy=busy))
+        lines.append(
+            calibration_messages.undecided(
+                named, _to_decide(kept, undecided), busy=busy, budget=kept.budget_needed
+            )
+        )
     if _earlier(kept):
         total = sum(entry.status is Status.TUNED for entry in kept.profile.entries)
         lines.append(calibration_messages.earlier(_earlier(kept), tuned=total - tuned))

@@ -58,6 +58,8 @@ class Resolution:
         self.loops = copy.loops
         """Plans of whole-array loops."""
         self.outdated = copy.outdated
+        self.has_blas = "'blas': None" not in copy.software
+        """Has NumPy a BLAS library whose threads can be set?"""
         self._copy = copy
         self._remake = remake
         self._parsed: dict[tuple[str, str], list[Rung]] = {}

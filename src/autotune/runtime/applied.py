@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from autotune.controls import after_fork, blas, thread_variables, wait_policy
 from autotune.host import cpu_variables
+from autotune.model.allocation import Limit
 from autotune.model.record import Record
 from autotune.profiles.folders import Layer, places
 from autotune.profiles.resolve import resolve
@@ -115,10 +116,20 @@ class Applied:
         return f"{calls}BLAS threads of the process {count}. {self.why}{self._held_down()}"
 
     def _held_down(self) -> str:
-        """Return a sentence on workers and loops that the user's environment holds below the usable CPUs."""
+        """Return sentences on what a cap, or the user's environment, holds down."""
         resolution = self._now.resolution
-        held = resolution and thread_variables.limit_of_workers(os.environ, resolution.usable_cpus)
-        return f" {held} in the environment holds workers and loops to that many threads." if held else ""
+        if resolution is None:
+            return ""
+        usable = resolution.usable_cpus
+        said = ""
+        if resolution.limit is Limit.CAP:
+            said = f" A cap, such as AUTOTUNE_CPUS, holds everything to {usable} CPU{'s' * (usable != 1)}."
+        held = thread_variables.limit_of_workers(os.environ, usable)
+        return (
+            f"{said} {held} in the environment holds workers and loops to that many threads."
+            if held
+            else said
+        )
 
 
 def put_into_force(wishes: Wishes, *, strict: bool = False) -> Applied:
