@@ -29,7 +29,8 @@ ELSEWHERE = {
 }
 """Pages of the site, and the files that they are made from."""
 
-OPERATIONS = "<!-- operations: scripts/build_docs.py -->"
+OPERATIONS = ("<!-- operations: scripts/build_docs.py -->\n", "\n<!-- end of operations -->")
+"""Marks around the table of the catalogue, which a test compares with operations_table()."""
 GAINS = "<!-- gains: README.md -->"
 
 LINK = re.compile(r"(?<=\]\()(?!https?:|#)([^)#\s]+)")
@@ -80,8 +81,6 @@ def gather(pages: Path) -> None:
     }
     for name, source in {**sources, **ELSEWHERE}.items():
         text = turn_links((ROOT / source).read_text("utf-8"), source, name)
-        if OPERATIONS in text:
-            text = text.replace(OPERATIONS, "\n".join(operations_table()))
         if GAINS in text:
             text = text.replace(GAINS, gains_table())
         (pages / name).write_text(text, "utf-8")

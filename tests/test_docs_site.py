@@ -86,6 +86,14 @@ def test_the_tables_are_those_of_the_newest_results(tmp_path):
     assert [path for path in pages if (tmp_path / path).read_bytes() != (ROOT / path).read_bytes()] == []
 
 
+def test_the_table_of_operations_is_that_of_the_catalogue():
+    from build_docs import OPERATIONS, operations_table
+
+    page = (ROOT / "docs/reference/operations.md").read_text("utf-8")
+    table = page.partition(OPERATIONS[0])[2].partition(OPERATIONS[1])[0]
+    assert table.splitlines() == list(operations_table())
+
+
 def test_every_benchmark_of_the_project_is_described_and_rerun():
     support = {
         "__init__",

@@ -3,15 +3,20 @@
 from dataclasses import replace
 
 import pytest
-from support.profile_builders import make_entry
+from support.profile_builders import alone, make_entry, of_this_machine
 from support.recording_builders import QR, advised, call, process, recording
 
 from autotune.cli.advice_text import MOST_ROWS, lines
+from autotune.cli.advise import advise_here
+from autotune.model.entry import Status
+from autotune.profiles import folders, profile_files
+from autotune.recording.known_gains import GainSource
 from autotune.recording.recording import ARRAYS, OTHERS
 
 TUNED = make_entry("qr", choice={"blas_threads": 1}, m=50, n=50)
 ELSEWHERE = make_entry("qr", choice={"blas_threads": 1}, m=900, n=900)
 KEPT = make_entry("qr", m=50, n=50)
+NOISY = make_entry("qr", status=Status.NOISY, m=50, n=50)
 KEPT_ELSEWHERE = make_entry("qr", m=900, n=900)
 LONG = process(call(seconds=5.0, operation=QR))
 
@@ -43,7 +48,8 @@ def test_the_first_line_has_the_command_its_times_and_its_end(status, ending):
         (TUNED, f"{TUNED.evidence.speedup:.2f} ("),
         (KEPT, "plain NumPy is fastest"),
         (ELSEWHERE, f"not measured; {ELSEWHERE.evidence.speedup:.2f} to "),
-        (KEPT_ELSEWHERE, "not measured; plain NumPy is fastest at other sizes"),
+        (KEPT_ELSEWHERE, "not measured at this size"),
+        (NOISY, "measured, too noisy so far"),
         (None, "not measured"),
     ],
 )
@@ -51,6 +57,11 @@ def test_a_row_says_what_is_known_of_its_call(entry, met):
     row = line_with("qr float64", text(recording(LONG), *([entry] if entry else []), width=120))
     assert row.split()[:6] == ["qr", "float64", "n=50", "10", "5", "50%"]
     assert met in row
+
+
+def test_the_name_of_a_call_is_not_broken():
+    met = call("random.standard_normal", group=OTHERS, seconds=5.0)
+    assert line_with("random.standard_normal", text(recording(process(met)), width=80))
 
 
 def test_a_row_that_no_knob_reaches_says_so():
@@ -109,6 +120,7 @@ def test_trouble_stands_in_a_list():
     [
         ({}, [], "Next: autotune calibrate -- python x.py"),
         ({"status": 3}, [], "Next, as soon as the command succeeds: autotune calibrate"),
+        ({}, [NOISY], "Next, on a quieter machine or with more time: autotune calibrate --budget "),
         ({}, [TUNED], "Next: autotune run -- python x.py"),
         ({}, [KEPT], "Nothing to gain here"),
         ({"is_complete": False, "status": None}, [KEPT], "Nothing to gain in the recorded time"),
@@ -132,3 +144,14 @@ def test_a_command_without_a_recorded_call_is_measured_as_a_whole():
 def test_advice_fits_the_width_of_the_terminal():
     printed = list(lines(advised(recording(LONG, replace(LONG, pid=12)), ELSEWHERE), 80))
     assert max(map(len, printed)) <= 80
+
+
+def test_sizes_around_a_call_do_not_speak_for_it_where_another_machine_or_no_result_is_behind_them(
+    tmp_path, monkeypatch
+):
+    alone(monkeypatch, tmp_path)
+    around = [make_entry("qr", m=n, n=n) for n in (20, 200)]
+    profile_files.write(of_this_machine(*around), tmp_path / "shipped" / "class.yaml")
+    assert advise_here(recording(LONG), None).calls[0].gain.source is GainSource.SIMILAR
+    profile_files.write(of_this_machine(NOISY), folders.user_profiles() / "mine.yaml")
+    assert advise_here(recording(LONG), None).calls[0].gain.source is GainSource.NOISY

@@ -13,6 +13,7 @@ from support.shown_profiles import FILL, KEY, SVD, USUAL
 
 from autotune.bench.selftest import SelfTest
 from autotune.cli import calibration_messages
+from autotune.cli.calibrate import enough_for
 from autotune.cli.program import program
 from autotune.errors import BadBudget, EnvironmentProblem, HostBusy
 from autotune.model.allocation import Limit
@@ -23,7 +24,7 @@ from autotune.search import runner
 from autotune.search.environment import Environment
 from autotune.search.events import Decided, Exploring
 from autotune.search.journal import Header, Journal, journal_path
-from autotune.search.request import Effort
+from autotune.search.request import Effort, Request
 from autotune.share.publish import publish
 from autotune.share.store import open_store
 
@@ -320,3 +321,10 @@ def test_a_store_that_is_away_is_said_once_and_stops_nothing(calibrate, tmp_path
 
 def test_without_a_store_nothing_is_said_of_one(calibrate):
     assert "Warm start" not in calibrate().stderr
+
+
+@pytest.mark.parametrize(
+    ("needed", "turns", "budget"), [(None, 1, None), (50.0, 1, None), (300.0, 1, "6m"), (300.0, 2, "12m")]
+)
+def test_the_budget_that_would_be_enough_is_named_where_it_is_known(needed, turns, budget):
+    assert enough_for(needed, Request(budget_seconds=60.0), turns=turns) == budget

@@ -106,3 +106,10 @@ def test_compare_without_a_place_for_temporary_files_says_so(monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", "/no/such/folder")
     with pytest.raises(NoTemporaryFolder, match="TMPDIR"):
         CliRunner().invoke(compare, ["--", "true"], standalone_mode=False, catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("interval", "is_open"), [((0.44, 1.56), True), ((0.98, 1.03), False), ((1.8, 2.6), False)]
+)
+def test_a_wide_interval_around_1_is_said_to_tell_nothing(interval, is_open):
+    assert ("cannot tell" in command_messages.compared(1.0, interval, 5)) == is_open

@@ -65,7 +65,7 @@ def test_the_corners_of_tasks_are_shown_with_their_speeds(shown):
 def test_the_states_of_the_machine_are_shown_where_it_was_not_at_full_capacity(shown):
     states = replace(SVD.evidence, expected_speedup=1.31, full_capacity_share=0.62)
     text = " ".join(shown(replace(USUAL, entries=(replace(SVD, evidence=states),)), width=140).split())
-    assert "at full capacity 62% of the time" in text
+    assert "at full capacity, which the machine had 62% of the time" in text
     assert "1.31x" in text
     full = replace(states, full_capacity_share=0.99)
     assert "full capacity" not in shown(replace(USUAL, entries=(replace(SVD, evidence=full),)))

@@ -14,6 +14,7 @@ from autotune.cli.env import env
 from autotune.cli.program import program
 from autotune.cli.run import run
 from autotune.host.usable_cpus import usable_cpus
+from autotune.model.allocation import Limit
 from autotune.model.configuration import Configuration, IdleThreads
 from autotune.model.entry import Status
 from autotune.model.operation import Operation
@@ -123,9 +124,43 @@ def test_a_script_whose_interpreter_is_missing_is_126_not_127(tmp_path):
 def test_run_says_in_one_line_what_it_did_and_quiet_leaves_it_out():
     code = "print()"
     assert autotune(sys.executable, "-c", code).stderr == (
-        "autotune run: BLAS threads of the process are 3. 3 BLAS threads, as asked.\n"
+        "autotune run: BLAS threads of the process are set to 3. 3 BLAS threads, as asked.\n"
     )
     assert autotune("-q", sys.executable, "-c", code).stderr == ""
+
+
+SECOND = """
+import sys
+from autotune.runtime.process_threads import process_choice
+from autotune.cli.command_name import tuned_command
+if sys.argv[1] == "full":
+    import numpy
+    from autotune.profiles.resolve import resolve
+    resolve()
+choice = process_choice()
+print(choice.blas_threads, choice.reason, dict(choice.variables), tuned_command(("x",), name="x"))
+print("numpy" in sys.modules, file=sys.stderr)
+"""
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("variables", "loads"), [({}, "False"), ({"OMP_NUM_THREADS": "1"}, "True")])
+def test_numpy_is_loaded_only_where_its_library_can_change_the_sentence(
+    tmp_path, monkeypatch, variables, loads
+):
+    alone(monkeypatch, tmp_path)
+    if usable_cpus()[1] in {Limit.QUOTA, Limit.CAP, Limit.SHARED}:
+        loads = "True"
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    full, again = (
+        subprocess.run(
+            [sys.executable, "-c", SECOND, way], capture_output=True, text=True, timeout=60, check=True
+        )
+        for way in ("full", "again")
+    )
+    assert full.stdout == again.stdout
+    assert (full.stderr.strip(), again.stderr.strip()) == ("True", loads)
 
 
 @pytest.fixture

@@ -29,6 +29,19 @@ def forget(*words):
     return CliRunner().invoke(program, ["forget", *map(str, words)])
 
 
+def test_an_entry_of_a_shipped_profile_stays_and_is_said_to_be_one(own, tmp_path, monkeypatch):
+    shipped = tmp_path / "class.yaml"
+    profile_files.write(of_this_machine(make_entry("svd", m=5, n=5)), shipped)
+    monkeypatch.setattr("autotune.profiles.folders._shipped_profiles", lambda: str(tmp_path))
+    before = shipped.read_bytes()
+
+    result = forget("svd", "n=5")
+
+    assert (result.exit_code, shipped.read_bytes()) == (1, before)
+    assert "shipped with autotune" in result.stderr
+    assert "autotune calibrate svd n=5" in result.stderr
+
+
 def entries(path):
     return {str(entry.operation) for entry in profile_files.read(path).entries}
 

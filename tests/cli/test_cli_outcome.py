@@ -215,9 +215,20 @@ def test_entries_that_stayed_undecided_are_counted_and_the_proofs_that_stay_with
     write_outcome.tell([write_outcome.keep(profile(hurried), path)], finished=True, as_json=False)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("0 of 1 entries are tuned")
-    assert "1 entry is undecided" in lines[1]
+    assert "1 undecided" in lines[1]
     assert lines[1].endswith(f"calibrate {NOT_REACHED.operation.name} --until-decided")
     assert lines[2] == "It also holds 1 entry of earlier runs, 1 of them tuned, which stay in use."
+
+
+def test_where_others_used_the_cpus_a_quieter_moment_is_advised(tmp_path, capsys):
+    noisy = replace(NOT_REACHED, status=Status.NOISY, reason="Too busy.")
+    write_outcome.tell(
+        [write_outcome.keep(profile(noisy), tmp_path / "mine.yaml")], finished=True, as_json=False
+    )
+    said = capsys.readouterr().err
+    assert "1 too noisy to tell" in said
+    assert "quieter moment" in said
+    assert "--until-decided" not in said
 
 
 def test_entries_at_sizes_that_were_named_are_decided_by_the_same_command(tmp_path, capsys):

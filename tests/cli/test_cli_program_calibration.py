@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from autotune.bench.command_pairs import CommandRun, PairedRuns
 from autotune.cli.calibrate import calibrate
+from autotune.cli.calibration_messages import program_gain
 from autotune.cli.program_calibration import gain_of, weigh_by_spool
 from autotune.errors import BadWorkload
 from autotune.model.catalogue import operation
@@ -128,3 +129,9 @@ def test_operations_that_programs_have_called_count_more(monkeypatch, tmp_path):
     assert (round(weights["qr"]), round(weights["svd"])) == (3, 1)
     assert list(folders.spool()[0].iterdir())  # the daemon reads it later
     assert weigh_by_spool(Request()).weights == weights
+
+
+@pytest.mark.parametrize(("interval", "is_open"), [(None, True), ((0.2, 1.4), True), ((1.05, 1.12), False)])
+def test_pairs_that_tell_nothing_are_said_to_and_how_to_repeat_them(interval, is_open):
+    text = program_gain((1.04, 1.02, 1.05), 1.08, interval, pairs=3)
+    assert ("autotune compare" in text) == is_open

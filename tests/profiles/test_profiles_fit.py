@@ -20,7 +20,7 @@ from autotune.profiles.lookup import Level, climb
 HERE = Site(key=KEY, host="here")
 STALE = replace(KEY, software=replace(SOFTWARE, blas_version="0.3.30"))
 SMALLER = replace(KEY, usable_cpus=4, limit=Limit.QUOTA)
-STALE_REASON = "key.software.blas_version: the profile has 0.3.30, this machine has 0.3.31."
+STALE_REASON = "key.software.blas_version: the profile has 0.3.30, this Python has 0.3.31."
 OTHER_REASON = "It was measured with 4 usable CPUs (limited by quota); here: 8 usable CPUs."
 
 LEVELS = [
@@ -35,9 +35,9 @@ LEVELS = [
     (STALE, "here", Layer.NAMED, Level.EXPLICIT, f"The user named it. Stale: {STALE_REASON}"),
     (SMALLER, "here", Layer.NAMED, Level.EXPLICIT, f"The user named it. {OTHER_REASON}"),
     (KEY, "here", Layer.USER, Level.HOST, "It was measured on this host."),
-    (KEY, "here", Layer.SHIPPED, Level.HOST, "It was measured on this host."),
+    (KEY, "here", Layer.SHIPPED, Level.CLASS, "It was measured on a machine of this class."),
     (KEY, "other", Layer.SYSTEM, Level.CLASS, "It was measured on another host of this class."),
-    (KEY, "other", Layer.SHIPPED, Level.CLASS, "It was measured on another host of this class."),
+    (KEY, "other", Layer.SHIPPED, Level.CLASS, "It was measured on a machine of this class."),
     (STALE, "here", Layer.USER, Level.STALE, f"Stale: {STALE_REASON}"),
     (STALE, "other", Layer.SHIPPED, Level.STALE, f"Stale: {STALE_REASON}"),
     (SMALLER, "here", Layer.USER, Level.ALLOCATION, OTHER_REASON),
@@ -116,7 +116,7 @@ def test_other_hardware_is_not_outdated():
 def test_an_unknown_version_is_not_taken_for_a_patch():
     unknown = replace(KEY, software=replace(SOFTWARE, blas_version=None))
     assert fit(profile(key=unknown), Layer.USER, HERE).reason == (
-        "key.software.blas_version: the profile has unknown, this machine has 0.3.31."
+        "key.software.blas_version: the profile has unknown, this Python has 0.3.31."
     )
 
 

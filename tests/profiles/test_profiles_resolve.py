@@ -2,15 +2,18 @@
 
 import json
 import os
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.profile_builders import alone, make_entry, of_this_machine, with_evidence
 
-from autotune.model.configuration import Configuration
+from autotune.intercept.array_loops import KINDS
+from autotune.intercept.operations import LOOP_DTYPES, LOOP_KINDS, PLACEMENTS, Range
+from autotune.model.configuration import Configuration, Placement
 from autotune.model.entry import Status
-from autotune.model.operation import Operation
+from autotune.model.operation import DTYPES, Operation
 from autotune.model.profile import Provenance
 from autotune.profiles import compiled_copy, folders, profile_files
 from autotune.profiles.lookup import Level
@@ -303,6 +306,93 @@ def test_a_corrupt_copy_is_made_again(number):
     path.write_bytes(damaged(path)[number])
     assert resolve().find(QR) is not None
     assert path.read_bytes() == good
+
+
+def reseal(path, **changes):
+    """Change lines of a copy's head, or all that follows it, under a valid checksum."""
+    _, *head, body = path.read_bytes().split(b"\n", 7)
+    lines = {"loops": 4, "body": 6}
+    parts = [*head, body]
+    for name, text in changes.items():
+        parts[lines[name]] = text
+    rest = b"\n".join(parts)
+    path.write_bytes(f"autotune {compiled_copy.FORMAT} {zlib.crc32(rest):08x}\n".encode() + rest)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        b"{}\n",
+        b"[1]\nqr float64\t1\n",
+        b'[[1,2,3,4]]\nqr float64\t[["this-host",1,2,[]]]\n',
+        b"qr float64\t[",
+        b"[]\nqr float64\t[",
+        b"[]\nqr float64\t[\n",
+        b"[]\nqr float64\t{}\n[]",
+        b"[\nqr float64\t" + b"[" * 100_000 + b"\n",
+        b'[]\nqr float64\t[["this-host","a","b",[{"sizes":7}]]]\n',
+        b"[]\n\xff float64\t[]\nqr float64\t[1]\n",
+    ],
+)
+@pytest.mark.parametrize("question", ["find", "entries", "summary", "operations"])
+def test_a_copy_whose_entries_cannot_be_read_is_made_again(body, question):
+    write(of_this_machine(entry()))
+    good = resolve()
+    (path,) = copies()
+    content = path.read_bytes()
+    reseal(path, body=body)
+    ask = {
+        "find": lambda it: it.find(QR).entry,
+        "entries": lambda it: [match.entry for match in it.entries()],
+        "summary": lambda it: it.summary,
+        "operations": lambda it: it.operations(),
+    }[question]
+    assert ask(resolve()) == ask(good)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        "functions float64 1 1:1:2:x",
+        "loop_exp float64 1 1:1:2:",
+        "functions int8 1 1:1:2:",
+        "functions float64 3 1:1:2:",
+        "functions float64 1",
+        "functions float64 1 0:1:2:",
+        "functions float64 1 1:0:2:",
+        "functions float64 1 1:1:0:",
+        "functions float64 1 1:1:99999999999:",
+        f"functions float64 1 {2**70}:1:2:",
+        "functions float64 1 9:1:2: 9:1:2:",
+        "functions float64 1 " + " ".join(f"{n}:1:2:" for n in range(1, 18)),
+    ],
+)
+def test_a_copy_with_a_plan_of_loops_that_cannot_be_is_made_again(plan):
+    write(of_this_machine(entry()))
+    resolve()
+    (path,) = copies()
+    content = path.read_bytes()
+    reseal(path, loops=plan.encode())
+    assert list(resolve().loops) == []
+    assert path.read_bytes() == content
+
+
+def test_a_plan_of_loops_that_can_be_is_taken_from_the_copy():
+    write(of_this_machine(entry()))
+    resolve()
+    (path,) = copies()
+    reseal(path, loops=b"functions float64 1 1:1:2:cores 9:3:4:")
+    (plan,) = resolve().loops
+    assert plan.ranges == (Range(1, 1, 2, "cores"), Range(9, 3, 4))
+
+
+def test_the_words_of_plans_are_those_of_loops_and_of_the_model():
+    assert LOOP_KINDS == KINDS
+    assert set(LOOP_DTYPES) == set(DTYPES)
+    assert set(PLACEMENTS) == {"", *Placement}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="this system has no POSIX modes")

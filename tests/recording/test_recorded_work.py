@@ -51,7 +51,9 @@ def test_what_takes_most_time_comes_first_and_weighs_most():
 
 def test_a_loop_is_measured_with_the_dearest_of_its_class():
     recorded = recording(process(call("add", group=ARRAYS, operation=loop("loop_add", 1000))))
-    assert recorded_work(recorded).operations == (loop("loop_add", 1000), loop("loop_sqrt", 1000))
+    work = recorded_work(recorded)
+    assert work.operations == (loop("loop_add", 1000), loop("loop_sqrt", 1000))
+    assert work.classes == {("loop_add", "loop_sqrt"): ("add",)}
 
 
 @pytest.mark.parametrize(

@@ -119,9 +119,15 @@ def test_other_sizes_give_a_range_and_no_claim():
     assert advice.gain.speedup == 1.0
 
 
-def test_an_undecided_entry_is_no_measurement():
-    entry = make_entry("qr", status=Status.NOISY, m=50, n=50)
-    assert known_gain(call(operation=QR), {QR: entry}.get, lambda *_: [QR]).source is GainSource.NOT_MEASURED
+@pytest.mark.parametrize(
+    ("status", "source"),
+    [(Status.NOISY, GainSource.NOISY), (Status.UNDECIDED, GainSource.UNDECIDED)],
+)
+def test_what_was_measured_without_a_result_is_told_from_what_was_not_measured(status, source):
+    entry = make_entry("qr", status=status, m=50, n=50)
+    assert known_gain(call(operation=QR), {QR: entry}.get, lambda *_: [QR]).source is source
+    gain = advised(recording(process(call(seconds=5.0, operation=QR))), entry).gain
+    assert (gain.open_share, gain.undecided_share) == (0.5, 0.5)
 
 
 def test_a_loop_longer_than_the_largest_measured_has_the_largest_ones_speedup():
@@ -268,6 +274,13 @@ def test_a_function_of_numpy_and_of_scipy_is_one_row_of_the_advice():
     recorded = recording(process(call(operation=QR, contiguous=True), call(operation=QR, contiguous=None)))
     (only,) = advised(recorded).calls
     assert (only.call.calls, only.call.seconds) == (20, 2.0)
+
+
+def test_without_any_recorded_call_a_reason_for_it_leaves_the_gain_unknown():
+    blind = process(unseen=("The recording could not be written.",), start=0.0, end=0.0)
+    assert advised(recording(blind)).next is Next.UNKNOWN
+    assert advised(recording()).next is Next.NOTHING
+    assert advised(recording(process(unseen=()))).next is Next.NOTHING
 
 
 def test_a_recording_survives_a_file():

@@ -1,6 +1,7 @@
 """Runs with recording, whose surroundings are not as they should be."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from support.namespaces import needs_root, unshared
 
 from autotune.errors import NoTemporaryFolder
 from autotune.recording import run_recorded as module
@@ -42,6 +44,55 @@ def test_the_name_of_an_interpreter_without_autotune_may_be_any_bytes(tmp_path, 
 def test_a_note_of_an_interpreter_that_cannot_be_read_is_left_out(tmp_path):
     (tmp_path / "12.missing").mkdir()
     assert collect(tmp_path, 0.0).without_autotune == ()
+
+
+def test_a_process_that_found_no_room_for_its_recording_is_told_with_the_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=0))
+    (tmp_path / "12-345.json.new").touch()
+    (process,) = collect(tmp_path, 0.0).processes
+    (why,) = process.unseen
+    assert process.pid == 12
+    assert f"the file system of {tmp_path.parent} is full" in why
+
+
+def test_an_empty_file_that_a_later_note_left_is_no_process_without_a_recording(tmp_path):
+    (tmp_path / "12-345.json.new").touch()
+    (tmp_path / "12-345.json").write_text('{"pid": 12, "parent": 1, "native": null}')
+    (tmp_path / "x.json.new").touch()
+    assert collect(tmp_path, 0.0).processes == ()
+
+
+FILLED = """
+import os, sys
+with open(os.environ["TMPDIR"] + "/fill", "wb", buffering=0) as file:
+    try:
+        while True:
+            file.write(bytes(4096))
+    except OSError:
+        file.truncate(os.fstat(file.fileno()).st_size - int(sys.argv[1]))
+import numpy as np
+np.ones((300, 300)) @ np.ones((300, 300))
+"""
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("left", [0, 8192])
+def test_a_command_that_fills_the_folder_of_its_recording_gets_no_verdict(tmp_path, left):
+    needs_root()
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    (tmp_path / "fill.py").write_text(FILLED)
+    words = ["-m", "autotune", "advise", "--", sys.executable, str(tmp_path / "fill.py"), str(left)]
+    done = subprocess.run(
+        [*unshared("--mount", setup=f"mount -t tmpfs -o size=2m none {disk}"), sys.executable, *words],
+        env={**os.environ, "TMPDIR": str(disk)}, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    printed = " ".join(done.stderr.split())
+    assert "recording could not be written" in printed
+    assert str(disk) in printed.replace(" ", "")
+    assert "no process of this command" not in printed
+    assert "Nothing to gain" not in printed
+    assert done.returncode == 0
 
 
 @pytest.mark.real

@@ -150,7 +150,7 @@ def test_one_line_is_logged_for_those_who_listen(caplog):
         autotune.apply()
     (message,) = caplog.messages
     assert (
-        "BLAS threads of the process left alone. No BLAS thread count was measured for this machine."
+        "BLAS threads of the process stay as they are. No BLAS thread count was measured for this machine."
         in message
     )
     assert message.endswith("Profiles speak for 0 operations.")

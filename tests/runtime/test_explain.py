@@ -68,7 +68,7 @@ def test_every_refusal_is_told_with_its_reason(own_profile):
 def test_the_text_is_for_people(own_profile):
     explanation = autotune.explain()
     lines = str(explanation).splitlines()
-    assert lines[1] == "BLAS threads of the process: left alone. autotune.apply() was not called."
+    assert lines[1] == "BLAS threads of the process stay as they are. autotune.apply() was not called."
     assert [line.split() for line in lines if line.startswith(("operation", "qr m=128"))] == [
         ["operation", "level", "choice", "speed-up"],
         ["qr", "m=128", "n=128", "this-host", "[1]", "blas_threads=1", "2.00x"],
@@ -106,6 +106,17 @@ def test_without_a_name_the_choices_are_listed_and_the_rest_is_counted(own_profi
     assert "Plain NumPy runs for 1 entry: qr (1). The reasons: `autotune explain NAME`, or" in words
 
 
+def test_a_choice_that_the_environment_holds_down_shows_no_speed_up(own_profile, monkeypatch):
+    made, path = own_profile
+    choice = make_entry("log", choice={"workers": 2}, n=1000)
+    profile_files.write(replace(made, entries=(choice,)), path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    (row,) = autotune.explain("log").operations
+    assert (row.choice.workers, row.as_dict()["speedup"]) == (1, None)
+    assert "by OMP_NUM_THREADS=1" in row.reason
+    assert "OMP_NUM_THREADS=1 in the environment holds" in str(autotune.apply())
+
+
 def test_a_profile_that_keeps_every_default_is_told_in_one_sentence(own_profile):
     made, path = own_profile
     profile_files.write(replace(made, entries=(made.entries[1],)), path)
@@ -127,6 +138,15 @@ def test_a_nearer_entry_that_is_refused_is_told_below_the_one_in_use(own_profile
     )
     assert "not [2]: Too busy." in str(autotune.explain("qr", n=128))
     assert row.as_dict()["refused"][0]["reason"] == "Too busy."
+
+
+def test_shipped_profiles_for_other_machines_are_counted(own_profile, tmp_path):
+    made, _ = own_profile
+    other = replace(made.key, hardware=replace(made.key.hardware, model=9999))
+    profile_files.write(replace(made, key=other), tmp_path / "shipped" / "other.yaml")
+    text = str(autotune.explain())
+    assert "1 shipped profile is for other machines" in text
+    assert "9999" not in text
 
 
 def test_an_operation_of_which_everything_was_refused_is_told_with_the_reason(own_profile):

@@ -218,7 +218,7 @@ def test_a_profile_that_turns_out_broken_does_not_reach_the_call(monkeypatch):
 
     monkeypatch.setattr("autotune.profiles.resolve.Resolution.find", broken)
     np.testing.assert_allclose(np.linalg.inv(A) @ A, np.eye(100), atol=1e-8)
-    assert autotune.explain().per_call == "matmul runs as without a profile: RuntimeError: a bug"
+    assert autotune.explain().per_call.endswith("matmul runs as without a profile: RuntimeError: a bug")
 
 
 def test_threads_calling_at_once_leave_the_count_as_it_was():

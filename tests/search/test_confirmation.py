@@ -209,6 +209,18 @@ def test_rounds_visit_every_candidate_and_decided_ones_leave():
     assert cases[-1] == {SMALL}
 
 
+def test_while_exploration_goes_on_what_leads_by_far_no_more_is_visited_four_times():
+    def answer(operation, configuration, luck):
+        return 0.01 * (1.0 if configuration.is_default else 0.95)
+
+    confirmation, bench = _confirmation(answer, candidates=[(SMALL, -0.5)])
+    for _ in range(7):
+        list(confirmation.visit(8))
+    assert len(bench.plans) == 4
+    list(confirmation.round())
+    assert len(bench.plans) == 5
+
+
 def test_where_time_is_short_those_with_the_most_to_gain_come_first():
     confirmation, bench = _confirmation(
         _gains, budget=2.0, candidates=[(SMALL, -0.1), (LARGE, -0.9)], start_seconds=0.4

@@ -140,6 +140,32 @@ def test_the_first_pass_keeps_to_its_share_where_calls_are_slow():
     assert first == {"batch_matmul": 1, "share": 1, "svd": 1, "qr": 1, "eig": 1}
 
 
+def test_no_process_of_exploration_begins_that_cannot_end_in_the_time():
+    """Every candidate of `share` takes 20 times as long as the default, so that eight of them take 7 s."""
+
+    def answer(operation, configuration, luck):
+        return 0.4 if operation.name == "share" and not configuration.is_default else 0.02
+
+    bench = FakeBench(answer, start_seconds=0.05)
+    request = Request(operations=("share", "svd"), effort="quick", budget_seconds=6.0)
+    run_calibration(bench, request, environment_of(2))
+
+    assert {plan.cases[0].operation.name for plan in bench.plans} == {"share", "svd"}
+    assert bench.clock < 6.0
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_what_falls_when_the_time_is_over_has_no_successor(seed):
+    def answer(operation, configuration, luck):
+        return 0.02 * (1.0 if configuration.is_default else 0.97) * math.exp(luck.gauss(0, 0.06))
+
+    names = ("sqrt", "exp", "log", "sin", "add", "copy", "power", "fill")
+    request = Request(operations=names, sizes=({"n": 10**6},), effort="quick", budget_seconds=20.0)
+    entries, _, _ = run_calibration(FakeBench(answer, seed=seed), request, environment_of(2))
+
+    assert not [entry.reason for entry in entries if "after 0 processes" in entry.reason]
+
+
 def test_a_budget_for_not_even_one_operation_is_refused():
     with pytest.raises(BadBudget, match="too short"):
         _calibrate(_steps, seconds=1.0)

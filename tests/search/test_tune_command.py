@@ -99,7 +99,9 @@ def test_time_for_few_runs_is_spent_on_few_counts():
 
 
 def test_too_little_time_for_a_proof_is_refused_with_what_it_takes():
-    with pytest.raises(BadBudget, match=r"One run takes 30 s.*take 17 of them: allow 612 s"):
+    with pytest.raises(
+        BadBudget, match=r"One run takes 30 s.*take at least 17 of them, 510 s: allow --budget 11m"
+    ):
         tuned(lambda _: 30.0, first_seconds=30.0)
 
 

@@ -1,10 +1,11 @@
 """The text of `autotune advise`."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from shlex import join
 
 from autotune.model.units import count_of
-from autotune.recording.advice import Advice, AdvisedCall, Next
+from autotune.recording.advice import WORTH_MEASURING, Advice, AdvisedCall, Next
 from autotune.recording.known_gains import GainSource
 from autotune.recording.recording import GROUPS
 from autotune.runtime.text_table import TextColumn, TextTable, wrapped
@@ -18,8 +19,12 @@ NO_CALLS = (
     "(python -I, -E and -S, a dropped environment, and interpreters without autotune hide them)."
 )
 
+LEAST_NAME, MOST_NAME = 20, 32
+"""Columns of the names of calls: as many as the longest word has, so that no name is broken."""
+UNRECORDED = "No call of NumPy or SciPy could be recorded, for the reason that follows."
+
 _COLUMNS = (
-    TextColumn("call", 20),
+    TextColumn("call", LEAST_NAME),
     TextColumn("size", 14),
     TextColumn("calls", 8, right=True),
     TextColumn("seconds", 7, right=True),
@@ -38,7 +43,7 @@ def lines(advice: Advice, width: int) -> Iterator[str]:
         yield from wrapped(_gain(advice), width)
     else:
         yield ""
-        yield from wrapped(NO_CALLS, width)
+        yield from wrapped(UNRECORDED if advice.next is Next.UNKNOWN else NO_CALLS, width)
     if len(advice.processes) > 1 or any(process.processes > 1 for process in advice.processes):
         yield ""
         yield from _processes(advice, width)
@@ -68,8 +73,10 @@ def _run(advice: Advice) -> str:
 
 
 def _table(advice: Advice, width: int) -> Iterator[str]:
-    table = TextTable(_COLUMNS, width)
     shown = [row for row in advice.calls if row.share >= LEAST_SHARE][:MOST_ROWS] or list(advice.calls[:3])
+    longest = max(len(row.call.name) for row in shown)
+    names = replace(_COLUMNS[0], width=min(MOST_NAME, max(LEAST_NAME, longest)))
+    table = TextTable((names, *_COLUMNS[1:]), width)
     yield from table.heading()
     for row in shown:
         call = row.call
@@ -106,7 +113,7 @@ def _known(row: AdvisedCall) -> str:
             return "1: plain NumPy is fastest"
         case GainSource.SIMILAR:
             if gain.low == gain.high == 1:
-                return "not measured; plain NumPy is fastest at other sizes"
+                return "not measured at this size"
             return f"not measured; {gain.low:.2f} to {gain.high:.2f} at other sizes"
         case _:
             return str(gain.source)
@@ -114,7 +121,9 @@ def _known(row: AdvisedCall) -> str:
 
 def _gain(advice: Advice) -> str:
     gain = advice.gain
-    if not gain.decided_share:
+    if not gain.decided_share and gain.undecided_share:
+        claim = "Nothing that this run calls has been decided on this machine."
+    elif not gain.decided_share:
         claim = "Nothing that this run calls has been measured on this machine."
     elif gain.low == gain.high == 1:
         claim = "Where this run's calls have been measured, plain NumPy is fastest."
@@ -123,7 +132,11 @@ def _gain(advice: Advice) -> str:
             f"With all measured choices the run would be {gain.speedup:.2f} times as fast ({gain.low:.2f} to "
             f"{gain.high:.2f})."
         )
-    return f"{claim} Calls that can be tuned and are not measured: {gain.open_share:.0%} of the run."
+    undecided = gain.undecided_share
+    unmeasured = max(0.0, gain.open_share - undecided)
+    said = f"{claim} Calls that can be tuned and are not measured: {unmeasured:.0%} of the run."
+    said += " Calibrating tells what they gain." if unmeasured >= WORTH_MEASURING else ""
+    return f"{said} Measured, but undecided or too noisy so far: {undecided:.0%}." if undecided else said
 
 
 def _processes(advice: Advice, width: int) -> Iterator[str]:
@@ -141,6 +154,8 @@ def _processes(advice: Advice, width: int) -> Iterator[str]:
 
 def _next(advice: Advice) -> str:
     command = join(advice.recording.command)
+    if advice.next is Next.UNKNOWN:
+        return f"Whether there is anything to gain is not known. Once that is mended: autotune advise -- {command}"
     if not advice.calls:
         return (
             "Nothing to gain here was seen. A command that computes in threads of its own, or in a BLAS without "
@@ -149,6 +164,10 @@ def _next(advice: Advice) -> str:
     match advice.next:
         case Next.CALIBRATE if advice.recording.status:
             return f"Next, as soon as the command succeeds: autotune calibrate -- {command}"
+        case Next.CALIBRATE if 2 * advice.gain.undecided_share > advice.gain.open_share:
+            return (
+                f"Next, on a quieter machine or with more time: autotune calibrate --budget 10m -- {command}"
+            )
         case Next.CALIBRATE:
             return f"Next: autotune calibrate -- {command}"
         case Next.RUN:
@@ -157,4 +176,6 @@ def _next(advice: Advice) -> str:
             return f"Next: autotune run --children -- {command}"
         case _:
             here = "here" if advice.recording.is_complete else "in the recorded time"
+            if any(process.is_unrecorded for process in advice.recording.processes):
+                here = "in what could be recorded"
             return f"Nothing to gain {here}: what autotune tunes takes little of this run, or is fastest as it is."

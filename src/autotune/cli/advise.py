@@ -108,6 +108,8 @@ def exit_status(recorded: "Recording") -> int:
 
 def advise_here(recorded: "Recording", profile: Path | None) -> "Advice":
     """Say what a recorded run would gain on this machine, by the profiles that fit it."""
+    from autotune.model.entry import Status
+    from autotune.profiles.lookup import Level
     from autotune.profiles.resolve import resolve
     from autotune.recording.advice import advise_on
 
@@ -116,9 +118,22 @@ def advise_here(recorded: "Recording", profile: Path | None) -> "Advice":
         if profile is not None and Path(refusal.path) == profile.absolute() and refusal.entry is None:
             note(store_messages.refused_file(refusal.path, refusal.reason))
 
+    measured: dict[Operation, Entry] = {}
+    for result in resolution.entries():
+        earlier = measured.get(result.entry.operation)
+        if earlier is None or (result.entry.is_decided and not earlier.is_decided):
+            measured[result.entry.operation] = result.entry
+
     def find(operation: "Operation") -> "Entry | None":
         match = resolution.find(operation)
-        return None if match is None else match.entry
+        if match is None or match.entry.evidence.speedup is not None:
+            return None if match is None else match.entry
+        # what follows from other sizes is no measurement of this one
+        own = measured.get(operation)
+        if own is not None:
+            return match.entry if own.status is Status.TUNED else own
+        is_from_elsewhere = match.level in {Level.CLASS, Level.ALLOCATION}
+        return None if match.entry.status is Status.DEFAULT_KEPT and is_from_elsewhere else match.entry
 
     return advise_on(recorded, find, resolution.measured)
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,9 @@ from autotune.search.request import Request
 if TYPE_CHECKING:
     from autotune.model.profile import Key, Profile
     from autotune.search.runner import Outcome
+
+SPARE_TIME = 1.2
+"""Budget that is advised, over the time that is expected to be needed."""
 
 
 @click.command(cls=WithCommand, epilog=program_messages.operations(CATALOGUE))
@@ -147,7 +151,7 @@ def calibrate_allocations(
 ) -> tuple[list[Kept], bool]:
     """Calibrate one allocation after the other, and write each profile; False if it was interrupted."""
     turns = plan_allocations(request.cpus, output)
-    forewarn(request)
+    was_busy = forewarn(request)
     stored = [] if resume else relatives(store, turns[0].key)
     if request.budget_seconds is not None:
         request = replace(request, budget_seconds=request.budget_seconds / len(turns))
@@ -155,12 +159,13 @@ def calibrate_allocations(
     for turn in turns:
         if len(turns) > 1:
             note(calibration_messages.for_cpus(len(kept) + 1, len(turns), cpus=turn.key.usable_cpus))
-        outcome, summed = calibrate_allocation(
+        outcome, summed, needed = calibrate_allocation(
             turn, request, resume=resume, stored=stored, others=[earlier.measured for earlier in kept]
         )
+        budget = enough_for(needed, request, turns=len(turns))
         if outcome.finished or outcome.profile.entries:
             written = keep(outcome.profile, turn.path, sizes_named=bool(request.sizes or request.recorded))
-            kept.append(replace(written, outcome=outcome))
+            kept.append(replace(written, outcome=outcome, was_busy=was_busy, budget_needed=budget))
         if summed is not None:
             note(summed)
         if not outcome.finished:
@@ -168,8 +173,11 @@ def calibrate_allocations(
     return kept, True
 
 
-def forewarn(request: Request) -> None:
-    """Say, before measuring, what will be left out, and warn of a small CPU quota, another NumPy and a busy machine."""
+def forewarn(request: Request) -> bool:
+    """Say, before measuring, what will be left out, and warn of a small CPU quota, another NumPy and a busy machine.
+
+    Returns whether the machine is busy.
+    """
     for warning in isolation(isolating_tool()):
         note(warning)
     quota = cgroup.quota(cgroup.folders())
@@ -179,9 +187,10 @@ def forewarn(request: Request) -> None:
         lacking = [row.name for row in request.kinds if request.operations and dtype not in row.dtypes]
         if 0 < len(lacking) < len(request.kinds):  # all of them: the plan refuses it
             note(calibration_messages.lacks_dtype(lacking, dtype))
-    if not request.neighbours:
-        for warning in noise(share_of_others(detect()[1])):
-            note(warning)
+    busy = [] if request.neighbours else list(noise(share_of_others(detect()[1])))
+    for warning in busy:
+        note(warning)
+    return bool(busy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,8 +251,9 @@ def calibrate_allocation(
     resume: bool,
     stored: Sequence["Profile"],
     others: Sequence["Profile"],
-) -> tuple["Outcome", str | None]:
-    """Calibrate one allocation; return the outcome, and a sentence of what the store's profiles saved.
+) -> tuple["Outcome", str | None, float | None]:
+    """Calibrate one allocation; return the outcome, a sentence of what the store's profiles saved, and the seconds
+    that all would have taken.
 
     `others` are the profiles that this run measured for other allocations. Raises BadWorkload if the user's function
     cannot be measured at all.
@@ -256,4 +266,11 @@ def calibrate_allocation(
     failures = [entry.reason for entry in outcome.profile.entries if entry.status is Status.FAILED]
     if request.workload is not None and failures and len(failures) == len(outcome.profile.entries):
         raise BadWorkload(calibration_messages.workload_failed(request.workload.name, failures[0]))
-    return outcome, summary(outcome.profile, stored, log.tried)
+    return outcome, summary(outcome.profile, stored, log.tried), log.seconds_needed
+
+
+def enough_for(needed: float | None, request: Request, *, turns: int) -> str | None:
+    """Return the budget for all allocations that lets each take the seconds needed; None if that is not known."""
+    if needed is None or needed <= request.seconds:
+        return None
+    return f"{ceil(SPARE_TIME * needed * turns / 60)}m"

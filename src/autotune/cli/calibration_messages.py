@@ -1,10 +1,11 @@
 """The sentences of a calibration: its progress, its end, and the program that it is for."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from shlex import join
 from typing import TYPE_CHECKING
 
+from autotune.cli.command_messages import WIDE_INTERVAL
 from autotune.cli.profile_messages import STATUSES
 from autotune.model import units
 from autotune.model.configuration import Configuration
@@ -86,9 +87,16 @@ def written(path: object, *, tuned: int, total: int) -> str:
 SAME_UNTIL_DECIDED = "the same command with --until-decided."
 
 
-def undecided(count: int, command: str) -> str:
-    entries = "1 entry is" if count == 1 else f"{count} entries are"
-    return f"{entries} undecided: the time ended, or others used the CPUs. To decide the rest: {command}"
+def undecided(counts: Mapping[str, int], command: str, *, busy: bool, budget: str | None = None) -> str:
+    """Count the entries without a decision by their status; `busy` if the load of others is the likely cause.
+
+    `budget` is what would be enough, as far as that is known.
+    """
+    said = f"Without a decision: {', '.join(f'{number} {status}' for status, number in counts.items())}."
+    if busy:
+        return f"{said} Others used the CPUs: repeat the same command at a quieter moment."
+    enough = "" if budget is None else f" By what is known so far --budget {budget} would be enough."
+    return f"{said}{enough} To decide the rest: {command}"
 
 
 def earlier(count: int, *, tuned: int) -> str:
@@ -214,6 +222,15 @@ def program_operations(count: int, share: float) -> str:
     return f"Calibrating {count_of(count, 'operation')}: {share:.0%} of the run."
 
 
+def loop_class(names: Sequence[str], members: Sequence[str]) -> str:
+    """Name the functions of a program whose loops are tuned by those of others."""
+    functions = ", ".join(f"np.{name}" for name in names)
+    return (
+        f"In the program {functions}: tuned as a class of loops, whose cheapest and dearest member are measured: "
+        f"{' and '.join(members)}."
+    )
+
+
 def weighted_by_spool(count: int) -> str:
     return f"{count_of(count, 'operation')} that programs have called here count more (the spool of $AUTOTUNE_RECORD)."
 
@@ -230,7 +247,11 @@ def verifying_runs(pairs: int) -> str:
 
 
 def program_gain(
-    predicted: tuple[float, float, float], measured: float | None, interval: tuple[float, float] | None
+    predicted: tuple[float, float, float],
+    measured: float | None,
+    interval: tuple[float, float] | None,
+    *,
+    pairs: int,
 ) -> str:
     speedup, low, high = predicted
     by_entries = f"{speedup:.2f} times as fast by its entries ({low:.2f} to {high:.2f})"
@@ -238,5 +259,11 @@ def program_gain(
     said = f"The whole program: {by_entries if low < high else 'as fast as before, since none of its calls is tuned'}"
     if measured is None:
         return f"{said}."
-    shown = "" if interval is None else f", 95 % interval {interval[0]:.2f} to {interval[1]:.2f}"
-    return f"{said}, {measured:.2f} in pairs of its runs{shown}."
+    runs = f"{measured:.2f} in {count_of(pairs, 'pair')} of its runs"
+    repeat = "`autotune compare -- CMD` repeats them, at a quieter moment or with more --pairs"
+    if interval is None:
+        return f"{said}, {runs}: too few to tell. {repeat}."
+    low, high = interval
+    shown = f"{said}, {runs}, 95 % interval {low:.2f} to {high:.2f}."
+    is_told = not low <= 1 <= high and high <= WIDE_INTERVAL * low
+    return shown if is_told else f"{shown} The pairs cannot tell on this machine now: {repeat}."

@@ -123,13 +123,14 @@ def running(
     `text` says why the choice of `tune` for it is not used.
     """
     reason = reason if text is None else f"{reason} {text}"
-    rest = "; calls and loops of its Pythons run as measured" if calls else ""
+    rest = " Calls and loops of its Pythons run as measured" if calls else ""
     rest += ", others are learned" if learns else ""
-    rest += "" if wait is None else f"; idle threads {wait}"
+    rest += "." if calls else ""
+    rest += "" if wait is None else f" Idle threads {wait}."
     if threads is not None and user_limit is not None:
-        return f"autotune run: your own BLAS thread variables stay ({count_of(user_limit, 'thread')}){rest}."
-    count = "are left alone" if threads is None else f"are {threads}"
-    return f"autotune run: BLAS threads of the process {count}{rest}. {reason}"
+        return f"autotune run: your own BLAS thread variables stay ({count_of(user_limit, 'thread')}).{rest}"
+    count = "stay as they are" if threads is None else f"are set to {threads}"
+    return f"autotune run: BLAS threads of the process {count}. {reason}{rest}"
 
 
 def cannot_run(command: str, why: str) -> str:
@@ -144,12 +145,23 @@ NO_REPORT = (
 )
 
 
+WIDE_INTERVAL = 1.2
+"""Upper over lower end of an interval above which pairs that leave both signs open were disturbed, or too few."""
+
+
 def compared(speedup: float, interval: tuple[float, float] | None, pairs: int) -> str:
     runs = f"{pairs} pair{'s' * (pairs > 1)} of runs"
     if interval is None:
         said = f"Speed-up {units.speedup(speedup)} in {runs}"
         return f"{said}; an interval needs 3 pairs: give a larger --pairs or --budget."
-    return f"Speed-up {units.speedup(speedup)}, 95 % interval {units.interval(interval)}, in {runs}."
+    said = f"Speed-up {units.speedup(speedup)}, 95 % interval {units.interval(interval)}, in {runs}."
+    low, high = interval
+    if low <= 1 <= high and high > WIDE_INTERVAL * low:
+        said += (
+            " These runs cannot tell whether tuned ones are faster: the interval is wide and contains 1. Repeat it on "
+            "a quieter machine, or with more --pairs and --budget."
+        )
+    return said
 
 
 def compared_runs(*, same_status: bool, same_output: bool | None) -> str:

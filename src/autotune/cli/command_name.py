@@ -16,7 +16,7 @@ from autotune.model.configuration import Configuration, clamp
 from autotune.model.entry import Status
 from autotune.model.operation import Operation
 from autotune.profiles.lookup import LookupResult
-from autotune.profiles.resolve import resolve
+from autotune.profiles.resolve import resolve, resolve_before_numpy
 from autotune.runtime.process_state import is_disabled
 
 NAME = re.compile(r"[a-z_][a-z0-9_]{0,49}", re.ASCII)
@@ -59,7 +59,7 @@ def tuned_command(words: tuple[str, ...], *, name: str | None = None) -> TunedCo
     wanted = command_name(name, words)
     if is_disabled():
         return None
-    resolution = resolve()
+    resolution = resolve_before_numpy() or resolve()
     entry = resolution.find(Operation(name=wanted))
     if entry is None:
         return None if name is None else command_messages.no_tuned_command(wanted)

@@ -48,8 +48,18 @@ def forget(words: tuple[str, ...], as_json: bool) -> int:
             note(profile_messages.forgotten(len(gone.entries), path))
     if any(gone.entries for _, gone in removed):
         return 0
-    note(printable(profile_messages.nothing_to_forget([*names, *texts])))
+    note(printable(nothing_removed(names, texts, sizes)))
     return FAILED
+
+
+def nothing_removed(names: list[str], texts: list[str], sizes: dict[str, tuple[int, ...]]) -> str:
+    """Say why nothing was removed: no profile, or only one that is not the user's own, has such an entry."""
+    state = in_force()
+    match = next(iter(state.select(names, sizes)), None)
+    if match is None or Path(match.path).parent == folders.user_profiles():
+        return profile_messages.nothing_to_forget([*names, *texts])
+    layer = next(profile.layer for profile in state.profiles if profile.path == match.path)
+    return profile_messages.stands_elsewhere([*names, *texts], match.path, layer)
 
 
 def own_profiles() -> list[Path]:

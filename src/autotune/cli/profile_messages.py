@@ -83,7 +83,10 @@ def expected(speedup: float) -> str:
 
 
 def full_capacity(share: float) -> str:
-    return f"The machine was at full capacity {share:.0%} of the time, for which the speed-ups hold."
+    return (
+        f"Speed-ups are those at full capacity, which the machine had {share:.0%} of the time; where the one expected "
+        "over all of it differs, the entry's reason says so."
+    )
 
 
 def profile_at(path: object) -> str:
@@ -117,6 +120,14 @@ def forgotten(count: int, path: object) -> str:
 
 def nothing_to_forget(words: Iterable[str]) -> str:
     return f"No entry of the profile is about {' '.join(words)}; nothing was changed. `autotune show` lists them."
+
+
+def stands_elsewhere(words: Sequence[str], path: object, layer: str) -> str:
+    """Describe an entry of a profile that is not in the user's own folder."""
+    return (
+        f"{' '.join(words)} stands in {path} ({LAYERS[layer]}), which `forget` leaves as it is; nothing was changed. A "
+        f"decided entry of your own goes first: `autotune calibrate {' '.join(words)}` measures it here."
+    )
 
 
 NOTHING_APPLIES = "`autotune calibrate` measures this machine."

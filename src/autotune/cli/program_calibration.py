@@ -111,6 +111,8 @@ def for_program(request: Request, recorded: "Recording") -> Request:
     if not work.operations:
         raise BadWorkload(calibration_messages.NOTHING_TO_MEASURE)
     note(calibration_messages.program_operations(len(work.operations), work.share))
+    for members, functions in work.classes.items():
+        note(calibration_messages.loop_class(functions, members))
     budget = request.budget_seconds
     if budget is None and not request.until_decided:
         budget = BUDGET_SECONDS

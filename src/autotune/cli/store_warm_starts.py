@@ -9,7 +9,7 @@ from autotune.errors import EnvironmentProblem
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile
-from autotune.search.events import Event, Listener, Tried
+from autotune.search.events import Confirming, Event, Listener, Tried
 
 
 def relatives(url: str | None, key: Key) -> list[Profile]:
@@ -33,16 +33,20 @@ def relatives(url: str | None, key: Key) -> list[Profile]:
 
 
 class Log:
-    """A listener that remembers what was tried when, and tells another."""
+    """A listener that remembers what was tried when, and how long all would take, and tells another."""
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self.tried: list[Tried] = []
+        self.seconds_needed: float | None = None
+        """For all of the calibration, as the last round of confirmation expected; None before one."""
 
     def __call__(self, event: Event) -> None:
         """Note an event and pass it on."""
         if isinstance(event, Tried):
             self.tried.append(event)
+        elif isinstance(event, Confirming):
+            self.seconds_needed = event.elapsed + event.seconds_left
         self._listener(event)
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
@@ -12,6 +13,7 @@ import click
 
 from autotune.cli import calibration_messages
 from autotune.cli.entry_table import print_profile
+from autotune.cli.profile_messages import STATUSES
 from autotune.cli.terminal import note, print_json
 from autotune.errors import EnvironmentProblem, ProfileError, UsageError
 from autotune.model.catalogue import CATALOGUE
@@ -43,6 +45,10 @@ class Kept:
     """Of the calibration, where it was one."""
     sizes_named: bool = False
     """Whether the user, or a recording, named the sizes."""
+    was_busy: bool = False
+    """Whether others used the CPUs when the calibration began."""
+    budget_needed: str | None = None
+    """The budget that would decide all, as far as that is known."""
 
 
 def place(key: Key, output: Path | None) -> Path:
@@ -114,7 +120,9 @@ def tell(each: Sequence[Kept], *, finished: bool, as_json: bool, gained: "Gained
 def _say_gained(gained: "Gained") -> None:
     predicted = gained.predicted, gained.predicted_low, gained.predicted_high
     if gained.why_not != calibration_messages.NOTHING_GAINED:
-        note(calibration_messages.program_gain(predicted, gained.measured, gained.interval))
+        note(
+            calibration_messages.program_gain(predicted, gained.measured, gained.interval, pairs=gained.pairs)
+        )
     if gained.why_not is not None:
         note(gained.why_not)
     if gained.same_output is False:
@@ -155,7 +163,14 @@ def _say(kept: Kept) -> None:
     lines = [calibration_messages.written(kept.path, tuned=tuned, total=len(kept.measured.entries))]
     undecided = [entry for entry in kept.measured.entries if not entry.is_decided]
     if undecided:
-        lines.append(calibration_messages.undecided(len(undecided), _to_decide(kept, undecided)))
+        counts = Counter(entry.status for entry in undecided)
+        named = {STATUSES[status]: counts[status] for status in Status if counts[status]}
+        busy = kept.was_busy or counts[Status.NOISY] > 0
+        lines.append(
+            calibration_messages.undecided(
+                named, _to_decide(kept, undecided), busy=busy, budget=kept.budget_needed
+            )
+        )
     if _earlier(kept):
         total = sum(entry.status is Status.TUNED for entry in kept.profile.entries)
         lines.append(calibration_messages.earlier(_earlier(kept), tuned=total - tuned))

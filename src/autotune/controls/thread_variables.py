@@ -169,10 +169,22 @@ def worker_limit(environ: Mapping[str, str]) -> int | None:
     Frameworks that start several processes (joblib, Spark, a Dask nanny) tell libraries by OMP_NUM_THREADS that one
     thread is theirs; a pool that is not OpenMP's is meant as well.
     """
+    return min(_worker_limits(environ).values(), default=None)
+
+
+def limit_of_workers(environ: Mapping[str, str], usable_cpus: int) -> str:
+    """Return the variable that holds workers below the usable CPUs, such as "OMP_NUM_THREADS=1"; empty if none does."""
+    limits = _worker_limits(environ)
+    name = min(limits, key=lambda name: limits[name], default=None)
+    return "" if name is None or limits[name] >= usable_cpus else f"{name}={limits[name]}"
+
+
+def _worker_limits(environ: Mapping[str, str]) -> dict[str, int]:
+    """Return the user's variables that limit workers, with their counts."""
     own_names = exported(environ)
     names = ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT")
-    counts = (_count(environ[name]) for name in names if name in environ and name not in own_names)
-    return min((count for count in counts if count is not None), default=None)
+    counts = {name: _count(environ[name]) for name in names if name in environ and name not in own_names}
+    return {name: count for name, count in counts.items() if count is not None}
 
 
 def worker_cpus(environ: Mapping[str, str], usable_cpus: int) -> int:

@@ -126,3 +126,13 @@ class Range(Record):
     workers: int
     placement: str = ""
     """Value of a Placement; empty: the system moves the workers as it likes."""
+
+
+LOOP_KINDS = ("arithmetic", "functions", "reductions")
+"""Kinds of loops that are planned (`array_loops.KINDS`, which needs NumPy)."""
+LOOP_DTYPES = ("float64", "float32", "complex128", "complex64")
+"""Dtypes that they are planned for (`model.operation.DTYPES`)."""
+PLACEMENTS = ("", "cores", "l3", "node")
+"""Values of the placement of a Range (`model.configuration.Placement`)."""
+MOST_RANGES = 16
+"""Of one class of loops (`native/loops.h`)."""

@@ -4,7 +4,7 @@ A head of text lines holds what apply() itself needs, so that it parses no JSON:
 circumstances, the BLAS library, the thread count, the wait policy, the plans of whole-array loops and a warning. Then
 follow the refusals, and the entries of each operation as `name dtype<TAB>JSON`, best level and nearest profile first.
 They are parsed when the operation is first asked for. The copy is a cache: anything odd about it (owner, mode,
-checksum, age) means that it is made again.
+checksum, age, content) means that it is made again, for refusals and entries when they are first read.
 """
 
 import os
@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from autotune.host.trusted_files import FileRule, read_file, replace_file
-from autotune.intercept.operations import Range
+from autotune.intercept.operations import LOOP_DTYPES, LOOP_KINDS, MOST_RANGES, PLACEMENTS, Range
 from autotune.model.record import Record
 
 if TYPE_CHECKING:
@@ -24,6 +24,13 @@ FORMAT = 8
 _HEAD_LINES = 7
 _NONE = "-"
 _RULE = FileRule(max_bytes=2**26)
+_MOST = 2**48
+"""Elements in a plan: more than any array has, and few enough for the core's arithmetic."""
+_LAYOUTS = ("0", "1", "2")
+_MOST_WORKERS = 2**16
+"""In a plan: more than any machine has CPUs."""
+UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
+"""Errors of reading refusals or entries that are not as `body` writes them."""
 _OLD_SECONDS = 30 * 86400
 """A copy as old as this is deleted when another is written; one still in use is made again in a blink."""
 
@@ -78,7 +85,7 @@ class Compiled:
         return f"\n{name} {dtype}\t".encode(errors="replace") in self.body
 
     def rungs(self, name: str, dtype: str) -> "list[Rung]":
-        """Decode the entries of one operation, best level first."""
+        """Decode the entries of one operation, best level first. Raises UNREADABLE."""
         mark = f"\n{name} {dtype}\t".encode(errors="replace")  # half a surrogate pair is no operation's name
         start = self.body.find(mark)
         if start < 0:
@@ -90,23 +97,29 @@ class Compiled:
 
         start += len(mark)
         return [
-            Rung(Level(level), path, why, [decode_entry(row, name, dtype) for row in rows])
+            Rung(
+                Level(level), _text_of(path), _text_of(why), [decode_entry(row, name, dtype) for row in rows]
+            )
             for level, path, why, rows in loads(self.body[start : self.body.index(b"\n", start)])
         ]
 
     def pairs(self) -> Iterator[tuple[str, str]]:
-        """Yield name and dtype of every operation, those of the nearest profile first."""
+        """Yield name and dtype of every operation, those of the nearest profile first. Raises UNREADABLE."""
         for line in self.body.splitlines()[1:]:
             name, _, dtype = line.partition(b"\t")[0].decode().partition(" ")
             yield name, dtype
 
     def refusals(self) -> "tuple[Refusal, ...]":
-        """Return the profiles and entries that are not used, with their reasons."""
+        """Return the profiles and entries that are not used, with their reasons. Raises UNREADABLE."""
         from json import loads
 
         from autotune.profiles.lookup import Refusal
 
-        return tuple(Refusal(*row) for row in loads(self.body.partition(b"\n")[0]))
+        rows = loads(self.body.partition(b"\n")[0])
+        return tuple(
+            Refusal(_text_of(path), _text_or_none(entry), _text_of(reason), _text_or_none(outdated))
+            for path, entry, reason, outdated in rows
+        )
 
 
 def body(rungs: "Mapping[tuple[str, str], Sequence[Rung]]", refusals: "Sequence[Refusal]") -> bytes:
@@ -130,6 +143,8 @@ def load(path: str) -> Compiled | None:
         if mark != _mark(rest):
             return None
         *head, content = rest.split(b"\n", _HEAD_LINES - 1)
+        if content[:1] != b"[" or content[-1:] != b"\n":
+            return None
         circumstances, software, threads, wait, loops, outdated = (line.decode() for line in head)
         count, _, why = threads.partition("\t")
         return Compiled(
@@ -187,19 +202,39 @@ def _read_wait(line: str) -> Wait:
 
 def _read_loops(line: str) -> list[LoopPlan]:
     plans = (text.split() for text in line.split("\t") if text)
-    return [
-        LoopPlan(kind, dtype, int(layout), tuple(_read_range(row) for row in rows))
-        for kind, dtype, layout, *rows in plans
-    ]
+    return [_read_plan(kind, dtype, layout, rows) for kind, dtype, layout, *rows in plans]
+
+
+def _read_plan(kind: str, dtype: str, layout: str, rows: Sequence[str]) -> LoopPlan:
+    """Return a plan that the core takes. Raises ValueError for any other."""
+    is_known = kind in LOOP_KINDS and dtype in LOOP_DTYPES and layout in _LAYOUTS
+    if not (is_known and 0 < len(rows) <= MOST_RANGES):
+        raise ValueError
+    ranges, below = [], 0
+    for row in rows:  # a loop without calls: there are hundreds of rows, and apply() waits
+        text, chunk, workers, placement = row.split(":")
+        setting = Range(elements := int(text), size := int(chunk), threads := int(workers), placement)
+        is_sound = below < elements < _MOST and 0 < size < _MOST and 0 < threads < _MOST_WORKERS
+        if not is_sound or placement not in PLACEMENTS:
+            raise ValueError
+        ranges.append(setting)
+        below = elements
+    return LoopPlan(kind, dtype, int(layout), tuple(ranges))
 
 
 def _range_text(row: Range) -> str:
     return f"{row.elements}:{row.chunk}:{row.workers}:{row.placement}"
 
 
-def _read_range(text: str) -> Range:
-    elements, chunk, workers, placement = text.split(":")
-    return Range(int(elements), int(chunk), int(workers), placement)
+def _text_of(value: object) -> str:
+    """Return a value that is text. Raises TypeError for any other."""
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _text_or_none(value: object) -> str | None:
+    return None if value is None else _text_of(value)
 
 
 def _text(number: int | None) -> str:

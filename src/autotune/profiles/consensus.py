@@ -29,13 +29,13 @@ def consensus(entries: Iterable[Entry]) -> tuple[int | None, str]:
                 return None, f"{entry.operation} has no evidence for any count."
             return (
                 None,
-                f"No count suits every measured size; {entry.operation} rules out the last.",
+                f"No single thread count suits all measured sizes; {entry.operation} rules out the last.",
             )
     assert common is not None
     gains = {count: sum(_gain(entry, count) for entry in votes) for count in sorted(common)}
     best = max(gains, key=lambda count: gains[count])
     if gains[best] <= 0:
-        return None, "No count was measured to make some sizes faster and none slower."
+        return None, "No single thread count for the whole process is proved to gain."
     return best, f"{_threads(best)} made none of {len(votes)} measured sizes slower, and some faster."
 
 

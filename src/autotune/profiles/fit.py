@@ -124,8 +124,12 @@ def fit(profile: Profile, layer: Layer, site: Site) -> Fit:
     if not (same_host or renamed or layer in _CONFIRMED_BY_PLACE or any(map(_confirmed, profile.entries))):
         reason = _differs("provenance.host", profile.provenance.host, site.host)
         return Fit(level=None, reason=f"{reason} {_UNCONFIRMED}")
-    level = Level.HOST if same_host else Level.CLASS
-    reason = f"It was measured {'on this host' if same_host else 'on another host of this class'}."
+    is_shipped = (
+        layer is Layer.SHIPPED
+    )  # then no measurement of the user's, even if this host's name is in it
+    level = Level.HOST if same_host and not is_shipped else Level.CLASS
+    place = "this host" if same_host else "another host of this class"
+    reason = f"It was measured on {'a machine of this class' if is_shipped else place}."
     if stale:
         level, reason = Level.STALE, stale
     if renamed:
@@ -359,7 +363,8 @@ def _same_series(recorded: object, present: object) -> bool:
 
 def _differs(field: str, recorded: object, present: object) -> str:
     written, actual = ("unknown" if value is None else value for value in (recorded, present))
-    return f"{field}: the profile has {written}, this machine has {actual}."
+    owner = "this Python" if field.startswith("key.software.") else "this machine"
+    return f"{field}: the profile has {written}, {owner} has {actual}."
 
 
 def _allocation(key: Key) -> str:

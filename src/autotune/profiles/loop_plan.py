@@ -4,13 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 from autotune.intercept.array_loops import CLASSES, MEASURED_LAYOUTS, REDUCING, Layout, LoopClass
-from autotune.intercept.operations import Range
+from autotune.intercept.operations import MOST_RANGES, Range
 from autotune.model.configuration import Configuration, clamp
 from autotune.model.operation import DTYPES, REAL_DTYPES
 from autotune.profiles.compiled_copy import LoopPlan
-
-MOST_RANGES = 16
-"""Of one class of loops (`native/loops.h`)."""
 
 Choose = Callable[[str, str, int], Configuration | None]
 """Return the choice of profiles for an operation, dtype and number of elements; None: they do not cover it."""

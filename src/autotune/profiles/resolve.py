@@ -3,8 +3,8 @@
 import os
 import sys
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from autotune._version import __version__
 from autotune.controls.thread_variables import worker_cpus
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 Named = str | os.PathLike[str] | None
 """A profile, or a folder of profiles, that the user names."""
 
+_Part = TypeVar("_Part")
+
 _SUFFIXES = (".yaml", ".yml")
 _BOOT = "/proc/sys/kernel/random/boot_id"
 _ONLINE = "/sys/devices/system/cpu/online"
@@ -39,9 +41,15 @@ _BLAS_CHOICES = (
 
 
 class Resolution:
-    """All entries for this machine and allocation. It does not change; resolve() makes a new one."""
+    """All entries for this machine and allocation. It does not change; resolve() makes a new one.
 
-    def __init__(self, copy: Compiled, usable: int, limit: Limit) -> None:
+    The entries of a compiled copy are decoded when they are first asked for. If that fails, `remake` makes the copy
+    again, once.
+    """
+
+    def __init__(
+        self, copy: Compiled, usable: int, limit: Limit, remake: Callable[[], Compiled] | None = None
+    ) -> None:
         self.usable_cpus = usable
         self.limit = limit
         self.threads, self.threads_why = copy.threads
@@ -50,7 +58,10 @@ class Resolution:
         self.loops = copy.loops
         """Plans of whole-array loops."""
         self.outdated = copy.outdated
+        self.has_blas = "'blas': None" not in copy.software
+        """Has NumPy a BLAS library whose threads can be set?"""
         self._copy = copy
+        self._remake = remake
         self._parsed: dict[tuple[str, str], list[Rung]] = {}
 
     def find(self, operation: "Operation") -> "LookupResult | None":
@@ -80,7 +91,7 @@ class Resolution:
 
     def names(self) -> frozenset[str]:
         """Return the names of all operations that some profile for this machine has entries of."""
-        return frozenset(name for name, _ in self._copy.pairs())
+        return self._read(lambda copy: frozenset(name for name, _ in copy.pairs()))
 
     def measured(self, name: str, dtype: str) -> list["Operation"]:
         """Return the sizes at which one operation was measured."""
@@ -101,25 +112,41 @@ class Resolution:
     def _everything(self) -> "Iterator[LookupResult]":
         from autotune.profiles.lookup import LookupResult
 
-        for pair in self._copy.pairs():
-            for rung in self._rungs(*pair):
+        # all are decoded before the first is given: a copy that is made again half-way would repeat some
+        for rungs in self._read(lambda copy: [self._parse(copy, *pair) for pair in copy.pairs()]):
+            for rung in rungs:
                 for entry in rung.entries:
                     yield LookupResult(entry, rung.level, rung.path, rung.why)
 
     def _rungs(self, name: str, dtype: str) -> "list[Rung]":
+        return self._read(lambda copy: self._parse(copy, name, dtype))
+
+    def _parse(self, copy: Compiled, name: str, dtype: str) -> "list[Rung]":
         rungs = self._parsed.get((name, dtype))
         if rungs is None:
-            rungs = self._parsed[name, dtype] = self._copy.rungs(name, dtype)
+            rungs = self._parsed[name, dtype] = copy.rungs(name, dtype)
         return rungs
+
+    def _read(self, part: Callable[[Compiled], _Part]) -> _Part:
+        """Return a part of the copy, which is made again if that cannot be decoded."""
+        try:
+            return part(self._copy)
+        except compiled_copy.UNREADABLE:
+            if self._remake is None:
+                raise
+            self._copy, self._remake = self._remake(), None
+            self._parsed.clear()
+            return part(self._copy)
 
     @property
     def summary(self) -> str:
         """A sentence: how much is known, and how much is not used."""
+        refusals = self.refusals
         operations = {
             (result.entry.operation.name, result.entry.operation.dtype) for result in self.entries()
         }
-        files = {refusal.path for refusal in self.refusals if refusal.entry is None}
-        entries = sum(refusal.entry is not None for refusal in self.refusals)
+        files = {refusal.path for refusal in refusals if refusal.entry is None}
+        entries = sum(refusal.entry is not None for refusal in refusals)
         covered = f"Profiles speak for {len(operations)} operation{'s' * (len(operations) != 1)}"
         if not files and not entries:
             return f"{covered}."
@@ -131,7 +158,7 @@ class Resolution:
     @property
     def refusals(self) -> "tuple[Refusal, ...]":
         """Every file and entry that is not used, with its reason."""
-        return self._copy.refusals()
+        return self._read(Compiled.refusals)
 
 
 def resolve(named: str | os.PathLike[str] | None = None, *, processes: int | None = None) -> Resolution:
@@ -150,24 +177,23 @@ def resolve(named: str | os.PathLike[str] | None = None, *, processes: int | Non
     usable, limit = usable_cpus(processes)
     files = profile_paths(named)
     circumstances, fields = _circumstances(usable, limit, files), repr(software_fields())
-    path = _copy_path(named, usable, limit)
-    copy = compiled_copy.load(path)
+    copy = compiled_copy.load(_copy_path(named, usable, limit))
     if copy is None or (copy.circumstances, copy.software) != (circumstances, fields):
-        copy = _compile(files, this_site(usable, limit), circumstances, fields)
-        compiled_copy.save(path, copy)
-    return Resolution(copy, usable, limit)
+        return Resolution(_make(named, usable, limit), usable, limit)
+    return Resolution(copy, usable, limit, lambda: _make(named, usable, limit))
 
 
 def resolve_before_numpy(named: Named = None, *, processes: int | None = None) -> Resolution | None:
     """Return the last answer of resolve() in these circumstances; None if there is none. Loads nothing.
 
     Which profile fits depends on NumPy's BLAS, too. It is taken to be the one that this NumPy's file had the last time.
+    Where the answer's entries turn out to be unreadable, they are made again, which loads NumPy.
     """
     usable, limit = usable_cpus(processes)
     copy = compiled_copy.load(_copy_path(named, usable, limit))
     if copy is None or copy.circumstances != _circumstances(usable, limit, profile_paths(named)):
         return None
-    return Resolution(copy, usable, limit)
+    return Resolution(copy, usable, limit, lambda: _make(named, usable, limit))
 
 
 def resolve_inputs(named: Named = None, *, processes: int | None = None) -> object:
@@ -207,6 +233,17 @@ def key(machine: "Machine", allocation: "Allocation") -> "Key":
         nodes=allocation.counts.numa_nodes,
         kinds=tuple(f"{kind}:{kinds.count(kind)}" for kind in sorted(set(kinds))),
     )
+
+
+def _make(named: Named, usable: int, limit: Limit) -> Compiled:
+    """Make the compiled copy for this process, and put it in its place. Loads NumPy."""
+    import numpy as np  # noqa: F401 - its BLAS is part of the key
+
+    files = profile_paths(named)
+    circumstances, fields = _circumstances(usable, limit, files), repr(software_fields())
+    copy = _compile(files, this_site(usable, limit), circumstances, fields)
+    compiled_copy.save(_copy_path(named, usable, limit), copy)
+    return copy
 
 
 def _compile(files: list[tuple[Layer, str]], site: "Site", circumstances: str, fields: str) -> Compiled:

@@ -25,6 +25,8 @@ class Next(StrEnum):
     RUN = "run"
     RUN_CHILDREN = "run --children"
     NOTHING = "nothing"
+    UNKNOWN = "unknown"
+    """No call was recorded, and there is a reason why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,4 +140,5 @@ def _next(recording: Recording, gain: ProgramGain) -> Next:
         below = {process.parent for process in main} & {process.pid for process in main}
         spawned = any(not process.is_fork and process.parent in below for process in main)
         return Next.RUN_CHILDREN if spawned or (crowd is not None and crowd.needs_children) else Next.RUN
-    return Next.NOTHING
+    is_unknown = recording.processes and all(process.is_unrecorded for process in recording.processes)
+    return Next.UNKNOWN if is_unknown else Next.NOTHING

@@ -1,6 +1,7 @@
 """Recorded processes of a command, read from the files that they left in its folder."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,6 +12,11 @@ from autotune.intercept.array_loops import CLASSES
 from autotune.recording.ledger import Ledger, read_ledger, stop_ledger
 from autotune.recording.naming import calls_of
 from autotune.recording.recording import RecordedProcess, ThreadPool
+
+ROOM = 2**20
+"""Bytes for the ledgers of a few processes, of 53 kB each."""
+UNFINISHED_NOTE = ".json.new"
+"""End of the name of a note until it is complete (`runtime.record_process`)."""
 
 LOOP_CLASSES = {name: row.cheapest for row in CLASSES.values() for name in row.ufuncs.split()}
 """The operation of the catalogue that speaks for the loops of each ufunc."""
@@ -47,6 +53,10 @@ def collect(folder: Path, began: float) -> Collected:
         for stem, note in of_process:
             if note["native"] is not None and stem not in ledgers:
                 processes.append(_process(_uncounted(pid, note["parent"], began), note, began, is_fork=False))
+    processes += [
+        _process(_uncounted(pid, 0, began), {"native": _unwritten(folder)}, began, is_fork=False)
+        for pid in _processes_without_room(folder, ledgers)
+    ]
     missing = set()
     for path in folder.glob("*.missing"):  # the path of an interpreter, as bytes of any encoding
         with suppress(OSError):
@@ -62,6 +72,21 @@ def stop(folder: Path) -> None:
     for path in folder.glob("*.ledger"):
         with suppress(OSError):
             stop_ledger(path)
+
+
+def _processes_without_room(folder: Path, ledgers: Mapping[str, Ledger]) -> list[int]:
+    """Return the processes that could write neither a ledger nor a note: an empty file of each is left."""
+    stems = (path.name.removesuffix(UNFINISHED_NOTE) for path in folder.glob(f"*{UNFINISHED_NOTE}"))
+    left = [stem for stem in stems if stem not in ledgers and not (folder / f"{stem}.json").exists()]
+    return [int(number) for number in (stem.partition("-")[0] for stem in left) if number.isdecimal()]
+
+
+def _unwritten(folder: Path) -> str:
+    """Return a sentence: why processes could not write their recording."""
+    place = folder.parent
+    is_full = shutil.disk_usage(place).free < ROOM
+    why = f"the file system of {place} is full" if is_full else f"{place} had no room for it meanwhile"
+    return f"The recording could not be written: {why}. Set TMPDIR to a folder with a megabyte of room that lasts."
 
 
 def _inherited(

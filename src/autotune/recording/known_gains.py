@@ -18,6 +18,9 @@ class GainSource(StrEnum):
     """An entry: nothing beats plain NumPy here."""
     SIMILAR = "similar sizes"
     """Entries of the same operation at other sizes: a range, and no claim."""
+    UNDECIDED = "measured, undecided so far"
+    """An entry whose time ended first."""
+    NOISY = "measured, too noisy so far"
     NOT_MEASURED = "not measured"
     TOO_SHORT = "too short to tune"
     NOT_TUNED = "not tuned"
@@ -58,6 +61,10 @@ def known_gain(call: Call, find: Find, measured: Callable[[str, str], Iterable[O
         return KnownGain(source=GainSource.DEFAULT_KEPT, speedup=1.0, low=1.0, high=1.0)
     if call.is_too_short:
         return KnownGain(source=GainSource.TOO_SHORT)
+    if entry is not None and entry.status is Status.UNDECIDED:
+        return KnownGain(source=GainSource.UNDECIDED)
+    if entry is not None and entry.status is Status.NOISY:
+        return KnownGain(source=GainSource.NOISY)
     speedups = [
         speedup
         for size in sizes

@@ -18,7 +18,9 @@ class ProgramGain:
     decided_share: float
     """Part of the run's time in calls that were measured here."""
     open_share: float
-    """Part of it in calls that autotune tunes, but that were not measured."""
+    """Part of it in calls that autotune tunes, and of which no measurement has decided."""
+    undecided_share: float = 0.0
+    """Part of it in those of them that were measured without a result."""
 
 
 def total_seconds(recording: Recording) -> float:
@@ -44,7 +46,7 @@ def spans(processes: Sequence[RecordedProcess]) -> list[float]:
 
 def program_gain(gains: Iterable[tuple[Call, KnownGain]], total: float) -> ProgramGain:
     """Return the speed-up of a run of `total` seconds if all measured choices were applied."""
-    saved = least = most = decided_share = unmeasured = 0.0
+    saved = least = most = decided_share = undecided = unmeasured = 0.0
     for call, gain in gains:
         share = call.seconds / total
         if gain.source in {GainSource.MEASURED, GainSource.DEFAULT_KEPT} and gain.speedup:
@@ -52,6 +54,8 @@ def program_gain(gains: Iterable[tuple[Call, KnownGain]], total: float) -> Progr
             saved += share * (1 - 1 / gain.speedup)
             least += share * (1 - 1 / (gain.low or gain.speedup))
             most += share * (1 - 1 / (gain.high or gain.speedup))
+        elif gain.source in {GainSource.UNDECIDED, GainSource.NOISY}:
+            undecided += share
         elif gain.source in {GainSource.NOT_MEASURED, GainSource.SIMILAR}:
             unmeasured += share
     return ProgramGain(
@@ -59,5 +63,6 @@ def program_gain(gains: Iterable[tuple[Call, KnownGain]], total: float) -> Progr
         low=1 / max(1e-9, 1 - least),
         high=1 / max(1e-9, 1 - most),
         decided_share=decided_share,
-        open_share=unmeasured,
+        open_share=unmeasured + undecided,
+        undecided_share=undecided,
     )

@@ -32,6 +32,8 @@ class RecordedWork:
     """By name: its part of the time times the number of names, so that the mean is 1."""
     share: float
     """Part of the run in calls of these operations."""
+    classes: Mapping[tuple[str, str], tuple[str, ...]]
+    """By the cheapest and the dearest member of a class of loops: functions of the program that these stand for."""
     left_out: tuple[str, ...]
     """Calls that take their part and cannot be measured: "svd complex128 n=500"."""
 
@@ -41,6 +43,7 @@ def recorded_work(recording: Recording) -> RecordedWork:
     total = total_seconds(recording)
     groups: dict[tuple[str, str], list[tuple[Operation, float]]] = {}
     left_out: list[str] = []
+    classes: dict[tuple[str, str], dict[str, None]] = {}
     for call in recording.joined_calls():
         operation = call.operation
         if operation is None or call.needs_reductions or call.is_too_short:
@@ -52,6 +55,9 @@ def recorded_work(recording: Recording) -> RecordedWork:
             )
         else:
             groups.setdefault((operation.name, operation.dtype), []).append((operation, call.seconds))
+            if operation.name in _DEAREST and call.seconds >= LEAST_SHARE * total:
+                members = operation.name, _DEAREST[operation.name]
+                classes.setdefault(members, {})[call.name] = None
     chosen: list[Operation] = []
     seconds: dict[str, float] = {}
     for (name, _), called in sorted(groups.items(), key=lambda group: -_seconds(group[1])):
@@ -68,6 +74,7 @@ def recorded_work(recording: Recording) -> RecordedWork:
         operations=tuple(dict.fromkeys(chosen)),
         weights={name: value / mean for name, value in seconds.items()},
         share=sum(value for name, value in seconds.items() if name not in _DEAREST.values()) / total,
+        classes={members: tuple(names) for members, names in classes.items()},
         left_out=tuple(left_out),
     )
 

@@ -102,6 +102,11 @@ class RecordedProcess:
     calls: tuple[Call, ...]
 
     @property
+    def is_unrecorded(self) -> bool:
+        """Whether it has no call, and a reason why calls of it may not have been recorded."""
+        return bool(self.unseen) and not self.calls
+
+    @property
     def call_seconds(self) -> float:
         """Seconds inside recorded calls, over all threads."""
         return sum(call.seconds for call in self.calls)

@@ -16,13 +16,10 @@ from types import FrameType
 from autotune.errors import NoTemporaryFolder, UnsupportedPlatform
 from autotune.host import cgroup
 from autotune.host.usable_cpus import usable_cpus
-from autotune.recording.collect import collect, stop
+from autotune.recording.collect import ROOM, collect, stop
 from autotune.recording.recording import Recording
 
 NEEDS_PROCESSES = "Recording a command needs the process calls of Linux or macOS (os.wait4)."
-
-ROOM = 2**20
-"""Bytes for the ledgers of a few processes, of 53 kB each."""
 
 _FORWARDED = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 _LEFT_TO_THE_COMMAND = ("SIGINT", "SIGQUIT")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from autotune.controls import after_fork, blas, thread_variables, wait_policy
 from autotune.host import cpu_variables
+from autotune.model.allocation import Limit
 from autotune.model.record import Record
 from autotune.profiles.folders import Layer, places
 from autotune.profiles.resolve import resolve
@@ -101,7 +102,7 @@ class Applied:
         """Return the same for a notebook."""
         from autotune.model.units import html_table
 
-        threads = "left alone" if self.blas_threads is None else str(self.blas_threads)
+        threads = "as they are" if self.blas_threads is None else str(self.blas_threads)
         calls = "no" if state.per_call is None else "yes"
         return html_table(
             ("BLAS threads of the process", "calls and loops tuned one by one"),
@@ -110,9 +111,25 @@ class Applied:
         )
 
     def __str__(self) -> str:
-        count = "left alone" if self.blas_threads is None else f"set to {self.blas_threads}"
+        count = "stay as they are" if self.blas_threads is None else f"are set to {self.blas_threads}"
         calls = "" if self._per_call is None or not self.in_force else f"{self._per_call.summary()} "
-        return f"{calls}BLAS threads of the process {count}. {self.why}"
+        return f"{calls}BLAS threads of the process {count}. {self.why}{self._held_down()}"
+
+    def _held_down(self) -> str:
+        """Return sentences on what a cap, or the user's environment, holds down."""
+        resolution = self._now.resolution
+        if resolution is None:
+            return ""
+        usable = resolution.usable_cpus
+        said = ""
+        if resolution.limit is Limit.CAP:
+            said = f" A cap, such as AUTOTUNE_CPUS, holds everything to {usable} CPU{'s' * (usable != 1)}."
+        held = thread_variables.limit_of_workers(os.environ, usable)
+        return (
+            f"{said} {held} in the environment holds workers and loops to that many threads."
+            if held
+            else said
+        )
 
 
 def put_into_force(wishes: Wishes, *, strict: bool = False) -> Applied:

@@ -1,5 +1,6 @@
 """The public function explain(): the origin of every choice, as values and as a text in 80 columns."""
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -7,12 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from autotune.controls.placement import cpus_for
+from autotune.controls.thread_variables import limit_of_workers
 from autotune.model import units
 from autotune.model.allocation import Limit
 from autotune.model.catalogue import ALIASES, COMMANDS
 from autotune.model.configuration import Configuration, clamp
 from autotune.model.entry import Entry, Evidence
 from autotune.model.operation import Operation
+from autotune.profiles.folders import Layer, places
 from autotune.profiles.lookup import Level, Refusal
 from autotune.profiles.resolve import Resolution
 from autotune.runtime.guard import Dropped, Saved
@@ -49,10 +52,14 @@ class Explained:
     refused: tuple[Refusal, ...] = ()
     """Nearer entries that do not cover it."""
 
+    @property
+    def evidence(self) -> Evidence:
+        """The entry's evidence; none where another choice than the entry's runs, of which it says nothing."""
+        return self.entry.evidence if self.entry and self.entry.choice == self.choice else Evidence()
+
     def as_dict(self) -> dict[str, Any]:
         """Return the same as plain values."""
-        entry = self.entry
-        evidence = Evidence() if entry is None else entry.evidence
+        entry, evidence = self.entry, self.evidence
         return {
             "operation": self.operation,
             "level": str(self.level),
@@ -140,7 +147,7 @@ class Explanation:
         """Return the same as a table for a notebook."""
         if self.failure is not None:
             return units.html_table((), (), caption=self.text())
-        speedups = [None if row.entry is None else row.entry.evidence.speedup for row in self.operations]
+        speedups = [row.evidence.speedup for row in self.operations]
         rows = [
             (
                 row.operation,
@@ -212,7 +219,7 @@ def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes:
     guard = None if per_call is None else per_call.guard
     learner = None if per_call is None else per_call.learner
     return Explanation(
-        per_call=None if per_call is None else per_call.why,
+        per_call=None if per_call is None else per_call.reason(),
         loops=None if per_call is None else per_call.loops_cut(),
         calls=calls,
         switched=switched,
@@ -263,7 +270,10 @@ def _explain_operation(resolution: Resolution, operation: Operation) -> Explaine
     usable_cpus = resolution.usable_cpus
     choice, reason = permitted(match.entry.choice, usable_cpus), match.entry.reason
     if choice != clamp(match.entry.choice, usable_cpus):
-        reason += f" OMP_NUM_THREADS, which the user or a framework set, leaves {choice}."
+        reason = (
+            f"Held to {choice} by {limit_of_workers(os.environ, usable_cpus)}, which the user or a framework set. "
+            f"Without it {match.entry.choice} would run, of which the profile says: {reason}"
+        )
     elif choice != match.entry.choice:
         reason += (
             f" The profile asks for {match.entry.choice}; the {usable_cpus} usable CPUs here allow {choice}."
@@ -315,7 +325,16 @@ def _lines(explanation: Explanation, width: int) -> Iterator[str]:
     for path, number in paths.items():
         yield f"[{number}] {printable(path)}"
         yield from wrapped(used.get(path) or "", width, indent=4)
-    files = [refusal for refusal in explanation.refusals if refusal.entry is None]
+    folder = next(place for layer, place in places() if layer is Layer.SHIPPED)
+    refused = [refusal for refusal in explanation.refusals if refusal.entry is None]
+    files = [refusal for refusal in refused if not refusal.path.startswith(folder)]
+    shipped = len(refused) - len(files)
+    if shipped:
+        yield ""
+        others = "1 shipped profile is" if shipped == 1 else f"{shipped} shipped profiles are"
+        yield from wrapped(
+            f"{others} for other machines, or another NumPy or BLAS; `autotune show` lists them.", width
+        )
     if files:
         yield ""
         yield "Not used:"
@@ -328,8 +347,9 @@ def _process(explanation: Explanation, width: int) -> Iterator[str]:
     """Return the settings of the whole process."""
     limit = "" if explanation.limit in {None, Limit.NONE} else f" (limited by {explanation.limit})"
     yield f"Usable CPUs: {explanation.usable_cpus}{limit}"
-    count = "left alone" if explanation.blas_threads is None else str(explanation.blas_threads)
-    yield from wrapped(f"BLAS threads of the process: {count}. {explanation.blas_threads_reason}", width)
+    threads = explanation.blas_threads
+    count = "stay as they are" if threads is None else f"are set to {threads}"
+    yield from wrapped(f"BLAS threads of the process {count}. {explanation.blas_threads_reason}", width)
     if explanation.waiting:
         yield from wrapped(explanation.waiting, width)
     if explanation.held_bytes:
@@ -421,17 +441,17 @@ def _table(
     )
     yield from table.heading()
     for name, level, row in zip(names, levels, rows, strict=True):
-        entry = None if row.choice.is_default else row.entry
-        notes = [f"{row.reason} {_evidence(entry)}".rstrip()] if reasons else []
+        evidence = Evidence() if row.choice.is_default else row.evidence
+        notes = [f"{row.reason} {_evidence(evidence)}".rstrip()] if reasons else []
         if reasons:
             notes += [f"not [{paths[refusal.path]}]: {refusal.reason}" for refusal in row.refused]
-        speedup = units.speedup(None if entry is None else entry.evidence.speedup)
+        speedup = units.speedup(evidence.speedup)
         yield from table.row([name, level, str(row.choice), speedup], *notes)
 
 
-def _evidence(entry: Entry | None) -> str:
+def _evidence(evidence: Evidence) -> str:
     """Return the interval of a choice's speed-up, and the states of the machine; nothing for the default."""
-    if entry is None or entry.evidence.interval is None:
+    if evidence.interval is None:
         return ""
-    interval = units.interval(entry.evidence.interval)
-    return f"95 % interval of its speed-up: {interval}. {entry.evidence.capacity_note}".rstrip()
+    interval = units.interval(evidence.interval)
+    return f"95 % interval of its speed-up: {interval}. {evidence.capacity_note}".rstrip()

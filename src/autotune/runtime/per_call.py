@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 _SCIPYS_FIRST = ("scipy.linalg._basic",)
 """The first of SciPy's modules whose calls are met."""
 
+_ALL_PLAIN = "No call of linear algebra has a tuned entry: all run plain."
+_ALL_LEARNED = "No call of linear algebra has a tuned entry: they are learned about."
+_EACH_SWITCHED = "Each call of numpy.linalg, matmul and dot runs with the threads measured for it."
 _MOST_CALLS = 4096
 """Operations at a size that are told apart; others still get their threads, but are not counted."""
 
@@ -76,7 +79,7 @@ class PerCall:
         self.guard: Guard | None = None
         self.learner: Learner | None = None
         self.why = ""
-        """Sentences about the settings in force, and about those that could not be set."""
+        """Sentences about settings that could not be set, and about loops."""
 
     def start(
         self, *, switch: bool, loops: bool, guard: bool, record: bool, reductions: bool, learn: bool
@@ -93,7 +96,7 @@ class PerCall:
         switch = switch and (learn or not names.isdisjoint(MET))
         if record or switch or self._taps:
             self._meet_calls(switch=switch, guard=guard, learn=learn and switch)
-        if not self.why:
+        if not self.why and not self._switches:
             self.why = "No profile has an entry for single calls here, so they run as plain NumPy."
 
     def stop(self) -> None:
@@ -113,6 +116,30 @@ class PerCall:
         """Return what is on, in a sentence: for how many operations a profile chose threads, and for which loops."""
         if not self._taps:
             return self.why
+        tuned = self._tuned_calls()
+        on = []
+        if self._switches:
+            plural = "" if tuned == 1 else "s"
+            on.append(
+                f"Per-call switching is on: {tuned} operation{plural} tuned." if tuned else self._none_tuned
+            )
+        if self._plans_loops:
+            on.append("Long loops of ufuncs run on several CPUs.")
+        return " ".join(on) or self.why
+
+    def reason(self) -> str:
+        """Return the sentences about the settings in force, and about those that could not be set."""
+        if not self._switches:
+            return self.why
+        switched = _EACH_SWITCHED if self._tuned_calls() else self._none_tuned
+        return f"{switched} {self.why}".rstrip()
+
+    @property
+    def _none_tuned(self) -> str:
+        return _ALL_PLAIN if self.learner is None else _ALL_LEARNED
+
+    def _tuned_calls(self) -> int:
+        """Count the operations of linear algebra for whose calls a profile chose threads."""
         from autotune.model.catalogue import is_call
 
         chosen = {
@@ -120,14 +147,7 @@ class PerCall:
             for match in self._resolution.entries()
             if is_call(match.entry.operation) and match.entry.choice.blas_threads is not None
         }
-        plural = "" if len(chosen) == 1 else "s"
-        tuned = (
-            f": {len(chosen)} operation{plural} tuned" if chosen else ", and no profile tunes linear algebra"
-        )
-        on = [f"Per-call switching is on{tuned}."] if self._switches else []
-        if self._plans_loops:
-            on.append("Long loops of ufuncs run on several CPUs.")
-        return " ".join(on) or self.why
+        return len(chosen)
 
     def counts(self) -> tuple[int, int]:
         """Calls met so far, and how many of them run with a count of their own."""
@@ -194,7 +214,6 @@ class PerCall:
                 self._through, most = begun[0], begun[1] if switch else None
         if self._through is not None and most is not None:
             self._switches = True
-            self._say("Each call of numpy.linalg, matmul and dot runs with the threads measured for it.")
             self._through.control = self._default(most)
         if learn or (guard and self._switches):
             self._watch(most if self._switches else None, learn=learn)

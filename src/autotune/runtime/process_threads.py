@@ -4,9 +4,10 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from autotune.controls import thread_variables
 from autotune.model.allocation import Limit
 from autotune.model.record import Record
-from autotune.profiles.resolve import resolve
+from autotune.profiles.resolve import resolve, resolve_before_numpy
 from autotune.runtime.process_state import DISABLED, is_disabled
 
 if TYPE_CHECKING:
@@ -30,14 +31,30 @@ class ProcessChoice(Record):
 def process_choice(
     profile: str | os.PathLike[str] | None = None, *, processes: int | None = None
 ) -> ProcessChoice:
-    """Choose the BLAS thread count and the wait policy for this whole process. Changes nothing."""
+    """Choose the BLAS thread count and the wait policy for this whole process. Changes nothing.
+
+    NumPy, half of the time of `autotune run`, is loaded only where its library's thread count can make a difference.
+    """
     if is_disabled():
         return ProcessChoice(None, DISABLED)
-    resolution = resolve(profile, processes=processes)
-    from autotune.controls import blas, wait_policy
+    from autotune.controls import wait_policy
 
-    threads, reason = safe_threads(resolution, current=blas.current(), user_limit=blas.user_limit())
+    resolution = resolve_before_numpy(profile, processes=processes)
+    if resolution is not None and _is_known_without_library(resolution):
+        # no more than the usable CPUs: the library sees all limits that are in force here
+        threads, reason = safe_threads(resolution, current=resolution.usable_cpus, user_limit=None)
+    else:
+        resolution = resolve(profile, processes=processes)
+        from autotune.controls import blas
+
+        threads, reason = safe_threads(resolution, current=blas.current(), user_limit=blas.user_limit())
     return ProcessChoice(threads, reason, wait_policy.variables(resolution.wait.exponent))
+
+
+def _is_known_without_library(resolution: "Resolution") -> bool:
+    """Return whether any thread count of the BLAS library, and any reading of variables, gives the same choice."""
+    names = {name for names in thread_variables.LIMITS.values() for name in names}
+    return resolution.has_blas and resolution.limit not in _TIGHT and names.isdisjoint(os.environ)
 
 
 def safe_threads(

@@ -50,6 +50,9 @@ def _begin(path: str, refusals: list[str]) -> str | None:
 
         calls = RecordedCalls(loaded)
         calls.install()
+    except OSError as problem:
+        where = os.path.dirname(os.path.dirname(path))  # noqa: PTH120
+        return f"The recording could not be written in {where}: {problem.strerror or problem}."
     except Exception as problem:  # noqa: BLE001 - the program must run on
         return f"Calls could not be recorded: {problem}."
     refusals.extend(calls.refusals)

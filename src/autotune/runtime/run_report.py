@@ -29,5 +29,5 @@ def _report() -> dict[str, Any]:
         "loops": loops or 0,
         "blas_threads": state.setting.blas_threads,
         "reason": state.setting.reason,
-        "per_call": "" if per_call is None else per_call.why,
+        "per_call": "" if per_call is None else per_call.reason(),
     }

@@ -530,7 +530,7 @@ class Confirmation:
     def visit(self, most: int | None = None) -> Iterator[Candidate]:
         """Visit the next group of the round, or the first of a new one, in one process; yields those it decides.
 
-        A new round visits `most` candidates.
+        A new round visits `most` candidates that lead by far, if it is given.
         """
         if not self._waiting:
             self._rounds += 1
@@ -568,7 +568,9 @@ class Confirmation:
     def _affordable(self, most: int | None) -> list[Candidate]:
         """Undecided candidates, those with the most to gain for their time first, as many as can be decided."""
         open_ones = self.open
-        if self._clock.left >= self.seconds_left and most is None:
+        if most is not None:
+            open_ones = list(filter(self._leads_by_far, open_ones))
+        elif self._clock.left >= self.seconds_left:
             return open_ones
 
         def worth(candidate: Candidate) -> float:
@@ -583,6 +585,11 @@ class Confirmation:
                 break
             chosen.append(candidate)
         return chosen
+
+    def _leads_by_far(self, candidate: Candidate) -> bool:
+        """Does its gain still seem large, if it had as many processes as prove a large one?"""
+        gain = candidate.expected_gain(self._capacity)
+        return len(candidate.visits) < LEAST_PROCESSES_OF_LARGE_GAIN or gain > candidate.weight * LARGE_GAIN
 
     def _visit(self, group: Sequence[Candidate]) -> Iterator[Candidate]:
         """Measure a group in one fresh process; yields the candidates that this decides.

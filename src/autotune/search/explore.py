@@ -130,6 +130,7 @@ class Exploration:
         self._steps = self._plan_steps()
         self._next: Step | None = next(self._steps, None)
         self.steps_taken = 0
+        self._pair_seconds = 0.0
 
     @property
     def evidence(self) -> dict[Operation, TrialEvidence]:
@@ -140,6 +141,15 @@ class Exploration:
     def next_step(self) -> Step | None:
         """The next process; None when nothing is open."""
         return self._next
+
+    @property
+    def next_seconds(self) -> float:
+        """Seconds that the next process takes at least, by the pace of the last: a pair of each configuration.
+
+        No process ends before, whatever time it is given. Before the first process 0.
+        """
+        cases = () if self._next is None else self._next.cases
+        return self._pair_seconds * sum(len(case.configurations) for case in cases)
 
     @property
     def promise(self) -> float:
@@ -154,6 +164,8 @@ class Exploration:
             if operation in measured:
                 size.tell(measured[operation], elapsed, self._seen, quiet=self._next.quiet)
         self.steps_taken += 1
+        pairs = sum(len(measurement.pairs) for measurement in session.measurements)
+        self._pair_seconds = max(0.0, session.wall_seconds) / pairs if pairs else 0.0
         self._next = next(self._steps, None)
 
     def leader(self, operation: Operation) -> Configuration:

@@ -158,7 +158,9 @@ class _Calibration:
         for exploration in self.explorations:
             self._nominate(exploration)
             yield from self._settle(exploration.evidence)
-        while self.clock.remaining > 0 and (self.confirmation.open or self._unexplored()):
+        while self.clock.remaining > 0 and (
+            self.confirmation.open or self._unexplored(within=self.clock.remaining)
+        ):
             before = self.clock.plans
             yield from self._confirm()
             yield from self._explore_further()
@@ -177,13 +179,13 @@ class _Calibration:
         share = EXPLORATION_SHARE * self.clock.remaining
         yield from self._first_pass(FIRST_PASS_SHARE * share)
         end = share + self.confirming
-        while self.clock.elapsed < end and self.clock.remaining > 0 and (unfinished := self._unexplored()):
+        while unfinished := self._unexplored(within=min(end - self.clock.elapsed, self.clock.remaining)):
             for exploration in sorted(unfinished, key=lambda each: each.promise, reverse=True):
-                if self.clock.elapsed >= end or self.clock.remaining <= 0:
-                    break
-                self._step(exploration, min(end - self.clock.elapsed, self.clock.remaining))
-                yield from self._confirm_early(exploration, until=self.clock.budget)
-                end = share + self.confirming
+                left = min(end - self.clock.elapsed, self.clock.remaining)
+                if left > exploration.next_seconds:
+                    self._step(exploration, left)
+                    yield from self._confirm_early(exploration, until=self.clock.budget)
+                    end = share + self.confirming
 
     def _first_pass(self, seconds: float) -> Iterator[Entry]:
         """Run one process of every operation; each gets an equal part of the time that is left."""
@@ -254,8 +256,13 @@ class _Calibration:
                 if seconds > self.clock.remaining:
                     self.too_long[operation] = TOO_LONG.format(seconds=seconds, allowed=self.clock.remaining)
 
-    def _unexplored(self) -> list[Exploration]:
-        return [each for each in self.explorations if each.next_step is not None and each.promise > TIE]
+    def _unexplored(self, *, within: float) -> list[Exploration]:
+        """Return the explorations that may still find something, and whose next process fits so many seconds."""
+        return [
+            each
+            for each in self.explorations
+            if each.next_step is not None and each.promise > TIE and each.next_seconds < within
+        ]
 
     def _step(self, exploration: Exploration, seconds: float) -> None:
         """Run one process of an exploration."""
@@ -366,8 +373,11 @@ class _Calibration:
             )
         )
 
-    def _decided(self, candidate: Candidate) -> Iterator[Entry]:
-        """Yield the entry that a verdict leads to; after a refusal, the next candidate goes to the test."""
+    def _decided(self, candidate: Candidate, *, last: bool = False) -> Iterator[Entry]:
+        """Yield the entry that a verdict leads to; after a refusal, the next candidate goes to the test.
+
+        None does once the time is over, when every verdict is the size's last.
+        """
         size = self.sizes[candidate.operation]
         if not candidate.quiet:
             size.evidence.learn(candidate.choice, candidate.visits)
@@ -375,7 +385,8 @@ class _Calibration:
             for test in (*size.tested, *size.quiet.values()):  # with its counterpart next to the neighbours
                 if test.choice == candidate.choice and test.verdict is Verdict.OPEN:
                     test.verdict, test.reason = Verdict.DROPPED, candidate.reason
-            if self.clock.remaining > 0 and not any(test.verdict is Verdict.ACCEPTED for test in size.tested):
+            goes_on = self.clock.remaining > 0 and not last
+            if goes_on and not any(test.verdict is Verdict.ACCEPTED for test in size.tested):
                 exploration = self._exploration_of(size)
                 tried = [test.choice for test in size.tested]
                 following = exploration.leader(size.operation) if self._saves_cpu else None
@@ -383,7 +394,8 @@ class _Calibration:
         if size.under_test:
             return
         yield from self._settle([size.operation])
-        if candidate.verdict is Verdict.ACCEPTED and not self.environment.neighbours and not self._saves_cpu:
+        accepted = candidate.verdict is Verdict.ACCEPTED
+        if accepted and not last and not self.environment.neighbours and not self._saves_cpu:
             self._challenge(size)
 
     def _challenge(self, size: _Size) -> None:
@@ -394,8 +406,8 @@ class _Calibration:
 
     def _explore_further(self) -> Iterator[Entry]:
         """Explore one more step where the expected improvement is largest; a better leader goes to the test."""
-        unfinished = self._unexplored()
-        if not unfinished or self.clock.remaining <= 0:
+        unfinished = self._unexplored(within=self.clock.remaining)
+        if not unfinished:
             return
         exploration = max(unfinished, key=lambda each: each.promise)
         self._step(exploration, self.clock.remaining)
@@ -423,7 +435,7 @@ class _Calibration:
     def _close(self) -> Iterator[Entry]:
         """Whatever is still undecided when the time is over."""
         for candidate in (*self.confirmation.judge_again(), *self.confirmation.give_up()):
-            yield from self._decided(candidate)
+            yield from self._decided(candidate, last=True)
         for operation in self.plan.operations:
             size = self.sizes.get(operation)
             if size is None:

@@ -19,6 +19,8 @@ from autotune.search.space import ANYWHERE, WAITS, setting
 
 RUNS = 16
 """Pairs of runs after which a test ends. A pair is worth less than a process of calibration, which times several."""
+SPARE_TIME = 1.2
+"""Time to be allowed, over that of the fewest runs: their times vary."""
 SCREENING_RUNS = 4
 """For each configuration that the exploration should have time for: two pairs."""
 
@@ -109,9 +111,16 @@ def _affordable(request: CommandRequest, usable_cpus: int, run: float) -> Grid:
     coarsest = grids[-1]
     runs = request.fewest_runs(len(coarsest.points))
     if runs * run > request.seconds:
+        needed = ceil(SPARE_TIME * runs * run)
+        budget = f"{needed}s" if needed < 60 else f"{ceil(needed / 60)}m"
+        fewer = (
+            "choose among fewer values"
+            if request.workers or request.chunks
+            else "give the command less to do"
+        )
         raise BadBudget(
-            f"One run takes {run:.3g} s, and a choice among {len(coarsest.points)} configurations and its "
-            f"test take {runs} of them: allow {ceil(1.2 * runs * run)} s, or choose among fewer values."
+            f"One run takes {run:.3g} s, and a choice among {len(coarsest.points)} configurations and its test take at "
+            f"least {runs} of them, {runs * run:.0f} s: allow --budget {budget}, or {fewer}."
         )
     return coarsest
 
