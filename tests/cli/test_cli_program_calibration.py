@@ -131,7 +131,9 @@ def test_operations_that_programs_have_called_count_more(monkeypatch, tmp_path):
     assert weigh_by_spool(Request()).weights == weights
 
 
-@pytest.mark.parametrize(("interval", "is_open"), [(None, True), ((0.2, 1.4), True), ((1.05, 1.12), False)])
+@pytest.mark.parametrize(
+    ("interval", "is_open"), [(None, True), ((0.2, 1.4), True), ((1.05, 1.12), False), ((1.5, 2.5), False)]
+)
 def test_pairs_that_tell_nothing_are_said_to_and_how_to_repeat_them(interval, is_open):
     text = program_gain((1.04, 1.02, 1.05), 1.08, interval, pairs=3)
     assert ("autotune compare" in text) == is_open

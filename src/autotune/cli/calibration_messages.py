@@ -5,7 +5,6 @@ from math import isfinite
 from shlex import join
 from typing import TYPE_CHECKING
 
-from autotune.cli.command_messages import WIDE_INTERVAL
 from autotune.cli.profile_messages import STATUSES
 from autotune.model import units
 from autotune.model.configuration import Configuration
@@ -263,7 +262,7 @@ def program_gain(
     repeat = "`autotune compare -- CMD` repeats them, at a quieter moment or with more --pairs"
     if interval is None:
         return f"{said}, {runs}: too few to tell. {repeat}."
-    low, high = interval
-    shown = f"{said}, {runs}, 95 % interval {low:.2f} to {high:.2f}."
-    is_told = not low <= 1 <= high and high <= WIDE_INTERVAL * low
-    return shown if is_told else f"{shown} The pairs cannot tell on this machine now: {repeat}."
+    shown = f"{said}, {runs}, 95 % interval {interval[0]:.2f} to {interval[1]:.2f}."
+    if units.cannot_tell(interval):
+        shown += f" The pairs cannot tell on this machine now: {repeat}."
+    return shown

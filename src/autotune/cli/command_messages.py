@@ -145,18 +145,13 @@ NO_REPORT = (
 )
 
 
-WIDE_INTERVAL = 1.2
-"""Upper over lower end of an interval above which pairs that leave both signs open were disturbed, or too few."""
-
-
 def compared(speedup: float, interval: tuple[float, float] | None, pairs: int) -> str:
     runs = f"{pairs} pair{'s' * (pairs > 1)} of runs"
     if interval is None:
         said = f"Speed-up {units.speedup(speedup)} in {runs}"
         return f"{said}; an interval needs 3 pairs: give a larger --pairs or --budget."
     said = f"Speed-up {units.speedup(speedup)}, 95 % interval {units.interval(interval)}, in {runs}."
-    low, high = interval
-    if low <= 1 <= high and high > WIDE_INTERVAL * low:
+    if units.cannot_tell(interval):
         said += (
             " These runs cannot tell whether tuned ones are faster: the interval is wide and contains 1. Repeat it on "
             "a quieter machine, or with more --pairs and --budget."

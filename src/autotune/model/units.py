@@ -7,6 +7,8 @@ _SCALES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 UNKNOWN = "-"
 LARGEST_SEEMING = 10.0
 """Speed-up from which single timings tell of a disturbance, or of a large gain, but not how large."""
+WIDE_INTERVAL = 1.2
+"""Upper over lower end of an interval above which pairs that leave both signs open were disturbed, or too few."""
 
 
 def seconds(value: float | None) -> str:
@@ -37,6 +39,12 @@ def speedup(value: float | None) -> str:
 def seeming(value: float) -> str:
     """Format a speed-up that few timings showed and nothing proved, such as `1.36` or `4.2`; no large numbers."""
     return f"{value:.2f}" if value < 2 else f"{value:.1f}" if value < LARGEST_SEEMING else "over 10"
+
+
+def cannot_tell(interval: tuple[float, float]) -> bool:
+    """Decide whether the interval of a speed-up contains 1 and is too wide to show that nothing changed."""
+    low, high = interval
+    return low <= 1 <= high and high > WIDE_INTERVAL * low
 
 
 def interval(ends: tuple[float, float] | None) -> str:
