@@ -129,7 +129,7 @@ def test_a_stream_that_the_caller_has_closed_costs_the_output_and_not_the_exit_c
 ):
     monkeypatch.setattr(sys, stream, None)
     with pytest.raises(SystemExit) as left:
-        program.main(["show", "choleski"], prog_name="autotune")
+        program.main(["show", "--bogus"], prog_name="autotune")
     assert left.value.code == 2
 
 
