@@ -27,12 +27,14 @@ PROBES = {
     "apply": "import autotune; autotune.apply()",
 }
 _CHILD = """
-import json, sys, time
+import sys, time
 {before}
 start = time.perf_counter()
 {probe}
 seconds = time.perf_counter() - start
-print(json.dumps([seconds, [name for name in {forbidden!r} if name in sys.modules]]))
+loaded = [name for name in {forbidden!r} if name in sys.modules]
+import json
+print(json.dumps([seconds, loaded]))
 """
 _PROFILE = """
 import numpy
