@@ -96,9 +96,8 @@ class CapacityProbe:
             thread.begin(*task)
         together = _spin_until(spin, *task) + sum(thread.result() for thread in self._threads)
         after = _spin_until(spin, iterations, perf_counter(), ALONE_SECONDS)
-        alone = self.spin_rate = max(
-            before, after
-        )  # a burst that hits one of them must not look like capacity
+        # a burst that hits one of them must not look like capacity
+        alone = self.spin_rate = max(before, after)
         return together / alone
 
 

@@ -36,9 +36,8 @@ def load_ipython_extension(shell: Any) -> None:
         if cell is not None and words[0] not in RUN_A_PROGRAM:
             raise refusal(f"%%autotune runs a cell with one of these verbs: {', '.join(RUN_A_PROGRAM)}.")
         if cell is None and words == ["advise"]:
-            earlier = shell.history_manager.input_hist_raw[
-                :-1
-            ]  # as typed; In holds magics as calls of IPython
+            # as typed: In holds magics as calls of IPython
+            earlier = shell.history_manager.input_hist_raw[:-1]
             cell = "\n".join(filter(None, map(plain_python, earlier)))
         if cell is None:
             run_verb(words)

@@ -295,9 +295,8 @@ class ClusterPlan:
             return NodeJob(task=NodeTask.EXAMINE, node=node) if self._needs_another_host(group) else None
         hosts = self._hosts(group.key)
         ready = [state for state in group.units if not state.running and node.host in state.open_to(hosts)]
-        ready.sort(
-            key=lambda state: state.searched
-        )  # explorations first; each kind in the order of the units
+        # explorations first; each kind in the order of the units
+        ready.sort(key=lambda state: state.searched)
         seconds = self._budget(group, ready[0]) if ready else None
         if seconds is None:
             return None

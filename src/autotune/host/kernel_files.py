@@ -23,9 +23,8 @@ def read(path: str) -> str | None:
         # pathlib would cost more here than the read itself
         with open(path, "rb", buffering=0, opener=_opened) as file:
             data = b""
-            while len(data) < LARGEST_FILE and (
-                part := file.read(PART)
-            ):  # None: a pipe that is open, and empty
+            # read() returns None for a pipe that is open, and empty
+            while len(data) < LARGEST_FILE and (part := file.read(PART)):
                 data += part
     except (OSError, ValueError):  # ValueError: a path with a NUL byte in it
         return None

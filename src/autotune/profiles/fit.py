@@ -124,9 +124,8 @@ def fit(profile: Profile, layer: Layer, site: Site) -> Fit:
     if not (same_host or renamed or layer in _CONFIRMED_BY_PLACE or any(map(_confirmed, profile.entries))):
         reason = _differs("provenance.host", profile.provenance.host, site.host)
         return Fit(level=None, reason=f"{reason} {_UNCONFIRMED}")
-    is_shipped = (
-        layer is Layer.SHIPPED
-    )  # then no measurement of the user's, even if this host's name is in it
+    # a shipped profile is no measurement of the user's, even if this host's name is in it
+    is_shipped = layer is Layer.SHIPPED
     level = Level.HOST if same_host and not is_shipped else Level.CLASS
     place = "this host" if same_host else "another host of this class"
     reason = f"It was measured on {'a machine of this class' if is_shipped else place}."

@@ -94,9 +94,8 @@ def processes_at_once(processes: Sequence[RecordedProcess]) -> int:
     """Return how many processes were at work at once, at most; one that waits for its children does not count."""
     parents = {process.parent for process in processes}
     leaves = [process for process in processes if process.pid not in parents] or list(processes)
-    events = sorted(
-        event for process in leaves for event in ((process.start, 1), (process.end, -1))
-    )  # at equal times an end comes first
+    # at equal times an end comes first
+    events = sorted(event for process in leaves for event in ((process.start, 1), (process.end, -1)))
     most = now = 0
     for _, step in events:
         now += step

@@ -58,8 +58,8 @@ def apply(wish):
     if wish.startswith(RECORD):
         try:
             record(wish[len(RECORD) :])
-        except Exception:
-            pass  # the program must run on as if nothing were recorded
+        except Exception:  # whatever is wrong, the program must run on as if nothing were recorded
+            pass
         return
     try:
         from autotune.runtime.apply import apply_from_start
