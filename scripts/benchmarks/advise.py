@@ -8,9 +8,12 @@
 Attribution: a sampler that is preloaded (sampler.c) counts where the program's CPU time goes, with one BLAS thread. The
 recorded part of the run is compared with the part of it in NumPy's and SciPy's libraries, and in the C and maths
 libraries when these call them: in a run that is ten times as long, since samples come every 4 ms, and starts count as
-NumPy's. Overhead: the median, with its 95 % interval, of the ratios of adjacent plain and recorded runs, from the start
-of the process to its end. Gains: the speed-up of the whole run as `calibrate` foretells it, and as pairs of runs
-measure it. Seven programs take 6 minutes on two quiet CPUs, and 15 with --gains. Rows are printed as they come.
+NumPy's. Overhead: a plain and a recorded process do a few rounds in turn, each once every tenth of a second, so that
+both meet the machine's states alike; the ratio with its 95 % interval over pairs of processes, and what recording adds
+to the start. Whole runs side by side tell nothing about 3 % where CPUs come and go within seconds. One BLAS thread:
+those of the process that rests would spin. Gains: the speed-up of the whole run as `calibrate` foretells it, and as
+pairs of runs measure it. Seven programs take 5 minutes on two quiet CPUs, and 15 with --gains. Rows are printed as
+they come.
 """
 
 import argparse
@@ -24,13 +27,16 @@ from dataclasses import asdict, dataclass
 from itertools import chain
 from math import exp, sqrt
 from pathlib import Path
+from statistics import median
 
 from autotune.bench.statistics import hodges_lehmann, log_ratios, mean_interval
-from benchmarks.advise_programs import PROGRAMS
+from benchmarks.advise_programs import PROGRAMS, SERVE
 
 HERE = Path(__file__).parent
 NUMERIC = ("/numpy/", "numpy.libs/", "/scipy/", "scipy.libs/")
 QUICK_ROUNDS, ROUNDS = 20, 150
+TURN_SECONDS, TURNS, WARM_UP = 0.05, 60, 4
+"""Of one turn of a process; turns of each, and how many of them do not count."""
 LONGER = 10
 """Times as many rounds in the run that is sampled."""
 AUTOTUNE = [sys.executable, "-m", "autotune"]
@@ -52,6 +58,8 @@ class Row:
     overhead: float
     overhead_interval: tuple[float, float]
     """Recorded seconds over plain ones, minus 1."""
+    start_seconds: float
+    """That recording adds to the start of the process."""
 
     @property
     def is_kept(self) -> bool:
@@ -62,7 +70,8 @@ class Row:
         low, high = self.overhead_interval
         attributed = f"{self.attributed:.0%} ± {self.attributed_error:.0%}"
         overhead = f"{self.overhead:+.1%} ({low:+.1%} to {high:+.1%})"
-        return f"| {self.program} | {self.numeric_share:.0%} | {attributed} | {overhead} |"
+        start = f"{1e3 * self.start_seconds:.0f} ms"
+        return f"| {self.program} | {self.numeric_share:.0%} | {attributed} | {overhead} | {start} |"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +110,7 @@ class GainRow:
 
 
 HEADINGS = {
-    False: "| program | in NumPy, SciPy | attributed | overhead |\n|---|---|---|---|",
+    False: "| program | in NumPy, SciPy | attributed | overhead | start |\n|---|---|---|---|---|",
     True: "| program | decided | predicted | measured |\n|---|---|---|---|",
 }
 
@@ -110,7 +119,7 @@ def main() -> int:
     """Run every program, print the rows; 1 if a promise is missed."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", choices=PROGRAMS, nargs="+", default=list(PROGRAMS))
-    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--pairs", type=int, default=10, help="of processes; default 10")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument(
         "--quick", action="store_true", help="a trial of the script: its figures mean nothing"
@@ -165,22 +174,43 @@ def words(name: str, rounds: int) -> list[str]:
 def measure(name: str, rounds: int, pairs: int, sampler: Path) -> Row:
     """Measure one program."""
     numeric, recorded, samples = attribution(name, LONGER * rounds, sampler)
-    seconds: tuple[list[float], list[float]] = ([], [])
-    for _ in range(pairs):
-        for side, prefix in enumerate(([], [*AUTOTUNE, "advise", "-o", os.devnull, "--"])):
-            done = subprocess.run([*prefix, *words(name, rounds)], capture_output=True, text=True, check=True)
-            seconds[side].append(float(done.stderr.strip().splitlines()[-1]))
-    ratios = log_ratios(seconds[1], seconds[0])
-    _, low, high = mean_interval(ratios)
+    in_turn = [processes_in_turn(name) for _ in range(pairs)]
+    mean, low, high = mean_interval([ratio for ratio, _ in in_turn])
     return Row(
         program=name,
         numeric_share=numeric,
         recorded_share=recorded,
         attributed=min(1.0, recorded / numeric),
         attributed_error=1.96 * recorded / numeric * sqrt((1.0 - numeric) / (numeric * samples)),
-        overhead=exp(hodges_lehmann(ratios)) - 1,
+        overhead=exp(mean) - 1,
         overhead_interval=(exp(low) - 1, exp(high) - 1),
+        start_seconds=median(start for _, start in in_turn),
     )
+
+
+def processes_in_turn(name: str) -> tuple[float, float]:
+    """Return the log-ratio of the seconds of a recorded and a plain process, and what recording adds to the start."""
+    serve = [*words(name, 0)[:-1], SERVE]
+    environ = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environ}
+    with (
+        subprocess.Popen(serve, **pipes) as plain,
+        subprocess.Popen([*AUTOTUNE, "advise", "-o", os.devnull, "--", *serve], **pipes) as recorded,
+    ):
+        starts = [float(process.stdout.readline()) for process in (plain, recorded)]
+        rounds = max(1, round(TURN_SECONDS / min(_turn(plain, 1) for _ in range(3))))
+        seconds: dict[bool, list[float]] = {False: [], True: []}
+        for number in range(TURNS):
+            for is_recorded in (number % 2 == 0, number % 2 != 0):
+                seconds[is_recorded].append(_turn(recorded if is_recorded else plain, rounds))
+    ratios = log_ratios(seconds[True][WARM_UP:], seconds[False][WARM_UP:])
+    return hodges_lehmann(ratios), starts[1] - starts[0]
+
+
+def _turn(process: subprocess.Popen, rounds: int) -> float:
+    """Return the seconds that a process takes for so many rounds."""
+    print(rounds, file=process.stdin, flush=True)
+    return float(process.stdout.readline())
 
 
 def attribution(name: str, rounds: int, sampler: Path) -> tuple[float, float, int]:

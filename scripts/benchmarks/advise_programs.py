@@ -1,7 +1,9 @@
 """Programs that `advise` and `calibrate -- CMD` are tried on: `python -m benchmarks.advise_programs NAME [ROUNDS]`.
 
 Two of a course on parallel NumPy, then five in the style of other projects, each with its origin. A program prints a
-number that depends on its results, and on standard error the seconds since its process was started.
+number that depends on its results, and on standard error the seconds since its process was started. With `serve` in
+place of ROUNDS it prints these seconds at once, and then, for each line of standard input, a number of rounds, the
+seconds that they took.
 """
 
 import os
@@ -98,6 +100,7 @@ def spectrum(rounds: int) -> float:
     return total
 
 
+SERVE = "serve"
 PROGRAMS = {
     "course_matrices": course_matrices,
     "course_arrays": course_arrays,
@@ -116,6 +119,18 @@ def seconds_since_start() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
 
 
+def serve(name: str) -> None:
+    """Run as many rounds as each line of standard input says; print the seconds."""
+    print(f"{seconds_since_start():.6f}", flush=True)
+    for line in sys.stdin:
+        began = time.perf_counter()
+        PROGRAMS[name](int(line))
+        print(f"{time.perf_counter() - began:.9f}", flush=True)
+
+
 if __name__ == "__main__":
-    print(f"{PROGRAMS[sys.argv[1]](int(sys.argv[2]) if len(sys.argv) > 2 else 50):.6g}")
-    print(f"{seconds_since_start():.6f}", file=sys.stderr)
+    if sys.argv[2:] == [SERVE]:
+        serve(sys.argv[1])
+    else:
+        print(f"{PROGRAMS[sys.argv[1]](int(sys.argv[2]) if len(sys.argv) > 2 else 50):.6g}")
+        print(f"{seconds_since_start():.6f}", file=sys.stderr)
