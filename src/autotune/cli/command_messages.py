@@ -146,7 +146,7 @@ NO_REPORT = (
 
 
 def compared(speedup: float, interval: tuple[float, float] | None, pairs: int) -> str:
-    runs = f"{pairs} pair{'s' * (pairs > 1)} of runs"
+    runs = f"{count_of(pairs, 'pair')} of runs"
     if interval is None:
         said = f"Speed-up {units.speedup(speedup)} in {runs}"
         return f"{said}; an interval needs 3 pairs: give a larger --pairs or --budget."

@@ -54,11 +54,8 @@ RENUMBERED = (
 
 
 def risk(expected_wrong: float, *, tested: int) -> str:
-    verb = "was" if tested == 1 else "were"
-    return (
-        f"{count_of(tested, 'operation')} {verb} tested; at most {expected_wrong:.2g} wrong choices are expected among "
-        "them"
-    )
+    operations = count_of(tested, "operation was", "operations were")
+    return f"{operations} tested; at most {expected_wrong:.2g} wrong choices are expected among them"
 
 
 def corners(corners: Iterable[Alternative]) -> str:
@@ -115,7 +112,7 @@ FORGET_WHICH = "Name the operations whose entries are to be removed: autotune fo
 
 
 def forgotten(count: int, path: object) -> str:
-    return f"{count} {'entry was' if count == 1 else 'entries were'} removed from {path}."
+    return f"{count_of(count, 'entry was', 'entries were')} removed from {path}."
 
 
 def nothing_to_forget(words: Iterable[str]) -> str:

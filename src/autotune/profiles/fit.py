@@ -11,6 +11,7 @@ from autotune.model.configuration import Configuration, clamp
 from autotune.model.entry import Entry, Evidence, Status
 from autotune.model.policy import AGREEING_HOSTS, CPU_SLACK
 from autotune.model.profile import Key, Profile, Provenance, is_same_computer, is_same_system
+from autotune.model.units import count_of
 from autotune.profiles.folders import Layer
 from autotune.profiles.lookup import Level, Refusal, Rung
 
@@ -367,5 +368,5 @@ def _differs(field: str, recorded: object, present: object) -> str:
 
 
 def _allocation(key: Key) -> str:
-    cpus = "1 usable CPU" if key.usable_cpus == 1 else f"{key.usable_cpus} usable CPUs"
+    cpus = count_of(key.usable_cpus, "usable CPU")
     return cpus if key.limit == "none" else f"{cpus} (limited by {key.limit})"

@@ -100,7 +100,7 @@ def figure(
     return (
         f'<figure data-kind="{kind}" data-most="{most}"{wide}><figcaption>{text(title)}{note} {key}</figcaption>'
         f'<div class="plot" role="img" aria-label="{text(f"{title}. {summary}"[:600])}"></div>'
-        f"<details><summary>Table of {count} row{'s' * (count != 1)}</summary>{table.html()}</details></figure>"
+        f"<details><summary>Table of {units.count_of(count, 'row')}</summary>{table.html()}</details></figure>"
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from autotune.model.entry import Status
+from autotune.model.units import count_of
 from autotune.report import rows
 from autotune.report.html import (
     ENTRY,
@@ -56,7 +57,7 @@ def _operation(
     said = (
         f"{tuned} of {len(entries)} sizes tuned, up to {best:.2f}&times;"
         if tuned
-        else f"{len(entries)} size{'s' * (len(entries) != 1)}, default throughout"
+        else f"{count_of(len(entries), 'size')}, default throughout"
     )
     return (
         f'<section class="operation" id="op-{place}" aria-labelledby="op-{place}-h">'

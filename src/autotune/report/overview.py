@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from math import exp, log
 from statistics import median
 
+from autotune.model.allocation import LIMITED_BY
 from autotune.model.entry import Status
 from autotune.model.profile import Key, Provenance
-from autotune.model.units import memory
+from autotune.model.units import count_of, memory
 from autotune.report.html import (
     ENTRY,
     KEY_PAIR,
@@ -34,7 +35,7 @@ def header(subject: Subject, entries: Sequence[Row]) -> str:
     key, made = subject.profile.key, subject.profile.provenance
     software = key.software
     blas = " ".join(part for part in (software.blas, software.blas_version) if part) or "unknown BLAS"
-    cpus = f"{key.usable_cpus} usable CPU{'s' * (key.usable_cpus != 1)}"
+    cpus = count_of(key.usable_cpus, "usable CPU")
     blas += f" ({software.kernels})" if software.kernels else ""
     line = f"{cpus} &middot; {text(blas)} &middot; NumPy {text(software.numpy or 'unknown')}"
     tuned = [row for row in entries if row["status"] == Status.TUNED]
@@ -200,14 +201,6 @@ def noise(entries: Sequence[Row], subject: Subject) -> str:
     )
 
 
-_LIMITS = {
-    "affinity": "an affinity mask or cpuset",
-    "quota": "a CPU quota",
-    "cap": "AUTOTUNE_CPUS",
-    "shared": "the processes that share them",
-}
-
-
 def facts(subject: Subject) -> str:
     """Return the values that are not None, as a list."""
     key, made = subject.profile.key, subject.profile.provenance
@@ -224,7 +217,7 @@ def _machine(key: Key, made: Provenance) -> Iterator[tuple[str, str]]:
         _count(hardware.smt, "hardware thread", "a core"),
         _count(hardware.numa_nodes, "NUMA node"),
     )
-    limited = None if key.limit == "none" else f"limited by {_LIMITS[str(key.limit)]}"
+    limited = key.limit in LIMITED_BY and f"limited by {LIMITED_BY[key.limit]}"
     kernels = software.kernels and f"kernels {software.kernels}"
     yield "CPU", _words(made.cpu, hardware.architecture)
     yield "Cores", _words(*cores)
@@ -265,4 +258,4 @@ def _words(*parts: object) -> str:
 
 
 def _count(number: int | None, noun: str, rest: str = "") -> str | None:
-    return None if number is None else f"{number} {noun}{'s' * (number != 1)} {rest}".strip()
+    return None if number is None else f"{count_of(number, noun)} {rest}".strip()

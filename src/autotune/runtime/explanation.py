@@ -331,7 +331,7 @@ def _lines(explanation: Explanation, width: int) -> Iterator[str]:
     shipped = len(refused) - len(files)
     if shipped:
         yield ""
-        others = "1 shipped profile is" if shipped == 1 else f"{shipped} shipped profiles are"
+        others = units.count_of(shipped, "shipped profile is", "shipped profiles are")
         yield from wrapped(
             f"{others} for other machines, or another NumPy or BLAS; `autotune show` lists them.", width
         )
@@ -419,7 +419,7 @@ def _overview(rows: Sequence[Explained], paths: dict[str, int], width: int) -> I
     kept = Counter(row.operation.partition(" ")[0] for row in rows if row.choice.is_default)
     if kept:
         names = ", ".join(f"{name} ({number})" for name, number in kept.items())
-        entries = "1 entry" if kept.total() == 1 else f"{kept.total()} entries"
+        entries = units.count_of(kept.total(), "entry", "entries")
         yield from wrapped(f"Plain NumPy runs for {entries}: {names}.", width)
     yield from wrapped('The reasons: `autotune explain NAME`, or autotune.explain("NAME").', width)
 
