@@ -177,8 +177,8 @@ class ArrayLoops:
     def learn(self, decide: Callable[[str, str, int], "Calls"]) -> None:
         """Let loops that no plan covers be learned about.
 
-        `decide(operation, dtype, elements)` returns the Calls of a lesson, for the catalogue's operation that speaks
-        for the loop, with as many elements as it has.
+        `decide(operation, dtype, elements)` returns the Calls of a lesson, for the catalogue's operation that covers
+        the loop, with as many elements as it has.
         """
         for number in range(len(KINDS) * len(_ITEM_BYTES)):
             kind, group = divmod(number, len(_ITEM_BYTES))

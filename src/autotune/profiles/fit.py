@@ -1,4 +1,4 @@
-"""The ladder: which profiles and entries may speak for this machine, and how well they fit. Pure."""
+"""The ladder: the profiles and entries that may be used on this machine, and how well they fit. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace

@@ -95,7 +95,7 @@ def _heats(label: str, points: Sequence[Row]) -> Iterable[str]:
     for sizes, group in groupby(
         sorted(both, key=lambda row: (row["size"], row["sizes"])), lambda row: row["sizes"]
     ):
-        # of several chunks or methods the best speaks for its cell
+        # of several chunks or methods the best fills its cell
         cells: dict[tuple[int, int], Row] = {}
         for row in sorted(group, key=lambda row: row["speedup"]):
             cells[row["blas_threads"], row["workers"]] = row
