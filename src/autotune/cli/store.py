@@ -13,7 +13,8 @@ from autotune.cli.options import json_option, store_option
 from autotune.cli.program import FAILED
 from autotune.cli.terminal import note, print_json, print_lines, write_error
 from autotune.errors import BadSettings, EnvironmentProblem, ProfileError, StoreProblem
-from autotune.model.profile import Profile, Provenance, is_same_computer
+from autotune.host.identity import is_measured_here
+from autotune.model.profile import Profile
 from autotune.profiles import folders, profile_files
 from autotune.runtime.text_table import printable
 
@@ -344,16 +345,13 @@ def publish_profile(path: Path, profile: Profile, place: "Store", key: Any) -> d
 
 def profiles_of_this_host() -> Iterator[tuple[Path, Profile]]:
     """Read the user's profiles that this host measured; say which files cannot be read."""
-    from autotune.host.identity import host_id, marks
-
-    this_host = Provenance(host=host_id(), marks=marks())
     for path in sorted(folders.user_profiles().glob("*.y*ml")):
         try:
             profile = profile_files.read(path)
         except ProfileError as problem:
             write_error(program_messages.error(str(problem)))
             continue
-        if is_same_computer(profile.provenance, this_host):
+        if is_measured_here(profile.provenance):
             yield path, profile
 
 

@@ -5,8 +5,12 @@ import platform
 import re
 import socket
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from autotune.host.kernel_files import read
+
+if TYPE_CHECKING:
+    from autotune.model.profile import Provenance
 
 HOST_ID = "AUTOTUNE_HOST_ID"
 
@@ -54,6 +58,13 @@ def marks() -> tuple[str, ...]:
         "system": _machine_id(),
     }
     return tuple(f"{kind}-{_hash(kind, text)}" for kind, text in sources.items() if text)
+
+
+def is_measured_here(provenance: "Provenance") -> bool:
+    """Did this computer make a measurement, under its present name or another?"""
+    from autotune.model.profile import Provenance, is_same_computer
+
+    return is_same_computer(provenance, Provenance(host=host_id(), marks=marks()))
 
 
 def has_lasting_identity() -> bool:

@@ -23,6 +23,7 @@ from autotune.runtime.learner import Learned
 from autotune.runtime.lookup_configuration import permitted
 from autotune.runtime.naming import as_operation
 from autotune.runtime.process_state import state
+from autotune.runtime.process_threads import threads_text
 from autotune.runtime.text_table import TextColumn, TextTable, printable, wrapped
 
 WIDTH = 80
@@ -347,9 +348,8 @@ def _process(explanation: Explanation, width: int) -> Iterator[str]:
     """Return the settings of the whole process."""
     limit = "" if explanation.limit in {None, Limit.NONE} else f" (limited by {explanation.limit})"
     yield f"Usable CPUs: {explanation.usable_cpus}{limit}"
-    threads = explanation.blas_threads
-    count = "stay as they are" if threads is None else f"are set to {threads}"
-    yield from wrapped(f"BLAS threads of the process {count}. {explanation.blas_threads_reason}", width)
+    threads = threads_text(explanation.blas_threads)
+    yield from wrapped(f"{threads} {explanation.blas_threads_reason}", width)
     if explanation.waiting:
         yield from wrapped(explanation.waiting, width)
     if explanation.held_bytes:

@@ -26,7 +26,7 @@ from autotune.controls.placement import offered
 from autotune.controls.wait_policy import DEFAULT_EXPONENT
 from autotune.errors import ProfileError
 from autotune.host.detect import detect
-from autotune.host.identity import governor, host_id, marks
+from autotune.host.identity import governor, host_id, is_measured_here, marks
 from autotune.host.numeric_libraries import libraries
 from autotune.host.usable_cpus import affinity, schedulable_cpus, usable_cpus
 from autotune.model.catalogue import Family
@@ -34,7 +34,7 @@ from autotune.model.configuration import DEFAULT
 from autotune.model.entry import Entry
 from autotune.model.machine import Allocation, Machine
 from autotune.model.policy import memory_allowance
-from autotune.model.profile import Key, Profile, Provenance, is_same_computer
+from autotune.model.profile import Key, Profile, Provenance
 from autotune.model.similar_machines import rank_profiles
 from autotune.profiles import learned_choices, profile_files, resolve
 from autotune.profiles.folders import user_profiles
@@ -289,7 +289,7 @@ def profile_with(entry: Entry, path: Path) -> Profile:
     key = this_key()
     with suppress(ProfileError):  # there is none
         old = profile_files.read(path)
-        if old.key == key and is_same_computer(old.provenance, Provenance(host=host_id(), marks=marks())):
+        if old.key == key and is_measured_here(old.provenance):
             return Profile(key=key, entries=(entry,), provenance=old.provenance)
     provenance = replace(
         _made_here(detect()[0]), error_per_rule=ERROR, rules_tested=int(entry.evidence.processes > 0)
