@@ -21,6 +21,7 @@ from autotune.model.constraints import Parsed
 from autotune.profiles.folders import Layer, places
 from autotune.profiles.yaml_subset import parse
 from autotune.share import signing_keys
+from autotune.share.store import Store, open_store
 from autotune.share.trust import TrustPolicy, TrustRule
 
 STORE = "AUTOTUNE_STORE"
@@ -94,6 +95,15 @@ def read_store_settings(store: str | None = None) -> StoreSettings:
             owners=frozenset({0, *_own_user_id(), *first("trusted_owners", ())}),
         ),
     )
+
+
+def open_named_store(url: str | None) -> tuple[Store, TrustPolicy] | None:
+    """Open the store that an option or the configuration names, with the trust policy; None if none is named.
+
+    Raises BadSettings and MissingPackage, as `open_store`.
+    """
+    settings = read_store_settings(url)
+    return None if settings.store is None else (open_store(settings.store), settings.policy)
 
 
 def _read(path: Path) -> _SettingsFile:
