@@ -92,12 +92,12 @@ def default() -> None:
     _heap().retain(None)
 
 
-def retained(cap_bytes: int | None = None) -> "Retained":
+def retained() -> "Retained":
     """Retain memory within a `with`. Scopes are counted: the last to end undoes it; the smallest cap holds.
 
     Costs 5 us, and at the end the time to return the memory, about 1 ms per 100 MB. Raises as `retain` does.
     """
-    return Retained(_capped(cap_bytes))
+    return Retained(_capped(None))
 
 
 class Retained:

@@ -16,7 +16,7 @@ Scope of effect
     OpenBLAS with its own threads, BLIS and FlexiBLAS: the process. OpenBLAS on OpenMP, and MKL: the thread
     that enters the scope, sets, or refreshes.
 Ownership
-    threadpoolctl's is neither taken nor needed, see `libraries`.
+    threadpoolctl's is neither taken nor needed, see `blas_setters`.
 """
 
 import os
@@ -66,31 +66,32 @@ class BlasThreads:
             return thread_variables.user_limit(os.environ)
         return thread_variables.user_limit(os.environ, api=library.api, is_on_openmp=library.is_on_openmp)
 
-    def set_threads(self, threads: int | None, *, cap: int | None = None) -> int | None:
-        """Make this the count while no scope is active, at most `cap`; None puts back what was there before.
+    def set_threads(self, threads: int | None) -> int | None:
+        """Make this the count while no scope is active; None puts back what was there before.
 
         Process-wide, for the libraries loaded now; those loaded later take it at the next scope or `refresh`,
         SciPy's as soon as it is imported. Returns the count then in force: other code's limit, or an
         active scope, keeps it smaller. Raises ValueError for a count below 1.
         """
-        base = _bounded(threads, cap)
+        _check_count(threads)
         after_fork.check()
         with self._lock:
-            if base is None and self._base is None:
+            if threads is None and self._base is None:
                 return max((library.threads for library in self._libraries), default=None)
-            self._base = base
+            self._base = threads
             self._look()
             self._settle()
-        if base is not None:
+        if threads is not None:
             when_scipy_arrives(self.refresh)
         return self.current()
 
-    def limit(self, threads: int | None, *, cap: int | None = None) -> "ThreadLimit":
-        """Allow at most this many BLAS threads, and at most `cap`, within a `with`. None leaves them as they are.
+    def limit(self, threads: int | None) -> "ThreadLimit":
+        """Allow at most this many BLAS threads within a `with`. None leaves them as they are.
 
         Costs 2 to 5 us. Raises ValueError for a count below 1.
         """
-        return ThreadLimit(self, _bounded(threads, cap))
+        _check_count(threads)
+        return ThreadLimit(self, threads)
 
     def refresh(self) -> None:
         """Give the count in force to libraries loaded since, and to a thread that comes in new.
@@ -325,12 +326,9 @@ class _Count:
         self._ours = target if target < self._theirs else self.library.get()
 
 
-def _bounded(threads: int | None, cap: int | None) -> int | None:
-    if threads is None:
-        return None
-    if threads < 1 or (cap is not None and cap < 1):
-        raise ValueError(f"BLAS needs at least one thread, not {threads} of {cap}.")
-    return threads if cap is None else min(threads, cap)
+def _check_count(threads: int | None) -> None:
+    if threads is not None and threads < 1:
+        raise ValueError(f"BLAS needs at least one thread, not {threads}.")
 
 
 _threads = BlasThreads(blas_setters.find)

@@ -52,8 +52,8 @@ def tuned(operation: str, /, *, dtype: Any = None, sizes: _Sizes | None = None, 
     Scope of effect: BLAS threads of the process while any such scope is active, of which the smallest count holds;
     the count before it comes back when the last one ends, in whatever order and threads they run. The same holds for
     the threads of other loaded pools where `openmp_threads` was measured: OpenMP for the calling thread, torch, numba,
-    numexpr, `scipy.fft`. Limits of the user
-    or another library hold. Entering and leaving costs some 5 us, less than one without an entry.
+    numexpr, `scipy.fft`. Limits of the user or another library hold. Entering and leaving costs some 5 us, less than
+    one without an entry.
 
     Examples
     --------
