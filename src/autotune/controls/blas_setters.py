@@ -18,19 +18,6 @@ from autotune.host.threadpools import blas_controllers, openblas_function
 class Library:
     """One loaded BLAS library: its name, its file and its thread count."""
 
-    __slots__ = (
-        "_ceiling",
-        "_start",
-        "api",
-        "get",
-        "is_on_openmp",
-        "path",
-        "per_thread",
-        "put",
-        "returns_previous",
-        "version",
-    )
-
     def __init__(
         self,
         *,

@@ -129,9 +129,8 @@ def _kind() -> Callable[[], Any]:
                 super()._find_libraries_with_dl_iterate_phdr()
                 return
             for path in mapped:
-                with suppress(
-                    OSError, UnicodeError
-                ):  # it has been closed since, or cannot be named to ctypes
+                # closed since, or not to be named to ctypes
+                with suppress(OSError, UnicodeError):
                     self._make_controller_from_path(path)
 
     return PoolController

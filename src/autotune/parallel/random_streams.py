@@ -30,40 +30,12 @@ BLOCK = 65_536
 OUT_METHODS = frozenset({"random", "standard_normal", "standard_exponential", "standard_gamma"})
 """Methods of numpy.random.Generator that write into an array given to them."""
 
-SCALAR_METHODS = frozenset(
-    {
-        "beta",
-        "binomial",
-        "chisquare",
-        "exponential",
-        "f",
-        "gamma",
-        "geometric",
-        "gumbel",
-        "hypergeometric",
-        "integers",
-        "laplace",
-        "logistic",
-        "lognormal",
-        "logseries",
-        "negative_binomial",
-        "noncentral_chisquare",
-        "noncentral_f",
-        "normal",
-        "pareto",
-        "poisson",
-        "power",
-        "rayleigh",
-        "standard_cauchy",
-        "standard_t",
-        "triangular",
-        "uniform",
-        "vonmises",
-        "wald",
-        "weibull",
-        "zipf",
-    }
-)
+SCALAR_METHODS = frozenset({
+    *("beta", "binomial", "chisquare", "exponential", "f", "gamma", "geometric", "gumbel", "hypergeometric"),
+    *("integers", "laplace", "logistic", "lognormal", "logseries", "negative_binomial", "noncentral_chisquare"),
+    *("noncentral_f", "normal", "pareto", "poisson", "power", "rayleigh", "standard_cauchy", "standard_t"),
+    *("triangular", "uniform", "vonmises", "wald", "weibull", "zipf"),
+})  # fmt: skip
 """Methods whose every number is independent of the others."""
 
 Seed = int | None | np.random.SeedSequence | list[int] | tuple[int, ...]

@@ -43,16 +43,7 @@ UFUNCS: dict[str, np.ufunc] = {
 """Reductions that are a ufunc along the axes; the others are mean, var, std and dot."""
 
 CALLS: dict[str, Callable[..., Any]] = {
-    "sum": np.sum,
-    "prod": np.prod,
-    "min": np.min,
-    "max": np.max,
-    "any": np.any,
-    "all": np.all,
-    "mean": np.mean,
-    "var": np.var,
-    "std": np.std,
-    "dot": np.dot,
+    name: getattr(np, name) for name in (*UFUNCS, "mean", "var", "std", "dot")
 }
 """The plain calls."""
 

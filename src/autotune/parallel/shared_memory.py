@@ -92,21 +92,21 @@ def shared(
     if any(length < 0 for length in sizes):
         raise UsageError(f"A shape has no negative lengths: {sizes}.")
     size = max(1, prod(sizes) * kind.itemsize)
-    make = _MAKERS[method]
     try:
         check_memory(size, method)
-        if for_strangers and make in {_shared_memory, _memmap, _memfd} and not _is_reachable():
-            try:
-                memory, place, release = named(size)
-            except (
-                OSError
-            ):  # no /dev/shm, or no interpreter for the process that would remove the name: for children only
-                memory, place, release = make(size)
-        else:
-            memory, place, release = make(size)
+        memory, place, release = _make(method, size, for_strangers=for_strangers)
     except (OSError, OverflowError) as error:
         raise SharedMemoryError(f"{size} bytes cannot be shared by {method}: {error}") from error
     return wrap(memory, sizes, kind, Handle(method, sizes, kind, place), release)
+
+
+def _make(method: Method, size: int, *, for_strangers: bool) -> tuple[Any, Place, Release]:
+    make = _MAKERS[method]
+    if for_strangers and make in {_shared_memory, _memmap, _memfd} and not _is_reachable():
+        # without /dev/shm, or an interpreter for the process that would remove the name: for children only
+        with suppress(OSError):
+            return named(size)
+    return make(size)
 
 
 def attach(handle: Handle) -> SharedArray:
