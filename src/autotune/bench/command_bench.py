@@ -241,11 +241,7 @@ class CommandBench:
     def _pair(self, default: "_Run", candidate: "_Run") -> Pair:
         first, second = sorted((default, candidate), key=lambda run: run.began)
         interference = noise.interference(
-            first.load_before,
-            second.load_after,
-            second.ended - first.began,
-            self._cpus,
-            crowded=True,
+            first.load_before, second.load_after, second.ended - first.began, self._cpus, crowded=True
         )
         return Pair(
             default_seconds=default.value, candidate_seconds=candidate.value, interference=interference

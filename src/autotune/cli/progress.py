@@ -7,15 +7,7 @@ from autotune.cli import calibration_messages
 from autotune.cli.entry_table import operation_name
 from autotune.cli.terminal import show_events
 from autotune.runtime.text_table import printable
-from autotune.search.events import (
-    Confirming,
-    Decided,
-    Event,
-    Exploring,
-    Listener,
-    SelfTestStarted,
-    Tried,
-)
+from autotune.search.events import Confirming, Decided, Event, Exploring, Listener, SelfTestStarted, Tried
 
 
 class Board:

@@ -162,12 +162,7 @@ def _sge(request: BatchRequest) -> _Header:
     return "#$", header, "env"
 
 
-_HEADERS = {
-    BatchSystem.SLURM: _slurm,
-    BatchSystem.PBS: _pbs,
-    BatchSystem.LSF: _lsf,
-    BatchSystem.SGE: _sge,
-}
+_HEADERS = {BatchSystem.SLURM: _slurm, BatchSystem.PBS: _pbs, BatchSystem.LSF: _lsf, BatchSystem.SGE: _sge}
 
 
 def _option(form: str, value: str | None, *, quoted: bool = True) -> Iterable[str]:

@@ -282,9 +282,7 @@ _ROWS = (
         "hist_gradient_boosting", 600.0, "HistGradientBoostingRegressor.fit of scikit-learn: 10 trees"
     ),
     _estimator(
-        "nearest_neighbours",
-        400.0,
-        "NearestNeighbors.kneighbors of scikit-learn, brute force, 200 queries",
+        "nearest_neighbours", 400.0, "NearestNeighbors.kneighbors of scikit-learn, brute force, 200 queries"
     ),
     _elements("temporaries", Family.ALLOCATION, 5, "large temporaries, as in sqrt(x*y + x)"),
 )

@@ -35,14 +35,7 @@ from autotune.model.configuration import Method
 from autotune.parallel.operands import shape_of
 from autotune.parallel.shared_array import SharedArray, wrap
 
-SHARING = (
-    Method.INHERIT,
-    Method.RAW_ARRAY,
-    Method.ARRAY,
-    Method.SHARED_MEMORY,
-    Method.MEMMAP,
-    Method.MEMFD,
-)
+SHARING = (Method.INHERIT, Method.RAW_ARRAY, Method.ARRAY, Method.SHARED_MEMORY, Method.MEMMAP, Method.MEMFD)
 """Methods that share pages. The others copy, and only process_map can use them."""
 
 SHM = "/dev/shm"  # noqa: S108 - where Linux keeps POSIX shared memory; names in it are random and exclusive
@@ -69,11 +62,7 @@ class Handle:
 
 
 def shared(
-    shape: int | tuple[int, ...],
-    dtype: DTypeLike = np.float64,
-    *,
-    method: Method,
-    for_strangers: bool = True,
+    shape: int | tuple[int, ...], dtype: DTypeLike = np.float64, *, method: Method, for_strangers: bool = True
 ) -> SharedArray:
     """Make an array of zeros that other processes can open by its handle; a context manager that closes it.
 

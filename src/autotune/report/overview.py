@@ -73,10 +73,7 @@ def gain(entries: Sequence[Row]) -> str:
     for row in entries:
         best[row["label"]] = max(best[row["label"]], row["speedup"])
     ordered = sorted(entries, key=lambda row: (-best[row["label"]], row["label"], row["size"]))
-    columns = [
-        HtmlColumn("label", "operation"),
-        *ENTRY,
-    ]
+    columns = [HtmlColumn("label", "operation"), *ENTRY]
     summary = spoken_summary(ordered)
     return section(
         "gain",

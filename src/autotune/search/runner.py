@@ -395,10 +395,7 @@ def _examine(request: Request, host: _Workbench, report: Listener) -> SelfTest:
             rates=request.seconds >= CEILINGS_FROM,
         )
     return replace(
-        tested,
-        blas_wait=wait.exponent,
-        loops_after_blas=wait.loops,
-        seconds=tested.seconds + wait.seconds,
+        tested, blas_wait=wait.exponent, loops_after_blas=wait.loops, seconds=tested.seconds + wait.seconds
     )
 
 

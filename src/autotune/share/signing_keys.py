@@ -35,9 +35,7 @@ def make_key_pair(path: Path) -> str:
     serialization = import_module("cryptography.hazmat.primitives.serialization")
     private = ed25519.Ed25519PrivateKey.generate()
     pem = private.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     public = public_text(private)
     try:
