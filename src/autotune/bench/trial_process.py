@@ -132,7 +132,7 @@ class TrialServer:
         return self._line.fileno()
 
     def status(self) -> int | None:
-        """Exit status of the trial that has ended, minus the signal for a killed one; None if the server has ended."""
+        """Return the exit status of the trial, minus the signal for a killed one; None if the server has ended."""
         try:
             return int(self._answer("ended", 0.0))
         except OSError:

@@ -66,7 +66,7 @@ def decided(operation: str, entry: Entry) -> str:
 
 
 def now(where: str, *, doing: str, best: str, elapsed: float, remaining: float) -> str:
-    """The line that is replaced at every event."""
+    """Return the line that is replaced at every event."""
     parts = (where or "getting ready", _times(elapsed, remaining), best, doing)
     return " | ".join(part for part in parts if part)
 
@@ -163,7 +163,7 @@ def not_a_profile(path: object, reason: str) -> str:
 
 
 def lacks_dtype(names: Sequence[str], dtype: str) -> str:
-    """Operations that were named, and have no such dtype."""
+    """Name the operations that were asked for and have no such dtype."""
     return (
         f"Not measured with {dtype}, since the catalogue has them with real numbers only: {', '.join(names)}."
     )

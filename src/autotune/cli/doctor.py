@@ -154,7 +154,7 @@ def core_refusal() -> str | None:
 
 
 def shared_memory_bytes() -> int | None:
-    """Size of /dev/shm."""
+    """Return the size of /dev/shm."""
     try:
         return shutil.disk_usage(SHARED_MEMORY).total
     except OSError:

@@ -59,7 +59,7 @@ def risk(expected_wrong: float, *, tested: int) -> str:
 
 
 def corners(corners: Iterable[Alternative]) -> str:
-    """The four corners of tasks, each with the speed-up that exploration measured; it is no claim."""
+    """List the four corners of tasks, each with the speed-up that exploration measured; it is no claim."""
     speeds = (
         f"{corner.choice.blas_threads or 1} x {corner.choice.workers or 1} {units.speedup(corner.speedup)}"
         for corner in corners

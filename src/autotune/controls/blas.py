@@ -56,7 +56,7 @@ class BlasThreads:
         return self._libraries
 
     def current(self) -> int | None:
-        """Threads that a BLAS call of this thread would use, the most of all libraries; None without any."""
+        """Count the threads that a BLAS call of this thread would use, the most of all libraries; None without any."""
         return max((library.threads for library in self.loaded()), default=None)
 
     def user_limit(self) -> int | None:

@@ -89,7 +89,7 @@ def scrub(environ: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
 
 
 def allocator_settings(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Sorted names of the variables with which the user steers glibc's malloc."""
+    """Return the sorted names of the variables with which the user steers glibc's malloc."""
     names = [name for name in environ if name in ALLOCATOR]
     return tuple(sorted([*names, TUNABLES] if _malloc_tunables(environ) else names))
 

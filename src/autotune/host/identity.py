@@ -47,7 +47,7 @@ def marks() -> tuple[str, ...]:
     """Return hashes that stay when the host gets another name, as containers do at each start.
 
     Of the mainboard's or virtual machine's serial number (root may read it), of the current boot, which all
-    containers on a computer share, and of the installed system, which clones share. None where AUTOTUNE_HOST_ID tells
+    containers on a computer share, and of the installed system, which clones share. Empty where AUTOTUNE_HOST_ID tells
     hosts apart.
     """
     if os.environ.get(HOST_ID, "").strip():
@@ -84,7 +84,7 @@ def _machine_id() -> str | None:
 
 
 def kernel(root: Path = Path("/")) -> str | None:
-    """Release of the running kernel, such as `6.8.0-45-generic`; of a recorded computer with its root."""
+    """Return the release of the running kernel, such as `6.8.0-45-generic`; of a recorded computer with its root."""
     if root.resolve() == Path("/").resolve():
         return platform.release() or None
     return read(f"{root}/proc/sys/kernel/osrelease") or None

@@ -108,7 +108,7 @@ def _settings(environ: Mapping[str, str]) -> list[str]:
 
 
 def _is_thread_count(name: str, value: str) -> bool:
-    """OMP_NUM_THREADS may be a list, one count for each level of nesting."""
+    """Is it a count, or for OMP_NUM_THREADS a list with one count for each level of nesting?"""
     counts = value.split(",") if name == "OMP_NUM_THREADS" else [value]
     return all(cpu_variables.count(count) is not None for count in counts)
 

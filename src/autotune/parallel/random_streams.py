@@ -53,7 +53,7 @@ def random(
     placement: Placement | None = None,
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
-    """Random numbers from a method of numpy.random.Generator; the same for every `workers` and `chunk`,
+    """Draw random numbers from a method of numpy.random.Generator; the same for every `workers` and `chunk`,
     and for every `placement` (on which CPUs the workers run, this thread during the call too).
 
     Without a seed every call gives other numbers. Raises UsageError for a method whose numbers are not

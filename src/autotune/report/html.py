@@ -53,7 +53,7 @@ class HtmlTable:
 
 
 def text(value: object) -> str:
-    """Any text, safe between tags and within quotes; control characters, which HTML has no way to write, as `?`."""
+    """Escape text for use between tags and in quotes; control characters, which HTML cannot write, become `?`."""
     kept = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in str(value))
     return escape(kept, quote=True)
 

@@ -119,7 +119,7 @@ def trials(subject: Subject) -> list[Row]:
 
 
 def points(subject: Subject) -> list[Row]:
-    """Summary of every configuration over all processes.
+    """Summarize every configuration over all processes.
 
     Without the sessions, the corners that the entries hold.
     """

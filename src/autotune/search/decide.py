@@ -203,7 +203,7 @@ def _nothing_better(evidence: TrialEvidence) -> str:
 
 
 def _safe_threads(kind: Kind, environment: Environment, evidence: TrialEvidence) -> tuple[int, ...]:
-    """Thread counts no slower than the default, itself among them; only where threads are all there is to set."""
+    """Return the thread counts no slower than the default, itself too; only where threads are all there is to set."""
     if kind.knobs != (Knob.BLAS_THREADS,):
         return ()
     default = () if environment.default_threads is None else (environment.default_threads,)

@@ -298,7 +298,7 @@ def profile_with(entry: Entry, path: Path) -> Profile:
 
 
 def this_key() -> Key:
-    """Key of a profile of this machine and allocation. Loads NumPy, whose BLAS is part of it."""
+    """Return the key of a profile of this machine and allocation. Loads NumPy, whose BLAS is part of it."""
     return _key(*detect())
 
 
@@ -338,7 +338,7 @@ def _capacity(environment: Environment, known_best: float | None = None) -> Capa
 
 
 def full_capacity(key: Key) -> float | None:
-    """Full capacity as the user's own newest profile of this machine and allocation says."""
+    """Return the full capacity in the user's own newest profile of this machine and allocation."""
     made = [
         profile.provenance
         for profile in _own_profiles()
@@ -362,7 +362,7 @@ def _own_profiles() -> list[Profile]:
 
 
 def _placements(machine: Machine, allocation: Allocation) -> Mapping[str, int]:
-    """Placements that the CPUs of this process offer; none where single threads cannot be moved, as on macOS."""
+    """Return the placements that this process's CPUs offer; none where threads cannot be moved, as on macOS."""
     if affinity() is None:
         return {}
     return offered([cpu for cpu in machine.cpus if cpu.number in allocation.cpus])
@@ -434,7 +434,7 @@ def _blas_wait(request: Request, host: _Workbench) -> BlasWait:
 
 
 def _made_here(machine: Machine) -> Provenance:
-    """Provenance of anything that this host measures now."""
+    """Return the provenance of anything that this host measures now."""
     return Provenance(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         autotune=__version__,

@@ -73,7 +73,7 @@ class CommandRequest:
     objective: Objective = Objective.TIME
 
     def fewest_runs(self, choices: int = 1) -> int:
-        """Runs without which nothing is proved: the first, a pair of each configuration, and those of a test."""
+        """Count the runs without which nothing is proved: the first, a pair of each, and those of a test."""
         return 1 + 2 * choices + 2 * LEAST_PROCESSES
 
     @property
@@ -141,7 +141,7 @@ def _grid(request: CommandRequest, usable_cpus: int, counts: tuple[int, ...], wa
 
 
 def _counts(usable_cpus: int) -> tuple[tuple[int, ...], ...]:
-    """Thread counts to try, from fine to coarse: all, powers of two, the ends; always one and all."""
+    """List the thread counts to try, from fine to coarse: all, powers of two, the ends; always one and all."""
     powers = {2**power for power in range(usable_cpus.bit_length())}
     return (
         tuple(range(1, usable_cpus + 1)),

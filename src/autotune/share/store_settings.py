@@ -66,13 +66,13 @@ class StoreSettings:
 
 
 def settings_files() -> list[Path]:
-    """Paths of the configuration files, nearest first: next to the user's and the system's folder of profiles."""
+    """List the configuration files, nearest first: next to the user's and the system's folder of profiles."""
     where = dict(places())
     return [Path(where[layer]).parent / FILE for layer in (Layer.USER, Layer.SYSTEM)]
 
 
 def signing_key() -> Path:
-    """Path of this user's private key."""
+    """Return the path of this user's private key."""
     return settings_files()[0].parent / "signing.key"
 
 

@@ -99,7 +99,7 @@ def _filler(array: Array, value: Any, configuration: Configuration) -> Callable[
 
 
 def cut(configuration: Configuration, whole: int) -> tuple[int, int]:
-    """Workers and chunk; what is not set leaves the work whole."""
+    """Return workers and chunk; what is not set leaves the work whole."""
     return configuration.workers or 1, configuration.chunk or whole
 
 
