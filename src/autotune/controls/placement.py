@@ -181,7 +181,7 @@ def hold_to(cpus: Collection[int] | None) -> Iterator[None]:
     except OSError as error:
         named = ", ".join(map(str, sorted(cpus)))
         raise UnsupportedPlatform(
-            f"This process may not be held to the CPUs {named}: {error.strerror}."
+            f"This process may not be held to the CPUs {named}: {error.strerror or error}."
         ) from error
     try:
         yield

@@ -61,7 +61,7 @@ class CheckedEntry:
     standing: str
     reason: str
     speedup: float | None
-    """Its time over the default's."""
+    """The default's time over its own."""
 
     @property
     def is_slower(self) -> bool:

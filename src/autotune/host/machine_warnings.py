@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from autotune.host import cpu_variables
 from autotune.host.numeric_libraries import passes_calls_on
-from autotune.host.usable_cpus import BINDINGS
+from autotune.host.usable_cpus import binding_variables
 from autotune.model.allocation import Limit
 from autotune.model.machine import Allocation, Machine
 from autotune.model.software import BlasLibrary
@@ -101,8 +101,7 @@ def _settings(environ: Mapping[str, str]) -> list[str]:
     said += [
         f"{name} is set. As soon as an OpenMP library is loaded it can pin all threads, NumPy's too, to a "
         "few CPUs; unset it unless you rely on it."
-        for name in BINDINGS
-        if environ.get(name, "").strip().lower() not in {"", "false", "disabled", "none"}
+        for name in binding_variables(environ)
     ]
     return said
 

@@ -114,7 +114,7 @@ def _read(path: Path) -> _SettingsFile:
     except UntrustedFile as problem:
         raise BadSettings(str(problem)) from None
     except OSError as problem:
-        raise BadSettings(f"{path}: it cannot be read ({problem.strerror}).") from None
+        raise BadSettings(f"{path}: it cannot be read ({problem.strerror or problem}).") from None
     try:
         document = parse(data)
         file: _SettingsFile = decode(_SettingsFile, {} if document is None else document)

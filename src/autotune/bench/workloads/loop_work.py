@@ -17,7 +17,8 @@ from autotune.bench.workloads.reduction_work import RECIPES as REDUCTIONS
 from autotune.bench.workloads.workload import Recipe, Work
 from autotune.controls.placement import cpus_for
 from autotune.errors import UnsupportedPlatform
-from autotune.intercept.array_loops import KINDS, Layout, Reduction, class_number
+from autotune.intercept.array_loops import Layout, Reduction, class_number
+from autotune.intercept.operations import LOOP_KINDS
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
 from autotune.native import core
@@ -68,9 +69,12 @@ def _planned(
     native = core()
     if isinstance(native, str):
         raise UnsupportedPlatform(native)
-    element_wise, reducing = KINDS[0], KINDS[-1]
+    element_wise, reducing = LOOP_KINDS[0], LOOP_KINDS[-1]
     types = np.dtype(operation.dtype).char
-    if native.meet_loops(function, types, KINDS.index(element_wise), KINDS.index(reducing), kind) < 1:
+    if (
+        native.meet_loops(function, types, LOOP_KINDS.index(element_wise), LOOP_KINDS.index(reducing), kind)
+        < 1
+    ):
         raise UnsupportedPlatform(f"The loop of np.{function.__name__} cannot be exchanged.")
     number = class_number(element_wise if kind == Reduction.NEVER else reducing, operation.dtype)
 
