@@ -249,11 +249,10 @@ def calibrate_allocation(
     stored: Sequence["Profile"],
     others: Sequence["Profile"],
 ) -> tuple["Outcome", str | None, float | None]:
-    """Calibrate one allocation; return the outcome, a sentence of what the store's profiles saved, and the seconds
-    that all would have taken.
+    """Calibrate one allocation; return the outcome, a sentence, and the seconds that all would have taken.
 
-    `others` are the profiles that this run measured for other allocations. Raises BadWorkload if the user's function
-    cannot be measured at all.
+    The sentence says what the store's profiles saved. `others` are the profiles that this run measured for other
+    allocations. Raises BadWorkload if the user's function cannot be measured at all.
     """
     from autotune.search.runner import calibrate_machine
 

@@ -296,7 +296,7 @@ def _default_faster(entry: Entry, origin: Key, site: Site) -> float | None:
     CPUs do no better than as many as there are CPUs. What a default was slowed by that was measured so is
     unknown.
     """
-    if not _calls_blas(entry):
+    if not _uses_blas(entry):
         return 1.0
     threads, cpus = _default(origin, entry.evidence.default_threads)
     threads_here, cpus_here = _default(site.key, site.schedulable_cpus)
@@ -330,7 +330,7 @@ def _default_choice(key: Key) -> Configuration | None:
     return Configuration(blas_threads=key.usable_cpus) if unhindered else None
 
 
-def _calls_blas(entry: Entry) -> bool:
+def _uses_blas(entry: Entry) -> bool:
     row = CATALOGUE.get(entry.operation.name)
     stack = row is not None and row.family is Family.STACK
     return stack or entry.choice.blas_threads is not None or entry.evidence.default_threads is not None

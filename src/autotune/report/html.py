@@ -104,7 +104,7 @@ def figure(
     )
 
 
-def spoken(row: Row) -> Row:
+def display_row(row: Row) -> Row:
     """Return a row with what figures and tables say of it: speeds, not times; a kept default runs at 1."""
     status = row.get("status")
     speedup = row["speedup"] if status in {None, Status.TUNED} else 1.0
@@ -129,7 +129,7 @@ def by_label(entries: Iterable[Row]) -> Iterable[tuple[str, Sequence[Row]]]:
         yield label, sorted(group, key=lambda row: (row["size"], row["sizes"]))
 
 
-def spoken_summary(entries: Sequence[Row]) -> str:
+def screen_reader_text(entries: Sequence[Row]) -> str:
     """Describe entries for a screen reader: the largest gains."""
     tuned = sorted((row for row in entries if row["status"] == Status.TUNED), key=lambda row: -row["speedup"])
     said = [f"{row['label']} {row['sizes']} {row['speedup']:.2f} times as fast" for row in tuned[:6]]

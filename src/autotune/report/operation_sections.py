@@ -15,11 +15,11 @@ from autotune.report.html import (
     HtmlTable,
     best_of,
     by_label,
+    display_row,
     figure,
     finding,
+    screen_reader_text,
     section,
-    spoken,
-    spoken_summary,
     text,
     times,
 )
@@ -50,7 +50,9 @@ def _operation(
     place: int, label: str, entries: list[Row], trials: Sequence[Row], points: Sequence[Row]
 ) -> str:
     chosen = {(row["sizes"], row["choice"]) for row in entries if row["status"] == Status.TUNED}
-    marked = [{**row, "chosen": int((row["sizes"], row["choice"]) in chosen)} for row in map(spoken, points)]
+    marked = [
+        {**row, "chosen": int((row["sizes"], row["choice"]) in chosen)} for row in map(display_row, points)
+    ]
     figures = [_time(label, entries), *_heats(label, marked), _chunks(label, marked), _search(label, trials)]
     tuned = sum(row["status"] == Status.TUNED for row in entries)
     best = max(row["speedup"] for row in entries)
@@ -77,7 +79,7 @@ def _time(label: str, entries: Sequence[Row]) -> str:
         "time",
         finding(shown),
         HtmlTable(f"{label}: time over size", columns, shown),
-        spoken_summary(shown),
+        screen_reader_text(shown),
         key=KEY_PAIR,
     )
 

@@ -19,9 +19,9 @@ from autotune.report.html import (
     figure,
     finding,
     percent,
+    screen_reader_text,
     seconds,
     section,
-    spoken_summary,
     text,
     work,
 )
@@ -74,7 +74,7 @@ def gain(entries: Sequence[Row]) -> str:
         best[row["label"]] = max(best[row["label"]], row["speedup"])
     ordered = sorted(entries, key=lambda row: (-best[row["label"]], row["label"], row["size"]))
     columns = [HtmlColumn("label", "operation"), *ENTRY]
-    summary = spoken_summary(ordered)
+    summary = screen_reader_text(ordered)
     return section(
         "gain",
         "What is gained",

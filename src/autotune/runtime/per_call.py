@@ -233,7 +233,7 @@ class PerCall:
 
         through = self._through if most is not None else None
         default = None if through is None else through.control or None
-        self.guard = Guard(default=lambda: default, on_drop=self._on_drop, slack=self._slack)
+        self.guard = Guard(default=default, on_drop=self._on_drop, slack=self._slack)
         rest = None if through is None else through.rest
         threads = most if most is not None and rest is not None else 1
         if learn and max(threads, self._loop_workers) > 1:

@@ -43,7 +43,7 @@ def _ufunc(function: np.ufunc) -> Recipe:
             where = configuration.placement
             return lambda: map_blocks(function, arrays, out, workers=workers, chunk=chunk, placement=where)
 
-        return Work(plain=plain, tuned=tuned, check=lambda result: written(result, out, expected()))
+        return Work(plain=plain, tuned=tuned, check=lambda result: output_fault(result, out, expected()))
 
     return Recipe(prepare)
 
@@ -60,7 +60,7 @@ def _prepare_copy(operation: Operation, _layout: str, rng: Generator) -> Work:
     def tuned(configuration: Configuration) -> Callable[[], object]:
         return _filler(target, source, configuration)
 
-    return Work(plain=plain, tuned=tuned, check=lambda result: written(result, target, period))
+    return Work(plain=plain, tuned=tuned, check=lambda result: output_fault(result, target, period))
 
 
 def _prepare_fill(operation: Operation, layout: str, rng: Generator) -> Work:
@@ -103,7 +103,7 @@ def cut(configuration: Configuration, whole: int) -> tuple[int, int]:
     return configuration.workers or 1, configuration.chunk or whole
 
 
-def written(result: object, out: Array, period: Array) -> str | None:
+def output_fault(result: object, out: Array, period: Array) -> str | None:
     """Describe the fault of a written array, or return None; it is spoilt afterwards, so that it passes once only."""
     if result is not out:
         return "The result is not the array that was given to hold it."

@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 from numpy.random import Generator
 
-from autotune.bench.workloads.elementwise import cut, written
+from autotune.bench.workloads.elementwise import cut, output_fault
 from autotune.bench.workloads.inputs import Array, block, extended, repeat_period
 from autotune.bench.workloads.result_checks import elements
 from autotune.bench.workloads.workload import Recipe, Work
@@ -50,7 +50,7 @@ def _prepare_blocks(operation: Operation, _layout: str, rng: Generator) -> Work:
             by_block, arrays, out, workers=workers, chunk=chunk, placement=where, scratch=True
         )
 
-    return Work(plain=plain, tuned=tuned, check=lambda result: written(result, out, expected()))
+    return Work(plain=plain, tuned=tuned, check=lambda result: output_fault(result, out, expected()))
 
 
 def _prepare_temporaries(operation: Operation, _layout: str, rng: Generator) -> Work:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.random import Generator
 
 from autotune.bench.workloads.elementwise import RECIPES as ELEMENTWISE
-from autotune.bench.workloads.elementwise import cut, written
+from autotune.bench.workloads.elementwise import cut, output_fault
 from autotune.bench.workloads.inputs import block, repeat_period
 from autotune.bench.workloads.reduction_work import RECIPES as REDUCTIONS
 from autotune.bench.workloads.workload import Recipe, Work
@@ -52,7 +52,7 @@ def _multiply(layout: int) -> Recipe:
         return Work(
             plain=plain,
             tuned=_planned(plain, np.multiply, operation, layout=layout),
-            check=lambda result: written(result, out, expected),
+            check=lambda result: output_fault(result, out, expected),
         )
 
     return Recipe(prepare)
