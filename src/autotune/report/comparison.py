@@ -1,7 +1,7 @@
 """Several profiles side by side: machines, or before and after."""
 
 from collections.abc import Sequence
-from math import exp, log
+from statistics import geometric_mean
 
 from autotune.model.entry import Status
 from autotune.report import rows
@@ -62,12 +62,7 @@ def _matrix(subjects: Sequence[Subject], entries: Sequence[Row]) -> str:
     for row in entries:
         cells.setdefault((row["label"], row["profile"]), []).append(row["speedup"])
     shown = [
-        {
-            "label": label,
-            "profile": profile,
-            "speedup": exp(sum(map(log, gains)) / len(gains)),
-            "sizes": len(gains),
-        }
+        {"label": label, "profile": profile, "speedup": geometric_mean(gains), "sizes": len(gains)}
         for (label, profile), gains in cells.items()
     ]
     best: dict[str, float] = {}

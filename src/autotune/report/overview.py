@@ -1,8 +1,8 @@
 """The sections about a whole profile: speed-ups, distance to the machine's limits, uncertainty, machine and method."""
 
 from collections.abc import Iterator, Sequence
-from math import exp, log
-from statistics import median
+from math import log
+from statistics import geometric_mean, median
 
 from autotune.model.allocation import LIMITED_BY
 from autotune.model.entry import Status
@@ -43,9 +43,11 @@ def header(subject: Subject, entries: Sequence[Row]) -> str:
     kept = sum(row["status"] == Status.DEFAULT_KEPT for row in entries)
     figures = [(f"{len(gains)}<small> of {len(entries)}</small>", "entries are tuned")]
     if gains:
-        mean = exp(sum(map(log, gains)) / len(gains))
         figures += [
-            (f"{mean:.2f}&times;", "as fast where a choice was proved, in the geometric mean"),
+            (
+                f"{geometric_mean(gains):.2f}&times;",
+                "as fast where a choice was proved, in the geometric mean",
+            ),
             (f"{max(gains):.2f}&times;", f"at most: {text(work(fastest(tuned)))}"),
         ]
     figures.append((str(kept), "keep NumPy&rsquo;s default: nothing was proved faster"))
