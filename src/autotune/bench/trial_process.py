@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
 from time import monotonic
-from types import TracebackType
 from typing import IO, Any, Self
 
 from autotune.bench.failure_text import last_words
@@ -247,9 +246,7 @@ class TrialProcess:
             os.close(printed)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None:
                 self._server.end_trial()

@@ -21,7 +21,6 @@ import os
 import threading
 from collections.abc import Callable
 from functools import cache
-from types import TracebackType
 
 from autotune.controls import after_fork, thread_variables
 from autotune.controls.periodic_thread import PeriodicThread
@@ -111,9 +110,7 @@ class Retained:
     def __enter__(self) -> None:
         _heap().enter(self, self._cap)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         _heap().leave(self)
 
 

@@ -23,7 +23,6 @@ import os
 import sys
 from _thread import RLock, _local, get_ident  # threading takes a millisecond to load
 from collections.abc import Callable, Iterable
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from autotune.controls import after_fork, blas_setters, thread_variables
@@ -252,9 +251,7 @@ class ThreadLimit:
             self.thread = get_ident()
             self._of.enter(self, self._threads)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._threads is not None:
             self._of.leave(self)
 

@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from math import prod
-from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 from autotune.controls.apply_configuration import Configured, configured
@@ -161,12 +160,10 @@ class Tuned:
             self._entered.scopes = [scope]
         return chosen
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         scope = self._entered.scopes.pop()
         if scope is not None:
-            scope.__exit__(kind, error, trace)
+            scope.__exit__(*error)
 
     def __call__(self, function: Callable[_P, _R]) -> Callable[_P, _R]:
         """Return the function, with each call in a scope of its own."""
