@@ -217,14 +217,14 @@ def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes:
         )
     per_call = state.per_call
     calls, switched = (0, 0) if per_call is None else per_call.counts()
-    guard = per_call and per_call.guard
-    learner = per_call and per_call.learner
+    guard = None if per_call is None else per_call.guard
+    learner = None if per_call is None else per_call.learner
     return Explanation(
-        per_call=per_call and per_call.reason(),
-        loops=per_call and per_call.loops_cut(),
+        per_call=None if per_call is None else per_call.reason(),
+        loops=None if per_call is None else per_call.loops_cut(),
         calls=calls,
         switched=switched,
-        saved=per_call and per_call.saved(),
+        saved=None if per_call is None else per_call.saved(),
         learned=None if learner is None else tuple(learner.lessons()),
         spent_seconds=0.0 if learner is None else learner.account.lost_seconds,
         dropped=() if guard is None else tuple(guard.dropped),
