@@ -11,9 +11,10 @@ libraries when these call them: in a run that is ten times as long, since sample
 NumPy's. Overhead: a plain and a recorded process do a few rounds in turn, each once every tenth of a second, so that
 both meet the machine's states alike; the ratio with its 95 % interval over pairs of processes, and what recording adds
 to the start. Whole runs side by side tell nothing about 3 % where CPUs come and go within seconds. One BLAS thread:
-those of the process that rests would spin. Gains: the speed-up of the whole run as `calibrate` foretells it, and as
-pairs of runs measure it. Seven programs take 5 minutes on two quiet CPUs, and 15 with --gains. Rows are printed as
-they come.
+those of the process that rests would spin. The C library keeps all memory: else it gives the heap back at other moments
+in a process that holds other objects, recorder or not (175 and 190 more page faults a round, +5 and +9 %, in two
+programs). Gains: the speed-up of the whole run as `calibrate` foretells it, and as pairs of runs measure it. Seven
+programs take 10 minutes on two quiet CPUs, and 15 with --gains. Rows are printed as they come.
 """
 
 import argparse
@@ -37,6 +38,7 @@ NUMERIC = ("/numpy/", "numpy.libs/", "/scipy/", "scipy.libs/")
 QUICK_ROUNDS, ROUNDS = 20, 150
 TURN_SECONDS, TURNS, WARM_UP = 0.05, 60, 4
 """Of one turn of a process; turns of each, and how many of them do not count."""
+HEAP = dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), str(2**30))
 LONGER = 10
 """Times as many rounds in the run that is sampled."""
 AUTOTUNE = [sys.executable, "-m", "autotune"]
@@ -191,7 +193,7 @@ def measure(name: str, rounds: int, pairs: int, sampler: Path) -> Row:
 def processes_in_turn(name: str) -> tuple[float, float]:
     """Return the log-ratio of the seconds of a recorded and a plain process, and what recording adds to the start."""
     serve = [*words(name, 0)[:-1], SERVE]
-    environ = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    environ = {**HEAP, **os.environ, "OPENBLAS_NUM_THREADS": "1"}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environ}
     with (
         subprocess.Popen(serve, **pipes) as plain,
