@@ -179,6 +179,8 @@ def _doubt(item: Mapping[str, Any]) -> str:
 
 def daemon(results: Results) -> Iterable[str]:
     """Return the table of the daemon's costs and promises."""
+    yield from wrap(where_and_when(results, "daemon"), 120)
+    yield ""
     yield "| what | at most | measured |"
     yield "|---|---|---|"
     for name, words in DAEMON.items():

@@ -100,6 +100,17 @@ def test_a_changed_profile_is_read_again():
     assert resolve().find(QR).entry.choice == Configuration()
 
 
+def test_a_profile_that_is_changed_in_place_with_size_and_time_kept_is_read_again():
+    path = write(of_this_machine(entry()))
+    before = path.stat()
+    assert resolve().find(QR) is not None
+    text = path.read_text()
+    path.write_text(text.replace("status: tuned", "status: noisy"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    assert resolve().find(QR) is None
+
+
 def test_a_profile_whose_mode_changes_is_looked_at_again():
     path = write(of_this_machine(entry()))
     assert resolve().find(QR) is not None

@@ -105,6 +105,13 @@ class TrialServer:
     ) -> None:
         if sys.platform == "win32" or not hasattr(os, "fork"):
             raise UnsupportedPlatform("Trials need POSIX process groups, which this system does not have.")
+        if (
+            getattr(sys, "frozen", False) or not sys.executable
+        ):  # PyInstaller and the like, or an embedded Python
+            raise UnsupportedPlatform(
+                "Trials run in new processes of Python, and this program is none that starts as such: it is frozen, or "
+                "Python is embedded in it. Calibrate in an ordinary Python that has the same NumPy."
+            )
         self._environ = dict(environ)
         self._settings = {"data_bytes": data_bytes, "cpus": list(cpus), "preload": preload}
         self._process: subprocess.Popen[bytes] | None = None

@@ -26,7 +26,9 @@ SHORT_SECONDS = 1.0
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
-@click.option("--pairs", type=click.IntRange(min=1), default=5, show_default=True, help="Pairs of runs.")
+@click.option(
+    "--pairs", type=click.IntRange(min=1), default=5, show_default=True, metavar="N", help="Pairs of runs."
+)
 @click.option("--budget", metavar="TIME", default="5m", show_default=True, help="Time allowed, such as 90s.")
 @run_options
 @click.option(

@@ -113,7 +113,7 @@ def publish(
     return 0
 
 
-@store.command()
+@store.command(short_help="Bring what the store holds for this machine.")
 @store_option
 @click.option("--fresh", is_flag=True, help="Forget local copies: what was withdrawn is gone at once.")
 @json_option

@@ -171,7 +171,7 @@ def _say(kept: Kept) -> None:
         lines.append(calibration_messages.written_elsewhere(kept.output, kept.path, kept.why))
     names = {entry.operation.name for entry in kept.measured.entries}
     own = next(iter(names)) if len(names) == 1 and not names & CATALOGUE.keys() else None
-    is_searched = kept.path.parent == folders.user_profiles()
+    is_searched = str(kept.path.absolute().parent) in {place for _, place in folders.places()}
     lines.append(calibration_messages.how_to_use(kept.path, is_searched=is_searched, own=own))
     if is_searched and sys.stderr.isatty():  # a log of a batch job is no place for a browser
         lines.append(calibration_messages.how_to_see(_command()))

@@ -26,6 +26,8 @@ RANKS: Mapping[str, str] = {
     "MPI_LOCALNRANKS": "MPI_LOCALRANKID",  # Intel MPI, MPICH
     "MV2_COMM_WORLD_LOCAL_SIZE": "MV2_COMM_WORLD_LOCAL_RANK",  # MVAPICH2
     "PMI_LOCAL_SIZE": "PMI_LOCAL_RANK",  # Cray
+    "PALS_LOCAL_SIZE": "PALS_LOCAL_RANKID",  # HPE's mpiexec, and Flux in its place
+    "HOROVOD_LOCAL_SIZE": "HOROVOD_LOCAL_RANK",  # horovodrun
     "LOCAL_WORLD_SIZE": "LOCAL_RANK",  # torchrun
     "SLURM_STEP_TASKS_PER_NODE": "SLURM_STEP_ID",  # srun; "4(x2),1" over the nodes
     "SLURM_NTASKS_PER_NODE": "SLURM_STEP_ID",

@@ -304,9 +304,8 @@ def _memmap(size: int) -> tuple[Any, Place, Release]:
     path = os.path.join(folder, f"autotune-{secrets.token_hex(8)}")  # noqa: PTH118 - pathlib costs 5 ms here
     if sys.platform.startswith("linux"):
         return _nameless(path, size)
-    number = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
-    os.ftruncate(number, size)
-    return _mapped(number, size), File(path), _by_owner(partial(os.unlink, path))
+    number, remove = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600), partial(os.unlink, path)
+    return _sized(number, size, remove), File(path), _by_owner(remove)
 
 
 def _memfd(size: int) -> tuple[Any, Place, Release]:
@@ -326,14 +325,13 @@ def named(size: int) -> tuple[Any, Place, Release]:
     number = _posixshmem.shm_open(name, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode=0o600)
     with suppress(OSError):  # after setuid() the interpreter may be unreadable, and the tracker cannot start
         resource_tracker.register(name, "shared_memory")
-    os.ftruncate(number, size)
 
     def remove() -> None:
         _posixshmem.shm_unlink(name)
         with suppress(OSError):
             resource_tracker.unregister(name, "shared_memory")
 
-    return _mapped(number, size), Named(name), _by_owner(remove)
+    return _sized(number, size, remove), Named(name), _by_owner(remove)
 
 
 def _is_reachable() -> bool:
@@ -408,6 +406,18 @@ def _reserve(number: int, size: int) -> None:
     except OSError as error:
         if error.errno not in {errno.EINVAL, errno.EOPNOTSUPP}:  # a file system that cannot
             raise
+
+
+def _sized(number: int, size: int, remove: Release) -> mmap.mmap:
+    """Map a new file that has a name, with its room taken where the system can; remove it if that fails."""
+    try:
+        (_reserve if sys.platform.startswith("linux") else os.ftruncate)(number, size)
+        return mmap.mmap(number, size)
+    except BaseException:
+        remove()
+        raise
+    finally:
+        os.close(number)
 
 
 def _described(

@@ -392,6 +392,7 @@ def _state(path: str) -> list[object]:
     except (OSError, ValueError):
         return [path]
     return [
-        *(path, file.st_mtime_ns, file.st_size, file.st_ino, file.st_mode, file.st_uid),
+        # a copy over the old file may keep its size and time of change (rsync --inplace), but not the inode's
+        *(path, file.st_ctime_ns, file.st_mtime_ns, file.st_size, file.st_ino, file.st_mode, file.st_uid),
         *(folder.st_mode, folder.st_uid, is_link),
     ]

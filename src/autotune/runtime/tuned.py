@@ -96,7 +96,7 @@ def tuned_call(function: Callable[..., _R], /, *args: Any, **keywords: Any) -> _
     Notes
     -----
     Scope of effect: as `tuned()`, for this call. Where nothing was measured for these sizes, the function is called as
-    it stands. A profile written in this process is read by the next `apply()`.
+    it stands.
 
     Examples
     --------
