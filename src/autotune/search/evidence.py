@@ -17,19 +17,14 @@ from autotune.search.space import parsimony
 
 SURE = 2.0
 """Standard errors by which a configuration may be better or worse than it seems."""
-
 LUCK = 0.004
 """Standard deviation between processes that is assumed: memory layout and the like, in log-ratio."""
-
 OFTEN = 16
 """Pairs that are enough for a configuration to lead, however often others were measured."""
-
 LEAST_SCATTER = 0.003
 """Of pairs, in log-ratio."""
-
 EFFICIENCY = 1.047
 """Variance of the Hodges-Lehmann estimate over that of the mean, for normal errors: pi / 3."""
-
 CLOCK_STOOD = Failure(kind=FailureKind.PROTOCOL, reason="The clock did not move while it ran.")
 
 
