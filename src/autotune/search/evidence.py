@@ -170,15 +170,8 @@ class TrialEvidence:
 
     def safe_threads(self, slack: float) -> tuple[int, ...]:
         """Return the thread counts, set alone, that were slower than the default by `slack` in log-ratio at most."""
-        return tuple(
-            sorted(
-                choice.blas_threads
-                for choice in self.candidates
-                if choice.blas_threads is not None
-                and choice == Configuration(blas_threads=choice.blas_threads)
-                and self.upper(choice) <= slack
-            )
-        )
+        alone = {choice.only_blas_threads: self.upper(choice) for choice in self.candidates}
+        return tuple(sorted(count for count, upper in alone.items() if count is not None and upper <= slack))
 
     def _well_known(self) -> list[Configuration]:
         """Return the candidates measured half as often as any, or often: of the others only the lucky would lead."""
