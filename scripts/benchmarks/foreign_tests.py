@@ -93,7 +93,7 @@ def main() -> int:
 
 
 def write_profile(path: Path) -> None:
-    """One thread for every operation of BLAS, from the smallest to the largest that a test may have; loops cut."""
+    """Choose one thread for every operation of BLAS, at every size that a test may have; loops are cut."""
     from autotune.host.usable_cpus import usable_cpus
     from autotune.model.catalogue import CATALOGUE, Family, operation
     from autotune.model.configuration import Configuration

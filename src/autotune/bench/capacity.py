@@ -118,7 +118,7 @@ class _SpinningThread:
         self._go.release()
 
     def result(self) -> float:
-        """Iterations a second, once the thread has spun."""
+        """Return the iterations a second, once the thread has spun."""
         self._done.acquire()
         return self._rate
 
@@ -138,7 +138,7 @@ class _SpinningThread:
 
 
 def _spin_until(spin: Spin, iterations: int, begin: float, length: float) -> float:
-    """Spin from now on; returns iterations a second since `begin`. A thread that began late has done less."""
+    """Spin from now on; return the iterations a second since `begin`. A thread that began late has done less."""
     calls, end = 0, begin + length
     while (now := perf_counter()) < end:
         spin(iterations)

@@ -179,10 +179,10 @@ class CommandBench:
     def run(self, plan: TrialPlan) -> Session:
         """Measure a plan; its operations differ in nothing but their names."""
         began = monotonic()
-        end = None if plan.seconds is None else began + plan.seconds
+        end = began + (math.inf if plan.seconds is None else plan.seconds)
         records = []
         for place, case in enumerate(plan.cases):
-            until = None if end is None else sampling.share(monotonic(), end, len(plan.cases) - place)
+            until = sampling.share(monotonic(), end, len(plan.cases) - place)
             records.append(self._measure(case, plan, until))
         return Session(
             measurements=tuple(
@@ -199,7 +199,7 @@ class CommandBench:
         seconds = self._cpu_seconds[configuration]
         return median(seconds) if seconds and median(seconds) > 0 else None
 
-    def _measure(self, case: Case, plan: TrialPlan, until: float | None) -> "_CommandRecord":
+    def _measure(self, case: Case, plan: TrialPlan, until: float) -> "_CommandRecord":
         """Time pairs of one case, and disturbed ones again, until enough were undisturbed or the time is over."""
         candidates = tuple(
             configuration for configuration in case.configurations if not configuration.is_default
@@ -210,7 +210,7 @@ class CommandBench:
         last: _Run | None = None
         """The default's run that ended just now, for another candidate than the next."""
         for number, turn in enumerate(agenda):
-            if 0 in record.failures or (number >= len(candidates) and _over(until)):
+            if 0 in record.failures or (number >= len(candidates) and monotonic() >= until):
                 break
             arm = turn.candidate + 1
             if turn.default_first:
@@ -232,7 +232,7 @@ class CommandBench:
             if not turn.default_first:
                 last = replace(default, partner=arm)
         for number in range(0 if record.pairs else plan.rounds):
-            if 0 in record.failures or (number and _over(until)):
+            if 0 in record.failures or (number and monotonic() >= until):
                 break
             run = self._run(record, 0)
             record.default_seconds += [] if run is None else [run.value]
@@ -241,11 +241,7 @@ class CommandBench:
     def _pair(self, default: "_Run", candidate: "_Run") -> Pair:
         first, second = sorted((default, candidate), key=lambda run: run.began)
         interference = noise.interference(
-            first.load_before,
-            second.load_after,
-            second.ended - first.began,
-            self._cpus,
-            crowded=True,
+            first.load_before, second.load_after, second.ended - first.began, self._cpus, crowded=True
         )
         return Pair(
             default_seconds=default.value, candidate_seconds=candidate.value, interference=interference
@@ -407,10 +403,6 @@ def _more(selector: selectors.BaseSelector, pipe: int, printed: bytes) -> bytes:
     if not text:
         selector.unregister(pipe)
     return (printed + text)[-LARGEST_OUTPUT:]
-
-
-def _over(until: float | None) -> bool:
-    return until is not None and monotonic() >= until
 
 
 def _failure(status: int, printed: str, *, out_of_memory: bool) -> Failure:

@@ -149,7 +149,7 @@ def sizes(
 
 
 def _matrices(kind: Kind, effort: str, dtype: str) -> list[Sizes]:
-    """Square ones, of which BLAS threads slow down the small and speed up the large; tall and wide ones."""
+    """List square ones, of which BLAS threads slow down the small and speed up the large; tall and wide ones."""
     if effort == "quick":
         return [kind.filled({"n": SMALLEST_MATRIX})]
     squares: list[Sizes] = [
@@ -170,7 +170,7 @@ def _shapes(kind: Kind, short: int, long: int) -> list[Sizes]:
 
 
 def _stacks(kind: Kind, effort: str, dtype: str) -> list[Sizes]:
-    """Stacks of thousands of matrices that are too small for BLAS threads."""
+    """List stacks of thousands of matrices that are too small for BLAS threads."""
     if effort == "quick":
         return [{"n": 16, "count": 1000}]
     rungs: list[Sizes] = []
@@ -184,7 +184,7 @@ def _stacks(kind: Kind, effort: str, dtype: str) -> list[Sizes]:
 
 
 def _tasks(kind: Kind, effort: str) -> list[Sizes]:
-    """Corners, between which all else lies: a few of the tasks stand for all, so many cost no more.
+    """List corners, between which all else lies: a few of the tasks stand for all, so many cost no more.
 
     Worker processes start within a second, so that their largest matrices are left to thorough efforts.
     """
@@ -199,13 +199,13 @@ def _tasks(kind: Kind, effort: str) -> list[Sizes]:
 
 
 def _shared_arrays(effort: str) -> list[Sizes]:
-    """Arrays worth starting processes for."""
+    """List arrays worth starting processes for."""
     lengths = {"quick": [1_000_000], "normal": [1_000_000, 4_000_000]}
     return [{"n": n} for n in lengths.get(effort, [100_000, 1_000_000, 4_000_000, 10_000_000])]
 
 
 def _arrays(kind: Kind, effort: str, dtype: str, l2: int | None, l3: int | None) -> list[Sizes]:
-    """Arrays that fit an L2 cache, half an L3 cache, and neither."""
+    """List arrays that fit an L2 cache, half an L3 cache, and neither."""
     if effort == "quick":
         return [{"n": 1_000_000}]
     element_bytes = kind.bytes_of(operation(kind.name, dtype=dtype, n=1_000_000)) / 1_000_000
@@ -235,7 +235,7 @@ def _takes(kind: Kind, size: Sizes, dtype: str) -> float:
 
 
 def _fits(kind: Kind, size: Sizes, dtype: str, memory_bytes: int | None) -> bool:
-    """Matrices are held twice, once for each memory order."""
+    """Do they fit in memory? Matrices are held twice, once for each memory order."""
     copies = 2 if kind.family is Family.LINALG else 1
     needed = copies * kind.bytes_of(operation(kind.name, dtype=dtype, **size))
     return memory_bytes is None or needed <= MEMORY_SHARE * memory_bytes

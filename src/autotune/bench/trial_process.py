@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
 from time import monotonic
-from types import TracebackType
 from typing import IO, Any, Self
 
 from autotune.bench.failure_text import last_words
@@ -139,7 +138,7 @@ class TrialServer:
         return self._line.fileno()
 
     def status(self) -> int | None:
-        """Exit status of the trial that has ended, minus the signal for a killed one; None if the server has ended."""
+        """Return the exit status of the trial, minus the signal for a killed one; None if the server has ended."""
         try:
             return int(self._answer("ended", 0.0))
         except OSError:
@@ -254,9 +253,7 @@ class TrialProcess:
             os.close(printed)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None:
                 self._server.end_trial()

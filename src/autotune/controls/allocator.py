@@ -21,7 +21,6 @@ import os
 import threading
 from collections.abc import Callable
 from functools import cache
-from types import TracebackType
 
 from autotune.controls import after_fork, thread_variables
 from autotune.controls.periodic_thread import PeriodicThread
@@ -92,12 +91,12 @@ def default() -> None:
     _heap().retain(None)
 
 
-def retained(cap_bytes: int | None = None) -> "Retained":
+def retained() -> "Retained":
     """Retain memory within a `with`. Scopes are counted: the last to end undoes it; the smallest cap holds.
 
     Costs 5 us, and at the end the time to return the memory, about 1 ms per 100 MB. Raises as `retain` does.
     """
-    return Retained(_capped(cap_bytes))
+    return Retained(_capped(None))
 
 
 class Retained:
@@ -111,9 +110,7 @@ class Retained:
     def __enter__(self) -> None:
         _heap().enter(self, self._cap)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         _heap().leave(self)
 
 

@@ -137,7 +137,7 @@ def _allowed(groups: Folders, names: Iterable[str]) -> frozenset[int] | None:
 
 
 def _membership(root: str) -> dict[str, str]:
-    """Controller ("" for version 2) -> this process's group."""
+    """Return controller ("" for version 2) -> this process's group."""
     group_of: dict[str, str] = {}
     for line in (read(f"{root}/proc/self/cgroup") or "").splitlines():
         _, _, rest = line.partition(":")
@@ -193,7 +193,7 @@ def _plain(path: str) -> str:
 
 
 def _chain(mount_point: str, hierarchy_root: str, member: str) -> list[str]:
-    """Folders from a group up to the mount point, innermost first.
+    """Return the folders from a group up to the mount point, innermost first.
 
     A container sees its own group at the mount point (`hierarchy_root`) while /proc/self/cgroup may name it
     from the host's root. Folders that do not exist do no harm: nothing is read there. A path that climbs out

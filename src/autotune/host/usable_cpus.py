@@ -53,18 +53,18 @@ def affinity() -> frozenset[int] | None:
         return None
     if _first_mask is None:
         _first_mask = mask
-    return _unpinned(mask) if is_binding(os.environ) else mask
+    return _unpinned(mask) if binding_variables(os.environ) else mask
 
 
-def is_binding(environ: Mapping[str, str]) -> bool:
-    """Does the environment let OpenMP libraries pin threads?"""
+def binding_variables(environ: Mapping[str, str]) -> list[str]:
+    """List the variables of this environment that let OpenMP libraries pin threads."""
     unset = {"", "false", "disabled", "none"}
-    return any(environ[name].strip().lower() not in unset for name in BINDINGS if name in environ)
+    return [name for name in BINDINGS if environ.get(name, "").strip().lower() not in unset]
 
 
 def pinned_from() -> frozenset[int] | None:
     """Return the process's CPUs where the calling thread was pinned to fewer; None where it was not."""
-    if not is_binding(os.environ) or not hasattr(os, "sched_getaffinity"):
+    if not binding_variables(os.environ) or not hasattr(os, "sched_getaffinity"):
         return None
     whole_mask = affinity()
     return None if whole_mask is None or whole_mask == os.sched_getaffinity(0) else whole_mask

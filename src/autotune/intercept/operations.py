@@ -129,7 +129,7 @@ class Range(Record):
 
 
 LOOP_KINDS = ("arithmetic", "functions", "reductions")
-"""Kinds of loops that are planned (`array_loops.KINDS`, which needs NumPy)."""
+"""Kinds of loops that are planned, by the core's numbers: the classes of `array_loops`, then reductions."""
 LOOP_DTYPES = ("float64", "float32", "complex128", "complex64")
 """Dtypes that they are planned for (`model.operation.DTYPES`)."""
 PLACEMENTS = ("", "cores", "l3", "node")

@@ -218,12 +218,12 @@ _DTYPES = {"s": "float32", "d": "float64", "c": "complex64", "z": "complex128"}
 
 
 def _computes(_args: tuple[Any, ...], keywords: Mapping[str, Any]) -> bool:
-    """Or does it ask for the size of its work space?"""
+    """Does it compute, and not only ask for the size of its work space?"""
     return "lwork" not in keywords or int(keywords["lwork"]) != -1
 
 
 def _is_reduced(args: tuple[Any, ...], keywords: Mapping[str, Any]) -> bool:
-    """The second half of QR; as in numpy.linalg, the full form of a tall matrix is another work."""
+    """Is it the second half of a reduced QR? As in numpy.linalg, the full form of a tall matrix is another work."""
     return _computes(args, keywords) and len(args[1]) == args[0].shape[1]
 
 
@@ -237,8 +237,10 @@ def _is_eig(_args: tuple[Any, ...], keywords: Mapping[str, Any]) -> bool:
 
 
 def _is_eigh(_args: tuple[Any, ...], keywords: Mapping[str, Any]) -> bool:
-    """All eigenvectors, by either algorithm. numpy.linalg's is evd, the usual one here evr: they share the
-    reduction to a tridiagonal matrix, and the rest of evr gains less from threads.
+    """Does it compute all eigenvectors, by either algorithm?
+
+    numpy.linalg's is evd, the usual one here evr: they share the reduction to a tridiagonal matrix, and the rest of
+    evr gains less from threads.
     """
     return bool(keywords["compute_v"]) and "range" not in keywords
 

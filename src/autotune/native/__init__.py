@@ -56,8 +56,8 @@ def _load() -> Any:
     except ImportError as error:
         if (error.name or "").startswith("autotune"):
             return (
-                "This installation has no C core: no C compiler was there when it was built. "
-                "Install a compiler and install autotune again."
+                "This installation has no C core: the C compiler or the headers of Python were missing when it was "
+                "built. Install both (Debian: gcc, python3-dev) and install autotune again."
             )
         return f"The C core cannot be loaded: {error}"
     # before the interpreter ends: threads that still run loops go on with NumPy's own

@@ -109,7 +109,7 @@ def common_order(shape: Shape, values: Sequence[Any]) -> tuple[int, ...]:
 
 
 def _strides(array: Array, count: int) -> tuple[int, ...]:
-    """Strides along the last `count` axes; 0 where the array has none or one element, which is broadcast."""
+    """Return the strides along the last `count` axes; 0 where the array has none or one element, which is broadcast."""
     strides = (
         stride if length != 1 else 0 for stride, length in zip(array.strides, array.shape, strict=True)
     )

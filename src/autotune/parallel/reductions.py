@@ -43,16 +43,7 @@ UFUNCS: dict[str, np.ufunc] = {
 """Reductions that are a ufunc along the axes; the others are mean, var, std and dot."""
 
 CALLS: dict[str, Callable[..., Any]] = {
-    "sum": np.sum,
-    "prod": np.prod,
-    "min": np.min,
-    "max": np.max,
-    "any": np.any,
-    "all": np.all,
-    "mean": np.mean,
-    "var": np.var,
-    "std": np.std,
-    "dot": np.dot,
+    name: getattr(np, name) for name in (*UFUNCS, "mean", "var", "std", "dot")
 }
 """The plain calls."""
 
@@ -161,7 +152,7 @@ class _Cut:
         return self.array[tuple(index)], depth, across
 
     def groups(self, chunk: int) -> list[range]:
-        """Items as workers take them: as many in a row as make up a chunk."""
+        """Group the items as workers take them: as many in a row as make up a chunk."""
         at_once = max(1, chunk * len(self) // max(1, self.array.size))
         return [range(first, min(first + at_once, len(self))) for first in range(0, len(self), at_once)]
 
@@ -223,7 +214,7 @@ def _partials(ufunc: np.ufunc, cut: _Cut, kind: np.dtype[Any], workers: int, chu
 
 
 def _reduce_rows(ufunc: np.ufunc, cut: _Cut, partials: Array, numbers: range) -> range:
-    """Whole blocks of a flat array in a single call, to the same bits; returns the blocks left over."""
+    """Reduce whole blocks of a flat array in a single call, to the same bits; return the blocks left over."""
     whole = range(numbers.start, min(numbers.stop, cut.depth - 1))
     if whole:
         rows = cut.array[whole.start * BLOCK : whole.stop * BLOCK].reshape(-1, BLOCK)

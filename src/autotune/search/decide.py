@@ -9,7 +9,7 @@ from autotune.model.configuration import DEFAULT, Configuration, Knob
 from autotune.model.entry import OUT_OF_TIME, Alternative, Entry, Evidence, Status
 from autotune.model.operation import Operation
 from autotune.model.policy import CPU_SLACK
-from autotune.model.units import seeming
+from autotune.model.units import count_of, seeming
 from autotune.search.confirmation import Candidate, Findings, Verdict, in_words
 from autotune.search.crossings import Alternatives
 from autotune.search.environment import Environment
@@ -122,11 +122,8 @@ def _tested(base: Entry, candidate: Candidate, evidence: TrialEvidence, capacity
         )
         return replace(base, status=Status.NOISY, reason=reason.rstrip())
     seemed = exp(-evidence.estimate(choice)) if choice in evidence.visits else exp(-candidate.seemed)
-    processes = len(candidate.visits)
-    reason = (
-        f"{choice} looked {seeming(seemed)} times as fast; the time allowed ended after {processes} "
-        f"process{'es' * (processes != 1)} of its test."
-    )
+    processes = count_of(len(candidate.visits), "process", "processes")
+    reason = f"{choice} looked {seeming(seemed)} times as fast; the time allowed ended after {processes} of its test."
     return replace(tested, status=Status.UNDECIDED, reason=reason)
 
 
@@ -206,7 +203,7 @@ def _nothing_better(evidence: TrialEvidence) -> str:
 
 
 def _safe_threads(kind: Kind, environment: Environment, evidence: TrialEvidence) -> tuple[int, ...]:
-    """Thread counts no slower than the default, itself among them; only where threads are all there is to set."""
+    """Return the thread counts no slower than the default, itself too; only where threads are all there is to set."""
     if kind.knobs != (Knob.BLAS_THREADS,):
         return ()
     default = () if environment.default_threads is None else (environment.default_threads,)

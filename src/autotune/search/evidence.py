@@ -174,7 +174,7 @@ class TrialEvidence:
         return min(fast, key=lambda each: (0.0 if each.is_default else self.cpu_ratio(each), parsimony(each)))
 
     def safe_threads(self, slack: float) -> tuple[int, ...]:
-        """Thread counts, set alone, that were no slower than the default by more than `slack` in log-ratio."""
+        """Return the thread counts, set alone, that were slower than the default by `slack` in log-ratio at most."""
         return tuple(
             sorted(
                 choice.blas_threads
@@ -201,7 +201,7 @@ class TrialEvidence:
         return self._cache[configuration]
 
     def _groups(self, configuration: Configuration) -> tuple[list[Sequence[Pair]], bool]:
-        """Pairs of each process that count, and whether CPUs were missing in all of them."""
+        """Return the pairs of each process that count, and whether CPUs were missing in all of them."""
         visits = self.visits[configuration]
         if self.capacity is None:
             return [visit.pairs for visit in visits], False
@@ -214,7 +214,7 @@ class TrialEvidence:
         return [visit.pairs for visit in visits], True
 
     def _pair_scatter(self) -> float:
-        """Standard deviation of one pair's log-ratio, of all together."""
+        """Return the standard deviation of one pair's log-ratio, of all together."""
         if self._scatter is None:
             scatter = pair_scatter(visit.pairs for visits in self.visits.values() for visit in visits)
             self._scatter = LUCK if scatter is None else max(LEAST_SCATTER, scatter)

@@ -359,7 +359,7 @@ class _Calibration:
             self.confirmation.add(quiet)
 
     def _confirm(self) -> Iterator[Entry]:
-        """Rounds until nothing is open, or the time is over."""
+        """Confirm in rounds until nothing is open, or the time is over."""
         for candidate in self.confirmation.rounds(self._report_round):
             yield from self._decided(candidate)
 
@@ -433,7 +433,7 @@ class _Calibration:
                 yield entry
 
     def _close(self) -> Iterator[Entry]:
-        """Whatever is still undecided when the time is over."""
+        """Decide whatever is still open when the time is over."""
         for candidate in (*self.confirmation.judge_again(), *self.confirmation.give_up()):
             yield from self._decided(candidate, last=True)
         for operation in self.plan.operations:

@@ -26,7 +26,7 @@ from autotune.controls.placement import offered
 from autotune.controls.wait_policy import DEFAULT_EXPONENT
 from autotune.errors import ProfileError
 from autotune.host.detect import detect
-from autotune.host.identity import governor, host_id, marks
+from autotune.host.identity import governor, host_id, is_measured_here, marks
 from autotune.host.numeric_libraries import libraries
 from autotune.host.usable_cpus import affinity, schedulable_cpus, usable_cpus
 from autotune.model.catalogue import Family
@@ -34,7 +34,7 @@ from autotune.model.configuration import DEFAULT
 from autotune.model.entry import Entry
 from autotune.model.machine import Allocation, Machine
 from autotune.model.policy import memory_allowance
-from autotune.model.profile import Key, Profile, Provenance, is_same_computer
+from autotune.model.profile import Key, Profile, Provenance
 from autotune.model.similar_machines import rank_profiles
 from autotune.profiles import learned_choices, profile_files, resolve
 from autotune.profiles.folders import user_profiles
@@ -289,7 +289,7 @@ def profile_with(entry: Entry, path: Path) -> Profile:
     key = this_key()
     with suppress(ProfileError):  # there is none
         old = profile_files.read(path)
-        if old.key == key and is_same_computer(old.provenance, Provenance(host=host_id(), marks=marks())):
+        if old.key == key and is_measured_here(old.provenance):
             return Profile(key=key, entries=(entry,), provenance=old.provenance)
     provenance = replace(
         _made_here(detect()[0]), error_per_rule=ERROR, rules_tested=int(entry.evidence.processes > 0)
@@ -298,7 +298,7 @@ def profile_with(entry: Entry, path: Path) -> Profile:
 
 
 def this_key() -> Key:
-    """Key of a profile of this machine and allocation. Loads NumPy, whose BLAS is part of it."""
+    """Return the key of a profile of this machine and allocation. Loads NumPy, whose BLAS is part of it."""
     return _key(*detect())
 
 
@@ -338,7 +338,7 @@ def _capacity(environment: Environment, known_best: float | None = None) -> Capa
 
 
 def full_capacity(key: Key) -> float | None:
-    """Full capacity as the user's own newest profile of this machine and allocation says."""
+    """Return the full capacity in the user's own newest profile of this machine and allocation."""
     made = [
         profile.provenance
         for profile in _own_profiles()
@@ -362,7 +362,7 @@ def _own_profiles() -> list[Profile]:
 
 
 def _placements(machine: Machine, allocation: Allocation) -> Mapping[str, int]:
-    """Placements that the CPUs of this process offer; none where single threads cannot be moved, as on macOS."""
+    """Return the placements that this process's CPUs offer; none where threads cannot be moved, as on macOS."""
     if affinity() is None:
         return {}
     return offered([cpu for cpu in machine.cpus if cpu.number in allocation.cpus])
@@ -395,10 +395,7 @@ def _examine(request: Request, host: _Workbench, report: Listener) -> SelfTest:
             rates=request.seconds >= CEILINGS_FROM,
         )
     return replace(
-        tested,
-        blas_wait=wait.exponent,
-        loops_after_blas=wait.loops,
-        seconds=tested.seconds + wait.seconds,
+        tested, blas_wait=wait.exponent, loops_after_blas=wait.loops, seconds=tested.seconds + wait.seconds
     )
 
 
@@ -437,7 +434,7 @@ def _blas_wait(request: Request, host: _Workbench) -> BlasWait:
 
 
 def _made_here(machine: Machine) -> Provenance:
-    """Provenance of anything that this host measures now."""
+    """Return the provenance of anything that this host measures now."""
     return Provenance(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         autotune=__version__,

@@ -56,12 +56,12 @@ _PRECISION = 1e-5
 
 
 def candidate_error(place: int) -> float:
-    """Part of the error for an entry's candidate number `place`, from 0."""
+    """Return the part of the error for an entry's candidate number `place`, from 0."""
     return ERROR * SHARES[min(place, len(SHARES) - 1)]
 
 
 def capital(values: Sequence[float], bound: float = 0.0) -> float:
-    """Capital won against the hypothesis that these log-ratios lie at `bound` or above; 1 without values.
+    """Return the capital won against the hypothesis of log-ratios at `bound` or above; 1 without values.
 
     Parameters
     ----------
@@ -90,34 +90,34 @@ def is_proved(values: Sequence[float], *, bound: float, error: float) -> bool:
 
 
 def pair_capital(pair_values: Sequence[float], bound: float = 0.0) -> float:
-    """Capital won by pairs against the hypothesis that they lie at `bound` or above, processes shifted or not."""
+    """Return the capital won by pairs against the hypothesis of `bound` or above, processes shifted or not."""
     # worst case of the hypothesis: every process shifts its pairs in the candidate's favour
     return capital(pair_values, bound - LARGEST_SHIFT)
 
 
-def upper_end(values: Sequence[float], error: float = ERROR) -> float:
-    """Smallest bound that these processes prove the log-ratio to lie below; infinite with too few of them.
+def upper_end(values: Sequence[float]) -> float:
+    """Return the smallest bound that these processes prove the log-ratio to lie below; infinite with too few of them.
 
-    The ends found at all times together hold with probability 1 - `error`: a confidence sequence.
+    The ends found at all times together hold with probability 1 - ERROR: a confidence sequence.
     """
     if len(values) < LEAST_PROCESSES:
         return inf
-    # The test is inverted: its capital grows with the bound, so the end is where it crosses 1 / error.
+    # The test is inverted: its capital grows with the bound, so the end is where it crosses 1 / ERROR.
     low = float(np.median(values))
     step = max(float(np.ptp(values)), STAKES[0])
     # bracket it by growing steps, then bisect
-    while capital(values, low + step) < 1.0 / error:
+    while capital(values, low + step) < 1.0 / ERROR:
         low, step = low + step, 2.0 * step
         if step > 1e3:
             return inf
-    while capital(values, low) >= 1.0 / error:
+    while capital(values, low) >= 1.0 / ERROR:
         low -= step
     high = low + 2.0 * step
-    while capital(values, high) < 1.0 / error:
+    while capital(values, high) < 1.0 / ERROR:
         high += step
     while high - low > _PRECISION:
         middle = (low + high) / 2.0
-        low, high = (low, middle) if capital(values, middle) >= 1.0 / error else (middle, high)
+        low, high = (low, middle) if capital(values, middle) >= 1.0 / ERROR else (middle, high)
     return high
 
 

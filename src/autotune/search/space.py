@@ -128,7 +128,7 @@ def widened(grid: Grid, wanted: Iterable[Configuration]) -> Grid:
 
 
 def parsimony(chosen: Configuration) -> tuple[bool, int, int, int]:
-    """Sorts configurations of equal speed: no placement, fewest threads, fewest workers, the largest chunk."""
+    """Return a key that sorts equally fast ones: no placement, fewest threads, fewest workers, the largest chunk."""
     return chosen.placement is not None, chosen.cpus, chosen.workers or 1, -(chosen.chunk or 0)
 
 
@@ -160,7 +160,7 @@ def _sparse_counts(usable_cpus: int) -> tuple[int, ...]:
 
 
 def _chunks(kind: Kind, operation: Operation) -> tuple[int, ...]:
-    """Powers of two, from slices worth handing out to the whole."""
+    """List powers of two, from slices worth handing out to the whole."""
     sizes = operation.size
     if kind.family is Family.STACK:
         smallest, whole = 1, sizes["count"]

@@ -189,7 +189,7 @@ def _speedups(entry: Entry) -> dict[Configuration, float]:
 
 
 def _common(counts: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
-    """Thread counts that every host measured to be safe."""
+    """Return the thread counts that every host measured to be safe."""
     return tuple(sorted(set[int].intersection(*map(set, counts))))
 
 
