@@ -121,8 +121,8 @@ class NoTemporaryFolder(EnvironmentProblem):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(
-            f"Temporary files cannot be written: {reason}. The command was not run. Set TMPDIR to a folder in which "
-            "you may write, with a megabyte of room."
+            f"Temporary files cannot be written: {reason}. Nothing was run. Set TMPDIR to a folder in which you "
+            "may write, with a megabyte of room."
         )
 
 

@@ -117,8 +117,8 @@ def _launchers(environ: Mapping[str, str]) -> list[str]:
     said = []
     if (count := cpu_variables.count(environ.get("WEB_CONCURRENCY"))) is not None and count > 1:
         said.append(
-            f"WEB_CONCURRENCY={count} counts in the workers of gunicorn, uvicorn and hypercorn only. For other "
-            f"servers, and where a configuration file sets the number, say apply(processes={count}), or set "
+            f"WEB_CONCURRENCY={count} counts in the workers of gunicorn, uvicorn, fastapi and hypercorn only. For "
+            f"other servers, and where a configuration file sets the number, say apply(processes={count}), or set "
             f"AUTOTUNE_PROCESSES={count}."
         )
     tasks = environ.get("SLURM_NTASKS_PER_NODE")

@@ -106,16 +106,16 @@ def sharing(
     bound = allowed is not None and len(allowed) < host_cpus
     masks = _masks_of_ranks(cpu_variables.RANKS[name], local) if local > 1 and bound else ()
     ranks = cpu_variables.sharing_ranks(local, mask=allowed, host_cpus=host_cpus, masks=masks)
-    return ranks * _server_workers(environ) * cpu_variables.test_workers(environ)
+    return ranks * _server_workers(environ, online) * cpu_variables.test_workers(environ)
 
 
-def _server_workers(environ: Mapping[str, str]) -> int:
+def _server_workers(environ: Mapping[str, str], online: int) -> int:
     """Count the workers of the server that this is; uWSGI tells in a module of its own."""
     uwsgi = getattr(sys.modules.get("uwsgi"), "numproc", None)
     return (
         uwsgi
         if isinstance(uwsgi, int) and uwsgi > 0
-        else cpu_variables.workers_of_server(environ, getattr(sys, "argv", ()))
+        else cpu_variables.workers_of_server(environ, getattr(sys, "argv", ()), online=online)
     )
 
 
