@@ -153,7 +153,7 @@ def brief(configuration: Configuration) -> str:
         threads and f"{threads} thread{'s' * (threads != 1)}",
         openmp and f"{openmp} OpenMP thread{'s' * (openmp != 1)}",
         workers and f"{workers} worker{'s' * (workers != 1)}",
-        chunk and amount(chunk),
+        chunk and f"chunks of {amount(chunk)}",
     )
     return ", ".join([*named, *(part for part in counts if part)]) or "default"
 
