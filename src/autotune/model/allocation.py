@@ -14,6 +14,20 @@ class Limit(StrEnum):
     CAP = "cap"
     SHARED = "shared"
 
+    @property
+    def words(self) -> str:
+        """Its name in a sentence, after "limited by"."""
+        return _WORDS[self]
+
+
+_WORDS = {
+    Limit.NONE: "the machine",
+    Limit.AFFINITY: "an affinity mask or cpuset",
+    Limit.QUOTA: "a CPU quota",
+    Limit.CAP: "AUTOTUNE_CPUS or by what a batch system gave this job",
+    Limit.SHARED: "the processes that share the CPUs",
+}
+
 
 def allocate(
     *,

@@ -368,4 +368,4 @@ def _differs(field: str, recorded: object, present: object) -> str:
 
 def _allocation(key: Key) -> str:
     cpus = "1 usable CPU" if key.usable_cpus == 1 else f"{key.usable_cpus} usable CPUs"
-    return cpus if key.limit == "none" else f"{cpus} (limited by {key.limit})"
+    return cpus if key.limit == "none" else f"{cpus} (limited by {key.limit.words})"

@@ -197,14 +197,6 @@ def noise(entries: Sequence[Row], subject: Subject) -> str:
     )
 
 
-_LIMITS = {
-    "affinity": "an affinity mask or cpuset",
-    "quota": "a CPU quota",
-    "cap": "AUTOTUNE_CPUS",
-    "shared": "the processes that share them",
-}
-
-
 def facts(subject: Subject) -> str:
     """Return the values that are not None, as a list."""
     key, made = subject.profile.key, subject.profile.provenance
@@ -221,7 +213,7 @@ def _machine(key: Key, made: Provenance) -> Iterator[tuple[str, str]]:
         _count(hardware.smt, "hardware thread", "a core"),
         _count(hardware.numa_nodes, "NUMA node"),
     )
-    limited = None if key.limit == "none" else f"limited by {_LIMITS[str(key.limit)]}"
+    limited = None if key.limit == "none" else f"limited by {key.limit.words}"
     kernels = software.kernels and f"kernels {software.kernels}"
     yield "CPU", _words(made.cpu, hardware.architecture)
     yield "Cores", _words(*cores)

@@ -345,7 +345,7 @@ def _lines(explanation: Explanation, width: int) -> Iterator[str]:
 
 def _process(explanation: Explanation, width: int) -> Iterator[str]:
     """Return the settings of the whole process."""
-    limit = "" if explanation.limit in {None, Limit.NONE} else f" (limited by {explanation.limit})"
+    limit = "" if explanation.limit in {None, Limit.NONE} else f" (limited by {explanation.limit.words})"
     yield f"Usable CPUs: {explanation.usable_cpus}{limit}"
     threads = explanation.blas_threads
     count = "stay as they are" if threads is None else f"are set to {threads}"

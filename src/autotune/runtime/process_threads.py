@@ -76,5 +76,8 @@ def safe_threads(
         return threads, why
     if current > usable and limit in _TIGHT:
         cpus = "1 CPU" if usable == 1 else f"{usable} CPUs"
-        return usable, f"This process may use {cpus} ({limit}); BLAS would start {current} threads."
+        return (
+            usable,
+            f"This process may use {cpus} (limited by {limit.words}); BLAS would start {current} threads.",
+        )
     return None, why
