@@ -19,16 +19,12 @@ Spin = Callable[[int], object]
 
 PROBE_SECONDS = 0.003
 """A time slice of the kernel's scheduler is about as long: shorter probes miss a CPU that is shared."""
-
 LARGEST_COST = 0.1
 """Share of the time that probes may take: where many threads make a probe long, there are fewer of them."""
-
 UNIT_SECONDS = 100e-6
 """Length of one call. A probe ends up to one call late."""
-
 GIL_SECONDS = 10e-6
 """Python code around a call takes this long, while other threads wait for the GIL: a call lasts so long for each."""
-
 ALONE_SECONDS = 0.001
 """One thread spins alone for so long before the others join it, and again after."""
 

@@ -33,16 +33,12 @@ from autotune.model.measurement import Case, Failure, FailureKind, Measurement, 
 
 GRACE_SECONDS = 1.0
 """Between SIGTERM and SIGKILL for a command that takes too long: it may remove its temporary files."""
-
 LARGEST_OUTPUT = 2**20
 """Bytes of printed text that are kept of its end: a metric comes last."""
-
 LAST_WORDS_SECONDS = 1.0
 """Seconds to read what a child of the command prints after its end."""
-
 LOOK_SECONDS = 0.05
 """Seconds between looks at what a first run has loaded."""
-
 FACTOR_OF_DEFAULT = 5
 """A run that takes this many times as long as the slowest of the default, and a second, is a time-out."""
 

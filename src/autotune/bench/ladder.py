@@ -10,14 +10,11 @@ from autotune.model.policy import CREDIBLE_L3_BYTES, MEMORY_SHARE
 
 LONGEST_CALL: Mapping[str, float] = {"normal": 0.14, "thorough": 0.5}
 """Seconds that one call may take by `seconds_of`, for each effort."""
-
 LONGEST_STACK: Mapping[str, float] = {"normal": 0.04, "thorough": 0.2}
 """The same for stacks, which have many configurations, each with a result to check."""
-
 MATRICES = (20, 50, 100, 200, 500, 1000, 2000, 5000)
 """Rows of square matrices, as people have them. Rows of 2^k elements meet in the same sets of a cache, and would say
 less of the sizes between."""
-
 SMALLEST_MATRIX = 100
 """But for thorough efforts."""
 

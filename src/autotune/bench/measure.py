@@ -39,24 +39,19 @@ WARM_UP_CALLS = 3
 LONG_CALL_SECONDS = 0.25
 """A call longer than this is warm after the one that is checked. Starting threads and touching memory, which only the
 first one does, costs some milliseconds."""
-
 DISCARD_SECONDS = 0.02
 """The first call after a switch of the configuration is not timed, unless it takes this long: what the other
 configuration left in caches and queues, and waking threads, cost 0.1 to 0.3 ms."""
-
 REST_SECONDS = 0.12
 """OpenBLAS's idle threads spin for 0.105 to 0.12 s after a call (measured with 0.3.31), during which whatever runs next
 shares the CPUs with them: a pool of two workers took 1.4 to 1.9 times as long. Where a shorter
 time was chosen for the machine (`blas_wait`), trials run with that, and there is next to nothing to wait for."""
-
 REST_SAMPLES = 5
 """No longer than so many samples, though: a catalogue of hundreds of entries has minutes. What is left then
 slows down the arm with fewer threads, so that the error is on the side of the default."""
-
 PROBE_REST_SECONDS = 0.005
 """Seconds that a probe of capacity between pairs waits for spinning threads to rest. If they do not, there is no probe,
 nor another in this task; the first one of the process and the last one tell."""
-
 FACTOR_OF_REFERENCE = 20
 """An arm that takes this many times as long as the reference, and a sixth of the patience, is a time-out."""
 

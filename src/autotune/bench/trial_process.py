@@ -21,14 +21,11 @@ from autotune.errors import UnsupportedPlatform
 
 LEAVE_SECONDS = 5.0
 """Seconds that a process may take to end after its last message."""
-
 START_SECONDS = 120.0
 """Seconds that a server may take to load NumPy, on a busy machine with a slow file system."""
-
 TRIALS_OF_A_SERVER = 12
 """Trials that one server forks. They share the addresses at which libraries were loaded, which shift timings by some
 per cent (Mytkowicz and others, ASPLOS 2009): a new server draws new ones."""
-
 LARGEST_LINE = 2**24
 LARGEST_OUTPUT = 4096
 """Bytes of printed text that are kept of its beginning, and as many of its end."""

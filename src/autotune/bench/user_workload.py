@@ -35,7 +35,6 @@ _NOT_TAKEN = "{} cannot be taken to a fresh process: {}"
 BLAS = "blas"
 PRESUMED = (BLAS,)
 """Pools that may be at work in a function of which nothing was seen."""
-
 PASSED_KNOBS = (Knob.BLAS_THREADS, Knob.WORKERS, Knob.CHUNK)
 """The knobs that a function may take."""
 

@@ -39,10 +39,8 @@ MALLINFO2 = (
 MMAP_MAX_DEFAULT = 65536
 MMAP_THRESHOLD_LARGEST = 32 * 2**20
 """DEFAULT_MMAP_THRESHOLD_MAX on 64-bit systems (malloc/malloc.c)."""
-
 LARGEST_CAP = 2**31 - 1
 """mallopt takes an int."""
-
 TRIM_SECONDS = 3.0
 
 TIGHT_MEMORY = 2**30

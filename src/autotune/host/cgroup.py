@@ -11,10 +11,8 @@ from autotune.host.kernel_files import cpulist, read, whole
 
 DEEPEST = 128
 """Levels of groups looked at, from the mount point on; Kubernetes nests six, systemd some more."""
-
 MOST_MOUNTS = 64
 """Of cgroup file systems; version 1 has one for each of its 14 controllers."""
-
 CONTROLLERS = ("cpu", "cpuset", "memory")
 
 Folders = dict[str, list[list[str]]]
@@ -24,7 +22,6 @@ CPUS = ("cpuset.cpus.effective", "cpuset.effective_cpus", "cpuset.cpus", "cpus")
 MEMS = ("cpuset.mems.effective", "cpuset.effective_mems", "cpuset.mems", "mems")
 MEMORY = ("memory.max", "memory.high", "memory.limit_in_bytes")
 """Above `memory.high` the kernel does not kill, but it makes every allocation wait: a limit as well."""
-
 UNLIMITED = 2**60
 """Bytes from which on a limit is none: version 1 writes the largest number of whole pages, about 2**63."""
 

@@ -17,7 +17,6 @@ _SIDE_EFFECT = "KMP_DUPLICATE_LIB_OK"
 _OPENBLAS = ("libopenblas", "libscipy_openblas", "openblas")
 _OTHER_BLAS = ("libmkl_rt", "libblis", "libflexiblas")
 """Beginnings of the names of libraries, as threadpoolctl knows them."""
-
 _LAYERS = {1: "pthreads", 2: "openmp"}
 """Threading layers by the value of openblas_get_parallel."""
 

@@ -20,7 +20,6 @@ X86 = {"x86_64", "i686"}
 
 CPU_KINDS = (("cpu_core", "performance"), ("cpu_atom", "efficiency"), ("cpu_lowpower", "low-power"))
 """Folders of /sys/devices with a list of CPUs each, on hybrid x86."""
-
 SAME_KIND = 0.9
 """Cores whose capacities differ by less than this factor are of one kind, sorted into speed bins."""
 

@@ -10,7 +10,6 @@ from autotune.model.allocation import Limit, allocate
 
 BINDINGS = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")
 """Variables that make an OpenMP library pin the thread that loads it, and so whatever that thread starts later."""
-
 CLIMBED = 4
 """Processes between a rank and its launcher, at most: a shell, a wrapper, the interpreter, `autotune run`."""
 

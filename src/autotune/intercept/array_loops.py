@@ -80,7 +80,6 @@ CLASSES: Mapping[str, LoopClass] = {
 }
 MEASURED_LAYOUTS: Mapping[int, str] = {Layout.STRIDED: "loop_strided", Layout.BROADCAST: "loop_scale"}
 """The catalogue's operation of the cheapest loop whose operands lie so."""
-
 REDUCING = LoopClass("loop_max", "loop_sum", "add multiply maximum minimum")
 """Reductions. `any`, `all` and those of bitwise operations are among them: where no order changes the result."""
 
@@ -106,7 +105,6 @@ _LIKE: Mapping[str, Sequence[tuple[int, int]]] = {
 
 _NEVER = 2**62
 """More elements than any array has."""
-
 _LEARN_FROM = {"arithmetic": 16384, "functions": 4096, "reductions": 32768}
 """Elements of 8 bytes below which no loop of a kind takes 20 us, from which on loops are learned about."""
 

@@ -112,7 +112,6 @@ OLD_LINALG: Mapping[str, str] = {
 
 PRODUCTS: Mapping[str, Matcher] = {"matmul": product, "matvec": matvec, "vecdot": vdot}
 """Ufuncs of numpy, where it has them."""
-
 FUNCTIONS: Mapping[str, Matcher] = {"dot": product, "inner": inner, "vdot": vdot}
 """Functions of numpy that are no ufuncs. tensordot, multi_dot, cov and einsum with `optimize` are met in what they
 call; einsum without it calls no BLAS."""

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 KNOWN_SCIPY = frozenset({"1.13", "1.14", "1.15", "1.16", "1.17", "1.18"})
 """Versions of SciPy on which it was tried."""
-
 MOST_SHAPES = 4096
 """Shapes remembered for each function; a program with more of them asks again."""
 
@@ -263,7 +262,6 @@ all but eigh's: before 1.18."""
 _ANY, _GENERAL = -1, 0
 """Structures of a matrix: to be found out, and none (`_common_array_utils.hh`). What is found out may be one for which
 Cholesky's half of the work is enough, that threads help less; other ways need no BLAS."""
-
 _FULL = 1
 """Of QR (`_decomp_qr.qr`, "keep in sync with the C side")."""
 

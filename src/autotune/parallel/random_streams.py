@@ -26,7 +26,6 @@ from autotune.parallel.tiles import check_counts
 
 BLOCK = 65_536
 """Elements. Part of what a seed means; never tuned."""
-
 OUT_METHODS = frozenset({"random", "standard_normal", "standard_exponential", "standard_gamma"})
 """Methods of numpy.random.Generator that write into an array given to them."""
 

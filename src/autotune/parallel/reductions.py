@@ -28,7 +28,6 @@ from autotune.parallel.tiles import LANES, WHOLE, TileGrid, check_counts
 
 BLOCK = 65_536
 """Elements. Part of what a result is; never tuned."""
-
 BLAS_ROW = 8192
 """Elements; OpenBLAS computes dot products of up to 10,000 in one thread (kernel/x86_64/ddot.c)."""
 
@@ -49,13 +48,10 @@ CALLS: dict[str, Callable[..., Any]] = {
 
 NAMES: dict[object, str] = {call: name for names in (CALLS, UFUNCS) for name, call in names.items()}
 """The functions that can be reduced by blocks; a ufunc stands for its `reduce`."""
-
 ORDERLESS = frozenset({"min", "max", "any", "all"})
 """Reductions whose result does not depend on the order; so are sums and products of whole numbers."""
-
 WITH_DTYPE = frozenset({"sum", "prod", "mean", "var", "std"})
 """Reductions whose NumPy functions take a dtype."""
-
 COMPUTED = "?bhilqBHILQfdgFDG"
 """Type codes that are cut. Half precision is not: NumPy sums it in single precision, whose rounding at the
 end of every block would cost accuracy."""

@@ -37,7 +37,6 @@ from autotune.parallel.shared_array import SharedArray, wrap
 
 SHARING = (Method.INHERIT, Method.RAW_ARRAY, Method.ARRAY, Method.SHARED_MEMORY, Method.MEMMAP, Method.MEMFD)
 """Methods that share pages. The others copy, and only process_map can use them."""
-
 SHM = "/dev/shm"  # noqa: S108 - where Linux keeps POSIX shared memory; names in it are random and exclusive
 
 Release = Callable[[], None]

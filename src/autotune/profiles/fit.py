@@ -183,10 +183,7 @@ def carried(entry: Entry, origin: Key, site: Site) -> Entry | str:
         return kept
     clamped = clamp(entry.choice, usable_cpus)
     if clamped != entry.choice:
-        if (
-            clamped == Configuration(blas_threads=clamped.blas_threads)
-            and clamped.blas_threads in safe_threads
-        ):
+        if clamped.only_blas_threads in safe_threads:
             reason = f"{clamped}, no slower than the default where {entry.choice} was fastest."
             return replace(kept, choice=clamped, reason=reason, evidence=_without_speedup(evidence))
         return (

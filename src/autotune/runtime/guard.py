@@ -20,13 +20,11 @@ if TYPE_CHECKING:
 
 ALPHA = 0.01
 """Probability of ever dropping an entry that is no slower than the default."""
-
 LONG_SECONDS = 1e-3
 EVERY = 100
 
 _JITTER = 50
 """Controls come 100 to 150 calls apart: a program with a period of a hundred calls is not met in one phase."""
-
 _FOR_EVER = 2**32 - 1
 
 _MOST_RATIOS = 200

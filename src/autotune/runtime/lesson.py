@@ -28,7 +28,6 @@ MARGIN = 0.01
 """A gain smaller than this is not worth a switch."""
 LEARNED_FROM_SECONDS = 20e-6
 """Shorter calls are left alone: threads take as long to start."""
-
 EXPLORING_PAIRS = 5
 """Of each candidate: its median ratio orders the candidates, and proves nothing."""
 PROMISING = 1.02

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 _SCIPYS_FIRST = ("scipy.linalg._basic",)
 """The first of SciPy's modules whose calls are met."""
-
 _ALL_PLAIN = "No call of linear algebra has a tuned entry: all run plain."
 _ALL_LEARNED = "No call of linear algebra has a tuned entry: they are learned about."
 _EACH_SWITCHED = "Each call of numpy.linalg, matmul and dot runs with the threads measured for it."

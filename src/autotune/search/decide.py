@@ -44,10 +44,10 @@ def decide(
         The size, and its row of the catalogue.
     environment
         Where it was measured.
-    capacity
-        Decides which pairs count; None where capacity plays no part.
     evidence
         What exploration saw.
+    capacity
+        Decides which pairs count; None where capacity plays no part.
     candidate
         What was put to the test; None if nothing was.
     objective
@@ -105,9 +105,7 @@ def _tested(base: Entry, candidate: Candidate, evidence: TrialEvidence, capacity
     findings = candidate.findings(capacity)
     if candidate.verdict is Verdict.ACCEPTED:
         return _tuned(base, candidate, evidence, findings)
-    alone = choice == Configuration(blas_threads=choice.blas_threads)
-    counts = base.evidence.safe_threads
-    safe = tuple(count for count in counts if not (alone and count == choice.blas_threads))
+    safe = tuple(count for count in base.evidence.safe_threads if count != choice.only_blas_threads)
     base = replace(base, evidence=replace(base.evidence, safe_threads=safe))
     tested = replace(base, evidence=_with_findings(base.evidence, findings))
     if candidate.verdict is Verdict.DROPPED:
@@ -130,8 +128,7 @@ def _tested(base: Entry, candidate: Candidate, evidence: TrialEvidence, capacity
 def _tuned(base: Entry, candidate: Candidate, evidence: TrialEvidence, findings: Findings) -> Entry:
     choice = candidate.choice
     tested = _with_findings(base.evidence, findings)
-    alone = choice == Configuration(blas_threads=choice.blas_threads) and choice.blas_threads is not None
-    safe = {*tested.safe_threads, *([choice.blas_threads] if alone else [])}
+    safe = {*tested.safe_threads, choice.only_blas_threads}
     seconds, speedup = tested.default_seconds, tested.speedup
     tested = replace(
         tested,
@@ -142,11 +139,9 @@ def _tuned(base: Entry, candidate: Candidate, evidence: TrialEvidence, findings:
     )
     faster = tested.cpu_ratio is None or (tested.interval is not None and tested.interval[0] > 1.0)
     proved = "faster" if faster else f"no more than {CPU_SLACK:.0%} slower"
-    saved = (
-        ""
-        if tested.cpu_ratio is None
-        else f", and took {tested.cpu_ratio:.2f} of the default's CPU seconds in exploration"
-    )
+    saved = ""
+    if tested.cpu_ratio is not None:
+        saved = f", and took {tested.cpu_ratio:.2f} of the default's CPU seconds in exploration"
     reason = f"Proved {proved} in {tested.processes} fresh processes{saved}."
     return replace(base, status=Status.TUNED, reason=reason, choice=choice, evidence=tested)
 

@@ -17,19 +17,14 @@ from autotune.search.space import parsimony
 
 SURE = 2.0
 """Standard errors by which a configuration may be better or worse than it seems."""
-
 LUCK = 0.004
 """Standard deviation between processes that is assumed: memory layout and the like, in log-ratio."""
-
 OFTEN = 16
 """Pairs that are enough for a configuration to lead, however often others were measured."""
-
 LEAST_SCATTER = 0.003
 """Of pairs, in log-ratio."""
-
 EFFICIENCY = 1.047
 """Variance of the Hodges-Lehmann estimate over that of the mean, for normal errors: pi / 3."""
-
 CLOCK_STOOD = Failure(kind=FailureKind.PROTOCOL, reason="The clock did not move while it ran.")
 
 
@@ -175,15 +170,8 @@ class TrialEvidence:
 
     def safe_threads(self, slack: float) -> tuple[int, ...]:
         """Return the thread counts, set alone, that were slower than the default by `slack` in log-ratio at most."""
-        return tuple(
-            sorted(
-                choice.blas_threads
-                for choice in self.candidates
-                if choice.blas_threads is not None
-                and choice == Configuration(blas_threads=choice.blas_threads)
-                and self.upper(choice) <= slack
-            )
-        )
+        alone = {choice.only_blas_threads: self.upper(choice) for choice in self.candidates}
+        return tuple(sorted(count for count, upper in alone.items() if count is not None and upper <= slack))
 
     def _well_known(self) -> list[Configuration]:
         """Return the candidates measured half as often as any, or often: of the others only the lucky would lead."""

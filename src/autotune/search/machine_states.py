@@ -20,20 +20,15 @@ from autotune.model.measurement import Pair, Session
 FULL_PART = 0.7
 """Of the way from one CPU to the best capacity: from there on a pair counts as timed at full capacity. Of two CPUs the
 probe says about 1 or about 2, of two hardware threads of one core about 1 or 1.3."""
-
 BEST_OF = 20
 """The best capacity is the largest but one in so many probes: a single probe may say too much."""
-
 LEAST_PART = 0.25
 """Of the way from one CPU to all usable ones: what delivers less is not taken for the best state of any machine. Two
 hardware threads of one core deliver 1.2 to 1.4 CPUs' work."""
-
 LATEST = 3
 """The state of this moment is that of the median of so many probes: a burst may hit one of them."""
-
 OCCUPANCY = 0.1
 """Part of the time from which a state counts."""
-
 DISTURBED = 0.5
 """Part of the pairs that others disturbed from which the reason of an entry says so."""
 

@@ -29,24 +29,18 @@ from autotune.bench.statistics import hodges_lehmann
 
 MARGIN = 0.01
 """A gain smaller than this is not worth a switch: what is tested is whether the gain exceeds it."""
-
 ERROR = 0.025
 """Probability of accepting an entry's choice although its gain does not exceed the margin, over all candidates."""
-
 SHARES = (0.8, 0.16, 0.04)
 """Parts of the error for the first, second and third candidate of an entry."""
-
 STAKES = tuple(0.01 * 2.0**power for power in range(7))
 """In log-ratio: each is the best one for gains about as large."""
-
 LEAST_PROCESSES = 6
 """Fresh processes before anything is accepted or an interval is stated. A capital at most doubles with each, so that
 fewer could not exceed 1 / (0.8 ERROR) = 50 in any case."""
-
 LARGEST_SHIFT = 0.12
 """Log-ratio by which the luck of one process may shift all of its pairs. Layouts of arrays shifted whole processes by
 up to 10 % here."""
-
 LEAST_PROCESSES_OF_LARGE_GAIN = 4
 """Fresh processes before a gain is accepted by its pairs. Where the luck of one process is larger than `LARGEST_SHIFT`
 and favours either side in one process of four each, four of a kind have a probability of 0.4 %."""

@@ -13,24 +13,18 @@ from autotune.search.search_grid import Grid, Point, Value
 
 SMALLEST_CHUNK = 4096
 """Elements. A slice of 4096 float64 takes about a microsecond to copy, as much as handing it out."""
-
 LARGEST_CHUNK = 2**22
 """Elements: 32 MiB of float64, more than any core's own cache."""
-
 MOST_SLICES = 64
 """For each worker. More always lost where it was tried: 64 slices of a million additions took 2.5 times as long
 as two."""
-
 ANYWHERE = "anywhere"
 """A point's value for no placement, and for idle threads that wait as they like. It sorts before the others, so that a
 grid's first corners are without one."""
-
 WAITS = (ANYWHERE, *(wait.value for wait in IdleThreads))
 """Values of a point for idle threads."""
-
 POOLS = {Knob.BLAS_THREADS, Knob.OPENMP_THREADS}
 """Knobs that are thread counts of libraries, all of which start with the same count."""
-
 NOWHERE: Mapping[str, int] = MappingProxyType({})
 """No placements: the CPUs have no structure."""
 
