@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.profile_builders import alone, make_entry, of_this_machine, with_evidence
 
-from autotune.intercept.array_loops import KINDS
+from autotune.intercept.array_loops import CLASSES
 from autotune.intercept.operations import LOOP_DTYPES, LOOP_KINDS, PLACEMENTS, Range
 from autotune.model.configuration import Configuration, Placement
 from autotune.model.entry import Status
@@ -401,7 +401,7 @@ def test_a_plan_of_loops_that_can_be_is_taken_from_the_copy():
 
 
 def test_the_words_of_plans_are_those_of_loops_and_of_the_model():
-    assert LOOP_KINDS == KINDS
+    assert (*CLASSES, "reductions") == LOOP_KINDS
     assert set(LOOP_DTYPES) == set(DTYPES)
     assert set(PLACEMENTS) == {"", *Placement}
 

@@ -110,7 +110,7 @@ def test_a_process_that_shares_its_cpus_is_held_to_its_share():
     with autotune.apply(processes=before) as applied:
         assert blas.current() == 1
         assert applied.why.startswith(
-            "This process may use 1 CPU (limited by the processes that share the CPUs);"
+            "This process may use 1 CPU (limited by the processes that share them);"
         )
         with autotune.apply(processes=before) as again:
             assert again.blas_threads == 1
@@ -155,7 +155,7 @@ def test_one_line_is_logged_for_those_who_listen(caplog):
         "BLAS threads of the process stay as they are. No BLAS thread count was measured for this machine."
         in message
     )
-    assert message.endswith("Profiles speak for 0 operations.")
+    assert message.endswith("Profiles cover 0 operations.")
 
 
 @needs_core

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from autotune.model.allocation import Limit
+from autotune.model.allocation import LIMITED_BY, Limit
 from autotune.runtime.process_threads import safe_threads
 
 
@@ -32,7 +32,7 @@ from autotune.runtime.process_threads import safe_threads
             8,
             None,
             2,
-            f"This process may use 2 CPUs (limited by {Limit.CAP.words}); BLAS would start 8 threads.",
+            f"This process may use 2 CPUs (limited by {LIMITED_BY[Limit.CAP]}); BLAS would start 8 threads.",
         ),
         (None, 2, Limit.SHARED, 2, None, None, "Measured."),
         (None, 2, Limit.AFFINITY, 8, None, None, "Measured."),

@@ -32,9 +32,7 @@ SHORT_SECONDS = 1.0
 @click.option("--budget", metavar="TIME", default="5m", show_default=True, help="Time allowed, such as 90s.")
 @run_options
 @click.option(
-    "--profile",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="What if: this profile.",
+    "--profile", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="What if: this profile."
 )
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Seed of the order within pairs."

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from autotune.model.allocation import Limit
+from autotune.model.allocation import LIMITED_BY, Limit
 from autotune.model.units import count_of
 
 
@@ -32,7 +32,7 @@ def usable(cpus: int, limit: Limit) -> str:
 
 
 def _limited(limit: Limit) -> str:
-    return "" if limit is Limit.NONE else f", limited by {limit.words}"
+    return f", limited by {LIMITED_BY[limit]}" if limit in LIMITED_BY else ""
 
 
 def numpy_and_python(numpy: str | None, python: str | None) -> str:

@@ -25,13 +25,10 @@ if TYPE_CHECKING:
 
 TRACKER_SECONDS = 1.0
 """Seconds that multiprocessing's resource trackers may outlive a kill: they remove the shared memory of the dead."""
-
 KILL_SECONDS = 5.0
 """Seconds of repeated kills: forks that race with the killer have to lose."""
-
 POLL_SECONDS = 0.005
 """Seconds between looks at a child if the system has no pidfd_open(2)."""
-
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 """Of linux/prctl.h."""
 

@@ -11,10 +11,8 @@ from autotune.host.kernel_files import cpulist, read, whole
 
 DEEPEST = 128
 """Levels of groups looked at, from the mount point on; Kubernetes nests six, systemd some more."""
-
 MOST_MOUNTS = 64
 """Of cgroup file systems; version 1 has one for each of its 14 controllers."""
-
 CONTROLLERS = ("cpu", "cpuset", "memory")
 
 Folders = dict[str, list[list[str]]]
@@ -24,7 +22,6 @@ CPUS = ("cpuset.cpus.effective", "cpuset.effective_cpus", "cpuset.cpus", "cpus")
 MEMS = ("cpuset.mems.effective", "cpuset.effective_mems", "cpuset.mems", "mems")
 MEMORY = ("memory.max", "memory.high", "memory.limit_in_bytes")
 """Above `memory.high` the kernel does not kill, but it makes every allocation wait: a limit as well."""
-
 UNLIMITED = 2**60
 """Bytes from which on a limit is none: version 1 writes the largest number of whole pages, about 2**63."""
 
@@ -137,7 +134,7 @@ def _allowed(groups: Folders, names: Iterable[str]) -> frozenset[int] | None:
 
 
 def _membership(root: str) -> dict[str, str]:
-    """Controller ("" for version 2) -> this process's group."""
+    """Return controller ("" for version 2) -> this process's group."""
     group_of: dict[str, str] = {}
     for line in (read(f"{root}/proc/self/cgroup") or "").splitlines():
         _, _, rest = line.partition(":")
@@ -193,7 +190,7 @@ def _plain(path: str) -> str:
 
 
 def _chain(mount_point: str, hierarchy_root: str, member: str) -> list[str]:
-    """Folders from a group up to the mount point, innermost first.
+    """Return the folders from a group up to the mount point, innermost first.
 
     A container sees its own group at the mount point (`hierarchy_root`) while /proc/self/cgroup may name it
     from the host's root. Folders that do not exist do no harm: nothing is read there. A path that climbs out

@@ -31,7 +31,7 @@ def available_bytes() -> int | None:
     return min((each for each in left if each is not None), default=None)
 
 
-def resident_bytes() -> int | None:
-    """Return the physical memory that this process holds now; None where the system does not say."""
-    pages = (read("/proc/self/statm") or "").split()[1:2]
+def resident_bytes(process: int | str = "self") -> int | None:
+    """Return the physical memory that a process holds now, this one by default; None where nothing says."""
+    pages = (read(f"/proc/{process}/statm") or "").split()[1:2]
     return int(pages[0]) * os.sysconf("SC_PAGE_SIZE") if pages else None

@@ -14,19 +14,14 @@ class Limit(StrEnum):
     CAP = "cap"
     SHARED = "shared"
 
-    @property
-    def words(self) -> str:
-        """Its name in a sentence, after "limited by"."""
-        return _WORDS[self]
 
-
-_WORDS = {
-    Limit.NONE: "the machine",
+LIMITED_BY = {
     Limit.AFFINITY: "an affinity mask or cpuset",
     Limit.QUOTA: "a CPU quota",
-    Limit.CAP: "AUTOTUNE_CPUS or by what a batch system gave this job",
-    Limit.SHARED: "the processes that share the CPUs",
+    Limit.CAP: "AUTOTUNE_CPUS, or what a batch system gave this job",
+    Limit.SHARED: "the processes that share them",
 }
+"""Each limit in words; there are none for `Limit.NONE`."""
 
 
 def allocate(

@@ -14,10 +14,8 @@ from autotune.host.numeric_libraries import python_build, series
 
 TRIED_NUMPY = frozenset({"2.0", "2.1", "2.2", "2.3", "2.4", "2.5"})
 """Versions of NumPy whose own tests pass with everything of the core in force."""
-
 TRIED_PYTHON = ((3, 11), (3, 14))
 """Oldest and newest CPython that the tests of the core pass with, and whose structures `definition.c` reads."""
-
 SWITCH = "AUTOTUNE_NATIVE"
 """Environment variable: 0 turns the core off, `force` turns it on for versions that were not tried."""
 
