@@ -21,7 +21,7 @@ HERE = Site(key=KEY, host="here")
 STALE = replace(KEY, software=replace(SOFTWARE, blas_version="0.3.30"))
 SMALLER = replace(KEY, usable_cpus=4, limit=Limit.QUOTA)
 STALE_REASON = "key.software.blas_version: the profile has 0.3.30, this Python has 0.3.31."
-OTHER_REASON = "It was measured with 4 usable CPUs (limited by quota); here: 8 usable CPUs."
+OTHER_REASON = "It was measured with 4 usable CPUs (limited by a CPU quota); here: 8 usable CPUs."
 
 LEVELS = [
     (KEY, "here", Layer.NAMED, Level.EXPLICIT, "The user named it. It was measured on this host."),

@@ -192,6 +192,10 @@ NO_HISTORY = (
 )
 
 
+def unchanged(path: object, why: str) -> str:
+    return f"{path} could not be written ({why}), and is as it was. Make room there, or let this user write to it."
+
+
 def not_written(path: object, why: str) -> str:
     return f"{path} could not be written ({why}). Nothing was changed: name another file."
 

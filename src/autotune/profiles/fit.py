@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 from math import ceil
 
 from autotune.host.numeric_libraries import series
-from autotune.model.allocation import Limit
+from autotune.model.allocation import LIMITED_BY, Limit
 from autotune.model.catalogue import CATALOGUE, Family
 from autotune.model.configuration import Configuration, clamp
 from autotune.model.entry import Entry, Evidence, Status
@@ -366,4 +366,4 @@ def _differs(field: str, recorded: object, present: object) -> str:
 
 def _allocation(key: Key) -> str:
     cpus = count_of(key.usable_cpus, "usable CPU")
-    return cpus if key.limit == "none" else f"{cpus} (limited by {key.limit})"
+    return cpus if key.limit == "none" else f"{cpus} (limited by {LIMITED_BY[key.limit]})"

@@ -10,7 +10,7 @@ from typing import Any
 from autotune.controls.placement import cpus_for
 from autotune.controls.thread_variables import limit_of_workers
 from autotune.model import units
-from autotune.model.allocation import Limit
+from autotune.model.allocation import LIMITED_BY, Limit
 from autotune.model.catalogue import ALIASES, COMMANDS
 from autotune.model.configuration import Configuration, clamp
 from autotune.model.entry import Entry, Evidence
@@ -346,7 +346,9 @@ def _lines(explanation: Explanation, width: int) -> Iterator[str]:
 
 def _process(explanation: Explanation, width: int) -> Iterator[str]:
     """Return the settings of the whole process."""
-    limit = "" if explanation.limit in {None, Limit.NONE} else f" (limited by {explanation.limit})"
+    limit = (
+        "" if explanation.limit in {None, Limit.NONE} else f" (limited by {LIMITED_BY[explanation.limit]})"
+    )
     yield f"Usable CPUs: {explanation.usable_cpus}{limit}"
     threads = threads_text(explanation.blas_threads)
     yield from wrap(f"{threads} {explanation.blas_threads_reason}", width)
