@@ -97,7 +97,7 @@ class Kind:
     defaults: Mapping[str, int]
     """Sizes that do not follow from the first one."""
 
-    def filled(self, sizes: Sizes) -> dict[str, int]:
+    def complete(self, sizes: Sizes) -> dict[str, int]:
         """Return all sizes, in the catalogue's order: one left out has its own default, or equals `n`.
 
         Raises BadSize for one that is unknown, or missing without a default.
@@ -344,7 +344,7 @@ def operation(name: str, *, dtype: str = "float64", **sizes: int) -> Operation:
         return Operation(
             name=name, dtype=dtype, sizes=tuple((key, int(value)) for key, value in sizes.items())
         )
-    return Operation(name=row.name, dtype=dtype, sizes=tuple(row.filled(sizes).items()))
+    return Operation(name=row.name, dtype=dtype, sizes=tuple(row.complete(sizes).items()))
 
 
 def is_call(operation: Operation) -> bool:

@@ -159,10 +159,10 @@ def usable(entry: Entry, source: Source, site: Site) -> Entry | str:
     least = 1.0 if entry.evidence.cpu_ratio is None else 1.0 - CPU_SLACK
     if entry.status is Status.TUNED and interval is not None and interval[0] <= least:
         return f"interval: with {entry.choice} it may be {interval[0]:.3g} times as fast as the default."
-    return carried(entry, source.profile.key, site)
+    return transfer(entry, source.profile.key, site)
 
 
-def carried(entry: Entry, origin: Key, site: Site) -> Entry | str:
+def transfer(entry: Entry, origin: Key, site: Site) -> Entry | str:
     """Return an entry as its evidence holds for the allocation here; or why it does not, as a sentence.
 
     The optimum follows the work per thread, so absolute counts are kept. A choice is used if the clamp to the
