@@ -130,8 +130,8 @@ def _launchers(allocation: Allocation, environ: Mapping[str, str]) -> list[str]:
     task = cpu_variables.task_cap(environ)
     if task is not None and allocation.limit is Limit.AFFINITY and allocation.usable_cpus < task:
         said.append(
-            f"SLURM_CPUS_PER_TASK={task}, but the affinity mask allows {allocation.usable_cpus}: srun does not take the "
-            f"number over from sbatch since Slurm 22.05. Start the step with srun --cpus-per-task={task}."
+            f"SLURM_CPUS_PER_TASK={task}, but the affinity mask allows {allocation.usable_cpus}: srun does not take "
+            f"the number over from sbatch since Slurm 22.05. Start the step with srun --cpus-per-task={task}."
         )
     return said
 
