@@ -292,7 +292,13 @@ class Candidate:
         return FEW_PAIRS if self.seemed < -VERY_LARGE_GAIN and len(self.visits) < LEAST_PROCESSES else PAIRS
 
     def _expected(self, findings: Findings) -> float:
-        """Return the log-ratio as far as is known: of its test where there are two processes, else of exploration."""
+        """Return the log-ratio as far as is known: of its test where there are two processes, else of exploration.
+
+        What processes without full capacity say of a candidate that uses all CPUs is no reason to expect less of it.
+        """
+        if not self.fewer_cpus and findings.full_share is not None:
+            full = (*findings.explored_full, *findings.full)
+            return estimate(full) if full else min(self.seemed, estimate(findings.everything or (0.0,)))
         return estimate(findings.values) if len(findings.values) > 1 else self.seemed
 
     def expected_gain(self, capacity: Capacity | None) -> float:
@@ -309,7 +315,7 @@ class Candidate:
         if not large and len(self.visits) + len(self.explored) < LEAST_BEFORE_DROPPING:
             return YOUNG_PROCESSES
         if value > -1.5 * WORTH:  # it is likely to be dropped soon
-            return max(1.0, LEAST_BEFORE_DROPPING + 1.0 - len(findings.values))
+            return max(1.0, LEAST_BEFORE_DROPPING + 1.0 - len(findings.values), len(self.visits) / 2)
         if findings.full_share is not None:  # what runs without capacity says little
             usual /= max(findings.full_share, 0.25)
         needed = -log(self.error)
