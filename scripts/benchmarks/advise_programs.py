@@ -36,7 +36,7 @@ def course_arrays(rounds: int) -> float:
 
 
 def heat(rounds: int) -> float:
-    """Explicit heat equation on a grid (the stencil `heat_3d`, in two dimensions, of PolyBench and NPBench)."""
+    """Integrate the heat equation on a grid (the stencil `heat_3d`, in two dimensions, of PolyBench and NPBench)."""
     u = np.zeros((400, 400))
     u[0] = 1.0
     for _ in range(20 * rounds):
@@ -45,7 +45,7 @@ def heat(rounds: int) -> float:
 
 
 def nbody(rounds: int) -> float:
-    """Gravitation of 100 bodies by pairwise distances (`nbody` of NPBench, after P. Mocz)."""
+    """Compute the gravitation of 100 bodies by pairwise distances (`nbody` of NPBench, after P. Mocz)."""
     rng = np.random.default_rng(2)
     place, speed, mass = rng.standard_normal((100, 3)), rng.standard_normal((100, 3)), np.full(100, 0.2)
     for _ in range(20 * rounds):
@@ -57,7 +57,7 @@ def nbody(rounds: int) -> float:
 
 
 def k_means(rounds: int) -> float:
-    """Lloyd's algorithm with distances by a product (as scikit-learn's KMeans computes them)."""
+    """Run Lloyd's algorithm with distances by a product (as scikit-learn's KMeans computes them)."""
     rng = np.random.default_rng(3)
     points = rng.standard_normal((20_000, 16))
     centres = points[:32].copy()
@@ -72,7 +72,7 @@ def k_means(rounds: int) -> float:
 
 
 def gaussian_process(rounds: int) -> float:
-    """Marginal likelihood of a Gaussian process over length scales (as in GPy and scikit-learn; R&W algorithm 2.1)."""
+    """Compute the marginal likelihood of a Gaussian process over length scales (as in GPy; R&W algorithm 2.1)."""
     from scipy.linalg import cho_solve, cholesky
 
     rng = np.random.default_rng(4)
@@ -87,7 +87,7 @@ def gaussian_process(rounds: int) -> float:
 
 
 def spectrum(rounds: int) -> float:
-    """Power spectrum of noisy signals by windows (Welch's method, as in SciPy's and obspy's examples)."""
+    """Compute the power spectrum of noisy signals by windows (Welch's method, as in SciPy's and obspy's examples)."""
     from scipy import fft
 
     rng = np.random.default_rng(5)

@@ -22,7 +22,7 @@ def _numbers(quick: bool) -> np.ndarray:
 
 
 def against_allocating(function: np.ufunc) -> Callable[[bool], Pair]:
-    """The tuned result's memory comes from the result before it, which the program has dropped."""
+    """Compare with a call that allocates; the tuned result's memory is that of the result before it, now dropped."""
 
     def make(quick: bool) -> Pair:
         import autotune

@@ -115,7 +115,7 @@ class Nodes:
 
 @contextmanager
 def nodes(seconds: float) -> Iterator[Nodes]:
-    """A scheduler without workers yet, whose trials sleep so long."""
+    """Start a scheduler without workers yet, whose trials sleep so long."""
     with tempfile.TemporaryDirectory(prefix="autotune-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         (folder / "site").mkdir()
@@ -134,7 +134,7 @@ def nodes(seconds: float) -> Iterator[Nodes]:
 def calibrated(
     cluster: Nodes, budget: float, store: Path, watch: Any = None
 ) -> tuple[float, dict[str, Any], str]:
-    """(seconds, what it printed, its log) of `autotune cluster calibrate`; `watch` sees each line of the log."""
+    """Return (seconds, what it printed, its log) of `autotune cluster calibrate`; `watch` sees each line of the log."""
     began = monotonic()
     command = [
         "cluster",
@@ -164,7 +164,7 @@ def calibrated(
 
 
 def with_hosts(count: int, seconds: float, budget: float, *, kill: bool = False) -> dict[str, Any]:
-    """One calibration with so many hosts; `kill` kills the first worker that is in the middle of something."""
+    """Run one calibration with so many hosts; `kill` kills the first worker that is in the middle of something."""
     with nodes(seconds) as cluster, tempfile.TemporaryDirectory() as store:
         workers = {f"host-{number}": cluster.worker(f"host-{number}") for number in range(count)}
         _until_there(cluster.address, count)

@@ -75,7 +75,7 @@ def fill_by_tiles(quick: bool) -> Pair:
 
 
 def _largest(quick: bool) -> np.ndarray:
-    """A square array, as large as a quarter of the memory allows, that is in memory already."""
+    """Return a square array, as large as a quarter of the memory allows, that is in memory already."""
     from autotune.host.detect import detect
 
     _, allocation = detect()
@@ -116,7 +116,7 @@ def tasks_of_300(quick: bool) -> Pair:
 
 
 def _independent_products(n: int, tasks: int) -> Pair:
-    """Each task loads two matrices and multiplies them; the files are in the system's cache."""
+    """Load two matrices in each task and multiply them; the files are in the system's cache."""
     import autotune
 
     folder = tempfile.TemporaryDirectory()
@@ -138,7 +138,7 @@ def _independent_products(n: int, tasks: int) -> Pair:
 
 
 def increment(part: np.ndarray) -> np.ndarray:
-    """In the module, where other processes find it."""
+    """Add one; in the module, where other processes find it."""
     part += 1
     return part
 

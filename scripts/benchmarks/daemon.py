@@ -146,7 +146,7 @@ class Daemon:
         return self.ask("status")
 
     def until(self, condition: Callable[[], object], seconds: float = PATIENCE) -> float | None:
-        """Seconds until the condition holds; None if it does not."""
+        """Return the seconds until the condition holds; None if it does not."""
         began = time.monotonic()
         while time.monotonic() - began < seconds:
             with suppress(NoDaemon):
@@ -223,7 +223,7 @@ def load(seconds: float) -> "subprocess.Popen[bytes]":
 
 
 def idle(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """CPU time, memory and wake-ups while there is nothing to do."""
+    """Measure CPU time, memory and wake-ups while there is nothing to do."""
     with daemon(options, idle={"start_below": 1e-9, "stop_above": 1.0}) as server:
         server.start()
         time.sleep(40)  # the interpreter is asked, and everything was looked at once
@@ -239,7 +239,7 @@ def idle(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def used(pid: int) -> tuple[float, int, int]:
-    """CPU seconds, wake-ups, resident bytes."""
+    """Return CPU seconds, wake-ups, resident bytes."""
     fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
     status = Path(f"/proc/{pid}/status").read_text("utf-8")
     switches = int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
@@ -279,7 +279,7 @@ def busy(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def periodic(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """A second of load every ten seconds."""
+    """Make a second of load every ten seconds."""
     with daemon(options, job_seconds=600) as server:
         server.start()
         server.ask("tune", operation="svd")
@@ -295,7 +295,7 @@ def periodic(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def stops(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """SIGTERM in the middle of a trial."""
+    """Send SIGTERM in the middle of a trial."""
     waits: list[float] = []
     for _ in range(max(2, round(10 * options.scale))):
         with daemon(options, quiet_seconds=LOOK_SECONDS / 2, job_seconds=600) as server:
@@ -315,7 +315,7 @@ def stops(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def kills(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """SIGKILL at random moments: half of them in a trial, a quarter after another one has finished."""
+    """Send SIGKILL at random moments: half of them in a trial, a quarter after another one has finished."""
     count = max(3, round(100 * options.scale))
     torn = left = refused = lost = met = kept = 0
     with daemon(
@@ -376,7 +376,7 @@ def news(server: Daemon, count: int) -> None:
 
 
 def journal(server: Daemon) -> list[str]:
-    """Requests, and each finished session."""
+    """Return the requests, and each finished session."""
     lines: list[str] = []
     for path in server.state.glob("home/autotune/calibration-*.jsonl"):
         text = path.read_text("utf-8", "replace")
@@ -423,7 +423,7 @@ def noticed(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def shadow_numpy(folder: Path) -> None:
-    """A NumPy of one's own, of links to the real one."""
+    """Make a NumPy of one's own, of links to the real one."""
     import numpy as np
 
     real = Path(np.__file__).parent
@@ -471,7 +471,7 @@ def quota_group(pid: int, stack: ExitStack) -> Path | None:
 
 
 def planted(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """A profile that makes programs slower is put where programs look."""
+    """Put a profile that makes programs slower where programs look."""
     with daemon(options, job_seconds=30) as server:
         path = server.profiles / "planted.yaml"
         subprocess.run([sys.executable, "-c", PLANT, str(path)], env=server.environ, check=True)
@@ -483,7 +483,7 @@ def planted(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def crowd(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """The socket among more clients than it serves, of the worst kinds."""
+    """Ask the socket next to more clients than it serves, of the worst kinds."""
     with daemon(options, idle={"start_below": 1e-9, "stop_above": 1.0}) as server, ExitStack() as stack:
         server.start()
         server.until(lambda: server.status()["running"] is None)
@@ -516,7 +516,7 @@ def crowd(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def foreground(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """A NumPy job that begins while something is measured, against the same without a daemon."""
+    """Time a NumPy job that begins while something is measured, against the same without a daemon."""
     rounds = round(250 * max(options.scale, 0.05) * 4)
     logs: list[float] = []
     pairs = max(2, round(20 * options.scale))
@@ -556,7 +556,7 @@ ROWS: dict[str, Callable[[argparse.Namespace], Iterator[dict[str, Any]]]] = {
 
 
 def results(name: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """The results of one row. One that breaks off is not measured, and keeps no other from being measured."""
+    """Return the results of one row. One that breaks off is not measured, and keeps no other from being measured."""
     try:
         yield from ROWS[name](options)
     except (NoDaemon, OSError, subprocess.SubprocessError) as problem:
@@ -564,7 +564,7 @@ def results(name: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def line(result: dict[str, Any]) -> str:
-    """A result for people."""
+    """Format a result for people."""
     value = "-" if result["value"] is None else f"{result['value']:.3g}"
     limit = "" if result["limit"] is None else f"(at most {result['limit']:g})"
     verdict = {True: "", False: "EXCEEDED", None: "NOT MEASURED"}[result["kept"]]

@@ -115,7 +115,7 @@ def put_tables(root: Path, results: Results) -> None:
 
 
 def replaced(text: str, name: str, table: str) -> str:
-    """The page with another table between its marks. Raises ValueError where they are missing."""
+    """Return the page with another table between its marks. Raises ValueError where they are missing."""
     marks = re.compile(rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- end of {name} -->)", re.DOTALL)
     if not marks.search(text):
         raise ValueError(f"there are no marks for {name} in the page")
@@ -179,6 +179,8 @@ def _doubt(item: Mapping[str, Any]) -> str:
 
 def daemon(results: Results) -> Iterable[str]:
     """Return the table of the daemon's costs and promises."""
+    yield from wrap(where_and_when(results, "daemon"), 120)
+    yield ""
     yield "| what | at most | measured |"
     yield "|---|---|---|"
     for name, words in DAEMON.items():
@@ -280,7 +282,7 @@ def _command(results: Results, name: str) -> str:
 
 
 def where_and_when(results: Results, *names: str) -> str:
-    """The machine, the versions and the day."""
+    """Name the machine, the versions and the day."""
     return " ".join(dict.fromkeys(_where_and_when(results["benchmarks"][name]) for name in names))
 
 
@@ -293,18 +295,18 @@ def _where_and_when(benchmark: Mapping[str, Any]) -> str:
 
 
 def results_of(results: Results, benchmark: str) -> Sequence[Mapping[str, Any]]:
-    """The rows of a benchmark; none where it was not run."""
+    """Return the rows of a benchmark; none where it was not run."""
     rows: Sequence[Mapping[str, Any]] = results["benchmarks"].get(benchmark, {"results": []})["results"]
     return rows
 
 
 def row(results: Results, benchmark: str, name: str) -> Mapping[str, Any] | None:
-    """One row of a benchmark; None where it was not measured."""
+    """Return one row of a benchmark; None where it was not measured."""
     return next((item for item in results_of(results, benchmark) if item["name"] == name), None)
 
 
 def figure(item: Mapping[str, Any]) -> str:
-    """A gain with its interval."""
+    """Format a gain with its interval."""
     return f"{item['ratio']:.2f} ({item['low']:.2f} to {item['high']:.2f})"
 
 

@@ -120,7 +120,7 @@ def _options() -> argparse.Namespace:
 
 
 def noises() -> dict[str, Weather]:
-    """Every kind of noise: those of the simulated machines, and normal scatter."""
+    """List every kind of noise: those of the simulated machines, and normal scatter."""
     normal = {
         name: Weather(layouts=processes / sqrt(2), jitter=pairs / sqrt(2))
         for name, (processes, pairs) in SCATTERS.items()

@@ -81,6 +81,7 @@ def main() -> int:
         profile = Path(folder, "ones.yaml")
         write_profile(profile)
         Path(folder, "everything.py").write_text(EVERYTHING, "utf-8")
+        Path(folder, "pytest.ini").write_text("[pytest]\n", "utf-8")
         named = options.guests or ([] if options.path else list(GUESTS))
         suites = {name: ["--pyargs", *GUESTS[name]] for name in named}
         suites |= {path: [str(Path(path).resolve())] for path in options.path}
@@ -93,7 +94,7 @@ def main() -> int:
 
 
 def write_profile(path: Path) -> None:
-    """One thread for every operation of BLAS, from the smallest to the largest that a test may have; loops cut."""
+    """Choose one thread for every operation of BLAS, at every size that a test may have; loops are cut."""
     from autotune.host.usable_cpus import usable_cpus
     from autotune.model.catalogue import CATALOGUE, Family, operation
     from autotune.model.configuration import Configuration
@@ -148,6 +149,7 @@ def outcomes(
         [sys.executable, "-m", "autotune", "run", "--"] if profile is not None and not everything else []
     )
     pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", folder]
+    pytest += ["-c", str(Path(folder, "pytest.ini"))]  # a package's own settings may need plug-ins
     pytest += ["-p", "everything"] if everything else []
     pytest += ["--continue-on-collection-errors", f"--junitxml={report}", *tests]
     environment = {**os.environ, "AUTOTUNE_PROFILE": str(profile or os.devnull)}

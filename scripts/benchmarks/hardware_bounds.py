@@ -33,7 +33,7 @@ class Everyone:
         self._pool = ThreadPoolExecutor(self.count)
 
     def do(self, work: Callable[[int], object]) -> Callable[[], None]:
-        """A call in which each thread does its work, given its number."""
+        """Return a call in which each thread does its work, given its number."""
 
         def call() -> None:
             list(self._pool.map(work, range(self.count)))
@@ -42,7 +42,7 @@ class Everyone:
 
 
 def writing(target: np.ndarray) -> Callable[[], None]:
-    """A call that writes an array in one stretch of memory, PASSES times."""
+    """Return a call that writes an array in one stretch of memory, PASSES times."""
     everyone = Everyone()
     parts = [(part.ctypes.data, part.nbytes) for part in np.array_split(target, everyone.count)]
 
@@ -54,7 +54,7 @@ def writing(target: np.ndarray) -> Callable[[], None]:
 
 
 def copying(target: np.ndarray, source: np.ndarray) -> Callable[[], None]:
-    """A call that copies an array in one stretch of memory into another, PASSES times."""
+    """Return a call that copies an array in one stretch of memory into another, PASSES times."""
     everyone = Everyone()
     pairs = zip(*(np.array_split(array, everyone.count) for array in (target, source)), strict=True)
     parts = [(into.ctypes.data, of.ctypes.data, of.nbytes) for into, of in pairs]
@@ -67,7 +67,7 @@ def copying(target: np.ndarray, source: np.ndarray) -> Callable[[], None]:
 
 
 def multiplying() -> tuple[Callable[[], None], float]:
-    """A call in which every thread multiplies PRODUCTS times, with the flops of them all.
+    """Return a call in which every thread multiplies PRODUCTS times, with the flops of them all.
 
     BLAS has to have one thread while it runs.
     """

@@ -83,7 +83,7 @@ def main() -> int:
 
 
 def measure(processes: int, environment: dict[str, str]) -> list[dict[str, Any]]:
-    """One row a probe. The first round writes the bytecode and the compiled profile, and is left out."""
+    """Yield one row a probe. The first round writes the bytecode and the compiled profile, and is left out."""
     seconds: dict[str, list[float]] = {name: [] for name in PROBES}
     loaded: dict[str, set[str]] = {name: set() for name in PROBES}
     for turn in range(processes + 1):
@@ -108,7 +108,7 @@ def measure(processes: int, environment: dict[str, str]) -> list[dict[str, Any]]
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """The caller's, with bytecode written and only our own profile found."""
+    """Return the caller's environment, with bytecode written and only our own profile found."""
     folders = {"XDG_CONFIG_HOME": str(folder / "config"), "XDG_CACHE_HOME": str(folder / "cache")}
     dropped = {"PYTHONDONTWRITEBYTECODE", "AUTOTUNE_PROFILE", "AUTOTUNE_DISABLE"}
     return {name: value for name, value in os.environ.items() if name not in dropped} | folders

@@ -28,7 +28,7 @@ Work = Callable[[bool], Callable[[], object]]
 
 
 def needed(module: str, package: str | None = None) -> Any:
-    """The module. Raises NotHere where it is not installed."""
+    """Return the module. Raises NotHere where it is not installed."""
     try:
         return import_module(module)
     except ImportError:
@@ -52,7 +52,7 @@ def pca(quick: bool) -> Callable[[], object]:
 
 
 def pca_small(quick: bool) -> Callable[[], object]:
-    """Many fits of small data, as in cross-validation."""
+    """Make many fits of small data, as in cross-validation."""
     decomposition = needed("sklearn.decomposition", "scikit-learn")
     parts = [numbers(128, 128) for _ in range(2 if quick else 20)]
     return lambda: [decomposition.PCA(n_components=5, svd_solver="full").fit(part) for part in parts]
@@ -73,7 +73,7 @@ def eigh_small(quick: bool) -> Callable[[], object]:
 
 
 def fft(quick: bool) -> Callable[[], object]:
-    """SciPy's own workers, as many as there are usable CPUs."""
+    """Run SciPy's own workers, as many as there are usable CPUs."""
     from autotune.host.usable_cpus import usable_cpus
 
     transform = needed("scipy.fft")
@@ -95,7 +95,7 @@ def pandas_correlations(quick: bool) -> Callable[[], object]:
 
 
 def dask_product(quick: bool) -> Callable[[], object]:
-    """Blocks of 250 x 250, on Dask's own threads."""
+    """Multiply blocks of 250 x 250, on Dask's own threads."""
     dask = needed("dask.array", '"dask[array]"')
     side = 500 if quick else 2_000
     a = dask.from_array(numbers(side, side), chunks=250)
@@ -103,7 +103,7 @@ def dask_product(quick: bool) -> Callable[[], object]:
 
 
 def joblib_tasks(quick: bool) -> Callable[[], object]:
-    """Threads of joblib's, each of which calls BLAS."""
+    """Start threads of joblib's, each of which calls BLAS."""
     joblib = needed("joblib")
     matrices = [numbers(200, 200) for _ in range(4 if quick else 40)]
     run = joblib.Parallel(n_jobs=2, backend="threading")
@@ -112,7 +112,7 @@ def joblib_tasks(quick: bool) -> Callable[[], object]:
 
 @contextmanager
 def one_count() -> Iterator[None]:
-    """The process-wide count alone."""
+    """Set the process-wide count alone."""
     import autotune
 
     with autotune.apply(per_call=False):
@@ -121,7 +121,7 @@ def one_count() -> Iterator[None]:
 
 @contextmanager
 def per_call() -> Iterator[None]:
-    """Entered anew for the program: `apply()` of the whole process was there before it."""
+    """Apply anew for the program: `apply()` of the whole process was there before it."""
     import autotune
 
     with autotune.apply():
@@ -131,7 +131,7 @@ def per_call() -> Iterator[None]:
 def program(
     title: str, work: Work, around: Callable[[], AbstractContextManager[object]], how: str
 ) -> Program:
-    """One row. Both sides make the same call; what it runs in differs."""
+    """Return one row. Both sides make the same call; what it runs in differs."""
 
     def make(quick: bool) -> Pair:
         call = work(quick)
@@ -160,7 +160,7 @@ def next_to_neighbours(*inner: AbstractContextManager[object]) -> Iterator[None]
 
 
 def boosting(rows: int) -> Program:
-    """One row: a fit of ten trees, plain and with the profile's choice of OpenMP threads."""
+    """Return one row: a fit of ten trees, plain and with the profile's choice of OpenMP threads."""
     operation, columns = "hist_gradient_boosting", 20
 
     def make(_quick: bool) -> Pair:

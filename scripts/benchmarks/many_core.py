@@ -137,10 +137,10 @@ def _set_apart(folder: Path) -> Iterator[None]:
 
 
 def _decision_steps(folder: Path, scale: float) -> Sequence[Step]:
-    """Commands of `_decisions`; budgets are the usual ones, times `scale` where it is tried in short."""
+    """Return the commands of `_decisions`; budgets are the usual ones, times `scale` where it is tried in short."""
 
     def step(name: str, words: Sequence[str], seconds: float, burst: float = 0.0) -> Step:
-        """Of this budget; its start, and the end of its last process, are given to each."""
+        """Return a step of this budget; its start, and the end of its last process, are given to each."""
         budget = max(LEAST_BUDGET, seconds * scale)
         share = (1.1 * budget + GRACE_SECONDS + START_SECONDS) / (DECISIONS_SECONDS * scale)
         said = (sys.executable, "-m", *words, "--json", "--budget")

@@ -136,7 +136,7 @@ def covered(operation: str, **sizes: int) -> "Configuration":
 
 
 def main(module: str, doc: str, programs: Mapping[str, Program], *, ask: bool = False) -> int:
-    """The command line of a script that compares programs.
+    """Read the command line of a script that compares programs.
 
     With `ask` each is asked first if it can be measured here, before the wait for the machine.
     """
@@ -231,7 +231,7 @@ def _compare(module: str, name: str, program: Program, options: argparse.Namespa
 
 
 def _figures(values: Sequence[float], full: Sequence[bool]) -> tuple[float, float, float, float]:
-    """(mean, low, high) of the runs at full capacity, of all where there are fewer than two; and the mean of all."""
+    """Return (mean, low, high) of the runs at full capacity, of all if fewer than two are; and the mean of all."""
     from autotune.bench.statistics import mean_interval
 
     quiet = [value for value, is_full in zip(values, full, strict=True) if is_full]
@@ -244,13 +244,13 @@ def _row(name: str, program: Program, *, runs: int = 0, **values: Any) -> Row:
 
 
 def _plain_values(row: Row) -> dict[str, Any]:
-    """A row has a ratio or microseconds, never both."""
+    """Return what a row has: a ratio or microseconds, never both."""
     unused = "ratio" if row.microseconds is not None else "microseconds"
     return {name: value for name, value in asdict(row).items() if name != unused}
 
 
 def _run(module: str, name: str, side: str, program: Program, options: argparse.Namespace) -> dict[str, Any]:
-    """One program in a fresh process, whose environment holds no thread variable but the program's own."""
+    """Run one program in a fresh process, whose environment holds no thread variable but the program's own."""
     from autotune.controls.thread_variables import scrub
 
     environment, _ = scrub(os.environ)
@@ -349,7 +349,7 @@ def _measure(program: Program, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _side(pair: Pair, side: str) -> float:
-    """The time of a call; that of the tuned one for as much work as the plain one does."""
+    """Return the time of a call; that of the tuned one for as much work as the plain one does."""
     if side == "plain":
         with pair.around_plain():
             return median(_times(pair.plain))

@@ -58,7 +58,7 @@ assert "yaml" not in sys.modules
 
 
 def largest(count: int) -> tuple[Profile, int]:
-    """A profile of this machine with so many entries, and a size of svd that is among them."""
+    """Return a profile of this machine with so many entries, and a size of svd that is among them."""
     site = this_site(*usable_cpus())
     kinds = [kind for kind in CATALOGUE.values() if not kind.name.startswith("batch")]
     each = -(-count // len(kinds))
@@ -95,7 +95,7 @@ def _made_entry(name: str, sizes: dict[str, int]) -> Entry:
 
 
 def scanned(data: bytes, repeats: int) -> dict[str, float]:
-    """CPU seconds per megabyte of our scan and of libyaml's events, in turns, and the ratio of their medians."""
+    """Return CPU seconds per megabyte of our scan and of libyaml's events, in turns, and the ratio of their medians."""
     text = data.decode()
     seconds: dict[str, list[float]] = {"scan": [], "events": []}
     for _ in range(repeats):
@@ -117,7 +117,7 @@ def _events(text: str) -> None:
 
 
 def applied(profile: Profile, size: int, repeats: int) -> dict[str, float]:
-    """Medians of apply() and of the first look-up of a size, in fresh processes with a compiled copy.
+    """Return medians of apply() and of the first look-up of a size, in fresh processes with a compiled copy.
 
     `apply_one` is the same with a single entry, in turns with it, and `copy` what the other entries add.
     """
@@ -138,7 +138,7 @@ def applied(profile: Profile, size: int, repeats: int) -> dict[str, float]:
 
 
 def _asked(profile: Profile, size: int) -> Operation:
-    """The entry that the children look up."""
+    """Return the entry that the children look up."""
     return next(
         each.operation
         for each in profile.entries
@@ -161,7 +161,7 @@ def _run(code: str, root: str) -> str:
 
 
 def hostile() -> dict[str, bytes]:
-    """Documents that are refused."""
+    """Return documents that are refused."""
     anchors = "\n".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9) if i else 'x'}]" for i in range(9))
     merges = "\n".join(f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}]}}" for i in range(1, 40))
     return {
@@ -180,7 +180,7 @@ def hostile() -> dict[str, bytes]:
 
 
 def refused(data: bytes) -> tuple[float, str]:
-    """Seconds until a document is refused, the best of three, and the reason."""
+    """Return the seconds until a document is refused, the best of three, and the reason."""
     seconds = []
     for _ in range(3):
         began = perf_counter()
@@ -233,7 +233,7 @@ def main() -> int:
 
 
 def _values(document: object) -> int:
-    """Values of a document, as its limit counts them: keys too."""
+    """Count the values of a document, as its limit counts them: keys too."""
     if isinstance(document, dict):
         return 1 + sum(1 + _values(value) for value in document.values())
     return 1 + sum(map(_values, document)) if isinstance(document, list) else 1

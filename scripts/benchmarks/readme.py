@@ -28,7 +28,7 @@ BUDGET = "65s"
 
 
 def unchanged(operation: str, size: int, prepare: Callable[[int], Call]) -> Callable[[bool], Pair]:
-    """The same call on both sides; `quick` takes a tenth of the work."""
+    """Make the same call on both sides; `quick` takes a tenth of the work."""
 
     def make(quick: bool) -> Pair:
         call = prepare(10 if quick else 1)
@@ -38,14 +38,14 @@ def unchanged(operation: str, size: int, prepare: Callable[[int], Call]) -> Call
 
 
 def logarithms(part: int) -> Call:
-    """Logarithms into a given array."""
+    """Take logarithms into a given array."""
     x = np.random.default_rng(1).random(10_000_000 // part) + 0.5
     y = np.empty_like(x)
     return lambda: np.log(x, out=y)
 
 
 def factorisations(function: Callable[[np.ndarray], object]) -> Callable[[int], Call]:
-    """Factorisations of 50 matrices in a loop."""
+    """Make factorisations of 50 matrices in a loop."""
 
     def prepare(part: int) -> Call:
         matrices = np.random.default_rng(1).random((50 // part, 128, 128))

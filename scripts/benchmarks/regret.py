@@ -123,7 +123,7 @@ def _compare(size: Operation, options: argparse.Namespace) -> dict[str, object]:
 def _pass(
     size: Operation, candidates: Sequence[Configuration], options: argparse.Namespace, number: int
 ) -> tuple[Estimates, list[Session]]:
-    """Every configuration in every one of the pass's processes; those that failed in one are left out."""
+    """Time every configuration in every one of the pass's processes; those that failed in one are left out."""
     bench = ProcessBench()
     case = Case(operation=size, configurations=tuple(candidates))
     first = options.seed + number * options.processes

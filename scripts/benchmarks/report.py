@@ -55,7 +55,7 @@ def main() -> int:
 
 
 def made(folder: Path) -> dict[str, Path]:
-    """The pages, as files."""
+    """Write the pages, as files."""
     from support.simulated_report import calibrated
 
     from autotune.report.page import page
@@ -70,7 +70,7 @@ def made(folder: Path) -> dict[str, Path]:
 
 
 def measure(browser: str, pages: dict[str, Path], times: int) -> list[dict[str, Any]]:
-    """One row a page. The first round fills the browser's caches, and is left out."""
+    """Yield one row a page. The first round fills the browser's caches, and is left out."""
     seen: dict[str, list[dict[str, float]]] = {name: [] for name in pages}
     with opened(browser) as chromium:
         for turn in range(max(1, times) + 1):
@@ -114,7 +114,7 @@ class Chromium:
         return {**state, "cpu": worked}
 
     def _state(self, session: str) -> dict[str, float] | None:
-        """When a page was drawn; None while it is not."""
+        """Tell when a page was drawn; None while it is not."""
         script = """(() => {
             const {seen, drawn} = document.documentElement.dataset;
             const figures = document.querySelectorAll("figure[data-kind]").length;
@@ -153,7 +153,7 @@ class Chromium:
 
 @contextmanager
 def opened(browser: str) -> Iterator[Chromium]:
-    """A headless browser without a profile of its user's, closed at the end."""
+    """Open a headless browser without a profile of its user's, closed at the end."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         words = (
             "--headless",

@@ -85,7 +85,7 @@ def main() -> int:
 
 
 def newest() -> dict[str, Any]:
-    """Of every benchmark the newest result; each says itself when and where it was measured."""
+    """Return the newest result of every benchmark; each says itself when and where it was measured."""
     files = [json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob("*.json"))]
     return {"benchmarks": {name: result for each in files for name, result in each["benchmarks"].items()}}
 

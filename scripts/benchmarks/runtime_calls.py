@@ -25,7 +25,7 @@ NOWHERE = {"AUTOTUNE_STATE_DIR": os.devnull}
 
 
 def small(length: int, *, given: bool) -> Callable[[bool], Pair]:
-    """sqrt that makes its result, or add that is given it."""
+    """Call sqrt that makes its result, or add that is given it."""
 
     def make(_quick: bool) -> Pair:
         import autotune
@@ -41,7 +41,7 @@ def small(length: int, *, given: bool) -> Callable[[bool], Pair]:
 
 
 def switched(name: str, *, changes: bool) -> Callable[[bool], Pair]:
-    """An intercepted call against the same call left alone."""
+    """Compare an intercepted call against the same call left alone."""
 
     def make(_quick: bool) -> Pair:
         call = _call(name)
@@ -54,7 +54,7 @@ def switched(name: str, *, changes: bool) -> Callable[[bool], Pair]:
 
 
 def guarded(_quick: bool) -> Pair:
-    """Switched calls with the guard against switched calls without. They are too short to be a control."""
+    """Compare switched calls with the guard against switched calls without. They are too short to be a control."""
     call = _call("cholesky")
     around_plain, around_tuned = (
         _applied("cholesky", changes=True, **{wish: True}) for wish in ("per_call", "guard")
@@ -64,7 +64,7 @@ def guarded(_quick: bool) -> Pair:
 
 
 def guarded_long(quick: bool) -> Pair:
-    """QR of 2 ms, for which one thread is best nearly everywhere: one in a hundred is a control."""
+    """Compare QR of 2 ms, for which one thread is best nearly everywhere: one in a hundred is a control."""
     side, calls = (64, 5) if quick else (320, 300)
     matrix = np.random.default_rng(0).standard_normal((side, side))
 
@@ -126,14 +126,14 @@ Around = Callable[[], AbstractContextManager[object]]
 
 
 def _applied(operation: str, *, changes: bool, side: int = SIDE, **wishes: Any) -> Around:
-    """Applies a profile in which one thread is best for this operation, or nothing was."""
+    """Apply a profile in which one thread is best for this operation, or nothing was."""
     import autotune
 
     return partial(autotune.apply, profile=_profile(operation, side, changes=changes), strict=True, **wishes)
 
 
 def _check(around: Around, call: Callable[[], object], *, changes: bool) -> None:
-    """A row must not time an interception that was refused. Raises NotHere with its reason."""
+    """Raise NotHere with its reason where an interception was refused: a row must not time it."""
     from autotune.runtime.process_state import state
 
     with around():

@@ -13,7 +13,7 @@ SIDE = 4096
 
 
 def _arrays(count: int, quick: bool) -> list[np.ndarray]:
-    """Numbers from 0.5 to 1.5, and an array for the result that is in memory already."""
+    """Return numbers from 0.5 to 1.5, and an array for the result that is in memory already."""
     rng = np.random.default_rng(1)
     length = LENGTH // 10 if quick else LENGTH
     return [*(rng.random(length) + 0.5 for _ in range(count)), np.ones(length)]

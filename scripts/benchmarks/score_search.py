@@ -224,7 +224,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def words(text: str) -> list[str]:
-    """`a,b,c`, at least one, each once."""
+    """Parse `a,b,c`, at least one, each once."""
     names = dict.fromkeys(word.strip() for word in text.split(",") if word.strip())
     if not names:
         raise argparse.ArgumentTypeError("nothing is named")
@@ -232,7 +232,7 @@ def words(text: str) -> list[str]:
 
 
 def assignments(text: str) -> dict[str, str]:
-    """`a=1,b=2`"""
+    """Parse `a=1,b=2`."""
     pairs = [word.partition("=") for word in words(text)]
     if any(not middle for _, middle, _ in pairs):
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form a=1,b=2")
@@ -240,24 +240,24 @@ def assignments(text: str) -> dict[str, str]:
 
 
 def positive(text: str) -> int:
-    """A whole number of at least 1."""
+    """Parse a whole number of at least 1."""
     if not text.strip().isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 
 def counts(text: str) -> list[int]:
-    """`5,10,20`"""
+    """Parse `5,10,20`."""
     return [positive(word) for word in words(text)]
 
 
 def searchers(text: str) -> list[str]:
-    """Names of searchers."""
+    """Parse names of searchers."""
     return _names(text, "searcher", SEARCHERS)
 
 
 def families(text: str) -> list[str]:
-    """Names of families."""
+    """Parse names of families."""
     return _names(text, "family", FAMILIES)
 
 
@@ -270,7 +270,7 @@ def _names(text: str, noun: str, nouns: Iterable[str]) -> list[str]:
 
 
 def number(text: str) -> float | None:
-    """Seconds, or None for a trial that failed: no number, or none that a clock can have shown."""
+    """Parse seconds, or None for a trial that failed: no number, or none that a clock can have shown."""
     try:
         seconds = float(text)
     except ValueError:
@@ -279,7 +279,7 @@ def number(text: str) -> float | None:
 
 
 def cell(text: str) -> Value:
-    """A cell's value: numbers compare as numbers (1, 1.0 and 1e0 are the same), everything else as text."""
+    """Parse a cell's value: numbers compare as numbers (1, 1.0 and 1e0 are the same), everything else as text."""
     stripped = text.strip()
     try:
         value = float(stripped)
@@ -296,7 +296,7 @@ def numeric(cells: Iterable[str]) -> bool:
 
 
 def read(arguments: argparse.Namespace) -> list[Table]:
-    """The spaces of the table; rows without a value of a parameter that is a number are left out, and counted.
+    """Read the spaces of the table; rows without a value of a parameter that is a number are left out, and counted.
 
     Spaces in which every trial failed are left out too. Raises ValueError for missing columns, no rows, or a
     default that no space has.
@@ -339,7 +339,7 @@ def read(arguments: argparse.Namespace) -> list[Table]:
 
 
 def table(points: dict[tuple[Value, ...], list[float | None]], arguments: argparse.Namespace) -> Table:
-    """One space; a parameter with any text in it is categorical."""
+    """Return one space; a parameter with any text in it is categorical."""
     textual = [
         any(isinstance(point[axis], str) for point in points) for axis in range(len(arguments.parameters))
     ]
@@ -404,7 +404,7 @@ def summary(searcher: str, replays: Sequence[Replays], arguments: argparse.Names
 
 
 def expectation(seconds: Sequence[float], visits: int) -> float:
-    """Expected best of so many different random points: the sum of the i-th best times its probability to be it."""
+    """Return the expected best of so many random points: the sum of the i-th best times its probability to be it."""
     times = sorted(seconds)
     size, drawn = len(times), min(visits, len(times))
     total = math.comb(size, drawn)

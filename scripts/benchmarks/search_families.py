@@ -81,7 +81,7 @@ def _cores(random: Random) -> int:
 
 
 def _counts(random: Random, cores: int) -> tuple[int, ...]:
-    """A list of a dozen thread counts as people write it: powers of two, with multiples of a quarter between."""
+    """Return a list of a dozen thread counts as people write it: powers of two, with multiples of a quarter between."""
     powers = [2**power for power in range(9) if 2**power <= cores]
     between = [3 * 2**power for power in range(8) if 3 * 2**power <= cores]
     halves = [cores * part // 8 for part in range(1, 9)]
@@ -147,7 +147,7 @@ def _valuation(threads: Array, prime: int) -> Array:
 
 
 def _factors(count: int) -> tuple[int, int]:
-    """The largest prime factor, and the quotient of the two factors nearest to the square root."""
+    """Return the largest prime factor, and the quotient of the two factors nearest to the square root."""
     largest, left, divisor = 1, count, 2
     while left > 1:
         while left % divisor == 0:

@@ -62,7 +62,7 @@ class CatalogueComputer:
         return self.drawn.cpus
 
     def seconds(self, kind: Kind, operation: Operation, configuration: Configuration) -> float:
-        """Of one unit of work, without any noise."""
+        """Return the seconds of one unit of work, without any noise."""
         if operation not in self._scaled:
             elements = max(self.drawn.elements(kind, operation), 1.0)
             threads = (
@@ -167,7 +167,7 @@ def _calibrated(cpus: int, noise: str, machine: int, options: argparse.Namespace
 def _verified(
     bench: SimulatedBench, entries: Sequence[Entry], environment: Environment, options: argparse.Namespace
 ) -> list[Check]:
-    """Verdicts on the tuned entries two hours later, those apart that there was no time for."""
+    """Return verdicts on the tuned entries two hours later, those apart that there was no time for."""
     bench.clock += LATER_SECONDS
     capacity = Capacity(usable_cpus=environment.usable_cpus)
     tuned = [entry for entry in entries if entry.status is Status.TUNED]
@@ -184,7 +184,7 @@ def _verified(
 
 
 def _gains(bench: SimulatedBench, plan: Plan, entry: Entry) -> tuple[float, float]:
-    """Logarithms of the true speed-ups of an entry's choice and of the best configuration."""
+    """Return logarithms of the true speed-ups of an entry's choice and of the best configuration."""
     operation, cpus = entry.operation, bench.computer.cpus
     grid = space(plan.item_of(operation).kind, operation, cpus, cpus)
     allowed = [] if grid is None else [setting(grid, point) for point in range(len(grid.points))]

@@ -90,7 +90,7 @@ def main() -> int:
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = common_options(__doc__)
     parser.add_argument(
         "--searchers", type=names(SEARCHERS), default=list(SEARCHERS), help=", ".join(SEARCHERS)
@@ -101,7 +101,7 @@ def parse() -> argparse.Namespace:
 
 
 def common_options(description: str | None) -> argparse.ArgumentParser:
-    """Options of every benchmark on simulated machines."""
+    """Make the options of every benchmark on simulated machines."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -113,14 +113,14 @@ def common_options(description: str | None) -> argparse.ArgumentParser:
 
 
 def positive(text: str) -> int:
-    """A whole number of at least 1."""
+    """Parse a whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 
 def names(choices: Collection[str]) -> Callable[[str], list[str]]:
-    """`a,b`, each of them known."""
+    """Parse `a,b`, each of them known."""
 
     def parsed(text: str) -> list[str]:
         words = [word.strip() for word in text.split(",") if word.strip()]
@@ -133,7 +133,7 @@ def names(choices: Collection[str]) -> Callable[[str], list[str]]:
 
 
 def compared(task: Task, noise: str, seed: int, searchers: Sequence[str]) -> list[tuple[str, Result]]:
-    """The searchers on one machine; autotune goes first, its samples are what random and tpe are allowed."""
+    """Run the searchers on one machine. autotune goes first: its samples are what random and tpe are allowed."""
     whole = REPEATS * len(task.configurations())
     allowed, claims = whole // 4, []
     for name in sorted(searchers, key=list(SEARCHERS).index):
@@ -252,14 +252,14 @@ SEARCHERS: dict[str, Searcher] = {
 def visited(
     task: Task, bench: Bench, configurations: Sequence[Configuration], *, rounds: int, seed: int
 ) -> dict[Configuration, tuple[float, ...]]:
-    """Seconds of configurations in one process."""
+    """Return the seconds of configurations in one process."""
     case = Case(operation=task.operation, configurations=tuple(configurations))
     session = bench.run(TrialPlan(cases=(case,), rounds=rounds, seed=seed))
     return {measurement.configuration: measurement.seconds for measurement in session.measurements}
 
 
 def ratio(task: Task, bench: Bench, choice: Configuration) -> float:
-    """Median of a configuration's time over the default's, in one process."""
+    """Return the median of a configuration's time over the default's, in one process."""
     if choice.is_default:
         return 1.0
     seconds = visited(task, bench, [choice], rounds=TRIAL_ROUNDS, seed=0)
@@ -267,7 +267,7 @@ def ratio(task: Task, bench: Bench, choice: Configuration) -> float:
 
 
 def best(values: dict[Configuration, float]) -> Claim:
-    """The configuration of the smallest value."""
+    """Return the configuration of the smallest value."""
     choice = min(values, key=values.__getitem__)
     return Claim(choice=choice, ratio=values[choice] / values[DEFAULT])
 
@@ -292,7 +292,7 @@ def scored(results: Sequence[Result]) -> dict[str, float]:
 
 
 def show(rows: Sequence[dict[str, object]], *, head: bool) -> None:
-    """A part of the table, as soon as it is known."""
+    """Print a part of the table, as soon as it is known."""
     if head:
         print(
             f"{'noise':<13}{'searcher':<12}{'<= 2 %':>8}{'median':>8}{'p95':>8}"

@@ -108,7 +108,7 @@ def main() -> int:
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -127,7 +127,7 @@ def parse() -> argparse.Namespace:
 
 
 def show(row: Row) -> str:
-    """For people."""
+    """Print for people."""
     verdict = "" if row.limit is None else f"at most {row.limit:g}   {'ok' if row.met else 'MISSED'}"
     value = f"{row.value:.3g} {row.unit}".rstrip()
     return f"{row.what:<58}{value:>14}   {verdict:<22}{row.detail}".rstrip()
@@ -149,7 +149,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def key(number: int = 0) -> Key:
-    """Of one of many classes."""
+    """Return the key of one of many classes."""
     return Key(
         hardware=Hardware(
             architecture="x86_64",
@@ -197,7 +197,7 @@ def profile(host: str, count: int, *, of: Key, created: str = "2026-01-02T03:04:
 
 
 def crowd(folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
-    """A whole cluster publishes; one host reads its class only."""
+    """Publish from a whole cluster; one host reads its class only."""
     root = folder / "store"
     root.mkdir()
     store = open_store(str(root))

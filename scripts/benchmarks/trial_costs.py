@@ -138,7 +138,7 @@ def compare_processes(count: int) -> list[dict[str, float | str]]:
 
 
 def plain_calls() -> dict[str, float]:
-    """Median seconds of plain calls in this process."""
+    """Return the median seconds of plain calls in this process."""
     import numpy as np
 
     rng = np.random.default_rng(1)

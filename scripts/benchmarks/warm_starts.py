@@ -63,7 +63,7 @@ def main() -> int:
 
 
 def transferred(measured: Task, between: Task, noise: str, seed: int) -> Iterator[tuple[str, Score]]:
-    """Scores at the sizes between those that were calibrated."""
+    """Return the scores at the sizes between those that were calibrated."""
     cpus = measured.computer.cpus
     decisions = entries(
         measured, SimulatedBench(measured.computer, measured.kind, WEATHERS[noise], seed=seed)
@@ -89,7 +89,7 @@ def first_trials(task: Task, operation: Operation, taught: Sequence[Profile]) ->
 
 
 def score(task: Task, operation: Operation, tried: Sequence[Configuration]) -> Score:
-    """Of the best of what was tried."""
+    """Return the score of the best of what was tried."""
 
     def seconds(choice: Configuration) -> float:
         return task.computer.seconds(task.kind, operation, choice)
@@ -128,7 +128,7 @@ def summary(scores: Sequence[Score]) -> dict[str, float]:
 
 
 def show(rows: Sequence[dict[str, object]], *, head: bool) -> None:
-    """A part of the table, as soon as it is known."""
+    """Print a part of the table, as soon as it is known."""
     if head:
         print(
             f"{'noise':<14}{'what':<12}{'sizes':>7}{'median':>9}{'p90':>9}{'largest':>9}"

@@ -1,4 +1,4 @@
-"""As fast as this machine allows: measured configurations of threads, workers and chunks for NumPy."""
+"""Threads, workers and chunk sizes for NumPy, measured on this machine and proved faster than plain NumPy."""
 
 TYPE_CHECKING = False  # type checkers read it as True; importing typing for it takes 3 ms
 if TYPE_CHECKING:

@@ -32,7 +32,14 @@ def error_text(error: Exception) -> str:
 
 
 class AutotuneError(Exception):
-    """Base of all; its text is a sentence for people, its attributes are for programs."""
+    """Base of all; its text is a sentence for people, its attributes are for programs.
+
+    A constructor stores its arguments, in their order, in attributes: pickles consist of these, and not of the text.
+    """
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        arguments = [value for name, value in vars(self).items() if name != "__notes__"]
+        return (type(self), tuple(arguments), vars(self)) if arguments else super().__reduce__()
 
 
 class UsageError(AutotuneError, ValueError):
@@ -51,9 +58,6 @@ class UnknownOperation(UsageError):
             else "`autotune calibrate --help` names all."
         )
         super().__init__(f"There is no operation named {name!r}. {hint}")
-
-    def __reduce__(self) -> tuple[type["UnknownOperation"], tuple[str, tuple[str, ...]]]:
-        return type(self), (self.name, self.nearest)
 
 
 class BadSize(UsageError):
@@ -80,9 +84,6 @@ class BadDocument(UsageError):
         self.where = where
         super().__init__(f"{where or 'the document'}: {reason}")
 
-    def __reduce__(self) -> tuple[type["BadDocument"], tuple[str, str]]:
-        return type(self), (self.reason, self.where)
-
 
 class EnvironmentProblem(AutotuneError, RuntimeError):
     """The machine or the environment does not allow it."""
@@ -98,9 +99,6 @@ class HostBusy(EnvironmentProblem):
             "or stop it. If the daemon started it: `autotune daemon pause --for 1h`."
         )
 
-    def __reduce__(self) -> tuple[type["HostBusy"], tuple[str]]:
-        return type(self), (self.holder,)
-
 
 class DaemonRuns(EnvironmentProblem):
     """Another daemon holds the lock."""
@@ -111,9 +109,6 @@ class DaemonRuns(EnvironmentProblem):
             f"Another daemon holds {lock}; two would measure each other. `autotune daemon status` asks it, "
             "`autotune daemon stop` ends it."
         )
-
-    def __reduce__(self) -> tuple[type["DaemonRuns"], tuple[os.PathLike[str] | str]]:
-        return type(self), (self.lock,)
 
 
 class NoDaemon(EnvironmentProblem):
@@ -126,12 +121,9 @@ class NoTemporaryFolder(EnvironmentProblem):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(
-            f"Temporary files cannot be written: {reason}. The command was not run. Set TMPDIR to a folder in which "
-            "you may write, with a megabyte of room."
+            f"Temporary files cannot be written: {reason}. Nothing was run. Set TMPDIR to a folder in which you "
+            "may write, with a megabyte of room."
         )
-
-    def __reduce__(self) -> tuple[type["NoTemporaryFolder"], tuple[str]]:
-        return type(self), (self.reason,)
 
 
 class UnsupportedPlatform(EnvironmentProblem):
@@ -167,9 +159,6 @@ class MissingPackage(EnvironmentProblem):
         extras = (extra for extra, packages in EXTRAS.items() if package in packages)
         return next((cls(package, extra) for extra in extras), None)
 
-    def __reduce__(self) -> tuple[type["MissingPackage"], tuple[str, str | None]]:
-        return type(self), (self.package, self.extra)
-
 
 class StoreProblem(EnvironmentProblem):
     """A store cannot be reached, read or written."""
@@ -178,9 +167,6 @@ class StoreProblem(EnvironmentProblem):
         self.address = address
         self.reason = reason
         super().__init__(f"The store {address} {reason}.")
-
-    def __reduce__(self) -> tuple[type["StoreProblem"], tuple[str, str]]:
-        return type(self), (self.address, self.reason)
 
 
 class OrderRefused(AutotuneError):
@@ -195,9 +181,6 @@ class ProfileError(AutotuneError):
         self.path = path
         super().__init__(f"{path}: {reason}" if path is not None else reason)
 
-    def __reduce__(self) -> tuple[type["ProfileError"], tuple[str, os.PathLike[str] | str | None]]:
-        return type(self), (self.reason, self.path)
-
 
 class UntrustedFile(AutotuneError):
     """A file is of the wrong kind or size, or users other than this one and root could have written it."""
@@ -206,9 +189,6 @@ class UntrustedFile(AutotuneError):
         self.reason = reason
         self.path = path
         super().__init__(f"{path}: {reason}")
-
-    def __reduce__(self) -> tuple[type["UntrustedFile"], tuple[str, os.PathLike[str] | str]]:
-        return type(self), (self.reason, self.path)
 
 
 class SharedMemoryError(AutotuneError, OSError):

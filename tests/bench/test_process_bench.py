@@ -15,6 +15,7 @@ import pytest
 from autotune.bench.process_bench import ProcessBench
 from autotune.bench.user_workload import UserWorkload
 from autotune.controls import allocator
+from autotune.errors import UnsupportedPlatform
 from autotune.host.usable_cpus import usable_cpus
 from autotune.model.catalogue import operation
 from autotune.model.configuration import DEFAULT, Allocator, Configuration, Knob
@@ -267,3 +268,10 @@ def _wait_for(condition):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize(("name", "value"), [("frozen", True), ("executable", ""), ("executable", None)])
+def test_a_program_that_is_no_python_is_not_started_again_for_trials(monkeypatch, name, value):
+    monkeypatch.setattr(sys, name, value, raising=False)
+    with pytest.raises(UnsupportedPlatform, match="ordinary Python"):
+        _run("killed", TWO)

@@ -1,6 +1,8 @@
 """`autotune forget`."""
 
+import errno
 import json
+import os
 
 import numpy as np  # its BLAS is part of the key of a profile
 import pytest
@@ -100,3 +102,15 @@ def test_bad_words_are_refused_before_anything_is_removed(own, words, status):
     before = own.read_bytes()
     assert forget(*words).exit_code == status
     assert own.read_bytes() == before
+
+
+def test_a_full_disk_leaves_the_profile_as_it_was_and_is_told_with_the_file(own, monkeypatch):
+    def refuse(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    before = own.read_bytes()
+    monkeypatch.setattr(os, "fsync", refuse)
+    result = forget("qr")
+    assert (result.exit_code, own.read_bytes()) == (3, before)
+    assert str(own) in result.output.replace("\n", "")
+    assert "only its output is lost" not in result.output

@@ -157,7 +157,7 @@ def test_a_recipe_asks_for_whole_nodes_with_one_worker_each(name):
         pytest.skip("needs dask-jobqueue")
     words = ["--nodes", "2", "--cpus", "16", "--store", "/nfs/autotune", "--queue", "long", "--print"]
     done = subprocess.run(
-        [sys.executable, RECIPES / f"{name}.py", *words],
+        [sys.executable, RECIPES / "nodes.py", name, *words],
         capture_output=True,
         text=True,
         check=False,

@@ -93,15 +93,10 @@ def test_a_scope_without_a_count_changes_nothing(blas, threads):
         assert blas.counts == {}
 
 
-def test_a_scope_never_exceeds_its_cap(blas, threads):
-    with threads.limit(6, cap=3):
-        assert blas.get() == 3
-
-
-@pytest.mark.parametrize(("count", "cap"), [(0, None), (-1, None), (2, 0)])
-def test_less_than_one_thread_is_refused(threads, count, cap):
+@pytest.mark.parametrize("count", [0, -1])
+def test_less_than_one_thread_is_refused(threads, count):
     with pytest.raises(ValueError, match="at least one thread"):
-        threads.limit(count, cap=cap)
+        threads.limit(count)
 
 
 def test_the_smallest_of_several_scopes_is_in_force(blas, threads):

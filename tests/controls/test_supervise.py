@@ -67,6 +67,31 @@ def test_a_command_that_is_killed_has_the_signal_as_its_status():
         assert command.wait(60.0).status == -signal.SIGSEGV
 
 
+def test_a_program_that_ignores_the_ends_of_its_children_gets_the_status():
+    """Signals that are ignored stay so in the supervisor, of which the kernel would keep no child's status."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        with Supervised(python("raise SystemExit(7)")) as command:
+            assert command.wait(60.0).status == 7
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def test_a_program_with_more_files_than_select_takes_can_wait():
+    files = [os.open(os.devnull, os.O_RDONLY)]
+    try:
+        while files[-1] < 1100:
+            files.append(os.dup(files[0]))
+    except OSError:
+        pytest.skip("needs 1100 descriptors")
+    else:
+        with Supervised(python("raise SystemExit(7)")) as command:
+            assert command.wait(60.0).status == 7
+    finally:
+        for file in files:
+            os.close(file)
+
+
 def test_a_command_that_runs_has_no_ending_and_is_gone_after_the_with(tmp_path):
     with Supervised(python(ESCAPING, tmp_path / "pids")) as command:
         started = pids(tmp_path / "pids")

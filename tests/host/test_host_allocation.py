@@ -110,7 +110,16 @@ def test_masks_that_can_be_read_tell_which_ranks_share(masks, sharing):
         (["/lib/gunicorn/__main__.py", "app:app"], {"WEB_CONCURRENCY": "3"}, 3),
         (["/usr/bin/uvicorn", "--workers", "2", "app:app"], {}, 2),
         (["/usr/bin/celery", "-A", "tasks", "worker", "-c", "6"], {"WEB_CONCURRENCY": "3"}, 6),
-        (["/usr/bin/celery", "-A", "tasks", "worker"], {"WEB_CONCURRENCY": "3"}, 1),
+        (["/usr/bin/celery", "-A", "tasks", "worker"], {"WEB_CONCURRENCY": "3"}, 16),
+        (["/usr/bin/celery", "-A", "tasks", "worker", "-P", "threads", "-c", "6"], {}, 6),
+        (["/usr/bin/celery", "-A", "tasks", "worker", "--pool=gevent", "-c1000"], {}, 1),
+        (["/usr/bin/celery", "-A", "tasks", "beat"], {}, 1),
+        (["/usr/bin/dramatiq", "-p", "3", "tasks"], {}, 3),
+        (["/usr/bin/dramatiq", "tasks"], {"WEB_CONCURRENCY": "3"}, 16),
+        (["/usr/bin/fastapi", "run", "--workers", "4", "app.py"], {}, 4),
+        (["/usr/bin/fastapi", "run", "app.py"], {"WEB_CONCURRENCY": "3"}, 3),
+        (["/usr/bin/granian", "--workers", "2", "app:app"], {"WEB_CONCURRENCY": "3"}, 2),
+        (["/usr/bin/granian", "app:app"], {"GRANIAN_WORKERS": "3", "WEB_CONCURRENCY": "4"}, 3),
         (["gunicorn", "app:app"], {}, 1),
         (["job.py", "-w", "4"], {"WEB_CONCURRENCY": "4"}, 1),
         (["/usr/bin/autotune", "calibrate"], {"WEB_CONCURRENCY": "4"}, 1),
@@ -119,7 +128,7 @@ def test_masks_that_can_be_read_tell_which_ranks_share(masks, sharing):
     ],
 )
 def test_only_a_server_divides_by_its_workers(arguments, environ, workers):
-    assert cpu_variables.workers_of_server(environ, arguments) == workers
+    assert cpu_variables.workers_of_server(environ, arguments, online=16) == workers
 
 
 def test_only_a_worker_of_a_test_run_divides_by_their_number():
@@ -177,7 +186,8 @@ def test_what_is_no_count_is_ignored(value):
     environ = {"AUTOTUNE_CPUS": value, "NSLOTS": value, "LOCAL_WORLD_SIZE": value, "LOCAL_RANK": "0"}
     assert cpu_variables.cap(environ) is None
     assert cpu_variables.ranks(environ) == ("", 1)
-    assert cpu_variables.workers_of_server({"WEB_CONCURRENCY": value}, ["gunicorn", "-w", value]) == 1
+    environ, arguments = {"WEB_CONCURRENCY": value}, ["gunicorn", "-w", value]
+    assert cpu_variables.workers_of_server(environ, arguments, online=16) == 1
 
 
 def test_what_is_no_count_is_named_but_an_empty_one_is_unset():

@@ -217,3 +217,37 @@ def test_the_time_that_quotas_took_is_that_of_the_group_where_it_is_most(tree):
 
 def test_without_a_word_about_quotas_they_took_no_time(tree):
     assert cgroup.throttled_seconds(cgroup.folders(str(tree(f"{UNIFIED}sys/fs/cgroup/cpu.max: 1 1")))) == 0.0
+
+
+V2_ROOM = "sys/fs/cgroup/a/memory.max: 1000\nsys/fs/cgroup/a/memory.current: 400\n"
+V1_ROOM = "g/a/memory.limit_in_bytes: 1000\ng/a/memory.usage_in_bytes: 400\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "left"),
+    [
+        (V2_ROOM, 600 + 5000),
+        (f"{V2_ROOM}sys/fs/cgroup/a/memory.swap.max: max", 600 + 5000),
+        (f"{V2_ROOM}sys/fs/cgroup/a/memory.swap.max: 0\nsys/fs/cgroup/a/memory.swap.current: 0", 600),
+        (f"{V2_ROOM}sys/fs/cgroup/memory.swap.max: 70\nsys/fs/cgroup/memory.swap.current: 30", 640),
+        (f"{V2_ROOM}sys/fs/cgroup/a/b/memory.swap.max: 30\nsys/fs/cgroup/a/b/memory.swap.current: 70", 600),
+    ],
+)
+def test_a_group_can_get_no_more_of_the_free_swap_than_it_may_use(tree, files, left):
+    assert cgroup.memory_left(cgroup.folders(str(tree(UNIFIED + files))), 5000) == left
+
+
+@pytest.mark.parametrize(
+    ("files", "left"),
+    [
+        (V1_ROOM, 600 + 5000),
+        (f"{V1_ROOM}g/a/memory.memsw.limit_in_bytes: 1000\ng/a/memory.memsw.usage_in_bytes: 450", 550),
+        (
+            f"{V1_ROOM}g/a/memory.memsw.limit_in_bytes: {2**63 - 4096}\ng/a/memory.memsw.usage_in_bytes: 450",
+            5600,
+        ),
+    ],
+)
+def test_version_1_limits_memory_and_swap_together(tree, files, left):
+    memory = CPU.replace("cpu", "memory")
+    assert cgroup.memory_left(cgroup.folders(str(tree(memory + files))), 5000) == left

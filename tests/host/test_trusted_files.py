@@ -1,5 +1,6 @@
 """Files that others could have written are refused, and files are written whole."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -232,15 +233,30 @@ def test_what_is_written_is_read_and_nothing_is_left_behind(tmp_path_factory, da
     assert [path.name for path in folder.iterdir()] == ["file"]
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_other(path, monkeypatch):
-    def full(_):
-        raise OSError(28, "No space left on device")
+def failing(number):
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    return fail
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_a_failed_write_names_the_file_and_leaves_the_old_one_and_no_other(path, monkeypatch, number):
+    monkeypatch.setattr(os, "fsync", failing(number))
+    with pytest.raises(OSError, match=path.name):
         replace_file(path, b"new")
     assert path.read_bytes() == b"content"
     assert list(path.parent.iterdir()) == [path]
+
+
+@posix
+@pytest.mark.parametrize(
+    ("call", "number"), [("chmod", errno.EPERM), ("fsync", errno.EINVAL), ("fsync", errno.ENOSYS)]
+)
+def test_a_file_system_without_modes_or_without_syncing_takes_files(path, monkeypatch, call, number):
+    monkeypatch.setattr(os, call, failing(number))
+    replace_file(path, b"new")
+    assert path.read_bytes() == b"new"
 
 
 @posix

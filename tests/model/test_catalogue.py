@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autotune import errors
 from autotune.errors import BadSize, UnknownOperation
 from autotune.model.catalogue import (
     ALIASES,
@@ -128,9 +129,27 @@ def test_an_unknown_name_like_no_other_has_no_suggestion(name):
     assert caught.value.nearest == ()
 
 
-def test_the_errors_survive_pickling():
-    error = pickle.loads(pickle.dumps(UnknownOperation("sdv", ["svd"])))
-    assert (error.name, error.nearest) == ("sdv", ("svd",))
+ERRORS = (
+    errors.UsageError("No."),
+    errors.SharedMemoryError(2, "no such file", "/dev/shm/x"),
+    UnknownOperation("sdv", ["svd"]),
+    errors.BadDocument("it is empty", "entries[0]"),
+    errors.HostBusy("process 7"),
+    errors.DaemonRuns("daemon.lock"),
+    errors.NoTemporaryFolder("read-only"),
+    errors.MissingPackage("optuna", "calibrate"),
+    errors.StoreProblem("/nfs/store", "is away"),
+    errors.ProfileError("it is a folder", "profiles"),
+    errors.UntrustedFile("it is a link", "profile.yaml"),
+)
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_an_error_survives_pickling_with_its_text_attributes_and_notes(error):
+    error.add_note("seen twice")
+    copied = pickle.loads(pickle.dumps(error))
+    assert (type(copied), str(copied), vars(copied)) == (type(error), str(error), vars(error))
+    assert copied.__notes__ == ["seen twice"]
 
 
 def test_every_family_has_knobs():

@@ -330,6 +330,22 @@ def test_a_process_whose_descriptors_others_may_not_open_shares_by_a_name(monkey
         assert array[0] == 1
 
 
+@on_linux
+def test_where_dev_shm_is_full_only_children_reach_the_array_and_no_name_stays(monkeypatch):
+    """Docker gives 64 MB; to write beyond them would end the process with a bus error."""
+
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    name = f"test{os.getpid()}"
+    monkeypatch.setattr(shared_memory, "_is_reachable", lambda: False)
+    monkeypatch.setattr(shared_memory.os, "posix_fallocate", refuse)
+    monkeypatch.setattr(shared_memory.secrets, "token_hex", lambda _: name)
+    with shared(5, method=Method.MEMFD) as array:
+        assert isinstance(array.handle.place, shared_memory.Descriptor)
+    assert not Path(shared_memory.SHM, f"autotune-{name}").exists()
+
+
 def test_more_memory_than_there_are_addresses_is_an_error():
     with pytest.raises(SharedMemoryError):
         shared(2**62, method=Method.RAW_ARRAY)

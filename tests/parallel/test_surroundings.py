@@ -184,10 +184,12 @@ def task(_):
         return np.sqrt(block)
     autotune.map_blocks(root, np.ones(2_000_000))
     with autotune.executor("batch_matmul", n=10, tasks=10) as pool:
-        return len(seen), pool.workers
+        workers = pool.workers
+    negative = autotune.process_map(np.negative, np.ones(50_000))
+    return len(seen), workers, float(negative.sum())
 print(joblib.Parallel(n_jobs=2)(joblib.delayed(task)(number) for number in range(2)))
 """
-    assert printed(code) == "[(1, 1), (1, 1)]\n"
+    assert printed(code) == "[(1, 1, -50000.0), (1, 1, -50000.0)]\n"
 
 
 @pytest.mark.real

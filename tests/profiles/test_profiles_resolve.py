@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.profile_builders import alone, make_entry, of_this_machine, with_evidence
 
-from autotune.intercept.array_loops import KINDS
+from autotune.intercept.array_loops import CLASSES
 from autotune.intercept.operations import LOOP_DTYPES, LOOP_KINDS, PLACEMENTS, Range
 from autotune.model.configuration import Configuration, Placement
 from autotune.model.entry import Status
@@ -98,6 +98,17 @@ def test_a_changed_profile_is_read_again():
     resolve()
     write(of_this_machine(make_entry(m=100, n=100)))
     assert resolve().find(QR).entry.choice == Configuration()
+
+
+def test_a_profile_that_is_changed_in_place_with_size_and_time_kept_is_read_again():
+    path = write(of_this_machine(entry()))
+    before = path.stat()
+    assert resolve().find(QR) is not None
+    text = path.read_text()
+    path.write_text(text.replace("status: tuned", "status: noisy"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    assert resolve().find(QR) is None
 
 
 def test_a_profile_whose_mode_changes_is_looked_at_again():
@@ -390,7 +401,7 @@ def test_a_plan_of_loops_that_can_be_is_taken_from_the_copy():
 
 
 def test_the_words_of_plans_are_those_of_loops_and_of_the_model():
-    assert LOOP_KINDS == KINDS
+    assert (*CLASSES, "reductions") == LOOP_KINDS
     assert set(LOOP_DTYPES) == set(DTYPES)
     assert set(PLACEMENTS) == {"", *Placement}
 

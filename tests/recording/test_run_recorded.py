@@ -34,6 +34,14 @@ def test_a_full_file_system_is_told_before_the_command_runs(monkeypatch, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_command_whose_ends_of_children_an_ancestor_ignores_has_its_status():
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert run_recorded(["false"], os.environ, plain).status == 1
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
 @pytest.mark.parametrize("name", [b"/opt/py\xff/bin/python", "/opt/größe/python".encode(), b""])
 def test_the_name_of_an_interpreter_without_autotune_may_be_any_bytes(tmp_path, name):
     (tmp_path / "12.missing").write_bytes(name)

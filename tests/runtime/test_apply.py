@@ -153,7 +153,7 @@ def test_one_line_is_logged_for_those_who_listen(caplog):
         "BLAS threads of the process stay as they are. No BLAS thread count was measured for this machine."
         in message
     )
-    assert message.endswith("Profiles speak for 0 operations.")
+    assert message.endswith("Profiles cover 0 operations.")
 
 
 @needs_core

@@ -237,5 +237,5 @@ def test_the_log_gets_one_line_of_what_is_known_and_none_for_a_miss(own_profile,
     (record,) = caplog.records
     assert record.name == "autotune"
     assert record.getMessage().endswith(
-        "Profiles speak for 2 operations; 1 file and 0 entries are not used, for the reasons that explain() gives."
+        "Profiles cover 2 operations; 1 file and 0 entries are not used, for the reasons that explain() gives."
     )

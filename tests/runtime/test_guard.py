@@ -25,7 +25,7 @@ class Work:
         self.now = 0.0
         self.ran_with = []
         self.looks = 0
-        self.guard = Guard(default=lambda: default, on_drop=lambda _: None)
+        self.guard = Guard(default=default)
 
     def run(self, calls, times):
         for _ in range(times):

@@ -31,7 +31,7 @@ class Simulation:
         self.seconds = seconds
         self.rest = rest
         self.chosen = []
-        self.guard = Guard(default=lambda: rest)
+        self.guard = Guard(default=rest)
         self.learner = Learner(self.guard, rest=rest, most=8, workers=8, on_choice=self.chosen.append)
         self.calls = calls or CORE.Calls("qr", "float64", {"m": 100, "n": 100})
         self.calls.learns = True

@@ -28,12 +28,10 @@ from autotune.model.software import Software
 EXPONENTS = (20, 22)
 """The shortest first: 2^20 cycles are 0.4 ms, 2^22 cycles 1.6 ms. Shorter ones slow QR down by 10 to 40 %, since its
 threads have to be woken within a call (measured with OpenBLAS 0.3.31)."""
-
 MOST_LOST = 1.05
 """Time of calls in a row over the default's that counts as nothing lost: upper 95 % bound of the median over rounds."""
 MOST_LOST_BY_ONE = 1.04
 """The same for the median of each kind of call, so that one does not pay for another."""
-
 ROUNDS = 8
 """Turns of each process."""
 LEAST_SETS, MOST_SETS = 2, 6

@@ -19,16 +19,12 @@ Spin = Callable[[int], object]
 
 PROBE_SECONDS = 0.003
 """A time slice of the kernel's scheduler is about as long: shorter probes miss a CPU that is shared."""
-
 LARGEST_COST = 0.1
 """Share of the time that probes may take: where many threads make a probe long, there are fewer of them."""
-
 UNIT_SECONDS = 100e-6
 """Length of one call. A probe ends up to one call late."""
-
 GIL_SECONDS = 10e-6
 """Python code around a call takes this long, while other threads wait for the GIL: a call lasts so long for each."""
-
 ALONE_SECONDS = 0.001
 """One thread spins alone for so long before the others join it, and again after."""
 
@@ -118,7 +114,7 @@ class _SpinningThread:
         self._go.release()
 
     def result(self) -> float:
-        """Iterations a second, once the thread has spun."""
+        """Return the iterations a second, once the thread has spun."""
         self._done.acquire()
         return self._rate
 
@@ -138,7 +134,7 @@ class _SpinningThread:
 
 
 def _spin_until(spin: Spin, iterations: int, begin: float, length: float) -> float:
-    """Spin from now on; returns iterations a second since `begin`. A thread that began late has done less."""
+    """Spin from now on; return the iterations a second since `begin`. A thread that began late has done less."""
     calls, end = 0, begin + length
     while (now := perf_counter()) < end:
         spin(iterations)

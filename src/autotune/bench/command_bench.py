@@ -33,16 +33,12 @@ from autotune.model.measurement import Case, Failure, FailureKind, Measurement, 
 
 GRACE_SECONDS = 1.0
 """Between SIGTERM and SIGKILL for a command that takes too long: it may remove its temporary files."""
-
 LARGEST_OUTPUT = 2**20
 """Bytes of printed text that are kept of its end: a metric comes last."""
-
 LAST_WORDS_SECONDS = 1.0
 """Seconds to read what a child of the command prints after its end."""
-
 LOOK_SECONDS = 0.05
 """Seconds between looks at what a first run has loaded."""
-
 FACTOR_OF_DEFAULT = 5
 """A run that takes this many times as long as the slowest of the default, and a second, is a time-out."""
 
@@ -179,10 +175,10 @@ class CommandBench:
     def run(self, plan: TrialPlan) -> Session:
         """Measure a plan; its operations differ in nothing but their names."""
         began = monotonic()
-        end = None if plan.seconds is None else began + plan.seconds
+        end = began + (math.inf if plan.seconds is None else plan.seconds)
         records = []
         for place, case in enumerate(plan.cases):
-            until = None if end is None else sampling.share(monotonic(), end, len(plan.cases) - place)
+            until = sampling.share(monotonic(), end, len(plan.cases) - place)
             records.append(self._measure(case, plan, until))
         return Session(
             measurements=tuple(
@@ -199,7 +195,7 @@ class CommandBench:
         seconds = self._cpu_seconds[configuration]
         return median(seconds) if seconds and median(seconds) > 0 else None
 
-    def _measure(self, case: Case, plan: TrialPlan, until: float | None) -> "_CommandRecord":
+    def _measure(self, case: Case, plan: TrialPlan, until: float) -> "_CommandRecord":
         """Time pairs of one case, and disturbed ones again, until enough were undisturbed or the time is over."""
         candidates = tuple(
             configuration for configuration in case.configurations if not configuration.is_default
@@ -210,7 +206,7 @@ class CommandBench:
         last: _Run | None = None
         """The default's run that ended just now, for another candidate than the next."""
         for number, turn in enumerate(agenda):
-            if 0 in record.failures or (number >= len(candidates) and _over(until)):
+            if 0 in record.failures or (number >= len(candidates) and monotonic() >= until):
                 break
             arm = turn.candidate + 1
             if turn.default_first:
@@ -232,7 +228,7 @@ class CommandBench:
             if not turn.default_first:
                 last = replace(default, partner=arm)
         for number in range(0 if record.pairs else plan.rounds):
-            if 0 in record.failures or (number and _over(until)):
+            if 0 in record.failures or (number and monotonic() >= until):
                 break
             run = self._run(record, 0)
             record.default_seconds += [] if run is None else [run.value]
@@ -241,11 +237,7 @@ class CommandBench:
     def _pair(self, default: "_Run", candidate: "_Run") -> Pair:
         first, second = sorted((default, candidate), key=lambda run: run.began)
         interference = noise.interference(
-            first.load_before,
-            second.load_after,
-            second.ended - first.began,
-            self._cpus,
-            crowded=True,
+            first.load_before, second.load_after, second.ended - first.began, self._cpus, crowded=True
         )
         return Pair(
             default_seconds=default.value, candidate_seconds=candidate.value, interference=interference
@@ -407,10 +399,6 @@ def _more(selector: selectors.BaseSelector, pipe: int, printed: bytes) -> bytes:
     if not text:
         selector.unregister(pipe)
     return (printed + text)[-LARGEST_OUTPUT:]
-
-
-def _over(until: float | None) -> bool:
-    return until is not None and monotonic() >= until
 
 
 def _failure(status: int, printed: str, *, out_of_memory: bool) -> Failure:

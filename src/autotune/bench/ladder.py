@@ -10,14 +10,11 @@ from autotune.model.policy import CREDIBLE_L3_BYTES, MEMORY_SHARE
 
 LONGEST_CALL: Mapping[str, float] = {"normal": 0.14, "thorough": 0.5}
 """Seconds that one call may take by `seconds_of`, for each effort."""
-
 LONGEST_STACK: Mapping[str, float] = {"normal": 0.04, "thorough": 0.2}
 """The same for stacks, which have many configurations, each with a result to check."""
-
 MATRICES = (20, 50, 100, 200, 500, 1000, 2000, 5000)
 """Rows of square matrices, as people have them. Rows of 2^k elements meet in the same sets of a cache, and would say
 less of the sizes between."""
-
 SMALLEST_MATRIX = 100
 """But for thorough efforts."""
 
@@ -149,7 +146,7 @@ def sizes(
 
 
 def _matrices(kind: Kind, effort: str, dtype: str) -> list[Sizes]:
-    """Square ones, of which BLAS threads slow down the small and speed up the large; tall and wide ones."""
+    """List square ones, of which BLAS threads slow down the small and speed up the large; tall and wide ones."""
     if effort == "quick":
         return [kind.filled({"n": SMALLEST_MATRIX})]
     squares: list[Sizes] = [
@@ -170,7 +167,7 @@ def _shapes(kind: Kind, short: int, long: int) -> list[Sizes]:
 
 
 def _stacks(kind: Kind, effort: str, dtype: str) -> list[Sizes]:
-    """Stacks of thousands of matrices that are too small for BLAS threads."""
+    """List stacks of thousands of matrices that are too small for BLAS threads."""
     if effort == "quick":
         return [{"n": 16, "count": 1000}]
     rungs: list[Sizes] = []
@@ -184,7 +181,7 @@ def _stacks(kind: Kind, effort: str, dtype: str) -> list[Sizes]:
 
 
 def _tasks(kind: Kind, effort: str) -> list[Sizes]:
-    """Corners, between which all else lies: a few of the tasks stand for all, so many cost no more.
+    """List corners, between which all else lies: a few of the tasks stand for all, so many cost no more.
 
     Worker processes start within a second, so that their largest matrices are left to thorough efforts.
     """
@@ -199,13 +196,13 @@ def _tasks(kind: Kind, effort: str) -> list[Sizes]:
 
 
 def _shared_arrays(effort: str) -> list[Sizes]:
-    """Arrays worth starting processes for."""
+    """List arrays worth starting processes for."""
     lengths = {"quick": [1_000_000], "normal": [1_000_000, 4_000_000]}
     return [{"n": n} for n in lengths.get(effort, [100_000, 1_000_000, 4_000_000, 10_000_000])]
 
 
 def _arrays(kind: Kind, effort: str, dtype: str, l2: int | None, l3: int | None) -> list[Sizes]:
-    """Arrays that fit an L2 cache, half an L3 cache, and neither."""
+    """List arrays that fit an L2 cache, half an L3 cache, and neither."""
     if effort == "quick":
         return [{"n": 1_000_000}]
     element_bytes = kind.bytes_of(operation(kind.name, dtype=dtype, n=1_000_000)) / 1_000_000
@@ -235,7 +232,7 @@ def _takes(kind: Kind, size: Sizes, dtype: str) -> float:
 
 
 def _fits(kind: Kind, size: Sizes, dtype: str, memory_bytes: int | None) -> bool:
-    """Matrices are held twice, once for each memory order."""
+    """Do they fit in memory? Matrices are held twice, once for each memory order."""
     copies = 2 if kind.family is Family.LINALG else 1
     needed = copies * kind.bytes_of(operation(kind.name, dtype=dtype, **size))
     return memory_bytes is None or needed <= MEMORY_SHARE * memory_bytes

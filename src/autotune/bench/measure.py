@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import repeat
+from math import inf
 from time import monotonic, perf_counter
 from typing import NamedTuple, Protocol
 
@@ -38,24 +39,19 @@ WARM_UP_CALLS = 3
 LONG_CALL_SECONDS = 0.25
 """A call longer than this is warm after the one that is checked. Starting threads and touching memory, which only the
 first one does, costs some milliseconds."""
-
 DISCARD_SECONDS = 0.02
 """The first call after a switch of the configuration is not timed, unless it takes this long: what the other
 configuration left in caches and queues, and waking threads, cost 0.1 to 0.3 ms."""
-
 REST_SECONDS = 0.12
 """OpenBLAS's idle threads spin for 0.105 to 0.12 s after a call (measured with 0.3.31), during which whatever runs next
 shares the CPUs with them: a pool of two workers took 1.4 to 1.9 times as long. Where a shorter
 time was chosen for the machine (`blas_wait`), trials run with that, and there is next to nothing to wait for."""
-
 REST_SAMPLES = 5
 """No longer than so many samples, though: a catalogue of hundreds of entries has minutes. What is left then
 slows down the arm with fewer threads, so that the error is on the side of the default."""
-
 PROBE_REST_SECONDS = 0.005
 """Seconds that a probe of capacity between pairs waits for spinning threads to rest. If they do not, there is no probe,
 nor another in this task; the first one of the process and the last one tell."""
-
 FACTOR_OF_REFERENCE = 20
 """An arm that takes this many times as long as the reference, and a sixth of the patience, is a time-out."""
 
@@ -129,13 +125,13 @@ class _Costs:
 
 def measure(job: TrialJob, post: TrialListener, began: float, copies: Copies) -> None:
     """Measure all tasks of the job next to its copies; its time began at `began` by the monotonic clock."""
-    end = None if job.seconds is None else began + job.seconds
+    end = began + (inf if job.seconds is None else job.seconds)
     gc.disable()
     costs = _Costs()
     costs.seconds["start"] = monotonic() - began
     probe = CapacityProbe(1 if job.company else job.usable_cpus, job.spin_rate)
     for place, task in enumerate(job.tasks):
-        until = None if end is None else sampling.share(monotonic(), end, len(job.tasks) - place)
+        until = sampling.share(monotonic(), end, len(job.tasks) - place)
         _TaskRun(job, place, task, post, copies, probe, costs).run(until)
         post.send(finished=place)
     post.send(costs=costs.seconds, spin_rate=probe.spin_rate)
@@ -170,7 +166,7 @@ class _TaskRun:
         self._spins = False
         """Do own threads spin between the pairs, so that no probe can be made?"""
 
-    def run(self, until: float | None) -> None:
+    def run(self, until: float) -> None:
         """Measure until the pairs are done, or no further one may begin."""
         try:
             self._prepare()
@@ -271,7 +267,7 @@ class _TaskRun:
                 raise _WrongResult(wrong)
         return seconds
 
-    def _warm_up(self, until: float | None) -> int:
+    def _warm_up(self, until: float) -> int:
         """Measure how long a call takes, and choose how many calls make a sample.
 
         Once the time is over, what the first calls took has to do. Where an earlier process has told how long, a first
@@ -295,7 +291,7 @@ class _TaskRun:
                 while reference.seconds < LONG_CALL_SECONDS and not (
                     calls >= least_calls and spent >= enough and sample >= sampling.SAMPLE_SECONDS
                 ):
-                    if _over(until) and sample >= sampling.SAMPLE_SECONDS:
+                    if monotonic() >= until and sample >= sampling.SAMPLE_SECONDS:
                         break
                     sample = self._sample(reference, self._layouts[0], loops)
                     reference.seconds, calls, spent = sample / loops, calls + loops, spent + sample
@@ -303,14 +299,14 @@ class _TaskRun:
             for side in candidates:
                 if side.arm.call_seconds is not None:
                     side.seconds = side.arm.call_seconds
-                elif side.seconds < LONG_CALL_SECONDS and not _over(until):
+                elif side.seconds < LONG_CALL_SECONDS and monotonic() < until:
                     with self._turn(side.arm, self._patience(reference.seconds)):
                         few = loops if side.seconds * loops < LONG_CALL_SECONDS else 1
                         side.seconds = self._sample(side, self._layouts[0], few) / few
         self._sampled = 0.0
         return sampling.loops(reference.seconds, min(side.seconds for side in self._sides))
 
-    def _time_pairs(self, loops: int, until: float | None) -> None:
+    def _time_pairs(self, loops: int, until: float) -> None:
         """Time pairs, and disturbed ones again, until enough were undisturbed or the time is over."""
         seed = sampling.order_seed(self._job.seed, self._task.operation)
         reference, *candidates = self._sides
@@ -319,7 +315,7 @@ class _TaskRun:
         self._rest(candidates)
         gc.freeze()
         for number, turn in enumerate(agenda):
-            if number >= len(candidates) and _over(until):  # each has had its first pair
+            if number >= len(candidates) and monotonic() >= until:  # each has had its first pair
                 break
             if not self._spins:
                 self._spins = not self._probe_capacity(PROBE_REST_SECONDS)
@@ -362,14 +358,14 @@ class _TaskRun:
         plain = seconds[reference.arm.index]
         return _PairRecord(side.arm.index, plain, seconds[side.arm.index], began, wall, interference)
 
-    def _time_default(self, loops: int, until: float | None) -> None:
+    def _time_default(self, loops: int, until: float) -> None:
         """Time the default alone, where there is no candidate."""
         reference = self._sides[0]
         seconds: list[float] = []
         layout = self._layouts[0]
         gc.freeze()
         for number in range(self._job.rounds):
-            if number and _over(until):
+            if number and monotonic() >= until:
                 break
             with self._turn(reference.arm, self._patience(reference.seconds * loops * (REST_SAMPLES + 1))):
                 sample = self._sample(reference, layout, loops)
@@ -469,10 +465,6 @@ class _TaskRun:
     def _patience(self, seconds: float) -> float:
         """Return the time limit of a step of a likely length: slow steps pass, stuck ones do not."""
         return max(self._job.patience / 6, FACTOR_OF_REFERENCE * seconds)
-
-
-def _over(until: float | None) -> bool:
-    return until is not None and monotonic() >= until
 
 
 def _failure_kind(problem: BaseException) -> FailureKind:

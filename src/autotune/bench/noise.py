@@ -11,22 +11,16 @@ from autotune.model.measurement import Pair
 
 LARGEST_INTERFERENCE = 0.02
 """Share of the allocation's CPU time that others may take during a pair that counts as undisturbed."""
-
 LARGEST_STEAL = 0.01
 """Share of one CPU that the hypervisor may take."""
-
 LARGEST_FOREIGN = 0.05
 """Share of one CPU that other processes may take."""
-
 LARGEST_WAIT = 0.05
 """Share of the time during which own threads may wait for a CPU."""
-
 SHORTEST_WAIT = 0.001
 """Seconds of waiting that are never held against a pair: the handling of interrupts makes threads wait, too."""
-
 PREEMPTIONS_PER_SECOND = 20.0
 """A thread that shares its CPU has to leave it about every 4 ms, one that does not for kernel threads only."""
-
 ROUNDING = 1e-6
 """Seconds lost in differences of large totals."""
 

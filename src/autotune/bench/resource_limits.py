@@ -8,10 +8,8 @@ from pathlib import Path
 
 BASE_BYTES = 2**30
 """Private memory of Python, NumPy and SciPy with one thread (measured: 0.1 to 0.4 GB), rounded up."""
-
 THREAD_BYTES = 256 * 2**20
 """Private memory of a thread: its stack (8 MiB), malloc's arena (64 MiB) and OpenBLAS's buffer (32 to 64 MiB)."""
-
 DATA_FACTOR = 4
 """A workload that takes its quarter of the memory stays far below; one that runs away ends in MemoryError."""
 

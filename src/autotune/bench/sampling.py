@@ -8,7 +8,6 @@ from math import ceil
 
 SAMPLE_SECONDS = 0.01
 """A sample lasts at least this long (asv's default; perf_counter resolves it to better than 0.001 %)."""
-
 LONGEST_SAMPLE_SECONDS = 0.5
 """No loop is added that would make a sample of the default longer."""
 

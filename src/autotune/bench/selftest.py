@@ -19,14 +19,11 @@ from autotune.model.measurement import Session, TrialPlan
 GROUPS = 6
 PAIRS = 4
 """Pairs of a group. Groups stand for the processes of a confirmation."""
-
 COPIED_BYTES = 128 * 2**20
 """Size of each of the two arrays that are copied: STREAM asks for four times the cache, and no more than 32 MiB of a
 cloud's L3 are one program's."""
-
 RATES_SECONDS = 60.0
 """Time limit of the process that measures the rates."""
-
 REFERENCES = (operation("matmul", n=450), operation("sqrt", n=1_000_000))
 """Work of a few milliseconds: one with BLAS threads, one without."""
 

@@ -22,10 +22,7 @@ CHUNK = 65_536
 
 CALLS = {"product 128": 100, "product 512": 3, "QR 256": 3}
 """Calls in a row, with how many take about ten milliseconds. Products wake the threads once, QR many times."""
-LOOPS = {
-    "functions": ((np.exp, 1_000_000),),
-    "arithmetic": ((np.add, 1_000_000), (np.add, 4_000_000)),
-}
+LOOPS = {"functions": ((np.exp, 1_000_000),), "arithmetic": ((np.add, 1_000_000), (np.add, 4_000_000))}
 """The cheapest member of each class of loops, with numbers of elements, ascending."""
 
 

@@ -40,7 +40,7 @@ def hodges_lehmann(values: Sequence[float]) -> float:
 
 
 def upper_bound(values: Sequence[float], alpha: float) -> float:
-    """Upper end of the one-sided interval of the mean at error `alpha`; infinite below two values."""
+    """Return the upper end of the one-sided interval of the mean at error `alpha`; infinite below two values."""
     if len(values) < 2:
         return float("inf")
     from scipy.special import stdtrit  # the report reads this module, and works without SciPy
@@ -52,9 +52,9 @@ def upper_bound(values: Sequence[float], alpha: float) -> float:
     return float(array.mean() + stdtrit(len(array) - 1, 1 - alpha) * error)
 
 
-def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
-    """Return (mean, low, high) with the two-sided Student interval of the mean; infinite ends below two values."""
+def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return (mean, low, high) with the two-sided 95% interval of the mean; infinite ends below two values."""
     mean = float(np.mean(values))
-    # half of the error on either side: Student's distribution is symmetric
-    half = upper_bound(values, (1 - confidence) / 2) - mean
+    # half of the error of 5% on either side: Student's distribution is symmetric
+    half = upper_bound(values, 0.025) - mean
     return mean, mean - half, mean + half

@@ -21,7 +21,6 @@ from autotune.controls.apply_configuration import configured
 
 TURN = struct.Struct("=ii")
 """Task and arm. An arm below zero stands for the task's inputs, a task below zero for rest."""
-
 READY = b"+"
 
 

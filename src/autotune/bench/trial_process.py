@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
 from time import monotonic
-from types import TracebackType
 from typing import IO, Any, Self
 
 from autotune.bench.failure_text import last_words
@@ -22,14 +21,11 @@ from autotune.errors import UnsupportedPlatform
 
 LEAVE_SECONDS = 5.0
 """Seconds that a process may take to end after its last message."""
-
 START_SECONDS = 120.0
 """Seconds that a server may take to load NumPy, on a busy machine with a slow file system."""
-
 TRIALS_OF_A_SERVER = 12
 """Trials that one server forks. They share the addresses at which libraries were loaded, which shift timings by some
 per cent (Mytkowicz and others, ASPLOS 2009): a new server draws new ones."""
-
 LARGEST_LINE = 2**24
 LARGEST_OUTPUT = 4096
 """Bytes of printed text that are kept of its beginning, and as many of its end."""
@@ -106,6 +102,13 @@ class TrialServer:
     ) -> None:
         if sys.platform == "win32" or not hasattr(os, "fork"):
             raise UnsupportedPlatform("Trials need POSIX process groups, which this system does not have.")
+        if (
+            getattr(sys, "frozen", False) or not sys.executable
+        ):  # PyInstaller and the like, or an embedded Python
+            raise UnsupportedPlatform(
+                "Trials run in new processes of Python, and this program is none that starts as such: it is frozen, or "
+                "Python is embedded in it. Calibrate in an ordinary Python that has the same NumPy."
+            )
         self._environ = dict(environ)
         self._settings = {"data_bytes": data_bytes, "cpus": list(cpus), "preload": preload}
         self._process: subprocess.Popen[bytes] | None = None
@@ -132,7 +135,7 @@ class TrialServer:
         return self._line.fileno()
 
     def status(self) -> int | None:
-        """Exit status of the trial that has ended, minus the signal for a killed one; None if the server has ended."""
+        """Return the exit status of the trial, minus the signal for a killed one; None if the server has ended."""
         try:
             return int(self._answer("ended", 0.0))
         except OSError:
@@ -247,9 +250,7 @@ class TrialProcess:
             os.close(printed)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None:
                 self._server.end_trial()

@@ -86,7 +86,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _serve(line: socket.socket) -> TrialRequest | None:
-    """Fork a process for each request. Returns the request in each of them; None in the server, once it may end."""
+    """Fork a process for each request. Return the request in each of them; None in the server, once it may end."""
     server = os.getpid()
     while True:
         text, descriptors, _, _ = socket.recv_fds(line, 2**16, 4)

@@ -35,7 +35,6 @@ _NOT_TAKEN = "{} cannot be taken to a fresh process: {}"
 BLAS = "blas"
 PRESUMED = (BLAS,)
 """Pools that may be at work in a function of which nothing was seen."""
-
 PASSED_KNOBS = (Knob.BLAS_THREADS, Knob.WORKERS, Knob.CHUNK)
 """The knobs that a function may take."""
 
@@ -119,9 +118,8 @@ class UserWorkload:
             arguments["dtype"] = operation.dtype
         function = partial(self.load(), **arguments)
         stand_ins = self._stand_ins(operation)
-        from autotune.bench.workloads.result_checks import (
-            other_than_first,  # loads NumPy, so the user's module first
-        )
+        # loads NumPy, so the user's module comes first
+        from autotune.bench.workloads.result_checks import other_than_first
 
         def tuned(configuration: Configuration) -> Callable[[], object]:
             chosen: dict[str, int | None] = {knob: getattr(configuration, knob) for knob in self.knobs}
@@ -224,7 +222,7 @@ def _callable(function: object, name: str) -> Function:
 
 
 def _name(function: Function) -> str:
-    """Under which its entries go into the profile: its mark's, or its own."""
+    """Return the name of the function's entries in the profile: its mark's, or its own."""
     return str(getattr(function, WORKLOAD_MARK, getattr(function, "__name__", type(function).__name__)))
 
 

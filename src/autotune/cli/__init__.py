@@ -1,4 +1,4 @@
-"""Words on a terminal: one verb per file; the only room that prints or exits."""
+"""Words on a terminal: one verb per file; the only package that prints or exits."""
 
 
 def main() -> None:

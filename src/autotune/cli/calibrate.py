@@ -3,7 +3,6 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +33,7 @@ from autotune.host.cpu_variables import PROCESSES
 from autotune.host.detect import detect
 from autotune.host.machine_warnings import isolation, noise
 from autotune.host.numeric_libraries import isolating_tool
+from autotune.model import units
 from autotune.model.catalogue import CATALOGUE
 from autotune.model.entry import Status
 from autotune.search.request import Request
@@ -41,9 +41,6 @@ from autotune.search.request import Request
 if TYPE_CHECKING:
     from autotune.model.profile import Key, Profile
     from autotune.search.runner import Outcome
-
-SPARE_TIME = 1.2
-"""Budget that is advised, over the time that is expected to be needed."""
 
 
 @click.command(cls=WithCommand, epilog=program_messages.operations(CATALOGUE))
@@ -252,11 +249,10 @@ def calibrate_allocation(
     stored: Sequence["Profile"],
     others: Sequence["Profile"],
 ) -> tuple["Outcome", str | None, float | None]:
-    """Calibrate one allocation; return the outcome, a sentence of what the store's profiles saved, and the seconds
-    that all would have taken.
+    """Calibrate one allocation; return the outcome, a sentence, and the seconds that all would have taken.
 
-    `others` are the profiles that this run measured for other allocations. Raises BadWorkload if the user's function
-    cannot be measured at all.
+    The sentence says what the store's profiles saved. `others` are the profiles that this run measured for other
+    allocations. Raises BadWorkload if the user's function cannot be measured at all.
     """
     from autotune.search.runner import calibrate_machine
 
@@ -271,6 +267,4 @@ def calibrate_allocation(
 
 def enough_for(needed: float | None, request: Request, *, turns: int) -> str | None:
     """Return the budget for all allocations that lets each take the seconds needed; None if that is not known."""
-    if needed is None or needed <= request.seconds:
-        return None
-    return f"{ceil(SPARE_TIME * needed * turns / 60)}m"
+    return None if needed is None or needed <= request.seconds else units.budget(needed * turns)

@@ -1,6 +1,6 @@
 """The sentences of a calibration: its progress, its end, and the program that it is for."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from math import isfinite
 from shlex import join
 from typing import TYPE_CHECKING
@@ -66,7 +66,7 @@ def decided(operation: str, entry: Entry) -> str:
 
 
 def now(where: str, *, doing: str, best: str, elapsed: float, remaining: float) -> str:
-    """The line that is replaced at every event."""
+    """Return the line that is replaced at every event."""
     parts = (where or "getting ready", _times(elapsed, remaining), best, doing)
     return " | ".join(part for part in parts if part)
 
@@ -86,12 +86,12 @@ def written(path: object, *, tuned: int, total: int) -> str:
 SAME_UNTIL_DECIDED = "the same command with --until-decided."
 
 
-def undecided(counts: Mapping[str, int], command: str, *, busy: bool, budget: str | None = None) -> str:
-    """Count the entries without a decision by their status; `busy` if the load of others is the likely cause.
+def undecided(counts: str, command: str, *, busy: bool, budget: str | None = None) -> str:
+    """Tell of entries without a decision, `counts` by their status; `busy` if the load of others is the likely cause.
 
     `budget` is what would be enough, as far as that is known.
     """
-    said = f"Without a decision: {', '.join(f'{number} {status}' for status, number in counts.items())}."
+    said = f"Without a decision: {counts}"
     if busy:
         return f"{said} Others used the CPUs: repeat the same command at a quieter moment."
     enough = "" if budget is None else f" By what is known so far --budget {budget} would be enough."
@@ -104,7 +104,7 @@ def earlier(count: int, *, tuned: int) -> str:
 
 
 def for_cpus(place: int, total: int, *, cpus: int) -> str:
-    return f"Allocation {place} of {total}: {cpus} CPU{'s' * (cpus != 1)}"
+    return f"Allocation {place} of {total}: {count_of(cpus, 'CPU')}"
 
 
 def how_to_use(path: object, *, is_searched: bool, own: str | None = None) -> str:
@@ -163,7 +163,7 @@ def not_a_profile(path: object, reason: str) -> str:
 
 
 def lacks_dtype(names: Sequence[str], dtype: str) -> str:
-    """Operations that were named, and have no such dtype."""
+    """Name the operations that were asked for and have no such dtype."""
     return (
         f"Not measured with {dtype}, since the catalogue has them with real numbers only: {', '.join(names)}."
     )
@@ -262,7 +262,7 @@ def program_gain(
     repeat = "`autotune compare -- CMD` repeats them, at a quieter moment or with more --pairs"
     if interval is None:
         return f"{said}, {runs}: too few to tell. {repeat}."
-    shown = f"{said}, {runs}, 95 % interval {interval[0]:.2f} to {interval[1]:.2f}."
+    shown = f"{said}, {runs}, 95 % interval {units.interval(interval)}."
     if units.cannot_tell(interval):
         shown += f" The pairs cannot tell on this machine now: {repeat}."
     return shown

@@ -71,9 +71,11 @@ def calibrate(
       autotune cluster calibrate tcp://head:8786 svd qr n=500,1000 --budget 5m
     """
     from autotune.bench.inspect_workload import describe
+    from autotune.share.store_settings import open_named_store
 
     request = make_request(words, workload=None if workload is None else describe(workload), **options)
-    writer = ResultWriter(store=open_store_if_named(store), output=output)
+    opened = open_named_store(store)
+    writer = ResultWriter(store=None if opened is None else opened[0], output=output)
     with connect(scheduler) as workers, show_progress() as report:
         result = ClusterCalibration(
             workers=workers,
@@ -214,15 +216,6 @@ class ResultWriter:
         if not self.kept:
             return self.output
         return self.output.with_name(f"{self.output.stem}-{key.digest}{self.output.suffix}")
-
-
-def open_store_if_named(url: str | None) -> "Store | None":
-    """Open the store of the option or the configuration, if one is named. Raises BadSettings for a malformed one."""
-    from autotune.share.store import open_store
-    from autotune.share.store_settings import read_store_settings
-
-    settings = read_store_settings(url)
-    return None if settings.store is None else open_store(settings.store)
 
 
 def print_result(result: ClusterResult, writer: ResultWriter, *, as_json: bool) -> None:

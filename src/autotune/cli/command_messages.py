@@ -7,6 +7,7 @@ from autotune.model import units
 from autotune.model.catalogue import COMMANDS
 from autotune.model.entry import Entry, Status
 from autotune.model.units import count_of
+from autotune.runtime.process_threads import threads_text
 
 # --- a whole command --------------------------------------------------------------------
 
@@ -129,8 +130,7 @@ def running(
     rest += "" if wait is None else f" Idle threads {wait}."
     if threads is not None and user_limit is not None:
         return f"autotune run: your own BLAS thread variables stay ({count_of(user_limit, 'thread')}).{rest}"
-    count = "stay as they are" if threads is None else f"are set to {threads}"
-    return f"autotune run: BLAS threads of the process {count}. {reason}{rest}"
+    return f"autotune run: {threads_text(threads)} {reason}{rest}"
 
 
 def cannot_run(command: str, why: str) -> str:
@@ -146,7 +146,7 @@ NO_REPORT = (
 
 
 def compared(speedup: float, interval: tuple[float, float] | None, pairs: int) -> str:
-    runs = f"{pairs} pair{'s' * (pairs > 1)} of runs"
+    runs = f"{count_of(pairs, 'pair')} of runs"
     if interval is None:
         said = f"Speed-up {units.speedup(speedup)} in {runs}"
         return f"{said}; an interval needs 3 pairs: give a larger --pairs or --budget."

@@ -26,13 +26,13 @@ SHORT_SECONDS = 1.0
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
-@click.option("--pairs", type=click.IntRange(min=1), default=5, show_default=True, help="Pairs of runs.")
+@click.option(
+    "--pairs", type=click.IntRange(min=1), default=5, show_default=True, metavar="N", help="Pairs of runs."
+)
 @click.option("--budget", metavar="TIME", default="5m", show_default=True, help="Time allowed, such as 90s.")
 @run_options
 @click.option(
-    "--profile",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="What if: this profile.",
+    "--profile", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="What if: this profile."
 )
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Seed of the order within pairs."

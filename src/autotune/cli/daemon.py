@@ -108,7 +108,7 @@ def resume(system: bool) -> None:
     note(daemon_messages.DAEMON_RESUMED)
 
 
-@daemon.command()
+@daemon.command(short_help="Measure an operation before all other work.")
 @click.argument("operation")
 @click.argument("sizes", nargs=-1, metavar="[NAME=N,N...]...")
 @click.option("--dtype", type=click.Choice(DTYPES), default=DTYPES[0], show_default=True)

@@ -154,7 +154,7 @@ def core_refusal() -> str | None:
 
 
 def shared_memory_bytes() -> int | None:
-    """Size of /dev/shm."""
+    """Return the size of /dev/shm."""
     try:
         return shutil.disk_usage(SHARED_MEMORY).total
     except OSError:
@@ -198,12 +198,11 @@ def settings_in_force() -> Iterator[SettingRow]:
         address = store.store and without_secrets(store.store)
         yield SettingRow(name="store", value=address, source=STORE if os.environ.get(STORE) else origin)
         yield SettingRow(name="trust", value=str(store.policy.rule), source=origin)
-    for name in ("AUTOTUNE_PROFILE", cpu_variables.CAP, cpu_variables.PROCESSES, "AUTOTUNE_DISABLE"):
+    own = ("AUTOTUNE_PROFILE", cpu_variables.CAP, cpu_variables.PROCESSES, "AUTOTUNE_DISABLE")
+    for name in (*own, *THREAD_COUNTS):
         if name in os.environ:
-            yield SettingRow(name=name, value=os.environ[name], source="environment")
-    for name in THREAD_COUNTS:
-        if name in os.environ:
-            yield SettingRow(name=name, value=os.environ[name], source=machine_messages.THREADS_OF_YOURS)
+            source = "environment" if name in own else machine_messages.THREADS_OF_YOURS
+            yield SettingRow(name=name, value=os.environ[name], source=source)
     yield wait_in_force()
 
 

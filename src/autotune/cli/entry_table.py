@@ -133,7 +133,7 @@ def plain_entry(entry: Entry) -> dict[str, Any]:
 
 
 def _cells(entry: Entry) -> list[str]:
-    """Cells of a row. What was tested and not proved is in the reason, and is no speed-up."""
+    """Return the cells of a row. What was tested and not proved is in the reason, and is no speed-up."""
     if entry.status is not Status.TUNED:
         return [
             operation_name(entry.operation),

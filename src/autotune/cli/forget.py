@@ -13,7 +13,7 @@ from autotune.cli.options import json_option, parse_size_lists, split_words
 from autotune.cli.program import FAILED
 from autotune.cli.show import is_file, select_entries
 from autotune.cli.terminal import note, print_json, print_lines
-from autotune.errors import UsageError
+from autotune.errors import EnvironmentProblem, UsageError
 from autotune.model.profile import Profile
 from autotune.profiles import folders, profile_files
 from autotune.runtime.text_table import printable
@@ -71,13 +71,17 @@ def own_profiles() -> list[Path]:
 def remove_entries(path: Path, names: list[str], sizes: dict[str, tuple[int, ...]]) -> Profile:
     """Remove these entries from a file; returns the profile with the removed ones only.
 
-    Scope of effect: replaces the file, if there is one to remove.
+    Scope of effect: replaces the file, if there is one to remove. Raises EnvironmentProblem where that fails.
     """
     profile = profile_files.read(path)
     gone = select_entries(profile, names, sizes)
     if gone.entries:
         rest = tuple(entry for entry in profile.entries if entry not in gone.entries)
-        profile_files.write(replace(profile, entries=rest), path)
+        try:
+            profile_files.write(replace(profile, entries=rest), path)
+        except OSError as problem:
+            why = problem.strerror or str(problem)
+            raise EnvironmentProblem(profile_messages.unchanged(path, why)) from problem
     return gone
 
 

@@ -2,20 +2,12 @@
 
 from collections.abc import Iterable
 
-from autotune.model.allocation import Limit
+from autotune.model.allocation import LIMITED_BY, Limit
 from autotune.model.units import count_of
-
-LIMITS = {
-    Limit.NONE: "",
-    Limit.AFFINITY: ", limited by an affinity mask or cpuset",
-    Limit.QUOTA: ", limited by a CPU quota",
-    Limit.CAP: ", limited by AUTOTUNE_CPUS or by what a batch system gave this job",
-    Limit.SHARED: ", its share among several processes",
-}
 
 
 def machine(name: str | None, *, cpus: int, limit: Limit) -> str:
-    return f"{name or 'Unknown CPU'}: {count_of(cpus, 'usable CPU')}{LIMITS[limit]}"
+    return f"{name or 'Unknown CPU'}: {count_of(cpus, 'usable CPU')}{_limited(limit)}"
 
 
 def libraries(blas: str | None, *, numpy: str | None) -> str:
@@ -36,7 +28,11 @@ _PYTHONS = {"gil": "a GIL", "free-threaded": "free threading"}
 
 
 def usable(cpus: int, limit: Limit) -> str:
-    return f"CPUs that a program may keep busy: {cpus}{LIMITS[limit]}."
+    return f"CPUs that a program may keep busy: {cpus}{_limited(limit)}."
+
+
+def _limited(limit: Limit) -> str:
+    return f", limited by {LIMITED_BY[limit]}" if limit in LIMITED_BY else ""
 
 
 def numpy_and_python(numpy: str | None, python: str | None) -> str:

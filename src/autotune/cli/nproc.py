@@ -8,7 +8,7 @@ import click
 from autotune.cli import machine_messages
 from autotune.cli.options import json_option
 from autotune.cli.terminal import print_json, print_lines
-from autotune.controls.thread_variables import worker_cpus, worker_limit
+from autotune.controls.thread_variables import worker_limit
 from autotune.host.cpu_limits import CpuLimit, cpu_limits
 from autotune.host.usable_cpus import online_cpus, usable_cpus
 from autotune.runtime.text_table import printable
@@ -30,13 +30,12 @@ def nproc(every: bool, ignore: int, why: bool, as_json: bool) -> None:
       make -j "$(autotune nproc)"
       autotune nproc --why
     """
+    threads = worker_limit(os.environ)
     usable, limit = (online_cpus(), "none") if every else usable_cpus()
-    if not every and worker_cpus(os.environ, usable) < usable:
-        usable, limit = worker_cpus(os.environ, usable), "openmp"
+    if not every and threads is not None and threads < usable:
+        usable, limit = threads, "openmp"
     count = max(1, usable - ignore)
-    openmp = CpuLimit(
-        name="OpenMP threads", value=worker_limit(os.environ), source="OMP_NUM_THREADS, OMP_THREAD_LIMIT"
-    )
+    openmp = CpuLimit(name="OpenMP threads", value=threads, source="OMP_NUM_THREADS, OMP_THREAD_LIMIT")
     limits = (*cpu_limits(), openmp) if why or as_json else ()
     if as_json:
         print_json(

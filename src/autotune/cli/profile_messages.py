@@ -54,15 +54,12 @@ RENUMBERED = (
 
 
 def risk(expected_wrong: float, *, tested: int) -> str:
-    verb = "was" if tested == 1 else "were"
-    return (
-        f"{count_of(tested, 'operation')} {verb} tested; at most {expected_wrong:.2g} wrong choices are expected among "
-        "them"
-    )
+    operations = count_of(tested, "operation was", "operations were")
+    return f"{operations} tested; at most {expected_wrong:.2g} wrong choices are expected among them"
 
 
 def corners(corners: Iterable[Alternative]) -> str:
-    """The four corners of tasks, each with the speed-up that exploration measured; it is no claim."""
+    """List the four corners of tasks, each with the speed-up that exploration measured; it is no claim."""
     speeds = (
         f"{corner.choice.blas_threads or 1} x {corner.choice.workers or 1} {units.speedup(corner.speedup)}"
         for corner in corners
@@ -115,7 +112,7 @@ FORGET_WHICH = "Name the operations whose entries are to be removed: autotune fo
 
 
 def forgotten(count: int, path: object) -> str:
-    return f"{count} {'entry was' if count == 1 else 'entries were'} removed from {path}."
+    return f"{count_of(count, 'entry was', 'entries were')} removed from {path}."
 
 
 def nothing_to_forget(words: Iterable[str]) -> str:
@@ -193,6 +190,10 @@ NO_HISTORY = (
     "There is no journal of this profile's calibration on this machine, so there is no history to write. "
     "`autotune calibrate` keeps one of its last run."
 )
+
+
+def unchanged(path: object, why: str) -> str:
+    return f"{path} could not be written ({why}), and is as it was. Make room there, or let this user write to it."
 
 
 def not_written(path: object, why: str) -> str:

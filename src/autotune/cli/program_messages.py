@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-PROGRAM = """Finds the mix of BLAS threads, workers and chunk sizes that makes NumPy fastest on this machine.
+PROGRAM = """Find the mix of BLAS threads, workers and chunk sizes that makes NumPy fastest on this machine.
 
 Measure once with `autotune calibrate`; programs that call `autotune.apply()` then run with the measured choices, others
-do under `autotune run`. Nothing is applied that was not proved faster than plain NumPy.
+do under `autotune run`. No choice is used that was not proved faster than plain NumPy.
 """
 EXIT_CODES = """\b
 Exit codes:
@@ -18,7 +18,7 @@ Exit codes:
 VERBS = {
     "advise": "Record one run of a command, and say what autotune can do for it here.",
     "calibrate": "Measure this machine and write its profile.",
-    "run": "Run a command with BLAS threads set as the profile says.",
+    "run": "Run a command with the measured choices in force.",
     "compare": "Run a command plain and tuned, in pairs of runs, and print the speed-up.",
     "tune": "Find the thread counts at which a whole command runs fastest.",
     "env": "Print shell lines that set BLAS threads as the profile says.",

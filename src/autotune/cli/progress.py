@@ -7,15 +7,7 @@ from autotune.cli import calibration_messages
 from autotune.cli.entry_table import operation_name
 from autotune.cli.terminal import show_events
 from autotune.runtime.text_table import printable
-from autotune.search.events import (
-    Confirming,
-    Decided,
-    Event,
-    Exploring,
-    Listener,
-    SelfTestStarted,
-    Tried,
-)
+from autotune.search.events import Confirming, Decided, Event, Exploring, Listener, SelfTestStarted, Tried
 
 
 class Board:
@@ -67,7 +59,7 @@ class Board:
         )
 
     def _new_best(self, event: Tried) -> str | None:
-        """Remember the fastest of its operation and size. Returns a line if another configuration leads now."""
+        """Remember the fastest of its operation and size. Return a line if another configuration leads now."""
         before = self._best if self._best and self._best.operation == event.operation else None
         fastest = before.speedup if before and before.speedup is not None else 1.0
         if event.configuration.is_default or event.speedup is None or event.speedup <= fastest:

@@ -17,6 +17,7 @@ from autotune.cli.program import FAILED
 from autotune.cli.show import is_file, select_entries
 from autotune.cli.terminal import note, print_json
 from autotune.errors import EnvironmentProblem, UsageError
+from autotune.host.identity import is_measured_here
 from autotune.host.trusted_files import replace_file
 from autotune.profiles import profile_files
 from autotune.report.rows import TABLES, Subject, labels, tables
@@ -97,10 +98,12 @@ def read_subjects(paths: Sequence[Path]) -> list[Subject]:
     if not paths:
         profile = in_force().as_profile()
         label = "in force on this machine"
-        return [] if profile is None else [Subject(label=label, profile=profile, sessions=sessions(profile))]
+        return (
+            [] if profile is None else [Subject(label=label, profile=profile, sessions=sessions_of(profile))]
+        )
     profiles = [profile_files.read(path) for path in paths]
     return [
-        Subject(label=label, profile=profile, path=str(path), sessions=sessions(profile))
+        Subject(label=label, profile=profile, path=str(path), sessions=sessions_of(profile))
         for label, profile, path in zip(labels(paths), profiles, paths, strict=True)
     ]
 
@@ -116,18 +119,11 @@ def narrow(subject: Subject, names: list[str], sizes: dict[str, tuple[int, ...]]
     return replace(subject, profile=profile, sessions=tuple(measured))
 
 
-def sessions(profile: "Profile") -> "tuple[Session, ...]":
+def sessions_of(profile: "Profile") -> "tuple[Session, ...]":
     """Return the sessions of the last calibration of this key, if this host measured the profile."""
-    from autotune.host.identity import host_id, marks
-    from autotune.model.profile import Provenance, is_same_computer
-    from autotune.search import journal
+    from autotune.search.journal import journal_path, sessions
 
-    this_host = Provenance(host=host_id(), marks=marks())
-    return (
-        journal.sessions(journal.journal_path(profile.key))
-        if is_same_computer(profile.provenance, this_host)
-        else ()
-    )
+    return sessions(journal_path(profile.key)) if is_measured_here(profile.provenance) else ()
 
 
 def write_page(path: Path, subjects: Sequence[Subject], *, show: bool) -> None:

@@ -155,7 +155,7 @@ def interrupted_request(journal: Path, request: Request) -> Request:
 
 
 def _common_sizes(texts: list[str], kinds: Iterable[Kind]) -> tuple[Mapping[str, int], ...]:
-    """The given sizes alone: each operation fills in the others from these."""
+    """Return the given sizes alone: each operation fills in the others from these."""
     names = {text.partition("=")[0] for text in texts}
     # all of them: each refuses sizes that it does not have
     filled = [parse_sizes(texts, each) for each in kinds]

@@ -13,7 +13,8 @@ from autotune.cli.options import json_option, store_option
 from autotune.cli.program import FAILED
 from autotune.cli.terminal import note, print_json, print_lines, write_error
 from autotune.errors import BadSettings, EnvironmentProblem, ProfileError, StoreProblem
-from autotune.model.profile import Profile, Provenance, is_same_computer
+from autotune.host.identity import is_measured_here
+from autotune.model.profile import Profile
 from autotune.profiles import folders, profile_files
 from autotune.runtime.text_table import printable
 
@@ -51,7 +52,7 @@ def list_(folder: str | None, store: str | None, as_json: bool) -> int:
       autotune store list --store /nfs/autotune
       autotune store list genuineintel-6-143-8cpu-openblas-0.3.31-1a2b3c4d5e6f --json
     """
-    place, policy = open_named_store(store)
+    place, policy = required_store(store)
     if folder is None:
         return list_classes(place, as_json=as_json)
     from autotune.share.fetch import read_class
@@ -92,7 +93,7 @@ def publish(
     from autotune.share.signing_keys import private_key
     from autotune.share.store_settings import signing_key
 
-    place, _ = open_named_store(store)
+    place, _ = required_store(store)
     secret = private_key(key or signing_key()) if sign or key is not None else None
     results = []
     for path, profile in [(path, profile_files.read(path)) for path in profiles] or profiles_of_this_host():
@@ -112,7 +113,7 @@ def publish(
     return 0
 
 
-@store.command()
+@store.command(short_help="Bring what the store holds for this machine.")
 @store_option
 @click.option("--fresh", is_flag=True, help="Forget local copies: what was withdrawn is gone at once.")
 @json_option
@@ -132,7 +133,7 @@ def pull(store: str | None, fresh: bool, as_json: bool) -> int:
     from autotune.profiles.resolve import resolve, this_site
     from autotune.share.mirror import pull as update_mirror
 
-    place, policy = open_named_store(store)
+    place, policy = required_store(store)
     try:
         result = update_mirror(place, policy, this_site(*usable_cpus()).key, fresh=fresh)
     except OSError as problem:
@@ -186,7 +187,7 @@ def prune(
 
     for folder in classes:
         check_class(folder)
-    place, policy = open_named_store(store)
+    place, policy = required_store(store)
     older = None if older_than is None else timedelta(days=older_than)
     files = [*removable_files(place, policy, folders=classes, hosts=hosts, older=older)]
     removed = [file for file in files if dry_run or remove_file(place, file)]
@@ -233,15 +234,14 @@ def keys(new: bool, path: Path | None, as_json: bool) -> None:
         note(store_messages.key_use(place, key_id(public)))
 
 
-def open_named_store(url: str | None) -> "tuple[Store, TrustPolicy]":
+def required_store(url: str | None) -> "tuple[Store, TrustPolicy]":
     """Open the store of the option or the configuration, with its trust policy. Raises BadSettings if none is named."""
-    from autotune.share.store import open_store
-    from autotune.share.store_settings import read_store_settings, settings_files
+    from autotune.share.store_settings import open_named_store, settings_files
 
-    settings = read_store_settings(url)
-    if settings.store is None:
+    opened = open_named_store(url)
+    if opened is None:
         raise BadSettings(store_messages.no_store(settings_files()[0]))
-    return open_store(settings.store), settings.policy
+    return opened
 
 
 def check_class(folder: str) -> None:
@@ -344,16 +344,13 @@ def publish_profile(path: Path, profile: Profile, place: "Store", key: Any) -> d
 
 def profiles_of_this_host() -> Iterator[tuple[Path, Profile]]:
     """Read the user's profiles that this host measured; say which files cannot be read."""
-    from autotune.host.identity import host_id, marks
-
-    this_host = Provenance(host=host_id(), marks=marks())
     for path in sorted(folders.user_profiles().glob("*.y*ml")):
         try:
             profile = profile_files.read(path)
         except ProfileError as problem:
             write_error(program_messages.error(str(problem)))
             continue
-        if is_same_computer(profile.provenance, this_host):
+        if is_measured_here(profile.provenance):
             yield path, profile
 
 

@@ -17,16 +17,15 @@ def relatives(url: str | None, key: Key) -> list[Profile]:
 
     Raises BadSettings for a store or a configuration file that makes no sense.
     """
-    from autotune.share.store_settings import read_store_settings
-
-    settings = read_store_settings(url)
-    if settings.store is None:
-        return []
-    from autotune.share.mirror import read_relatives
-    from autotune.share.store import open_store
+    from autotune.share.store_settings import open_named_store
 
     try:
-        return read_relatives(open_store(settings.store), settings.policy, key)
+        opened = open_named_store(url)
+        if opened is None:
+            return []
+        from autotune.share.mirror import read_relatives
+
+        return read_relatives(*opened, key)
     except EnvironmentProblem as problem:
         note(store_messages.store_away(problem))
         return []

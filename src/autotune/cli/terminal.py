@@ -21,7 +21,7 @@ _E = TypeVar("_E")
 
 
 def width() -> int:
-    """Columns of the terminal; 80 where there is none."""
+    """Count the columns of the terminal; 80 where there is none."""
     return max(20, shutil.get_terminal_size().columns)
 
 
@@ -68,7 +68,7 @@ def _set_verbose(_context: click.Context, _: click.Parameter, value: bool) -> No
 
 
 def common_options() -> list[click.Parameter]:
-    """Options that every verb has."""
+    """Make the options that every verb has."""
     return [
         click.Option(
             ["-q", "--quiet"],

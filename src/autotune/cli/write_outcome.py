@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
@@ -12,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autotune.cli import calibration_messages
-from autotune.cli.entry_table import print_profile
-from autotune.cli.profile_messages import STATUSES
+from autotune.cli.entry_table import count_statuses, print_profile
 from autotune.cli.terminal import note, print_json
 from autotune.errors import EnvironmentProblem, ProfileError, UsageError
 from autotune.model.catalogue import CATALOGUE
@@ -163,14 +161,9 @@ def _say(kept: Kept) -> None:
     lines = [calibration_messages.written(kept.path, tuned=tuned, total=len(kept.measured.entries))]
     undecided = [entry for entry in kept.measured.entries if not entry.is_decided]
     if undecided:
-        counts = Counter(entry.status for entry in undecided)
-        named = {STATUSES[status]: counts[status] for status in Status if counts[status]}
-        busy = kept.was_busy or counts[Status.NOISY] > 0
-        lines.append(
-            calibration_messages.undecided(
-                named, _to_decide(kept, undecided), busy=busy, budget=kept.budget_needed
-            )
-        )
+        counts, command = count_statuses(undecided), _to_decide(kept, undecided)
+        busy = kept.was_busy or any(entry.status is Status.NOISY for entry in undecided)
+        lines.append(calibration_messages.undecided(counts, command, busy=busy, budget=kept.budget_needed))
     if _earlier(kept):
         total = sum(entry.status is Status.TUNED for entry in kept.profile.entries)
         lines.append(calibration_messages.earlier(_earlier(kept), tuned=total - tuned))
@@ -178,7 +171,7 @@ def _say(kept: Kept) -> None:
         lines.append(calibration_messages.written_elsewhere(kept.output, kept.path, kept.why))
     names = {entry.operation.name for entry in kept.measured.entries}
     own = next(iter(names)) if len(names) == 1 and not names & CATALOGUE.keys() else None
-    is_searched = kept.path.parent == folders.user_profiles()
+    is_searched = str(kept.path.absolute().parent) in {place for _, place in folders.places()}
     lines.append(calibration_messages.how_to_use(kept.path, is_searched=is_searched, own=own))
     if is_searched and sys.stderr.isatty():  # a log of a batch job is no place for a browser
         lines.append(calibration_messages.how_to_see(_command()))

@@ -100,7 +100,7 @@ _Header = tuple[str, list[str], str]
 
 
 def _slurm(request: BatchRequest) -> _Header:
-    """A step gets all CPUs of its node only if it requests them (srun(1), --cpus-per-task, since 22.05)."""
+    """Request all CPUs of a node for its step, which gets only what it requests (srun(1), since 22.05)."""
     header = [
         "--job-name=autotune",
         f"--nodes={request.nodes}",
@@ -117,7 +117,7 @@ def _slurm(request: BatchRequest) -> _Header:
 
 
 def _pbs(request: BatchRequest) -> _Header:
-    """`constraint` goes into the chunk, such as `cpu_type=icelake`."""
+    """Put the constraint into the chunk, such as `cpu_type=icelake`."""
     chunk = ":".join(filter(None, (f"ncpus={request.cpus}", request.constraint)))
     header = [
         "-N autotune",
@@ -162,12 +162,7 @@ def _sge(request: BatchRequest) -> _Header:
     return "#$", header, "env"
 
 
-_HEADERS = {
-    BatchSystem.SLURM: _slurm,
-    BatchSystem.PBS: _pbs,
-    BatchSystem.LSF: _lsf,
-    BatchSystem.SGE: _sge,
-}
+_HEADERS = {BatchSystem.SLURM: _slurm, BatchSystem.PBS: _pbs, BatchSystem.LSF: _lsf, BatchSystem.SGE: _sge}
 
 
 def _option(form: str, value: str | None, *, quoted: bool = True) -> Iterable[str]:

@@ -203,13 +203,13 @@ class ClusterPlan:
         # each confirmed size replaces its own entry only, as sizes that a user names do
         self.profiles[place] = joined(earlier, profile, sizes_named=True) if earlier else profile
 
-    def failed(self, job: NodeJob, reason: str, seconds: float = 0.0) -> None:
+    def failed(self, job: NodeJob, reason: str) -> None:
         """Record a job that this host cannot do; it is not repeated there."""
         if job.unit is None:
             del self.running[job.node.worker]
             self._classes[job.node.key].broken[job.node.host] = reason
         else:
-            self._end(job, seconds).failed[job.node.host] = reason
+            self._end(job, 0.0).failed[job.node.host] = reason
 
     def busy(self, job: NodeJob, now: float) -> None:
         """Record that another calibration runs on the host, which is left alone for a while."""
@@ -359,12 +359,12 @@ class ClusterPlan:
                     yield group.key, state
 
     def _hosts(self, key: Key) -> set[str]:
-        """Hosts of a class that are present and can measure."""
+        """Return the hosts of a class that are present and can measure."""
         broken = self._classes[key].broken
         return {node.host for node in self.nodes.values() if node.key == key} - broken.keys()
 
     def _why_missing(self, group: _ClassState, state: _UnitState, *, several: bool) -> str | None:
-        """Reason why a unit was not measured or not confirmed; None if it was."""
+        """Say why a unit was not measured or not confirmed; None if it was."""
         reason = next(iter({**state.failed, **group.broken}.values()), None)
         if state.lost >= ATTEMPTS:
             reason = f"{state.lost} workers were lost while they measured it."

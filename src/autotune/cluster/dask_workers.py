@@ -96,7 +96,7 @@ class DaskWorkers:
         self._answered.clear()
 
     def _python_problem(self, worker: str) -> str | None:
-        """Reason why code cannot be sent to a worker: another Python version has other bytecode.
+        """Say why code cannot be sent to a worker: another Python version has other bytecode.
 
         Only this worker is asked: Client.get_versions waits for all of them, and so for one that hangs.
         """

@@ -93,9 +93,8 @@ def _confirm(order: Order) -> Answer:
 
 
 def _problem(problem: AutotuneError) -> Answer:
-    kind = (
-        "busy" if isinstance(problem, HostBusy) else "usage" if isinstance(problem, UsageError) else "other"
-    )
+    kinds = {HostBusy: "busy", UsageError: "usage"}
+    kind = next((kind for error, kind in kinds.items() if isinstance(problem, error)), "other")
     return {"problem": str(problem), "kind": kind}
 
 

@@ -1,1 +1,1 @@
-"""Configuration -> process state and back; the only room that changes anything."""
+"""Configuration -> process state and back; the only package that changes anything."""

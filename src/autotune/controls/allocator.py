@@ -21,7 +21,6 @@ import os
 import threading
 from collections.abc import Callable
 from functools import cache
-from types import TracebackType
 
 from autotune.controls import after_fork, thread_variables
 from autotune.controls.periodic_thread import PeriodicThread
@@ -40,10 +39,8 @@ MALLINFO2 = (
 MMAP_MAX_DEFAULT = 65536
 MMAP_THRESHOLD_LARGEST = 32 * 2**20
 """DEFAULT_MMAP_THRESHOLD_MAX on 64-bit systems (malloc/malloc.c)."""
-
 LARGEST_CAP = 2**31 - 1
 """mallopt takes an int."""
-
 TRIM_SECONDS = 3.0
 
 TIGHT_MEMORY = 2**30
@@ -92,12 +89,12 @@ def default() -> None:
     _heap().retain(None)
 
 
-def retained(cap_bytes: int | None = None) -> "Retained":
+def retained() -> "Retained":
     """Retain memory within a `with`. Scopes are counted: the last to end undoes it; the smallest cap holds.
 
     Costs 5 us, and at the end the time to return the memory, about 1 ms per 100 MB. Raises as `retain` does.
     """
-    return Retained(_capped(cap_bytes))
+    return Retained(_capped(None))
 
 
 class Retained:
@@ -111,9 +108,7 @@ class Retained:
     def __enter__(self) -> None:
         _heap().enter(self, self._cap)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         _heap().leave(self)
 
 

@@ -1,6 +1,5 @@
 """Puts a Configuration into force for the code within a `with`, in trials and in programs alike."""
 
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from autotune.controls import blas
@@ -29,7 +28,7 @@ class Configured:
 
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
-        self._undo: list[tuple[blas.ThreadLimit, blas.ThreadLimit | None, Retained | None]] = []
+        self._undo: list[tuple[blas.ThreadLimit | Retained | None, ...]] = []
 
     def __enter__(self) -> Configuration:
         retained = None
@@ -49,12 +48,7 @@ class Configured:
         self._undo.append((limit, pools, retained))
         return self._configuration
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        limit, pools, retained = self._undo.pop()
-        limit.__exit__(kind, error, trace)
-        if pools is not None:
-            pools.__exit__(kind, error, trace)
-        if retained is not None:
-            retained.__exit__(kind, error, trace)
+    def __exit__(self, *error: object) -> None:
+        for scope in self._undo.pop():
+            if scope is not None:
+                scope.__exit__(*error)

@@ -16,14 +16,13 @@ Scope of effect
     OpenBLAS with its own threads, BLIS and FlexiBLAS: the process. OpenBLAS on OpenMP, and MKL: the thread
     that enters the scope, sets, or refreshes.
 Ownership
-    threadpoolctl's is neither taken nor needed, see `libraries`.
+    threadpoolctl's is neither taken nor needed, see `blas_setters`.
 """
 
 import os
 import sys
 from _thread import RLock, _local, get_ident  # threading takes a millisecond to load
 from collections.abc import Callable, Iterable
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from autotune.controls import after_fork, blas_setters, thread_variables
@@ -56,7 +55,7 @@ class BlasThreads:
         return self._libraries
 
     def current(self) -> int | None:
-        """Threads that a BLAS call of this thread would use, the most of all libraries; None without any."""
+        """Count the threads that a BLAS call of this thread would use, the most of all libraries; None without any."""
         return max((library.threads for library in self.loaded()), default=None)
 
     def user_limit(self) -> int | None:
@@ -66,31 +65,32 @@ class BlasThreads:
             return thread_variables.user_limit(os.environ)
         return thread_variables.user_limit(os.environ, api=library.api, is_on_openmp=library.is_on_openmp)
 
-    def set_threads(self, threads: int | None, *, cap: int | None = None) -> int | None:
-        """Make this the count while no scope is active, at most `cap`; None puts back what was there before.
+    def set_threads(self, threads: int | None) -> int | None:
+        """Make this the count while no scope is active; None puts back what was there before.
 
         Process-wide, for the libraries loaded now; those loaded later take it at the next scope or `refresh`,
         SciPy's as soon as it is imported. Returns the count then in force: other code's limit, or an
         active scope, keeps it smaller. Raises ValueError for a count below 1.
         """
-        base = _bounded(threads, cap)
+        _check_count(threads)
         after_fork.check()
         with self._lock:
-            if base is None and self._base is None:
+            if threads is None and self._base is None:
                 return max((library.threads for library in self._libraries), default=None)
-            self._base = base
+            self._base = threads
             self._look()
             self._settle()
-        if base is not None:
+        if threads is not None:
             when_scipy_arrives(self.refresh)
         return self.current()
 
-    def limit(self, threads: int | None, *, cap: int | None = None) -> "ThreadLimit":
-        """Allow at most this many BLAS threads, and at most `cap`, within a `with`. None leaves them as they are.
+    def limit(self, threads: int | None) -> "ThreadLimit":
+        """Allow at most this many BLAS threads within a `with`. None leaves them as they are.
 
         Costs 2 to 5 us. Raises ValueError for a count below 1.
         """
-        return ThreadLimit(self, _bounded(threads, cap))
+        _check_count(threads)
+        return ThreadLimit(self, threads)
 
     def refresh(self) -> None:
         """Give the count in force to libraries loaded since, and to a thread that comes in new.
@@ -251,9 +251,7 @@ class ThreadLimit:
             self.thread = get_ident()
             self._of.enter(self, self._threads)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._threads is not None:
             self._of.leave(self)
 
@@ -325,12 +323,9 @@ class _Count:
         self._ours = target if target < self._theirs else self.library.get()
 
 
-def _bounded(threads: int | None, cap: int | None) -> int | None:
-    if threads is None:
-        return None
-    if threads < 1 or (cap is not None and cap < 1):
-        raise ValueError(f"BLAS needs at least one thread, not {threads} of {cap}.")
-    return threads if cap is None else min(threads, cap)
+def _check_count(threads: int | None) -> None:
+    if threads is not None and threads < 1:
+        raise ValueError(f"BLAS needs at least one thread, not {threads}.")
 
 
 _threads = BlasThreads(blas_setters.find)

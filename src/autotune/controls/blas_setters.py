@@ -12,24 +12,11 @@ from typing import Any
 
 from autotune.controls import thread_variables
 from autotune.host.numeric_libraries import brought_by, series
-from autotune.host.threadpools import blas_controllers
+from autotune.host.threadpools import blas_controllers, openblas_function
 
 
 class Library:
     """One loaded BLAS library: its name, its file and its thread count."""
-
-    __slots__ = (
-        "_ceiling",
-        "_start",
-        "api",
-        "get",
-        "is_on_openmp",
-        "path",
-        "per_thread",
-        "put",
-        "returns_previous",
-        "version",
-    )
 
     def __init__(
         self,
@@ -71,9 +58,7 @@ class Library:
         return self._ceiling if threads == self._start else threads
 
     def is_like(self, other: "Library") -> bool:
-        """Does what was measured with the other one speak for this? Their patch level may differ, as a
-        profile's may.
-        """
+        """Does what was measured with the other one hold for this? Their patch level may differ, as a profile's may."""
         own, theirs = ((series(each.version or ""), each.api) for each in (self, other))
         return own == theirs and self.per_thread == other.per_thread
 
@@ -129,10 +114,12 @@ def library(lib: Any) -> Library:
             # broken until 0.3.34 (OpenBLAS#5806).
             get, put = _function(native, "omp_get_max_threads"), _function(native, "omp_set_num_threads")
         case "openblas":
-            get, put = _openblas(native, "get_num_threads"), _openblas(native, "set_num_threads")
+            get, put = (openblas_function(native, f"{verb}_num_threads") for verb in ("get", "set"))
         case "mkl":
-            get = _function(native, "MKL_Get_Max_Threads")
-            put = _function(native, "MKL_Set_Num_Threads_Local")
+            get, put = (
+                _function(native, "MKL_Get_Max_Threads"),
+                _function(native, "MKL_Set_Num_Threads_Local"),
+            )
         case "blis":  # -1, which threadpoolctl gives as 1, says that it was never set
             get, put = (_function(native, f"bli_thread_{verb}_num_threads") for verb in ("get", "set"))
         case _:
@@ -151,12 +138,6 @@ def library(lib: Any) -> Library:
         version=lib.version,
         is_on_openmp=is_on_openmp,
     )
-
-
-def _openblas(native: Any, name: str) -> Callable[..., int] | None:
-    """Look up OpenBLAS's function under the prefix and suffix that this build gives it."""
-    names = (f"{before}openblas_{name}{after}" for before in ("scipy_", "") for after in ("64_", "", "_64"))
-    return next(filter(None, (_function(native, symbol) for symbol in names)), None)
 
 
 def _function(native: Any, name: str) -> Callable[..., int] | None:

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from autotune.errors import UnsupportedPlatform
@@ -87,9 +86,7 @@ class Placed:
         self._before = _here.placement
         _here.placement = self._placement
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         _here.placement = self._before
 
 
@@ -127,9 +124,7 @@ class Moved:
             self._before = frozenset(os.sched_getaffinity(0))
             move(self._cpus)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         move(self._before)
 
 
@@ -181,7 +176,7 @@ def hold_to(cpus: Collection[int] | None) -> Iterator[None]:
     except OSError as error:
         named = ", ".join(map(str, sorted(cpus)))
         raise UnsupportedPlatform(
-            f"This process may not be held to the CPUs {named}: {error.strerror}."
+            f"This process may not be held to the CPUs {named}: {error.strerror or error}."
         ) from error
     try:
         yield

@@ -25,13 +25,10 @@ if TYPE_CHECKING:
 
 TRACKER_SECONDS = 1.0
 """Seconds that multiprocessing's resource trackers may outlive a kill: they remove the shared memory of the dead."""
-
 KILL_SECONDS = 5.0
 """Seconds of repeated kills: forks that race with the killer have to lose."""
-
 POLL_SECONDS = 0.005
 """Seconds between looks at a child if the system has no pidfd_open(2)."""
-
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 """Of linux/prctl.h."""
 
@@ -68,7 +65,12 @@ def _children(pid: int) -> list[int] | None:
 
 
 def adopt_orphans() -> bool:
-    """Make this process the subreaper of its descendants; False where the system has none."""
+    """Make this process the subreaper of its descendants; False where the system has none.
+
+    Signals of ended children get their default again: an ancestor that ignores them hands that down, and then the
+    kernel keeps no child's status (wait(2)).
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     return _prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
@@ -290,10 +292,15 @@ class Supervised:
 
     def wait(self, seconds: float | None = None) -> Ending | None:
         """Wait for the command's end, up to so many seconds; None if it still runs."""
-        if self._ending is None and select.select([self.report], [], [], seconds)[0]:
+        if self._ending is None and self._has_report(seconds):
             _, status, *took = self._line().split()
             self._ending = Ending(int(status), *map(float, took)) if took else Ending(int(status), None)
         return self._ending
+
+    def _has_report(self, seconds: float | None) -> bool:
+        watch = select.poll()  # select(2) takes descriptors below 1024 only
+        watch.register(self.report, select.POLLIN)
+        return bool(watch.poll(None if seconds is None else 1000 * seconds))
 
     def descendants(self) -> list[int]:
         """List the command and all that it started, as far as the system lists children."""

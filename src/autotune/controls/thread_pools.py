@@ -23,7 +23,6 @@ from autotune.host.threadpools import controller
 
 COUNTED_BY_THREAD = {"torch": False, "numexpr": False, "numba": True}
 """Modules with the functions `get_num_threads` and `set_num_threads`, and whether each thread has its own count."""
-
 FFT = "scipy.fft"
 
 

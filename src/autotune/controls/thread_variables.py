@@ -30,26 +30,12 @@ OpenBLAS 0.3.31, BLIS 0.9.0 and oneMKL 2026.2.
 
 THREADS = frozenset({
     *(name for names in LIMITS.values() for name in names),
-    "OMP_THREAD_LIMIT",
-    "OMP_DYNAMIC",
-    "OMP_NESTED",
-    "OMP_MAX_ACTIVE_LEVELS",
-    "KMP_ALL_THREADS",
-    "KMP_DEVICE_THREAD_LIMIT",
-    "MKL_DOMAIN_NUM_THREADS",
-    "MKL_DYNAMIC",
-    "MKL_THREADING_LAYER",
-    "BLIS_JC_NT",
-    "BLIS_PC_NT",
-    "BLIS_IC_NT",
-    "BLIS_JR_NT",
-    "BLIS_IR_NT",
-    "NUMEXPR_NUM_THREADS",
-    "NUMEXPR_MAX_THREADS",
-    "NUMBA_NUM_THREADS",
-    "NUMBA_THREADING_LAYER",
-    "POLARS_MAX_THREADS",
-    "RAYON_NUM_THREADS",
+    *("OMP_THREAD_LIMIT", "OMP_DYNAMIC", "OMP_NESTED", "OMP_MAX_ACTIVE_LEVELS"),
+    *("KMP_ALL_THREADS", "KMP_DEVICE_THREAD_LIMIT"),
+    *("MKL_DOMAIN_NUM_THREADS", "MKL_DYNAMIC", "MKL_THREADING_LAYER"),
+    *("BLIS_JC_NT", "BLIS_PC_NT", "BLIS_IC_NT", "BLIS_JR_NT", "BLIS_IR_NT"),
+    *("NUMEXPR_NUM_THREADS", "NUMEXPR_MAX_THREADS", "NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER"),
+    *("POLARS_MAX_THREADS", "RAYON_NUM_THREADS"),
 })  # fmt: skip
 """Variables for the thread count of a library. Kernel choice and waiting (OPENBLAS_CORETYPE, OPENBLAS_THREAD_TIMEOUT,
 OMP_WAIT_POLICY) are not among them: they describe the machine that programs will meet, too."""
@@ -64,27 +50,16 @@ OTHERS = (
 """Thread counts of libraries that are not BLAS. Set only for a command that is tuned as a whole, on request."""
 
 PLACEMENT = frozenset({
-    "OMP_PROC_BIND",
-    "OMP_PLACES",
-    "GOMP_CPU_AFFINITY",
-    "KMP_AFFINITY",
-    "KMP_HW_SUBSET",
-    "KMP_PLACE_THREADS",
-    "OPENBLAS_MAIN_FREE",
-    "GOTOBLAS_MAIN_FREE",
+    *("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY"),
+    *("KMP_AFFINITY", "KMP_HW_SUBSET", "KMP_PLACE_THREADS"),
+    *("OPENBLAS_MAIN_FREE", "GOTOBLAS_MAIN_FREE"),
 })  # fmt: skip
 """Variables for the placement of threads. OMP_PROC_BIND narrows the affinity of the whole process as soon as
 libgomp is loaded."""
 
 ALLOCATOR = frozenset({
-    "MALLOC_ARENA_MAX",
-    "MALLOC_ARENA_TEST",
-    "MALLOC_CHECK_",
-    "MALLOC_MMAP_MAX_",
-    "MALLOC_MMAP_THRESHOLD_",
-    "MALLOC_PERTURB_",
-    "MALLOC_TOP_PAD_",
-    "MALLOC_TRIM_THRESHOLD_",
+    *("MALLOC_ARENA_MAX", "MALLOC_ARENA_TEST", "MALLOC_CHECK_", "MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_"),
+    *("MALLOC_PERTURB_", "MALLOC_TOP_PAD_", "MALLOC_TRIM_THRESHOLD_"),
 })  # fmt: skip
 """glibc's variables for malloc (malloc/arena.c). A Dask nanny sets MALLOC_TRIM_THRESHOLD_."""
 
@@ -114,7 +89,7 @@ def scrub(environ: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
 
 
 def allocator_settings(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Sorted names of the variables with which the user steers glibc's malloc."""
+    """Return the sorted names of the variables with which the user steers glibc's malloc."""
     names = [name for name in environ if name in ALLOCATOR]
     return tuple(sorted([*names, TUNABLES] if _malloc_tunables(environ) else names))
 

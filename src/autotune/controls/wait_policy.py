@@ -27,7 +27,6 @@ VARIABLE = "OPENBLAS_THREAD_TIMEOUT"
 DEFAULT_EXPONENT = 28
 SHORTEST, LONGEST = 4, 30
 """Exponents that OpenBLAS takes (openblas_env.c, blas_server.c)."""
-
 DEFAULT_SECONDS = 0.1
 """2^28 cycles at 2.7 GHz."""
 

@@ -10,7 +10,7 @@ from subprocess import DEVNULL
 from typing import IO
 
 from autotune.controls.supervise import Supervised
-from autotune.host.kernel_files import read
+from autotune.host.memory_limit import resident_bytes
 
 MAX_ANSWER = 2**23
 """Bytes of a child's answer that are read: an inventory of 10,000 entries takes 3 MB."""
@@ -95,9 +95,8 @@ class ChildProcess:
 
     def resident_bytes(self) -> int | None:
         """Return the physical memory that it and its descendants hold, shared pages counted for each."""
-        tables = (read(f"/proc/{pid}/statm") or "" for pid in self._supervised.descendants())
-        pages = [int(words[1]) for table in tables if len(words := table.split()) > 1]
-        return sum(pages) * os.sysconf("SC_PAGE_SIZE") if pages else None
+        sizes = [resident_bytes(process) for process in self._supervised.descendants()]
+        return sum(size or 0 for size in sizes) if any(sizes) else None
 
     def result(self) -> ChildResult | None:
         """Return how it ended, once; None while it runs."""

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TextIO
@@ -24,21 +24,14 @@ _PRIORITIES = {"error": 3, "warning": 4, "info": 6}
 class DaemonLog:
     """The log: one JSON object a line on stderr, which systemd and containers collect."""
 
-    def __init__(
-        self,
-        stream: TextIO | None = None,
-        *,
-        environ: Mapping[str, str] = os.environ,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
+    def __init__(self, stream: TextIO | None = None, *, environ: Mapping[str, str] = os.environ) -> None:
         self._stream = sys.stderr if stream is None else stream
         self._has_journal = "JOURNAL_STREAM" in environ
-        self._now = now
         self._lasting: dict[str, str] = {}
 
     def write(self, event: str, why: str = "", *, level: str = "info", **facts: Any) -> None:
         """Write an event with its reason."""
-        time = self._now().isoformat(timespec="seconds")
+        time = datetime.now(UTC).isoformat(timespec="seconds")
         text = json.dumps({"time": time, "level": level, "event": event, "why": why, **facts})
         prefix = f"<{_PRIORITIES[level]}>" if self._has_journal else ""
         with suppress(OSError, ValueError):  # a full disk or a closed stream must not end the daemon

@@ -233,7 +233,7 @@ class Inventories:
         profiles = {entry.path for entry in inventory.entries} if inventory else set()
         folders = {str(Path(path).parent) for path in profiles} | {str(self._context.paths.profiles)}
         watched = (interpreter.python, *(inventory.watched if inventory else ()), *sorted(profiles | folders))
-        return cpus, str(limit), tuple((path, fingerprint(path)) for path in watched)
+        return cpus, limit, tuple((path, fingerprint(path)) for path in watched)
 
     def _remember(self, interpreter: Interpreter, inventory: Inventory) -> None:
         """Record changes of the interpreter's key, and when its entries were measured."""

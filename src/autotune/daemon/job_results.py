@@ -30,7 +30,9 @@ def record_result(context: DaemonContext, job: ScheduledJob, inventory: Inventor
             state.count("rechecked_entries")
             state.count("rechecked_log_speedup", log(entry.speedup))
     context.report(
-        *(str(result.end), job.subject, result.why),
+        str(result.end),
+        job.subject,
+        result.why,
         cause=job.cause.name.lower(),
         interpreter=job.interpreter,
         retimings=result.retimings,

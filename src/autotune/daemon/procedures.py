@@ -61,7 +61,7 @@ class CheckedEntry:
     standing: str
     reason: str
     speedup: float | None
-    """Its time over the default's."""
+    """The default's time over its own."""
 
     @property
     def is_slower(self) -> bool:
@@ -125,9 +125,8 @@ def _calibrate(
     context.state.unfinished = begun
     command = _calibration(context, operation)
     result = yield (replace(command, arguments=(*command.arguments, "--resume")) if resumes else command)
-    if (
-        resumes and result.status == USAGE_STATUS
-    ):  # its journal has no session yet, or is of another calibration
+    if resumes and result.status == USAGE_STATUS:
+        # its journal has no session yet, or is of another calibration
         result = yield command
     if result.status != 0:
         raise _failure(result)

@@ -108,7 +108,7 @@ def _all_jobs(given: ScheduleInput) -> Iterator[ScheduledJob]:
             if name not in served:
                 yield _job(JobCause.ORDER, name, operation, "It was ordered.")
         for operation, why in state.doubts.items():
-            yield _job(JobCause.DOUBT, name, operation, f"In doubt: {why}.")
+            yield _job(JobCause.DOUBT, name, operation, f"In doubt: {why}")
         yield from _demanded(name, inventory, state)
         yield from _missing(name, inventory, given)
         yield from _undecided(name, inventory, given)

@@ -273,7 +273,7 @@ def _make_folders(paths: DaemonPaths) -> None:
             paths.spool.chmod(0o1777)
     except OSError as error:
         raise EnvironmentProblem(
-            f"{error.filename} cannot be made: {error.strerror}. The daemon keeps its state there; "
+            f"{error.filename} cannot be made: {error.strerror or error}. The daemon keeps its state there; "
             "name another folder in AUTOTUNE_STATE_DIR."
         ) from error
     with suppress(OSError):  # a read-only folder is reported once there is a profile to write

@@ -61,7 +61,7 @@ class SpoolContent:
         for dropped, pairs in document.dropped.items():
             if is_measurable(dropped) and pairs.lost <= pairs.pairs:
                 self.dropped[dropped] = (
-                    f"the default was faster in {pairs.lost} of {pairs.pairs} pairs of calls of a program"
+                    f"the default was faster in {pairs.lost} of {pairs.pairs} pairs of calls of a program."
                 )
 
 

@@ -117,7 +117,7 @@ class DaemonState:
     orders: dict[Operation, tuple[str, ...]] = field(default_factory=dict)
     """Orders, with the interpreters that have measured them already."""
     doubts: dict[Operation, str] = field(default_factory=dict)
-    """Entries that may not hold any more, each with the reason."""
+    """Entries that may not hold any more, each with the reason: a sentence."""
     unfinished: UnfinishedCalibration | None = None
     canaries: dict[str, CanaryProgress] = field(default_factory=dict)
     """By the path of the profile under test."""

@@ -109,8 +109,8 @@ def next_pull(host: str, now: float, *, interval: float = PULL_SECONDS, failures
     """Return the time of the next pull, in the seconds of `now`.
 
     Each host pulls at its own phase of the interval, so that a fleet that is switched on together spreads its pulls
-    evenly. After failures it waits for a random part of a time that doubles with each ("full jitter", AWS
-    Architecture Blog, Exponential Backoff And Jitter, 2015).
+    evenly. After failures it waits for half of a time that doubles with each, and a random part of the other half
+    ("equal jitter", AWS Architecture Blog, Exponential Backoff And Jitter, 2015).
     """
     if failures:
         longest = min(PULL_RETRY_SECONDS * 2.0 ** min(failures, 20), MAX_PULL_RETRY_SECONDS)

@@ -11,10 +11,8 @@ from autotune.host.kernel_files import cpulist, read, whole
 
 DEEPEST = 128
 """Levels of groups looked at, from the mount point on; Kubernetes nests six, systemd some more."""
-
 MOST_MOUNTS = 64
 """Of cgroup file systems; version 1 has one for each of its 14 controllers."""
-
 CONTROLLERS = ("cpu", "cpuset", "memory")
 
 Folders = dict[str, list[list[str]]]
@@ -24,6 +22,8 @@ CPUS = ("cpuset.cpus.effective", "cpuset.effective_cpus", "cpuset.cpus", "cpus")
 MEMS = ("cpuset.mems.effective", "cpuset.effective_mems", "cpuset.mems", "mems")
 MEMORY = ("memory.max", "memory.high", "memory.limit_in_bytes")
 """Above `memory.high` the kernel does not kill, but it makes every allocation wait: a limit as well."""
+UNLIMITED = 2**60
+"""Bytes from which on a limit is none: version 1 writes the largest number of whole pages, about 2**63."""
 
 
 def folders(root: str = "") -> Folders:
@@ -73,25 +73,38 @@ def nodes(groups: Folders) -> frozenset[int] | None:
 def memory(groups: Folders) -> int | None:
     """Return the bytes of the tightest memory limit; None without a limit."""
     limits = (whole(read(f"{folder}/{name}") or "") for folder in _each(groups["memory"]) for name in MEMORY)
-    # version 1 writes "no limit" as the largest number of whole pages, about 2**63
-    return min((limit for limit in limits if limit is not None and 0 < limit < 2**60), default=None)
+    return min((limit for limit in limits if limit is not None and 0 < limit < UNLIMITED), default=None)
 
 
-def memory_left(groups: Folders) -> int | None:
-    """Return the bytes that the tightest group still allows, its page cache counted as free; None without a limit."""
-    left = [_left(folder) for folder in _each(groups["memory"])]
-    return min((each for each in left if each is not None), default=None)
+def memory_left(groups: Folders, swap: int) -> int | None:
+    """Return the bytes that the tightest group still allows, its page cache counted as free; None without a limit.
+
+    `swap` is what the computer has free, of which a group may use a part (Kubernetes gives none).
+    """
+    folders = _each(groups["memory"])
+    for folder in folders:
+        rest = _rest(folder, "memory.swap.max", "memory.swap.current")
+        swap = swap if rest is None else max(0, min(swap, rest))
+    left: list[int] = []
+    for folder in folders:
+        stat = _numbers(f"{folder}/memory.stat")
+        # version 1 counts descendants in the names with "total_" only
+        cache = sum(stat.get(f"total_{name}", stat.get(name, 0)) for name in ("inactive_file", "active_file"))
+        for limit, usage, more in (
+            ("memory.max", "memory.current", swap),
+            ("memory.limit_in_bytes", "memory.usage_in_bytes", swap),
+            ("memory.memsw.limit_in_bytes", "memory.memsw.usage_in_bytes", 0),  # of memory and swap together
+        ):
+            rest = _rest(folder, limit, usage)
+            if rest is not None:
+                left.append(max(0, rest + cache) + more)
+    return min(left, default=None)
 
 
-def _left(folder: str) -> int | None:
-    limit = whole(read(f"{folder}/memory.max") or read(f"{folder}/memory.limit_in_bytes") or "")
-    used = whole(read(f"{folder}/memory.current") or read(f"{folder}/memory.usage_in_bytes") or "")
-    if limit is None or used is None or not 0 < limit < 2**60:
-        return None
-    stat = _numbers(f"{folder}/memory.stat")
-    # version 1 counts descendants in the names with "total_" only
-    cache = sum(stat.get(f"total_{name}", stat.get(name, 0)) for name in ("inactive_file", "active_file"))
-    return max(0, limit - used + cache)
+def _rest(folder: str, limit: str, usage: str) -> int | None:
+    """Return the limit less what is used; None without one."""
+    most, used = whole(read(f"{folder}/{limit}") or ""), whole(read(f"{folder}/{usage}") or "")
+    return None if most is None or used is None or not 0 <= most < UNLIMITED else most - used
 
 
 def _numbers(path: str) -> dict[str, int]:
@@ -121,7 +134,7 @@ def _allowed(groups: Folders, names: Iterable[str]) -> frozenset[int] | None:
 
 
 def _membership(root: str) -> dict[str, str]:
-    """Controller ("" for version 2) -> this process's group."""
+    """Return controller ("" for version 2) -> this process's group."""
     group_of: dict[str, str] = {}
     for line in (read(f"{root}/proc/self/cgroup") or "").splitlines():
         _, _, rest = line.partition(":")
@@ -177,7 +190,7 @@ def _plain(path: str) -> str:
 
 
 def _chain(mount_point: str, hierarchy_root: str, member: str) -> list[str]:
-    """Folders from a group up to the mount point, innermost first.
+    """Return the folders from a group up to the mount point, innermost first.
 
     A container sees its own group at the mount point (`hierarchy_root`) while /proc/self/cgroup may name it
     from the host's root. Folders that do not exist do no harm: nothing is read there. A path that climbs out

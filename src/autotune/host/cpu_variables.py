@@ -26,6 +26,8 @@ RANKS: Mapping[str, str] = {
     "MPI_LOCALNRANKS": "MPI_LOCALRANKID",  # Intel MPI, MPICH
     "MV2_COMM_WORLD_LOCAL_SIZE": "MV2_COMM_WORLD_LOCAL_RANK",  # MVAPICH2
     "PMI_LOCAL_SIZE": "PMI_LOCAL_RANK",  # Cray
+    "PALS_LOCAL_SIZE": "PALS_LOCAL_RANKID",  # HPE's mpiexec, and Flux in its place
+    "HOROVOD_LOCAL_SIZE": "HOROVOD_LOCAL_RANK",  # horovodrun
     "LOCAL_WORLD_SIZE": "LOCAL_RANK",  # torchrun
     "SLURM_STEP_TASKS_PER_NODE": "SLURM_STEP_ID",  # srun; "4(x2),1" over the nodes
     "SLURM_NTASKS_PER_NODE": "SLURM_STEP_ID",
@@ -38,10 +40,21 @@ FIRST_SPECIAL_STEP = 0xFFFFFFF0
 SERVERS: Mapping[str, tuple[str, ...]] = {
     "gunicorn": ("-w", "--workers"),
     "uvicorn": ("--workers",),
+    "fastapi": ("--workers",),
     "hypercorn": ("-w", "--workers"),
+    "granian": ("--workers",),
     "celery": ("-c", "--concurrency"),
+    "dramatiq": ("-p", "--processes"),
 }
 """Programs that start worker processes, with the options for their number."""
+
+_WORKER_VARIABLES = dict.fromkeys(("gunicorn", "uvicorn", "fastapi", "hypercorn"), "WEB_CONCURRENCY") | {
+    "granian": "GRANIAN_WORKERS"
+}
+"""Variables from which they take it without the option. Celery and dramatiq then start one for each CPU."""
+
+_POOLS_OF_ONE = {"solo", "gevent", "eventlet"}
+"""Celery's pools whose tasks share one thread."""
 
 
 def count(text: str | None) -> int | None:
@@ -119,21 +132,25 @@ def sharing_ranks(
     return min(local, ceil(local * len(mask) / host_cpus)) if len(mask) < host_cpus else local
 
 
-def workers_of_server(environ: Mapping[str, str], arguments: Sequence[str]) -> int:
+def workers_of_server(environ: Mapping[str, str], arguments: Sequence[str], *, online: int) -> int:
     """Return the worker processes of the web or task server that this program is; 1 for any other program.
 
-    gunicorn, uvicorn and hypercorn take WEB_CONCURRENCY as the default of their option. A number in a configuration
-    file is not seen.
+    `online` is the number of CPUs. A number in a configuration file is not seen.
     """
     program = _server(arguments[0] if arguments else "")
     if program is None:
         return 1
-    given = _option(arguments[1:], SERVERS[program])
+    words = arguments[1:]
+    given = _number(_values(words, SERVERS[program]))
     if given is None and program == "gunicorn":
-        given = _option(environ.get("GUNICORN_CMD_ARGS", "").split(), SERVERS[program])
-    if given is None and program != "celery":
-        given = count(environ.get("WEB_CONCURRENCY"))
-    return given or 1
+        given = _number(_values(environ.get("GUNICORN_CMD_ARGS", "").split(), SERVERS[program]))
+    if program in _WORKER_VARIABLES:
+        return given or count(environ.get(_WORKER_VARIABLES[program])) or 1
+    if program == "celery" and (
+        "worker" not in words or _POOLS_OF_ONE.intersection(_values(words, ("-P", "--pool")))
+    ):
+        return 1
+    return given or online
 
 
 def test_workers(environ: Mapping[str, str]) -> int:
@@ -174,14 +191,19 @@ def _server(program: str) -> str | None:
     return name if name in SERVERS else None
 
 
-def _option(arguments: Iterable[str], names: Sequence[str]) -> int | None:
-    """Return the number that follows one of these options, as `-w 4`, `-w4`, `--workers 4` or `--workers=4`."""
-    given = None
+def _values(arguments: Iterable[str], names: Sequence[str]) -> list[str]:
+    """Return what follows each of these options, as `-w 4`, `-w4`, `--workers 4` or `--workers=4`."""
+    values = []
     words = iter(arguments)
     for word in words:
         for name in names:
             if word == name:
-                given = count(next(words, None)) or given
+                values.append(next(words, ""))
             elif word.startswith(f"{name}=" if name.startswith("--") else name):
-                given = count(word.removeprefix(name).removeprefix("=")) or given
-    return given
+                values.append(word.removeprefix(name).removeprefix("="))
+    return values
+
+
+def _number(values: Sequence[str]) -> int | None:
+    """Return the last of them that is a count."""
+    return next(filter(None, map(count, reversed(values))), None)

@@ -33,7 +33,7 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Processor:
-    """Return the fields that name the kind of CPU; None if the architecture has none or they are not written."""
+    """The fields that name the kind of CPU; None if the architecture has none or they are not written."""
 
     architecture: str | None = None
     vendor: str | None = None

@@ -112,7 +112,7 @@ def _usable_homes(
 
 
 def _honest(counts: Counts, structure: Topology) -> Counts:
-    """Counts; None for those that this system does not show."""
+    """Return the counts, None for those that this system does not show."""
     return replace(
         counts,
         logical_cpus=counts.logical_cpus or None,

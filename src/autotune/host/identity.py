@@ -5,8 +5,12 @@ import platform
 import re
 import socket
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from autotune.host.kernel_files import read
+
+if TYPE_CHECKING:
+    from autotune.model.profile import Provenance
 
 HOST_ID = "AUTOTUNE_HOST_ID"
 
@@ -43,7 +47,7 @@ def marks() -> tuple[str, ...]:
     """Return hashes that stay when the host gets another name, as containers do at each start.
 
     Of the mainboard's or virtual machine's serial number (root may read it), of the current boot, which all
-    containers on a computer share, and of the installed system, which clones share. None where AUTOTUNE_HOST_ID tells
+    containers on a computer share, and of the installed system, which clones share. Empty where AUTOTUNE_HOST_ID tells
     hosts apart.
     """
     if os.environ.get(HOST_ID, "").strip():
@@ -54,6 +58,13 @@ def marks() -> tuple[str, ...]:
         "system": _machine_id(),
     }
     return tuple(f"{kind}-{_hash(kind, text)}" for kind, text in sources.items() if text)
+
+
+def is_measured_here(provenance: "Provenance") -> bool:
+    """Did this computer make a measurement, under its present name or another?"""
+    from autotune.model.profile import Provenance, is_same_computer
+
+    return is_same_computer(provenance, Provenance(host=host_id(), marks=marks()))
 
 
 def has_lasting_identity() -> bool:
@@ -73,7 +84,7 @@ def _machine_id() -> str | None:
 
 
 def kernel(root: Path = Path("/")) -> str | None:
-    """Release of the running kernel, such as `6.8.0-45-generic`; of a recorded computer with its root."""
+    """Return the release of the running kernel, such as `6.8.0-45-generic`; of a recorded computer with its root."""
     if root.resolve() == Path("/").resolve():
         return platform.release() or None
     return read(f"{root}/proc/sys/kernel/osrelease") or None

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from autotune.host import cpu_variables
 from autotune.host.numeric_libraries import passes_calls_on
-from autotune.host.usable_cpus import BINDINGS
+from autotune.host.usable_cpus import binding_variables
 from autotune.model.allocation import Limit
 from autotune.model.machine import Allocation, Machine
 from autotune.model.software import BlasLibrary
@@ -101,14 +101,13 @@ def _settings(environ: Mapping[str, str]) -> list[str]:
     said += [
         f"{name} is set. As soon as an OpenMP library is loaded it can pin all threads, NumPy's too, to a "
         "few CPUs; unset it unless you rely on it."
-        for name in BINDINGS
-        if environ.get(name, "").strip().lower() not in {"", "false", "disabled", "none"}
+        for name in binding_variables(environ)
     ]
     return said
 
 
 def _is_thread_count(name: str, value: str) -> bool:
-    """OMP_NUM_THREADS may be a list, one count for each level of nesting."""
+    """Is it a count, or for OMP_NUM_THREADS a list with one count for each level of nesting?"""
     counts = value.split(",") if name == "OMP_NUM_THREADS" else [value]
     return all(cpu_variables.count(count) is not None for count in counts)
 
@@ -118,8 +117,8 @@ def _launchers(environ: Mapping[str, str]) -> list[str]:
     said = []
     if (count := cpu_variables.count(environ.get("WEB_CONCURRENCY"))) is not None and count > 1:
         said.append(
-            f"WEB_CONCURRENCY={count} counts in the workers of gunicorn, uvicorn and hypercorn only. For other "
-            f"servers, and where a configuration file sets the number, say apply(processes={count}), or set "
+            f"WEB_CONCURRENCY={count} counts in the workers of gunicorn, uvicorn, fastapi and hypercorn only. For "
+            f"other servers, and where a configuration file sets the number, say apply(processes={count}), or set "
             f"AUTOTUNE_PROCESSES={count}."
         )
     tasks = environ.get("SLURM_NTASKS_PER_NODE")

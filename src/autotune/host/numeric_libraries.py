@@ -86,13 +86,13 @@ def _description(pool: dict[str, Any]) -> dict[str, Any]:
 
 
 def brought_by(path: str) -> str | None:
-    """The package whose wheel brought a library, in `numpy.libs`, or in `numpy/.dylibs` on macOS."""
+    """Return the package whose wheel brought a library, in `numpy.libs`, or in `numpy/.dylibs` on macOS."""
     parts = path.replace("\\", "/").split("/")
     return next((name for name in ("numpy", "scipy") if {name, f"{name}.libs"} & set(parts[:-1])), None)
 
 
 def _numpy() -> str | None:
-    """major.minor of NumPy: of the one imported, else of the one installed."""
+    """Return major.minor of NumPy: of the one imported, else of the one installed."""
     module = sys.modules.get("numpy")
     version = getattr(module, "__version__", None)
     if version is None:
@@ -106,7 +106,7 @@ def _numpy() -> str | None:
 
 
 def series(version: str) -> str:
-    """A version without its patch level: "2.3" of "2.3.5"."""
+    """Return a version without its patch level: "2.3" of "2.3.5"."""
     return ".".join(version.split(".")[:2])
 
 
@@ -121,7 +121,7 @@ def isolating_tool(prefix: str = sys.prefix) -> str | None:
 
 
 def python_build() -> str:
-    """The build of Python: "gil" or "free-threaded"."""
+    """Return the build of Python: "gil" or "free-threaded"."""
     if sys.version_info < (3, 13):
         return "gil"
     import sysconfig

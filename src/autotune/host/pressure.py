@@ -107,7 +107,7 @@ def _totals(stat: str, cpus: Collection[int] | None) -> tuple[float | None, floa
 
 
 def _row(stat: str, name: str) -> tuple[float | None, float | None]:
-    """Busy and stolen seconds of one line. Guests' time is part of user time already (proc_stat(5))."""
+    """Return busy and stolen seconds of one line. Guests' time is part of user time already (proc_stat(5))."""
     match = re.search(rf"^cpu{name} *(\d+(?: \d+){{3,9}})", stat, re.MULTILINE)
     if not match:
         return None, None

@@ -17,9 +17,11 @@ _SIDE_EFFECT = "KMP_DUPLICATE_LIB_OK"
 _OPENBLAS = ("libopenblas", "libscipy_openblas", "openblas")
 _OTHER_BLAS = ("libmkl_rt", "libblis", "libflexiblas")
 """Beginnings of the names of libraries, as threadpoolctl knows them."""
-
 _LAYERS = {1: "pthreads", 2: "openmp"}
 """Threading layers by the value of openblas_get_parallel."""
+
+
+_DESCRIPTION = ("user_api", "internal_api", "filepath", "version", "threading_layer", "architecture", "ilp64")
 
 
 class OpenBlas:
@@ -33,56 +35,40 @@ class OpenBlas:
         self.filepath = path
         # the library is in the process already; RTLD_NOLOAD makes sure that asking loads nothing
         self.dynlib = ctypes.CDLL(path, mode=getattr(os, "RTLD_NOLOAD", 0))
-        self._prefix, self._suffix = self._affixes()
         config = self._text("get_config") or ""
         words = config.split()
         self.version = words[1] if words[:1] == ["OpenBLAS"] and len(words) > 1 else None
         self.ilp64 = "USE64BITINT" in words if words else None
         self.architecture = self._text("get_corename")
-        layer = self._function("get_parallel")
+        layer = openblas_function(self.dynlib, "get_parallel")
         self.threading_layer = "unknown" if layer is None else _LAYERS.get(layer(), "disabled")
-        self.get_num_threads()
-
-    def get_num_threads(self) -> int:
+        own = openblas_function(self.dynlib, "get_num_threads")
+        if own is None:
+            raise AttributeError("It has no function of OpenBLAS.")
+        self.get_num_threads = self.dynlib["omp_get_max_threads"] if self.threading_layer == "openmp" else own
         """Return the number of threads of a call."""
-        is_on_openmp = self.threading_layer == "openmp"
-        get = self.dynlib["omp_get_max_threads"] if is_on_openmp else self._function("get_num_threads")
-        return int(get())
 
     def info(self) -> dict[str, Any]:
         """Return the description as threadpoolctl does, and whether the library's integers are 64 bits wide."""
-        names = (
-            "user_api",
-            "internal_api",
-            "filepath",
-            "version",
-            "threading_layer",
-            "architecture",
-            "ilp64",
-        )
-        return {name: getattr(self, name) for name in names} | {"num_threads": self.get_num_threads()}
-
-    def _affixes(self) -> tuple[str, str]:
-        """Return what this build puts before and after the names of its functions."""
-        for prefix in ("", "scipy_"):
-            for suffix in ("", "64_", "_64"):
-                if hasattr(self.dynlib, f"{prefix}openblas_get_num_threads{suffix}"):
-                    return prefix, suffix
-        raise AttributeError("It has no function of OpenBLAS.")
-
-    def _function(self, name: str) -> Any:
-        try:
-            return self.dynlib[f"{self._prefix}openblas_{name}{self._suffix}"]
-        except AttributeError:
-            return None
+        return {name: getattr(self, name) for name in _DESCRIPTION} | {"num_threads": self.get_num_threads()}
 
     def _text(self, name: str) -> str | None:
-        function = self._function(name)
+        function = openblas_function(self.dynlib, name)
         if function is None:
             return None
         function.restype = ctypes.c_char_p
         text = function()
         return None if text is None else str(text, "utf-8", "replace")
+
+
+def openblas_function(library: Any, name: str) -> Any:
+    """Look up OpenBLAS's function under the prefix and suffix that this build gives it; None if it has none."""
+    for before in ("scipy_", ""):
+        for after in ("64_", "", "_64"):
+            with suppress(AttributeError):
+                # not by `library.name`, whose object threadpoolctl shares
+                return library[f"{before}openblas_{name}{after}"]
+    return None
 
 
 def blas_controllers() -> list[Any]:
@@ -142,9 +128,8 @@ def _kind() -> Callable[[], Any]:
                 super()._find_libraries_with_dl_iterate_phdr()
                 return
             for path in mapped:
-                with suppress(
-                    OSError, UnicodeError
-                ):  # it has been closed since, or cannot be named to ctypes
+                # closed since, or not to be named to ctypes
+                with suppress(OSError, UnicodeError):
                     self._make_controller_from_path(path)
 
     return PoolController

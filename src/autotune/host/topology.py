@@ -20,7 +20,6 @@ X86 = {"x86_64", "i686"}
 
 CPU_KINDS = (("cpu_core", "performance"), ("cpu_atom", "efficiency"), ("cpu_lowpower", "low-power"))
 """Folders of /sys/devices with a list of CPUs each, on hybrid x86."""
-
 SAME_KIND = 0.9
 """Cores whose capacities differ by less than this factor are of one kind, sorted into speed bins."""
 
@@ -123,7 +122,7 @@ def _groups(online: frozenset[int], members_of: Callable[[int], frozenset[int] |
 
 
 def _numbered(folder: str, prefix: str) -> list[int]:
-    """Numbers of the entries of a folder that are called prefix and number, in order."""
+    """List the numbers of the entries of a folder that are called prefix and number, in order."""
     try:
         names = [entry.name for entry in Path(folder).iterdir()]
     except OSError:
@@ -174,7 +173,7 @@ def _alike(ids: Mapping[int, object | None]) -> dict[int, frozenset[int]]:
 
 
 def _merged(packages: Mapping[int, int], ids: Mapping[int, int | None]) -> dict[int, int]:
-    """Packages with one id made one.
+    """Make packages with one id one.
 
     With cluster-on-die some kernels list only half of a package as siblings; on x86 the id is right then. On
     other architectures ids may repeat: s390 numbers its sockets anew in each book.
@@ -213,7 +212,7 @@ def _caches(system: str, cores: Mapping[int, int]) -> tuple[dict[int, int], dict
 
 
 def _sharers(path: str, core: int, cores: Mapping[int, int]) -> frozenset[int]:
-    """Online CPUs that share a cache of this core; none if that is not written."""
+    """Return the online CPUs that share a cache of this core; none if that is not written."""
     members = cpus(f"{path}/shared_cpu_map", f"{path}/shared_cpu_list")
     if members is not None and not members:
         # some kernels leave the set of a cache empty that is the core's own
@@ -246,7 +245,7 @@ def _nodes(root: str, online: frozenset[int]) -> Mapping[int, frozenset[int]] | 
 
 
 def _graphics_nodes(root: str) -> frozenset[int]:
-    """Nodes whose memory is a graphics card's (POWER9 with V100, Grace Hopper).
+    """Return the nodes whose memory is a graphics card's (POWER9 with V100, Grace Hopper).
 
     They come and go with the driver, which says so; a computer must not look like another one for that.
     """
@@ -276,7 +275,7 @@ def _kinds(root: str, online: frozenset[int]) -> dict[int, str]:
 
 
 def _kinds_by_capacity(capacities: Mapping[int, int]) -> dict[int, str]:
-    """Kinds from what the kernel's scheduler thinks of each CPU, 1024 for the fastest."""
+    """Tell kinds by the capacity that the kernel's scheduler knows of each CPU, 1024 for the fastest."""
     tops: list[int] = []
     for value in sorted(set(capacities.values()), reverse=True):
         if not tops or value < SAME_KIND * tops[-1]:

@@ -13,6 +13,7 @@ the owner and the mode:
   account) is written by its owner and by this process only.
 """
 
+import errno
 import os
 import stat
 from contextlib import suppress
@@ -127,13 +128,25 @@ def write_temporary(
             file.write(data)
             file.flush()
             if durable:
-                os.fsync(file.fileno())
-        os.chmod(path, mode)  # after the umask
-    except BaseException:
+                _sync(file.fileno())
+        with suppress(PermissionError):  # a file system without modes (FAT, some shares)
+            os.chmod(path, mode)  # after the umask
+    except BaseException as problem:
         with suppress(OSError):
             os.unlink(path)
+        if isinstance(problem, OSError) and problem.filename is None:
+            problem.filename = path  # a full disk, which else could be that of any stream
         raise
     return path
+
+
+def _sync(handle: int) -> None:
+    """Write a file to its disk, where its file system has such an order: some in user space have none (fsync(2))."""
+    try:
+        os.fsync(handle)
+    except OSError as problem:
+        if problem.errno not in {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}:
+            raise
 
 
 def sync_folder(folder: str | os.PathLike[str]) -> None:

@@ -10,7 +10,6 @@ from autotune.model.allocation import Limit, allocate
 
 BINDINGS = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")
 """Variables that make an OpenMP library pin the thread that loads it, and so whatever that thread starts later."""
-
 CLIMBED = 4
 """Processes between a rank and its launcher, at most: a shell, a wrapper, the interpreter, `autotune run`."""
 
@@ -53,18 +52,18 @@ def affinity() -> frozenset[int] | None:
         return None
     if _first_mask is None:
         _first_mask = mask
-    return _unpinned(mask) if is_binding(os.environ) else mask
+    return _unpinned(mask) if binding_variables(os.environ) else mask
 
 
-def is_binding(environ: Mapping[str, str]) -> bool:
-    """Does the environment let OpenMP libraries pin threads?"""
+def binding_variables(environ: Mapping[str, str]) -> list[str]:
+    """List the variables of this environment that let OpenMP libraries pin threads."""
     unset = {"", "false", "disabled", "none"}
-    return any(environ[name].strip().lower() not in unset for name in BINDINGS if name in environ)
+    return [name for name in BINDINGS if environ.get(name, "").strip().lower() not in unset]
 
 
 def pinned_from() -> frozenset[int] | None:
     """Return the process's CPUs where the calling thread was pinned to fewer; None where it was not."""
-    if not is_binding(os.environ) or not hasattr(os, "sched_getaffinity"):
+    if not binding_variables(os.environ) or not hasattr(os, "sched_getaffinity"):
         return None
     whole_mask = affinity()
     return None if whole_mask is None or whole_mask == os.sched_getaffinity(0) else whole_mask
@@ -107,16 +106,16 @@ def sharing(
     bound = allowed is not None and len(allowed) < host_cpus
     masks = _masks_of_ranks(cpu_variables.RANKS[name], local) if local > 1 and bound else ()
     ranks = cpu_variables.sharing_ranks(local, mask=allowed, host_cpus=host_cpus, masks=masks)
-    return ranks * _server_workers(environ) * cpu_variables.test_workers(environ)
+    return ranks * _server_workers(environ, online) * cpu_variables.test_workers(environ)
 
 
-def _server_workers(environ: Mapping[str, str]) -> int:
+def _server_workers(environ: Mapping[str, str], online: int) -> int:
     """Count the workers of the server that this is; uWSGI tells in a module of its own."""
     uwsgi = getattr(sys.modules.get("uwsgi"), "numproc", None)
     return (
         uwsgi
         if isinstance(uwsgi, int) and uwsgi > 0
-        else cpu_variables.workers_of_server(environ, getattr(sys, "argv", ()))
+        else cpu_variables.workers_of_server(environ, getattr(sys, "argv", ()), online=online)
     )
 
 

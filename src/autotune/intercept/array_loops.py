@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autotune.intercept.operations import Range
+from autotune.intercept.operations import LOOP_KINDS, Range
 from autotune.model.record import Record
 
 if TYPE_CHECKING:
@@ -80,7 +80,6 @@ CLASSES: Mapping[str, LoopClass] = {
 }
 MEASURED_LAYOUTS: Mapping[int, str] = {Layout.STRIDED: "loop_strided", Layout.BROADCAST: "loop_scale"}
 """The catalogue's operation of the cheapest loop whose operands lie so."""
-
 REDUCING = LoopClass("loop_max", "loop_sum", "add multiply maximum minimum")
 """Reductions. `any`, `all` and those of bitwise operations are among them: where no order changes the result."""
 
@@ -92,9 +91,6 @@ _REDUCTIONS: Mapping[str, int] = {
     "logical_and": Reduction.ALL,
 }
 """Reductions by ufunc; of the types for which they hold (`loops.c`)."""
-
-KINDS = (*CLASSES, "reductions")
-"""Kinds of loops that are planned, by the core's numbers."""
 
 _ITEM_BYTES = (1, 2, 4, 8, 8, 16)
 """Bytes of an element of each group of types that has a plan of its own: four of real types, two of complex ones
@@ -109,14 +105,13 @@ _LIKE: Mapping[str, Sequence[tuple[int, int]]] = {
 
 _NEVER = 2**62
 """More elements than any array has."""
-
 _LEARN_FROM = {"arithmetic": 16384, "functions": 4096, "reductions": 32768}
 """Elements of 8 bytes below which no loop of a kind takes 20 us, from which on loops are learned about."""
 
 
 def class_number(kind: str, dtype: str) -> int:
     """Return the core's number of the class of loops of this kind whose largest type is the dtype."""
-    return KINDS.index(kind) * len(_ITEM_BYTES) + _LIKE[dtype][-1][0]
+    return LOOP_KINDS.index(kind) * len(_ITEM_BYTES) + _LIKE[dtype][-1][0]
 
 
 def is_loop(operation: str) -> bool:
@@ -127,7 +122,7 @@ def is_loop(operation: str) -> bool:
 class ArrayLoops:
     """Whole-array loops in force. One at a time in a process."""
 
-    def __init__(self, core: Any, kinds: Iterable[str] = KINDS) -> None:
+    def __init__(self, core: Any, kinds: Iterable[str] = LOOP_KINDS) -> None:
         """Meet the loops of these kinds only: others stay NumPy's own."""
         self._core = core
         self._kinds = frozenset(kinds)
@@ -149,14 +144,14 @@ class ArrayLoops:
     def plan(self, kind: str, dtype: str, layout: int, ranges: Sequence[Range]) -> None:
         """Set what the loops of a class get whose elements are of this size, or of this complex type, and lie so.
 
-        `kind` is one of KINDS; `ranges` hold for elements of the dtype.
+        `kind` is one of LOOP_KINDS; `ranges` hold for elements of the dtype.
         """
         for group, scale in _LIKE[dtype]:
             rows = [
                 (max(1, area.elements * scale), max(1, area.chunk * scale), area.workers, self._place(area))
                 for area in ranges
             ]
-            self._core.plan(KINDS.index(kind) * len(_ITEM_BYTES) + group, layout, rows)
+            self._core.plan(LOOP_KINDS.index(kind) * len(_ITEM_BYTES) + group, layout, rows)
 
     def _place(self, setting: Range) -> int:
         """Return the core's number for the CPUs of the workers; 0 for those that the system chooses."""
@@ -170,25 +165,25 @@ class ArrayLoops:
 
     def after_blas(self, kind: str, elements: int) -> None:
         """Let loops of a kind with at least so many elements of 8 bytes be cut while BLAS threads spin, too."""
-        first = KINDS.index(kind) * len(_ITEM_BYTES)
+        first = LOOP_KINDS.index(kind) * len(_ITEM_BYTES)
         for group, item in enumerate(_ITEM_BYTES):
             self._core.after_blas(first + group, max(1, elements * 8 // item))
 
     def learn(self, decide: Callable[[str, str, int], "Calls"]) -> None:
         """Let loops that no plan covers be learned about.
 
-        `decide(operation, dtype, elements)` returns the Calls of a lesson, for the catalogue's operation that speaks
-        for the loop, with as many elements as it has.
+        `decide(operation, dtype, elements)` returns the Calls of a lesson, for the catalogue's operation that covers
+        the loop, with as many elements as it has.
         """
-        for number in range(len(KINDS) * len(_ITEM_BYTES)):
+        for number in range(len(LOOP_KINDS) * len(_ITEM_BYTES)):
             kind, group = divmod(number, len(_ITEM_BYTES))
-            self._core.learn_from(number, _LEARN_FROM[KINDS[kind]] * 8 // _ITEM_BYTES[group])
+            self._core.learn_from(number, _LEARN_FROM[LOOP_KINDS[kind]] * 8 // _ITEM_BYTES[group])
         self._core.learn_loops(partial(_decide, decide))
 
     def remove(self) -> None:
         """Put NumPy's own loops back. Another extension's loop that has replaced one since stays."""
         self._core.learn_loops(None)
-        for number in range(len(KINDS) * len(_ITEM_BYTES)):
+        for number in range(len(LOOP_KINDS) * len(_ITEM_BYTES)):
             self._core.learn_from(number, _NEVER)
             self._core.after_blas(number, _NEVER)
             for layout in Layout.ALL:
@@ -202,7 +197,7 @@ def _decide(
 ) -> "Calls":
     """Ask `decide` about a loop as the core describes it."""
     number, group = divmod(class_number, len(_ITEM_BYTES))
-    kind = KINDS[number]
+    kind = LOOP_KINDS[number]
     if kind in CLASSES:
         operation = MEASURED_LAYOUTS.get(layout, CLASSES[kind].cheapest)
     else:

@@ -23,7 +23,6 @@ always comes after another one of the same operation, and is no operation of its
 
 FOLLOWING = frozenset({"linalg.qr_reduced", "linalg.qr_complete"})
 """Functions that follow another one of the same operation: np.linalg.qr calls qr_r_raw, then one of these."""
-
 DTYPES = {"f": "float32", "d": "float64", "F": "complex64", "D": "complex128"}
 """By type code."""
 

@@ -112,7 +112,6 @@ OLD_LINALG: Mapping[str, str] = {
 
 PRODUCTS: Mapping[str, Matcher] = {"matmul": product, "matvec": matvec, "vecdot": vdot}
 """Ufuncs of numpy, where it has them."""
-
 FUNCTIONS: Mapping[str, Matcher] = {"dot": product, "inner": inner, "vdot": vdot}
 """Functions of numpy that are no ufuncs. tensordot, multi_dot, cov and einsum with `optimize` are met in what they
 call; einsum without it calls no BLAS."""
@@ -129,7 +128,7 @@ class Range(Record):
 
 
 LOOP_KINDS = ("arithmetic", "functions", "reductions")
-"""Kinds of loops that are planned (`array_loops.KINDS`, which needs NumPy)."""
+"""Kinds of loops that are planned, by the core's numbers: the classes of `array_loops`, then reductions."""
 LOOP_DTYPES = ("float64", "float32", "complex128", "complex64")
 """Dtypes that they are planned for (`model.operation.DTYPES`)."""
 PLACEMENTS = ("", "cores", "l3", "node")

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autotune.controls.import_hooks import when_imported
+from autotune.intercept.numpy_calls import DTYPES
 from autotune.intercept.scipy_calls import ScipyCalls
 
 if TYPE_CHECKING:
     from autotune.native._core import Calls
 
-CODES = {"float32": "f", "float64": "d", "complex64": "F", "complex128": "D"}
+_CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 _BY_SHAPE = ("dot", "inner", "vdot")
 _FUNCTIONS = """
@@ -88,14 +89,14 @@ class RecordedCalls:
         """Return the Calls of a routine of LAPACK that is no operation."""
         if (routine, dtype) not in self._routines:
             self._routines[routine, dtype] = calls = self._core.Calls("", dtype, {})
-            self._core.record_calls(calls, routine, CODES.get(dtype, "O"))
+            self._core.record_calls(calls, routine, _CODES.get(dtype, "O"))
         return self._routines[routine, dtype]
 
     def _row(self, operation: str, dtype: str, sizes: dict[str, int], *, follows: bool = False) -> "Calls":
         """Return the Calls of one operation of scipy.linalg, which `native._core.Met` counts."""
         calls: Calls = self._core.Calls(operation, dtype, sizes)
         name = f"{operation}_reduced" if follows else operation
-        self._core.record_calls(calls, name, CODES.get(dtype, "O"), *sizes.values())
+        self._core.record_calls(calls, name, _CODES.get(dtype, "O"), *sizes.values())
         return calls
 
 

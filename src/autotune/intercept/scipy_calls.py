@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 KNOWN_SCIPY = frozenset({"1.13", "1.14", "1.15", "1.16", "1.17", "1.18"})
 """Versions of SciPy on which it was tried."""
-
 MOST_SHAPES = 4096
 """Shapes remembered for each function; a program with more of them asks again."""
 
@@ -218,12 +217,12 @@ _DTYPES = {"s": "float32", "d": "float64", "c": "complex64", "z": "complex128"}
 
 
 def _computes(_args: tuple[Any, ...], keywords: Mapping[str, Any]) -> bool:
-    """Or does it ask for the size of its work space?"""
+    """Does it compute, and not only ask for the size of its work space?"""
     return "lwork" not in keywords or int(keywords["lwork"]) != -1
 
 
 def _is_reduced(args: tuple[Any, ...], keywords: Mapping[str, Any]) -> bool:
-    """The second half of QR; as in numpy.linalg, the full form of a tall matrix is another work."""
+    """Is it the second half of a reduced QR? As in numpy.linalg, the full form of a tall matrix is another work."""
     return _computes(args, keywords) and len(args[1]) == args[0].shape[1]
 
 
@@ -237,8 +236,10 @@ def _is_eig(_args: tuple[Any, ...], keywords: Mapping[str, Any]) -> bool:
 
 
 def _is_eigh(_args: tuple[Any, ...], keywords: Mapping[str, Any]) -> bool:
-    """All eigenvectors, by either algorithm. numpy.linalg's is evd, the usual one here evr: they share the
-    reduction to a tridiagonal matrix, and the rest of evr gains less from threads.
+    """Does it compute all eigenvectors, by either algorithm?
+
+    numpy.linalg's is evd, the usual one here evr: they share the reduction to a tridiagonal matrix, and the rest of
+    evr gains less from threads.
     """
     return bool(keywords["compute_v"]) and "range" not in keywords
 
@@ -261,7 +262,6 @@ all but eigh's: before 1.18."""
 _ANY, _GENERAL = -1, 0
 """Structures of a matrix: to be found out, and none (`_common_array_utils.hh`). What is found out may be one for which
 Cholesky's half of the work is enough, that threads help less; other ways need no BLAS."""
-
 _FULL = 1
 """Of QR (`_decomp_qr.qr`, "keep in sync with the C side")."""
 

@@ -15,6 +15,15 @@ class Limit(StrEnum):
     SHARED = "shared"
 
 
+LIMITED_BY = {
+    Limit.AFFINITY: "an affinity mask or cpuset",
+    Limit.QUOTA: "a CPU quota",
+    Limit.CAP: "AUTOTUNE_CPUS, or what a batch system gave this job",
+    Limit.SHARED: "the processes that share them",
+}
+"""Each limit in words; there are none for `Limit.NONE`."""
+
+
 def allocate(
     *,
     allowed_cpus: int,

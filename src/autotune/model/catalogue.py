@@ -15,7 +15,6 @@ Work = Callable[[Sizes], float]
 
 COMMANDS = "command."
 """Prefix of the names of whole commands. Their entries say nothing of single calls into BLAS."""
-
 IN_PROCESSES = "_processes"
 """Suffix of the name of a row whose workers are processes. It is a row and not a knob, since a program has to
 agree: tasks that write into arrays of the caller's lose that in another process."""
@@ -126,7 +125,7 @@ class Kind:
         return REAL_DTYPES if self.family in REAL_ONLY or reduces else DTYPES
 
     def work_of(self, operation: Operation) -> float:
-        """Flops, or bytes, of one unit of work at these sizes.
+        """Return the flops, or bytes, of one unit of work at these sizes.
 
         A product and a sum of complex numbers take four times as many flops as those of real ones.
         """
@@ -211,7 +210,7 @@ def _estimator(name: str, work: float, summary: str) -> Kind:
 
 
 def _mn(factor: float) -> Work:
-    """Flops of a factorisation of an m x n matrix, `factor` the count for a square one over n^3.
+    """Count the flops of a factorisation of an m x n matrix, `factor` the count for a square one over n^3.
 
     Golub and Van Loan, Matrix Computations, 4th ed.: Householder QR takes 2 n^2 (m - n/3) for m >= n; the
     same shape, scaled, serves for the others.
@@ -282,9 +281,7 @@ _ROWS = (
         "hist_gradient_boosting", 600.0, "HistGradientBoostingRegressor.fit of scikit-learn: 10 trees"
     ),
     _estimator(
-        "nearest_neighbours",
-        400.0,
-        "NearestNeighbors.kneighbors of scikit-learn, brute force, 200 queries",
+        "nearest_neighbours", 400.0, "NearestNeighbors.kneighbors of scikit-learn, brute force, 200 queries"
     ),
     _elements("temporaries", Family.ALLOCATION, 5, "large temporaries, as in sqrt(x*y + x)"),
 )

@@ -102,6 +102,11 @@ class Configuration:
         return max(self.blas_threads or 1, self.openmp_threads or 1) * (self.workers or 1)
 
     @property
+    def only_blas_threads(self) -> int | None:
+        """The BLAS threads, where nothing else is set; else None."""
+        return self.blas_threads if self == Configuration(blas_threads=self.blas_threads) else None
+
+    @property
     def without_chunk(self) -> "Configuration":
         """The configuration without its chunk size, which is chosen for each size."""
         return replace(self, chunk=None)

@@ -19,6 +19,8 @@ from autotune.model.operation import Operation
 
 OUT_OF_TIME = "The time allowed ended before its turn."
 """Begins the reason of an undecided entry that was not tested."""
+NEARLY_FULL = 0.9
+"""Share of the time at full capacity above which the expected speed-up is not worth a sentence of its own."""
 
 
 class Status(StrEnum):
@@ -34,10 +36,6 @@ class Status(StrEnum):
     """A choice that uses fewer CPUs than the default, of which no undisturbed timings at full capacity could be had."""
     FAILED = "failed"
     """The default itself could not be measured."""
-
-
-NEARLY_FULL = 0.9
-"""Share of the time at full capacity above which the expected speed-up is not worth a sentence of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,7 +50,9 @@ def choose(entries: Sequence[Entry], operation: Operation) -> Entry | None:
 
 def _choose_between(entries: Sequence[Entry], operation: Operation) -> Entry | None:
     """Choose for a size from decided entries on both sides of it; None without them."""
-    nearest = sorted(entries, key=lambda entry: (_distance(entry.operation, operation), str(entry.operation)))
+    nearest = sorted(
+        entries, key=lambda entry: (size_distance(entry.operation, operation), str(entry.operation))
+    )
     below = _frontier([entry for entry in nearest if entry.operation.is_within(operation)])
     above = _frontier([entry for entry in nearest if operation.is_within(entry.operation)])
     if not below or not above:
@@ -115,7 +117,7 @@ def evened(chunk: float, workers: int, whole: int) -> int:
 def _between(neighbours: Sequence[Entry], operation: Operation) -> Entry:
     """Choose the best way that is safe at all neighbours, which are given nearest first."""
     ways_at = [_safe_ways(entry) for entry in neighbours]
-    closeness = [1 / _distance(entry.operation, operation) for entry in neighbours]
+    closeness = [1 / size_distance(entry.operation, operation) for entry in neighbours]
     shares = [value / sum(closeness) for value in closeness]
     common = {
         way: [ways[way] for ways in ways_at] for way in ways_at[0] if all(way in ways for ways in ways_at)
@@ -197,6 +199,7 @@ def _ordered(left: Operation, right: Operation) -> bool:
     return left.is_within(right) or right.is_within(left)
 
 
-def _distance(left: Operation, right: Operation) -> float:
+def size_distance(left: Operation, right: Operation) -> float:
+    """Return the sum of the logarithms of the ratios of two operations' sizes, which have the same names."""
     sizes = right.size
     return sum(abs(log(value / sizes[name])) for name, value in left.sizes)

@@ -132,7 +132,7 @@ class Allocation:
 
 
 def count(cpus: Iterable[Cpu], homes: Iterable[Sequence[Cpu]] | None = None) -> Counts:
-    """Counts of a set of CPUs; None for what no CPU of the set says.
+    """Count the cores, packages and nodes of a set of CPUs; None for what no CPU of the set says.
 
     `homes` lists, for each NUMA node whose memory may be used, the CPUs of that node (none for a node of
     memory only). A package or L3 group that holds a whole such node belongs to what may be used, even without
@@ -151,7 +151,7 @@ def count(cpus: Iterable[Cpu], homes: Iterable[Sequence[Cpu]] | None = None) -> 
 
 
 def _reached(group: str, chosen: Iterable[Cpu], homes: Iterable[Sequence[Cpu]]) -> set[int]:
-    """Packages or L3 groups that hold one of the chosen CPUs, or a whole NUMA node."""
+    """Return the packages or L3 groups that hold one of the chosen CPUs, or a whole NUMA node."""
     ids = {getattr(cpu, group) for cpu in chosen}
     for home in homes:
         held_by = {getattr(cpu, group) for cpu in home}

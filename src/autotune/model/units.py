@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from math import ceil
 
 _SCALES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 UNKNOWN = "-"
 LARGEST_SEEMING = 10.0
 """Speed-up from which single timings tell of a disturbance, or of a large gain, but not how large."""
+SPARE_TIME = 1.2
+"""Budget that is advised, over the time that is expected to be needed."""
 WIDE_INTERVAL = 1.2
 """Upper over lower end of an interval above which pairs that leave both signs open were disturbed, or too few."""
 
@@ -24,6 +27,12 @@ def clock(value: float) -> str:
     whole = max(0, round(value))
     hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def budget(needed: float) -> str:
+    """Format the budget to advise where so many seconds are needed, such as `45s` or `12m`, as `--budget` takes it."""
+    spare = ceil(SPARE_TIME * needed)
+    return f"{spare}s" if spare < 60 else f"{ceil(spare / 60)}m"
 
 
 def moment(value: float) -> str:

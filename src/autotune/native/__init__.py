@@ -14,10 +14,8 @@ from autotune.host.numeric_libraries import python_build, series
 
 TRIED_NUMPY = frozenset({"2.0", "2.1", "2.2", "2.3", "2.4", "2.5"})
 """Versions of NumPy whose own tests pass with everything of the core in force."""
-
 TRIED_PYTHON = ((3, 11), (3, 14))
 """Oldest and newest CPython that the tests of the core pass with, and whose structures `definition.c` reads."""
-
 SWITCH = "AUTOTUNE_NATIVE"
 """Environment variable: 0 turns the core off, `force` turns it on for versions that were not tried."""
 
@@ -56,8 +54,8 @@ def _load() -> Any:
     except ImportError as error:
         if (error.name or "").startswith("autotune"):
             return (
-                "This installation has no C core: no C compiler was there when it was built. "
-                "Install a compiler and install autotune again."
+                "This installation has no C core: the C compiler or the headers of Python were missing when it was "
+                "built. Install both (Debian: gcc, python3-dev) and install autotune again."
             )
         return f"The C core cannot be loaded: {error}"
     # before the interpreter ends: threads that still run loops go on with NumPy's own

@@ -345,11 +345,11 @@ static int calls_set_threads(PyObject *self, PyObject *value, void *unused)
 
 static PyMemberDef calls_members[] = {
     {"operation", T_OBJECT, offsetof(Calls, operation), READONLY,
-     "A name of the catalogue; \"\" for calls that no entry of a profile could speak for."},
+     "A name of the catalogue; \"\" for calls that no entry of a profile could cover."},
     {"dtype", T_OBJECT, offsetof(Calls, dtype), READONLY, NULL},
     {"sizes", T_OBJECT, offsetof(Calls, sizes), READONLY, NULL},
     {"watched", T_OBJECT, offsetof(Calls, watched), 0, "What the live guard knows about them."},
-    {"covered", T_BOOL, offsetof(Calls, covered), READONLY, "Does an entry of a profile speak for them?"},
+    {"covered", T_BOOL, offsetof(Calls, covered), READONLY, "Does an entry of a profile cover them?"},
     {"control", T_BOOL, offsetof(Calls, control), 0, "Shall the next one run with the default?"},
     {"learns", T_BOOL, offsetof(Calls, learns), 0, "Are they told to the guard without a count of their own?"},
     {"trial", T_INT, offsetof(Calls, trial), 0, "Threads of the next one alone; 0: as the others."},

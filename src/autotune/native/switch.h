@@ -24,7 +24,7 @@ typedef struct {
     PyObject *operation, *dtype, *sizes;
     PyObject *watched;        /* what the live guard knows about them; NULL: nothing */
     int threads;              /* BLAS threads, 0: as many as at rest; of a loop: workers, 0: NumPy's own loop */
-    char covered;             /* does an entry of a profile speak for them? */
+    char covered;             /* does an entry of a profile cover them? */
     char control;             /* does the guard want the next one to run with the default? */
     char learns;              /* are they timed, and told to the guard, although they have no count of their own? */
     int trial;                /* threads of the next one alone, while they learn; 0: as the others */

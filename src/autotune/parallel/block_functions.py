@@ -33,10 +33,8 @@ Function = Callable[..., Any]
 SAMPLE = 64
 """Elements at the end of the first block that are computed a second time by themselves, to see whether a
 function that is no ufunc works element by element. One row, where it works row by row."""
-
 ROWS_TO_SAMPLE = 16
 """Fewer rows in a block are not sampled: the second computation would cost more than a few per cent."""
-
 SAMPLE_TOLERANCE = 1e-3
 """Relative. Vector loops and BLAS may round otherwise for other lengths; what is no function of the element
 alone differs by more."""

@@ -19,10 +19,8 @@ Outs = tuple[Array | None, ...]
 
 PLAIN_TYPES: frozenset[type] = frozenset({np.ndarray, np.memmap, SharedArray})
 """Arrays whose type changes nothing about arithmetic. Every other subclass gets the plain call."""
-
 PLAIN_KINDS = frozenset("biufcmM")
 """Kinds of dtype whose loops release the GIL; objects, records and strings get the plain call."""
-
 OVERLAP_WORK = 1000
 """Candidates that np.shares_memory may try before an overlap is taken for granted; slices need a few."""
 
@@ -109,7 +107,7 @@ def common_order(shape: Shape, values: Sequence[Any]) -> tuple[int, ...]:
 
 
 def _strides(array: Array, count: int) -> tuple[int, ...]:
-    """Strides along the last `count` axes; 0 where the array has none or one element, which is broadcast."""
+    """Return the strides along the last `count` axes; 0 where the array has none or one element, which is broadcast."""
     strides = (
         stride if length != 1 else 0 for stride, length in zip(array.strides, array.shape, strict=True)
     )

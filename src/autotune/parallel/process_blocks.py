@@ -71,10 +71,8 @@ def _shares(array: Array, chunk: int, workers: int) -> _Shares:
 
 SENDABLE = (Method.SHARED_MEMORY, Method.MEMMAP, Method.MEMFD)
 """Methods whose arrays can be handed to a process that runs already."""
-
 PROCESS_BYTES = 2**25
 """Memory of a process without arrays: a spawned one loads Python and NumPy anew, which take 30 MB."""
-
 PIPE_CHUNK = 2**17
 """Elements that are on their way at most, to each process, where memory is too short to share the array."""
 

@@ -26,44 +26,15 @@ from autotune.parallel.tiles import check_counts
 
 BLOCK = 65_536
 """Elements. Part of what a seed means; never tuned."""
-
 OUT_METHODS = frozenset({"random", "standard_normal", "standard_exponential", "standard_gamma"})
 """Methods of numpy.random.Generator that write into an array given to them."""
 
-SCALAR_METHODS = frozenset(
-    {
-        "beta",
-        "binomial",
-        "chisquare",
-        "exponential",
-        "f",
-        "gamma",
-        "geometric",
-        "gumbel",
-        "hypergeometric",
-        "integers",
-        "laplace",
-        "logistic",
-        "lognormal",
-        "logseries",
-        "negative_binomial",
-        "noncentral_chisquare",
-        "noncentral_f",
-        "normal",
-        "pareto",
-        "poisson",
-        "power",
-        "rayleigh",
-        "standard_cauchy",
-        "standard_t",
-        "triangular",
-        "uniform",
-        "vonmises",
-        "wald",
-        "weibull",
-        "zipf",
-    }
-)
+SCALAR_METHODS = frozenset({
+    *("beta", "binomial", "chisquare", "exponential", "f", "gamma", "geometric", "gumbel", "hypergeometric"),
+    *("integers", "laplace", "logistic", "lognormal", "logseries", "negative_binomial", "noncentral_chisquare"),
+    *("noncentral_f", "normal", "pareto", "poisson", "power", "rayleigh", "standard_cauchy", "standard_t"),
+    *("triangular", "uniform", "vonmises", "wald", "weibull", "zipf"),
+})  # fmt: skip
 """Methods whose every number is independent of the others."""
 
 Seed = int | None | np.random.SeedSequence | list[int] | tuple[int, ...]
@@ -81,7 +52,7 @@ def random(
     placement: Placement | None = None,
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
-    """Random numbers from a method of numpy.random.Generator; the same for every `workers` and `chunk`,
+    """Draw random numbers from a method of numpy.random.Generator; the same for every `workers` and `chunk`,
     and for every `placement` (on which CPUs the workers run, this thread during the call too).
 
     Without a seed every call gives other numbers. Raises UsageError for a method whose numbers are not

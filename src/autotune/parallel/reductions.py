@@ -28,7 +28,6 @@ from autotune.parallel.tiles import LANES, WHOLE, TileGrid, check_counts
 
 BLOCK = 65_536
 """Elements. Part of what a result is; never tuned."""
-
 BLAS_ROW = 8192
 """Elements; OpenBLAS computes dot products of up to 10,000 in one thread (kernel/x86_64/ddot.c)."""
 
@@ -43,28 +42,16 @@ UFUNCS: dict[str, np.ufunc] = {
 """Reductions that are a ufunc along the axes; the others are mean, var, std and dot."""
 
 CALLS: dict[str, Callable[..., Any]] = {
-    "sum": np.sum,
-    "prod": np.prod,
-    "min": np.min,
-    "max": np.max,
-    "any": np.any,
-    "all": np.all,
-    "mean": np.mean,
-    "var": np.var,
-    "std": np.std,
-    "dot": np.dot,
+    name: getattr(np, name) for name in (*UFUNCS, "mean", "var", "std", "dot")
 }
 """The plain calls."""
 
 NAMES: dict[object, str] = {call: name for names in (CALLS, UFUNCS) for name, call in names.items()}
 """The functions that can be reduced by blocks; a ufunc stands for its `reduce`."""
-
 ORDERLESS = frozenset({"min", "max", "any", "all"})
 """Reductions whose result does not depend on the order; so are sums and products of whole numbers."""
-
 WITH_DTYPE = frozenset({"sum", "prod", "mean", "var", "std"})
 """Reductions whose NumPy functions take a dtype."""
-
 COMPUTED = "?bhilqBHILQfdgFDG"
 """Type codes that are cut. Half precision is not: NumPy sums it in single precision, whose rounding at the
 end of every block would cost accuracy."""
@@ -161,7 +148,7 @@ class _Cut:
         return self.array[tuple(index)], depth, across
 
     def groups(self, chunk: int) -> list[range]:
-        """Items as workers take them: as many in a row as make up a chunk."""
+        """Group the items as workers take them: as many in a row as make up a chunk."""
         at_once = max(1, chunk * len(self) // max(1, self.array.size))
         return [range(first, min(first + at_once, len(self))) for first in range(0, len(self), at_once)]
 
@@ -223,7 +210,7 @@ def _partials(ufunc: np.ufunc, cut: _Cut, kind: np.dtype[Any], workers: int, chu
 
 
 def _reduce_rows(ufunc: np.ufunc, cut: _Cut, partials: Array, numbers: range) -> range:
-    """Whole blocks of a flat array in a single call, to the same bits; returns the blocks left over."""
+    """Reduce whole blocks of a flat array in a single call, to the same bits; return the blocks left over."""
     whole = range(numbers.start, min(numbers.stop, cut.depth - 1))
     if whole:
         rows = cut.array[whole.start * BLOCK : whole.stop * BLOCK].reshape(-1, BLOCK)

@@ -18,14 +18,11 @@ from autotune.host.memory_limit import usable_bytes
 
 SMALLEST = 1 << 20
 """Bytes; below, the allocator itself reuses memory without giving it back to the system."""
-
 LIMIT = 256 << 20
 """Bytes held at most, unless `keep` says otherwise."""
-
 SHARE = 8
 """Nor more than this part of the memory that the process may use: in a small container, dropped results would be
 missed elsewhere."""
-
 WASTE = 1.25
 """A result may sit in memory that is so much larger than itself."""
 

@@ -1,7 +1,6 @@
 """An array whose memory several processes see."""
 
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, NoReturn, Self
 
 import numpy as np
@@ -43,9 +42,7 @@ class SharedArray(np.ndarray):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -35,16 +35,8 @@ from autotune.model.configuration import Method
 from autotune.parallel.operands import shape_of
 from autotune.parallel.shared_array import SharedArray, wrap
 
-SHARING = (
-    Method.INHERIT,
-    Method.RAW_ARRAY,
-    Method.ARRAY,
-    Method.SHARED_MEMORY,
-    Method.MEMMAP,
-    Method.MEMFD,
-)
+SHARING = (Method.INHERIT, Method.RAW_ARRAY, Method.ARRAY, Method.SHARED_MEMORY, Method.MEMMAP, Method.MEMFD)
 """Methods that share pages. The others copy, and only process_map can use them."""
-
 SHM = "/dev/shm"  # noqa: S108 - where Linux keeps POSIX shared memory; names in it are random and exclusive
 
 Release = Callable[[], None]
@@ -69,11 +61,7 @@ class Handle:
 
 
 def shared(
-    shape: int | tuple[int, ...],
-    dtype: DTypeLike = np.float64,
-    *,
-    method: Method,
-    for_strangers: bool = True,
+    shape: int | tuple[int, ...], dtype: DTypeLike = np.float64, *, method: Method, for_strangers: bool = True
 ) -> SharedArray:
     """Make an array of zeros that other processes can open by its handle; a context manager that closes it.
 
@@ -92,21 +80,21 @@ def shared(
     if any(length < 0 for length in sizes):
         raise UsageError(f"A shape has no negative lengths: {sizes}.")
     size = max(1, prod(sizes) * kind.itemsize)
-    make = _MAKERS[method]
     try:
         check_memory(size, method)
-        if for_strangers and make in {_shared_memory, _memmap, _memfd} and not _is_reachable():
-            try:
-                memory, place, release = named(size)
-            except (
-                OSError
-            ):  # no /dev/shm, or no interpreter for the process that would remove the name: for children only
-                memory, place, release = make(size)
-        else:
-            memory, place, release = make(size)
+        memory, place, release = _make(method, size, for_strangers=for_strangers)
     except (OSError, OverflowError) as error:
         raise SharedMemoryError(f"{size} bytes cannot be shared by {method}: {error}") from error
     return wrap(memory, sizes, kind, Handle(method, sizes, kind, place), release)
+
+
+def _make(method: Method, size: int, *, for_strangers: bool) -> tuple[Any, Place, Release]:
+    make = _MAKERS[method]
+    if for_strangers and make in {_shared_memory, _memmap, _memfd} and not _is_reachable():
+        # without /dev/shm, or an interpreter for the process that would remove the name: for children only
+        with suppress(OSError):
+            return named(size)
+    return make(size)
 
 
 def attach(handle: Handle) -> SharedArray:
@@ -315,9 +303,8 @@ def _memmap(size: int) -> tuple[Any, Place, Release]:
     path = os.path.join(folder, f"autotune-{secrets.token_hex(8)}")  # noqa: PTH118 - pathlib costs 5 ms here
     if sys.platform.startswith("linux"):
         return _nameless(path, size)
-    number = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
-    os.ftruncate(number, size)
-    return _mapped(number, size), File(path), _by_owner(partial(os.unlink, path))
+    number, remove = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600), partial(os.unlink, path)
+    return _sized(number, size, remove), File(path), _by_owner(remove)
 
 
 def _memfd(size: int) -> tuple[Any, Place, Release]:
@@ -337,14 +324,13 @@ def named(size: int) -> tuple[Any, Place, Release]:
     number = _posixshmem.shm_open(name, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode=0o600)
     with suppress(OSError):  # after setuid() the interpreter may be unreadable, and the tracker cannot start
         resource_tracker.register(name, "shared_memory")
-    os.ftruncate(number, size)
 
     def remove() -> None:
         _posixshmem.shm_unlink(name)
         with suppress(OSError):
             resource_tracker.unregister(name, "shared_memory")
 
-    return _mapped(number, size), Named(name), _by_owner(remove)
+    return _sized(number, size, remove), Named(name), _by_owner(remove)
 
 
 def _is_reachable() -> bool:
@@ -419,6 +405,18 @@ def _reserve(number: int, size: int) -> None:
     except OSError as error:
         if error.errno not in {errno.EINVAL, errno.EOPNOTSUPP}:  # a file system that cannot
             raise
+
+
+def _sized(number: int, size: int, remove: Release) -> mmap.mmap:
+    """Map a new file that has a name, with its room taken where the system can; remove it if that fails."""
+    try:
+        (_reserve if sys.platform.startswith("linux") else os.ftruncate)(number, size)
+        return mmap.mmap(number, size)
+    except BaseException:
+        remove()
+        raise
+    finally:
+        os.close(number)
 
 
 def _described(

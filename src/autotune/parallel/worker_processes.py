@@ -155,7 +155,8 @@ def start(
         for worker in workers:
             worker.connection.close()
             worker.process.join()
-            with suppress(ValueError):  # the program has SIGCHLD ignored, or waits for all children itself
+            # the program has SIGCHLD ignored, or waits for all children itself; a process of loky's cannot be closed
+            with suppress(ValueError, AttributeError):
                 worker.process.close()
         if launcher is not None:
             launcher.end()

@@ -54,7 +54,7 @@ def _chosen(entry: Entry) -> set[int]:
 
 
 def _gain(entry: Entry, count: int) -> float:
-    """Return the gain of an entry at a count; None for counts other than its choice."""
+    """Return the gain of an entry at a count, as a logarithm; 0 for counts other than its choice."""
     speedup = entry.evidence.speedup
     return log(speedup) if count in _chosen(entry) and speedup else 0.0
 

@@ -1,4 +1,4 @@
-"""The ladder: which profiles and entries may speak for this machine, and how well they fit. Pure."""
+"""The ladder: the profiles and entries that may be used on this machine, and how well they fit. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -11,6 +11,7 @@ from autotune.model.configuration import Configuration, clamp
 from autotune.model.entry import Entry, Evidence, Status
 from autotune.model.policy import AGREEING_HOSTS, CPU_SLACK
 from autotune.model.profile import Key, Profile, Provenance, is_same_computer, is_same_system
+from autotune.model.units import count_of
 from autotune.profiles.folders import Layer
 from autotune.profiles.lookup import Level, Refusal, Rung
 
@@ -182,10 +183,7 @@ def carried(entry: Entry, origin: Key, site: Site) -> Entry | str:
         return kept
     clamped = clamp(entry.choice, usable_cpus)
     if clamped != entry.choice:
-        if (
-            clamped == Configuration(blas_threads=clamped.blas_threads)
-            and clamped.blas_threads in safe_threads
-        ):
+        if clamped.only_blas_threads in safe_threads:
             reason = f"{clamped}, no slower than the default where {entry.choice} was fastest."
             return replace(kept, choice=clamped, reason=reason, evidence=_without_speedup(evidence))
         return (
@@ -295,7 +293,7 @@ def _default_faster(entry: Entry, origin: Key, site: Site) -> float | None:
     CPUs do no better than as many as there are CPUs. What a default was slowed by that was measured so is
     unknown.
     """
-    if not _calls_blas(entry):
+    if not _uses_blas(entry):
         return 1.0
     threads, cpus = _default(origin, entry.evidence.default_threads)
     threads_here, cpus_here = _default(site.key, site.schedulable_cpus)
@@ -329,7 +327,7 @@ def _default_choice(key: Key) -> Configuration | None:
     return Configuration(blas_threads=key.usable_cpus) if unhindered else None
 
 
-def _calls_blas(entry: Entry) -> bool:
+def _uses_blas(entry: Entry) -> bool:
     row = CATALOGUE.get(entry.operation.name)
     stack = row is not None and row.family is Family.STACK
     return stack or entry.choice.blas_threads is not None or entry.evidence.default_threads is not None
@@ -367,5 +365,5 @@ def _differs(field: str, recorded: object, present: object) -> str:
 
 
 def _allocation(key: Key) -> str:
-    cpus = "1 usable CPU" if key.usable_cpus == 1 else f"{key.usable_cpus} usable CPUs"
+    cpus = count_of(key.usable_cpus, "usable CPU")
     return cpus if key.limit == "none" else f"{cpus} (limited by {key.limit})"

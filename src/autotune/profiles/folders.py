@@ -36,7 +36,7 @@ class Layer(StrEnum):
 
 
 def state_dir() -> "Path":
-    """Journals, locks and results that had no better place: $AUTOTUNE_STATE_DIR, else the platform's."""
+    """Return the folder of journals, locks and other results: $AUTOTUNE_STATE_DIR, else the platform's."""
     return _path(_state_dir())
 
 
@@ -67,12 +67,12 @@ def user_spool() -> "Path":
 
 
 def cache_dir() -> str:
-    """Compiled copies; may be deleted at any time."""
+    """Return the folder of compiled copies, which may be deleted at any time."""
     return _platform("user_cache", "XDG_CACHE_HOME", "~/.cache")
 
 
 def places(named: str | os.PathLike[str] | None = None) -> list[tuple[Layer, str]]:
-    """Files and folders to look for profiles in, nearest first.
+    """List the files and folders to look for profiles in, nearest first.
 
     `named` is what the caller names; without it $AUTOTUNE_PROFILE is looked at. Nothing is looked for in the
     current folder, unless one of these says so.
@@ -118,7 +118,7 @@ def _system_profiles() -> str:
 
 
 def _shipped_profiles() -> str:
-    """Inside the wheel, or next to src/ in a checkout."""
+    """Return the folder inside the wheel, or next to src/ in a checkout."""
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     inside = os.path.join(package, "profiles", "shipped")
     return inside if os.path.isdir(inside) else os.path.join(package, "..", "..", "profiles")

@@ -43,7 +43,7 @@ def encode_profile(profile: Profile) -> dict[str, Any]:
 
 
 def entry_order(entry: Entry) -> tuple[str, str, tuple[tuple[str, int], ...]]:
-    """Key to sort entries by: name, dtype, sizes."""
+    """Return the key to sort entries by: name, dtype, sizes."""
     return entry.operation.name, entry.operation.dtype, entry.operation.sizes
 
 

@@ -141,18 +141,16 @@ class Resolution:
     @property
     def summary(self) -> str:
         """A sentence: how much is known, and how much is not used."""
+        from autotune.model.units import count_of
+
         refusals = self.refusals
-        operations = {
-            (result.entry.operation.name, result.entry.operation.dtype) for result in self.entries()
-        }
+        operations = {(each.entry.operation.name, each.entry.operation.dtype) for each in self.entries()}
         files = {refusal.path for refusal in refusals if refusal.entry is None}
         entries = sum(refusal.entry is not None for refusal in refusals)
-        covered = f"Profiles speak for {len(operations)} operation{'s' * (len(operations) != 1)}"
+        covered = f"Profiles cover {count_of(len(operations), 'operation')}"
         if not files and not entries:
             return f"{covered}."
-        refused = (
-            f"{len(files)} file{'s' * (len(files) != 1)} and {entries} entr{'y' if entries == 1 else 'ies'}"
-        )
+        refused = f"{count_of(len(files), 'file')} and {count_of(entries, 'entry', 'entries')}"
         return f"{covered}; {refused} are not used, for the reasons that explain() gives."
 
     @property
@@ -161,7 +159,7 @@ class Resolution:
         return self._read(Compiled.refusals)
 
 
-def resolve(named: str | os.PathLike[str] | None = None, *, processes: int | None = None) -> Resolution:
+def resolve(named: Named = None, *, processes: int | None = None) -> Resolution:
     """Resolve the entries that fit this machine now: hardware, software, and the CPUs that this process may use.
 
     `named` is a profile or a folder of profiles that the user names; without it $AUTOTUNE_PROFILE is looked at.
@@ -175,10 +173,8 @@ def resolve(named: str | os.PathLike[str] | None = None, *, processes: int | Non
     if "numpy" not in sys.modules:
         import numpy as np  # noqa: F401
     usable, limit = usable_cpus(processes)
-    files = profile_paths(named)
-    circumstances, fields = _circumstances(usable, limit, files), repr(software_fields())
-    copy = compiled_copy.load(_copy_path(named, usable, limit))
-    if copy is None or (copy.circumstances, copy.software) != (circumstances, fields):
+    copy = _last_copy(named, usable, limit)
+    if copy is None or copy.software != repr(software_fields()):
         return Resolution(_make(named, usable, limit), usable, limit)
     return Resolution(copy, usable, limit, lambda: _make(named, usable, limit))
 
@@ -190,15 +186,13 @@ def resolve_before_numpy(named: Named = None, *, processes: int | None = None) -
     Where the answer's entries turn out to be unreadable, they are made again, which loads NumPy.
     """
     usable, limit = usable_cpus(processes)
-    copy = compiled_copy.load(_copy_path(named, usable, limit))
-    if copy is None or copy.circumstances != _circumstances(usable, limit, profile_paths(named)):
-        return None
-    return Resolution(copy, usable, limit, lambda: _make(named, usable, limit))
+    copy = _last_copy(named, usable, limit)
+    return None if copy is None else Resolution(copy, usable, limit, lambda: _make(named, usable, limit))
 
 
 def resolve_inputs(named: Named = None, *, processes: int | None = None) -> object:
     """Return everything that resolve() depends on: as long as this is equal, so is the answer. Reads no profile."""
-    return _circumstances(*usable_cpus(processes), profile_paths(named)), software_fields()
+    return _circumstances(named, *usable_cpus(processes)), software_fields()
 
 
 def this_site(usable: int, limit: Limit) -> "Site":
@@ -239,15 +233,22 @@ def _make(named: Named, usable: int, limit: Limit) -> Compiled:
     """Make the compiled copy for this process, and put it in its place. Loads NumPy."""
     import numpy as np  # noqa: F401 - its BLAS is part of the key
 
-    files = profile_paths(named)
-    circumstances, fields = _circumstances(usable, limit, files), repr(software_fields())
+    path, circumstances = _circumstances(named, usable, limit)
+    files, fields = profile_paths(named), repr(software_fields())
     copy = _compile(files, this_site(usable, limit), circumstances, fields)
-    compiled_copy.save(_copy_path(named, usable, limit), copy)
+    compiled_copy.save(path, copy)
     return copy
 
 
+def _last_copy(named: Named, usable: int, limit: Limit) -> Compiled | None:
+    """Return the compiled copy that was made in these circumstances; None if there is none."""
+    path, circumstances = _circumstances(named, usable, limit)
+    copy = compiled_copy.load(path)
+    return copy if copy is not None and copy.circumstances == circumstances else None
+
+
 def _compile(files: list[tuple[Layer, str]], site: "Site", circumstances: str, fields: str) -> Compiled:
-    """Read, fit and order every profile, and plan the loops that they speak for."""
+    """Read, fit and order every profile, and plan the loops that they cover."""
     from pathlib import Path
 
     from autotune.errors import ProfileError
@@ -294,14 +295,15 @@ def _loop_plans(resolution: Resolution) -> list[LoopPlan]:
 
 def _outdated(refusals: "Iterable[Refusal]", levels: "set[Level]") -> str | None:
     """Return a sentence about this host's profiles for another NumPy or BLAS; None if there are some for this."""
+    from autotune.model.units import count_of
     from autotune.profiles.lookup import Level
 
     files = {refusal.path: refusal.outdated for refusal in refusals if refusal.outdated}
     if not files or levels & {Level.EXPLICIT, Level.HOST, Level.STALE}:
         return None
-    verb = "profile of this host is" if len(files) == 1 else "profiles of this host are"
+    profiles = count_of(len(files), "profile of this host is", "profiles of this host are")
     return (
-        f"{len(files)} {verb} for {', '.join(sorted(set(files.values())))}, and this Python has another: calls run "
+        f"{profiles} for {', '.join(sorted(set(files.values())))}, and this Python has another: calls run "
         'as plain NumPy. `autotune calibrate` measures again; the guide "After an upgrade" says more.'
     )
 
@@ -322,7 +324,7 @@ def _votes(built: "Iterable[Sequence[Rung]]") -> list["Entry"]:
     return list(votes.values())
 
 
-def profile_paths(named: str | os.PathLike[str] | None = None) -> list[tuple[Layer, str]]:
+def profile_paths(named: Named = None) -> list[tuple[Layer, str]]:
     """Return every profile file, nearest layer first. What cannot be listed stands for itself, to be refused."""
     files: list[tuple[Layer, str]] = []
     for layer, place in places(named):
@@ -342,16 +344,14 @@ def profile_paths(named: str | os.PathLike[str] | None = None) -> list[tuple[Lay
     return files
 
 
-def _copy_path(named: Named, usable: int, limit: Limit) -> str:
-    """Return the place of the compiled copy. It is not shared by circumstances that alternate on one machine."""
-    name = None if named is None else os.fspath(named)
-    kind = repr((name, _without_files(usable, limit))).encode()
-    return f"{cache_dir()}/applied-{zlib.crc32(kind):08x}"
+def _circumstances(named: Named, usable: int, limit: Limit) -> tuple[str, str]:
+    """Return the path of the compiled copy, and as one line of text what it depends on but for NumPy's BLAS.
 
-
-def _circumstances(usable: int, limit: Limit, files: list[tuple[Layer, str]]) -> str:
-    """Describe what the answer of resolve() depends on but for NumPy's BLAS, as one line of text."""
-    return repr((_without_files(usable, limit), [_state(path) for _, path in files]))
+    A copy is not shared by circumstances that alternate on one machine: only those of files are not in its name.
+    """
+    name, rest = None if named is None else os.fspath(named), _without_files(usable, limit)
+    path = f"{cache_dir()}/applied-{zlib.crc32(repr((name, rest)).encode()):08x}"
+    return path, repr((rest, [_state(path) for _, path in profile_paths(named)]))
 
 
 def _without_files(usable: int, limit: Limit) -> object:
@@ -392,6 +392,7 @@ def _state(path: str) -> list[object]:
     except (OSError, ValueError):
         return [path]
     return [
-        *(path, file.st_mtime_ns, file.st_size, file.st_ino, file.st_mode, file.st_uid),
+        # a copy over the old file may keep its size and time of change (rsync --inplace), but not the inode's
+        *(path, file.st_ctime_ns, file.st_mtime_ns, file.st_size, file.st_ino, file.st_mode, file.st_uid),
         *(folder.st_mode, folder.st_uid, is_link),
     ]

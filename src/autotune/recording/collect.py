@@ -17,9 +17,8 @@ ROOM = 2**20
 """Bytes for the ledgers of a few processes, of 53 kB each."""
 UNFINISHED_NOTE = ".json.new"
 """End of the name of a note until it is complete (`runtime.record_process`)."""
-
 LOOP_CLASSES = {name: row.cheapest for row in CLASSES.values() for name in row.ufuncs.split()}
-"""The operation of the catalogue that speaks for the loops of each ufunc."""
+"""The operation of the catalogue that covers the loops of each ufunc."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,7 +41,7 @@ class KnownGain:
 
 
 Find = Callable[[Operation], Entry | None]
-"""Return the entry that speaks for an operation."""
+"""Return the entry that covers an operation."""
 
 
 def known_gain(call: Call, find: Find, measured: Callable[[str, str], Iterable[Operation]]) -> KnownGain:

@@ -1,7 +1,7 @@
 """Several profiles side by side: machines, or before and after."""
 
 from collections.abc import Sequence
-from math import exp, log
+from statistics import geometric_mean
 
 from autotune.model.entry import Status
 from autotune.report import rows
@@ -13,19 +13,19 @@ from autotune.report.html import (
     HtmlTable,
     best_of,
     by_label,
+    display_row,
     fastest,
     figure,
     percent,
+    screen_reader_text,
     section,
-    spoken,
-    spoken_summary,
     times,
 )
 from autotune.report.rows import Row, Subject
 
 
 def comparison(subjects: Sequence[Subject]) -> str:
-    entries = [spoken(row) for subject in subjects for row in rows.entries(subject)]
+    entries = [display_row(row) for subject in subjects for row in rows.entries(subject)]
     machines = [rows.machine(subject) for subject in subjects]
     columns = [
         HtmlColumn("profile", "profile"),
@@ -62,12 +62,7 @@ def _matrix(subjects: Sequence[Subject], entries: Sequence[Row]) -> str:
     for row in entries:
         cells.setdefault((row["label"], row["profile"]), []).append(row["speedup"])
     shown = [
-        {
-            "label": label,
-            "profile": profile,
-            "speedup": exp(sum(map(log, gains)) / len(gains)),
-            "sizes": len(gains),
-        }
+        {"label": label, "profile": profile, "speedup": geometric_mean(gains), "sizes": len(gains)}
         for (label, profile), gains in cells.items()
     ]
     best: dict[str, float] = {}
@@ -111,7 +106,7 @@ def _compared(label: str, entries: Sequence[Row]) -> str:
     table = HtmlTable(f"{label}: time over size, profile by profile", columns, shown or entries)
     if not shown:
         return f"<div>{table.html()}</div>"
-    return figure("times", f"{label}: {_finding(shown)}", table, spoken_summary(shown))
+    return figure("times", f"{label}: {_finding(shown)}", table, screen_reader_text(shown))
 
 
 def _finding(entries: Sequence[Row]) -> str:

@@ -53,7 +53,7 @@ class HtmlTable:
 
 
 def text(value: object) -> str:
-    """Any text, safe between tags and within quotes; control characters, which HTML has no way to write, as `?`."""
+    """Escape text for use between tags and in quotes; control characters, which HTML cannot write, become `?`."""
     kept = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in str(value))
     return escape(kept, quote=True)
 
@@ -100,11 +100,11 @@ def figure(
     return (
         f'<figure data-kind="{kind}" data-most="{most}"{wide}><figcaption>{text(title)}{note} {key}</figcaption>'
         f'<div class="plot" role="img" aria-label="{text(f"{title}. {summary}"[:600])}"></div>'
-        f"<details><summary>Table of {count} row{'s' * (count != 1)}</summary>{table.html()}</details></figure>"
+        f"<details><summary>Table of {units.count_of(count, 'row')}</summary>{table.html()}</details></figure>"
     )
 
 
-def spoken(row: Row) -> Row:
+def display_row(row: Row) -> Row:
     """Return a row with what figures and tables say of it: speeds, not times; a kept default runs at 1."""
     status = row.get("status")
     speedup = row["speedup"] if status in {None, Status.TUNED} else 1.0
@@ -129,7 +129,7 @@ def by_label(entries: Iterable[Row]) -> Iterable[tuple[str, Sequence[Row]]]:
         yield label, sorted(group, key=lambda row: (row["size"], row["sizes"]))
 
 
-def spoken_summary(entries: Sequence[Row]) -> str:
+def screen_reader_text(entries: Sequence[Row]) -> str:
     """Describe entries for a screen reader: the largest gains."""
     tuned = sorted((row for row in entries if row["status"] == Status.TUNED), key=lambda row: -row["speedup"])
     said = [f"{row['label']} {row['sizes']} {row['speedup']:.2f} times as fast" for row in tuned[:6]]

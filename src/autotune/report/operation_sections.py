@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from autotune.model.entry import Status
+from autotune.model.units import count_of
 from autotune.report import rows
 from autotune.report.html import (
     ENTRY,
@@ -14,11 +15,11 @@ from autotune.report.html import (
     HtmlTable,
     best_of,
     by_label,
+    display_row,
     figure,
     finding,
+    screen_reader_text,
     section,
-    spoken,
-    spoken_summary,
     text,
     times,
 )
@@ -49,14 +50,16 @@ def _operation(
     place: int, label: str, entries: list[Row], trials: Sequence[Row], points: Sequence[Row]
 ) -> str:
     chosen = {(row["sizes"], row["choice"]) for row in entries if row["status"] == Status.TUNED}
-    marked = [{**row, "chosen": int((row["sizes"], row["choice"]) in chosen)} for row in map(spoken, points)]
+    marked = [
+        {**row, "chosen": int((row["sizes"], row["choice"]) in chosen)} for row in map(display_row, points)
+    ]
     figures = [_time(label, entries), *_heats(label, marked), _chunks(label, marked), _search(label, trials)]
     tuned = sum(row["status"] == Status.TUNED for row in entries)
     best = max(row["speedup"] for row in entries)
     said = (
         f"{tuned} of {len(entries)} sizes tuned, up to {best:.2f}&times;"
         if tuned
-        else f"{len(entries)} size{'s' * (len(entries) != 1)}, default throughout"
+        else f"{count_of(len(entries), 'size')}, default throughout"
     )
     return (
         f'<section class="operation" id="op-{place}" aria-labelledby="op-{place}-h">'
@@ -76,7 +79,7 @@ def _time(label: str, entries: Sequence[Row]) -> str:
         "time",
         finding(shown),
         HtmlTable(f"{label}: time over size", columns, shown),
-        spoken_summary(shown),
+        screen_reader_text(shown),
         key=KEY_PAIR,
     )
 
@@ -94,7 +97,7 @@ def _heats(label: str, points: Sequence[Row]) -> Iterable[str]:
     for sizes, group in groupby(
         sorted(both, key=lambda row: (row["size"], row["sizes"])), lambda row: row["sizes"]
     ):
-        # of several chunks or methods the best speaks for its cell
+        # of several chunks or methods the best fills its cell
         cells: dict[tuple[int, int], Row] = {}
         for row in sorted(group, key=lambda row: row["speedup"]):
             cells[row["blas_threads"], row["workers"]] = row

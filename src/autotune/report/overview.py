@@ -1,12 +1,13 @@
 """The sections about a whole profile: speed-ups, distance to the machine's limits, uncertainty, machine and method."""
 
 from collections.abc import Iterator, Sequence
-from math import exp, log
-from statistics import median
+from math import log
+from statistics import geometric_mean, median
 
+from autotune.model.allocation import LIMITED_BY
 from autotune.model.entry import Status
 from autotune.model.profile import Key, Provenance
-from autotune.model.units import memory
+from autotune.model.units import count_of, memory
 from autotune.report.html import (
     ENTRY,
     KEY_PAIR,
@@ -18,9 +19,9 @@ from autotune.report.html import (
     figure,
     finding,
     percent,
+    screen_reader_text,
     seconds,
     section,
-    spoken_summary,
     text,
     work,
 )
@@ -34,37 +35,34 @@ def header(subject: Subject, entries: Sequence[Row]) -> str:
     key, made = subject.profile.key, subject.profile.provenance
     software = key.software
     blas = " ".join(part for part in (software.blas, software.blas_version) if part) or "unknown BLAS"
-    cpus = f"{key.usable_cpus} usable CPU{'s' * (key.usable_cpus != 1)}"
+    cpus = count_of(key.usable_cpus, "usable CPU")
     blas += f" ({software.kernels})" if software.kernels else ""
     line = f"{cpus} &middot; {text(blas)} &middot; NumPy {text(software.numpy or 'unknown')}"
     tuned = [row for row in entries if row["status"] == Status.TUNED]
     gains = [row["speedup"] for row in tuned]
     kept = sum(row["status"] == Status.DEFAULT_KEPT for row in entries)
-    figures = [(f"{len(gains)}<small> of {len(entries)}</small>", "entries are tuned")]
+    heading = "; the heading is their geometric mean" * bool(gains)
+    figures = [(f"{len(gains)}<small> of {len(entries)}</small>", f"entries are tuned{heading}")]
     if gains:
-        mean = exp(sum(map(log, gains)) / len(gains))
-        figures += [
-            (f"{mean:.2f}&times;", "as fast where a choice was proved, in the geometric mean"),
-            (f"{max(gains):.2f}&times;", f"at most: {text(work(fastest(tuned)))}"),
-        ]
+        figures.append((f"{max(gains):.2f}&times;", f"at most: {text(work(fastest(tuned)))}"))
     figures.append((str(kept), "keep NumPy&rsquo;s default: nothing was proved faster"))
     rest = len(entries) - len(gains) - kept
     if rest:
         figures.append((str(rest), "could not be told or measured"))
     items = "".join(f"<div><dt>{what}</dt><dd>{number}</dd></div>" for number, what in figures)
     return (
-        f'<header><p class="kicker">autotune report</p><h1>{_headline(tuned, of=len(entries))}</h1>'
+        f'<header><p class="kicker">autotune report</p><h1>{_headline(gains, of=len(entries))}</h1>'
         f'<p class="lead">{text(made.cpu or "Unknown CPU")}<br>{line}</p><dl class="stats">{items}</dl></header>'
     )
 
 
-def _headline(tuned: Sequence[Row], *, of: int) -> str:
-    """Summarize the gains in a few words."""
+def _headline(gains: Sequence[float], *, of: int) -> str:
+    """Summarize the proved speed-ups in a few words."""
     if not of:
         return "Nothing was measured yet"
-    if not tuned:
+    if not gains:
         return "NumPy&rsquo;s own defaults stay: nothing was proved faster"
-    return f"NumPy runs up to {fastest(tuned)['speedup']:.1f} times as fast here"
+    return f"{geometric_mean(gains):.2f} times as fast where a choice was proved"
 
 
 def gain(entries: Sequence[Row]) -> str:
@@ -72,11 +70,8 @@ def gain(entries: Sequence[Row]) -> str:
     for row in entries:
         best[row["label"]] = max(best[row["label"]], row["speedup"])
     ordered = sorted(entries, key=lambda row: (-best[row["label"]], row["label"], row["size"]))
-    columns = [
-        HtmlColumn("label", "operation"),
-        *ENTRY,
-    ]
-    summary = spoken_summary(ordered)
+    columns = [HtmlColumn("label", "operation"), *ENTRY]
+    summary = screen_reader_text(ordered)
     return section(
         "gain",
         "What is gained",
@@ -200,14 +195,6 @@ def noise(entries: Sequence[Row], subject: Subject) -> str:
     )
 
 
-_LIMITS = {
-    "affinity": "an affinity mask or cpuset",
-    "quota": "a CPU quota",
-    "cap": "AUTOTUNE_CPUS",
-    "shared": "the processes that share them",
-}
-
-
 def facts(subject: Subject) -> str:
     """Return the values that are not None, as a list."""
     key, made = subject.profile.key, subject.profile.provenance
@@ -224,7 +211,7 @@ def _machine(key: Key, made: Provenance) -> Iterator[tuple[str, str]]:
         _count(hardware.smt, "hardware thread", "a core"),
         _count(hardware.numa_nodes, "NUMA node"),
     )
-    limited = None if key.limit == "none" else f"limited by {_LIMITS[str(key.limit)]}"
+    limited = key.limit in LIMITED_BY and f"limited by {LIMITED_BY[key.limit]}"
     kernels = software.kernels and f"kernels {software.kernels}"
     yield "CPU", _words(made.cpu, hardware.architecture)
     yield "Cores", _words(*cores)
@@ -265,4 +252,4 @@ def _words(*parts: object) -> str:
 
 
 def _count(number: int | None, noun: str, rest: str = "") -> str | None:
-    return None if number is None else f"{number} {noun}{'s' * (number != 1)} {rest}".strip()
+    return None if number is None else f"{count_of(number, noun)} {rest}".strip()

@@ -12,7 +12,7 @@ from typing import Any
 from autotune._version import __version__
 from autotune.report import rows
 from autotune.report.comparison import comparison
-from autotune.report.html import spoken, text
+from autotune.report.html import display_row, text
 from autotune.report.operation_sections import operations
 from autotune.report.overview import facts, gain, header, limits, noise
 from autotune.report.rows import Subject
@@ -61,7 +61,7 @@ def _title(subjects: Sequence[Subject]) -> str:
 
 
 def _single(subject: Subject) -> str:
-    entries = [spoken(row) for row in rows.entries(subject)]
+    entries = [display_row(row) for row in rows.entries(subject)]
     parts = [header(subject, entries)]
     if entries:
         parts += [gain(entries), limits(entries), noise(entries, subject), *operations(subject, entries)]

@@ -17,6 +17,7 @@ from autotune.model.measurement import Session
 from autotune.model.operation import Operation
 from autotune.model.policy import CREDIBLE_L3_BYTES
 from autotune.model.profile import Profile, Provenance
+from autotune.model.units import count_of
 from autotune.search import trial_history
 
 Row = Mapping[str, Any]
@@ -118,7 +119,7 @@ def trials(subject: Subject) -> list[Row]:
 
 
 def points(subject: Subject) -> list[Row]:
-    """Summary of every configuration over all processes.
+    """Summarize every configuration over all processes.
 
     Without the sessions, the corners that the entries hold.
     """
@@ -150,9 +151,9 @@ def brief(configuration: Configuration) -> str:
     openmp = configuration.openmp_threads
     named = [value for value in configuration.as_dict().values() if isinstance(value, str)]
     counts = (
-        threads and f"{threads} thread{'s' * (threads != 1)}",
-        openmp and f"{openmp} OpenMP thread{'s' * (openmp != 1)}",
-        workers and f"{workers} worker{'s' * (workers != 1)}",
+        threads and count_of(threads, "thread"),
+        openmp and count_of(openmp, "OpenMP thread"),
+        workers and count_of(workers, "worker"),
         chunk and amount(chunk),
     )
     return ", ".join([*named, *(part for part in counts if part)]) or "default"

@@ -2,8 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping
-from types import TracebackType
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from autotune.controls import after_fork, blas, thread_variables, wait_policy
@@ -14,7 +13,7 @@ from autotune.profiles.folders import Layer, places
 from autotune.profiles.resolve import resolve
 from autotune.runtime.naming import as_operation
 from autotune.runtime.process_state import DISABLED, NOT_APPLIED, Setting, is_disabled, state
-from autotune.runtime.process_threads import safe_threads
+from autotune.runtime.process_threads import safe_threads, threads_text
 from autotune.runtime.waiting import import_numpy, wait_as_profile_says
 
 if TYPE_CHECKING:
@@ -90,9 +89,7 @@ class Applied:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.restore()
 
     def __repr__(self) -> str:
@@ -111,25 +108,20 @@ class Applied:
         )
 
     def __str__(self) -> str:
-        count = "stay as they are" if self.blas_threads is None else f"are set to {self.blas_threads}"
-        calls = "" if self._per_call is None or not self.in_force else f"{self._per_call.summary()} "
-        return f"{calls}BLAS threads of the process {count}. {self.why}{self._held_down()}"
+        calls = [] if self._per_call is None or not self.in_force else [self._per_call.summary()]
+        return " ".join(filter(None, [*calls, threads_text(self.blas_threads), self.why, *self._held_down()]))
 
-    def _held_down(self) -> str:
-        """Return sentences on what a cap, or the user's environment, holds down."""
+    def _held_down(self) -> Iterator[str]:
+        """Yield sentences on what a cap, or the user's environment, holds down."""
         resolution = self._now.resolution
         if resolution is None:
-            return ""
+            return
         usable = resolution.usable_cpus
-        said = ""
         if resolution.limit is Limit.CAP:
-            said = f" A cap, such as AUTOTUNE_CPUS, holds everything to {usable} CPU{'s' * (usable != 1)}."
+            yield f"A cap, such as AUTOTUNE_CPUS, holds everything to {usable} CPU{'s' * (usable != 1)}."
         held = thread_variables.limit_of_workers(os.environ, usable)
-        return (
-            f"{said} {held} in the environment holds workers and loops to that many threads."
-            if held
-            else said
-        )
+        if held:
+            yield f"{held} in the environment holds workers and loops to that many threads."
 
 
 def put_into_force(wishes: Wishes, *, strict: bool = False) -> Applied:
@@ -216,9 +208,7 @@ def _operation_threads(resolution: "Resolution", wishes: Wishes) -> tuple[int | 
     match = None if operation is None else resolution.find(operation)
     if match is None:
         return None, f"No measured entry covers {operation or wishes.operation}."
-    from autotune.model.configuration import clamp
-
-    return clamp(match.entry.choice, resolution.usable_cpus).blas_threads, match.entry.reason
+    return resolution.clamped(match.entry.choice).blas_threads, match.entry.reason
 
 
 def _check_profile_is_used(now: Setting, profile: str | os.PathLike[str] | None) -> None:

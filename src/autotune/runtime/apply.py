@@ -51,8 +51,8 @@ def apply(
         "retain" lets glibc keep freed memory for reuse, at the price of that memory; "default" undoes it.
     per_call : bool, optional
         False: set the BLAS thread count of the process, and leave single calls and loops alone. Else numpy.linalg, `@`,
-        matmul, dot, inner, vdot and ndarray.dot, and scipy.linalg once it is imported, are switched at 0.1 us a call,
-        0.3 us if the count changes, and simultaneous calls share the CPUs. It needs the C core, and takes no public
+        matmul, dot, inner, vdot and ndarray.dot, and scipy.linalg once it is imported, are switched at 0.1 to 0.2 us a
+        call, and simultaneous calls share the CPUs. It needs the C core, and takes no public
         object's place; on an unknown version of NumPy or SciPy calls are left alone, and explain() says so.
     reductions : bool
         Also compute sums and products of floating-point numbers (and mean, var, std) in fixed blocks on several CPUs:
@@ -65,9 +65,10 @@ def apply(
         Run one in a hundred calls longer than 1 ms with the default: an entry that loses against it is dropped, and
         explain() says what was saved.
     learn : bool
-        Try other thread counts for calls longer than 20 us that no entry covers, while the program runs; use what is
-        proved to be faster in pairs of adjacent calls, under the guard. At most 1 % of the time of these calls is
-        spent on losing candidates. explain() says what is learned. Off with `reproducible`.
+        Try other thread counts for calls, and workers and slices for loops, longer than 20 us that no entry covers,
+        while the program runs; use what is proved to be faster in pairs of adjacent calls, under the guard. At most
+        1 % of the time of these calls is spent on losing candidates. explain() says what is learned. Off with
+        `reproducible`.
     record : bool, optional
         Count the calls, with and without an entry, for the daemon, in one small file that is written when the
         process ends. None: as $AUTOTUNE_RECORD says.

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 1000
 """Different questions counted; later ones are left out."""
-
 MOST_WRITTEN = 200
 MOST_FILES = 1000
 """Files in the spool beyond which none is added: no daemon reads them."""

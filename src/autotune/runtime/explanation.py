@@ -23,6 +23,7 @@ from autotune.runtime.learner import Learned
 from autotune.runtime.lookup_configuration import permitted
 from autotune.runtime.naming import as_operation
 from autotune.runtime.process_state import state
+from autotune.runtime.process_threads import threads_text
 from autotune.runtime.text_table import TextColumn, TextTable, printable, wrapped
 
 WIDTH = 80
@@ -331,7 +332,7 @@ def _lines(explanation: Explanation, width: int) -> Iterator[str]:
     shipped = len(refused) - len(files)
     if shipped:
         yield ""
-        others = "1 shipped profile is" if shipped == 1 else f"{shipped} shipped profiles are"
+        others = units.count_of(shipped, "shipped profile is", "shipped profiles are")
         yield from wrapped(
             f"{others} for other machines, or another NumPy or BLAS; `autotune show` lists them.", width
         )
@@ -347,9 +348,8 @@ def _process(explanation: Explanation, width: int) -> Iterator[str]:
     """Return the settings of the whole process."""
     limit = "" if explanation.limit in {None, Limit.NONE} else f" (limited by {explanation.limit})"
     yield f"Usable CPUs: {explanation.usable_cpus}{limit}"
-    threads = explanation.blas_threads
-    count = "stay as they are" if threads is None else f"are set to {threads}"
-    yield from wrapped(f"BLAS threads of the process {count}. {explanation.blas_threads_reason}", width)
+    threads = threads_text(explanation.blas_threads)
+    yield from wrapped(f"{threads} {explanation.blas_threads_reason}", width)
     if explanation.waiting:
         yield from wrapped(explanation.waiting, width)
     if explanation.held_bytes:
@@ -419,7 +419,7 @@ def _overview(rows: Sequence[Explained], paths: dict[str, int], width: int) -> I
     kept = Counter(row.operation.partition(" ")[0] for row in rows if row.choice.is_default)
     if kept:
         names = ", ".join(f"{name} ({number})" for name, number in kept.items())
-        entries = "1 entry" if kept.total() == 1 else f"{kept.total()} entries"
+        entries = units.count_of(kept.total(), "entry", "entries")
         yield from wrapped(f"Plain NumPy runs for {entries}: {names}.", width)
     yield from wrapped('The reasons: `autotune explain NAME`, or autotune.explain("NAME").', width)
 

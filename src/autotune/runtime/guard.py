@@ -20,13 +20,11 @@ if TYPE_CHECKING:
 
 ALPHA = 0.01
 """Probability of ever dropping an entry that is no slower than the default."""
-
 LONG_SECONDS = 1e-3
 EVERY = 100
 
 _JITTER = 50
 """Controls come 100 to 150 calls apart: a program with a period of a hundred calls is not met in one phase."""
-
 _FOR_EVER = 2**32 - 1
 
 _MOST_RATIOS = 200
@@ -69,11 +67,11 @@ class Guard:
     def __init__(
         self,
         *,
-        default: Callable[[], int | None] = lambda: None,
+        default: int | None = None,
         on_drop: Callable[[Dropped], object] = lambda _: None,
         slack: Callable[["Calls"], float] = lambda _: 0.0,
     ) -> None:
-        """Store what tells the default's threads, None where that is the count at rest, and what learns of a drop.
+        """Store the default's threads, None where that is the count at rest, and what learns of a drop.
 
         `slack` tells the share of their time by which calls may be slower than the default without being lost.
         """
@@ -105,7 +103,7 @@ class Guard:
                 calls.operation, calls.dtype, dict(calls.sizes), threads, watched.pairs, watched.lost
             )
             self.dropped.append(dropped)
-            calls.threads = None if is_loop(calls.operation) else self._default()
+            calls.threads = None if is_loop(calls.operation) else self._default
             self._on_drop(dropped)
         elif watched.due():
             calls.control = True

@@ -28,7 +28,6 @@ MARGIN = 0.01
 """A gain smaller than this is not worth a switch."""
 LEARNED_FROM_SECONDS = 20e-6
 """Shorter calls are left alone: threads take as long to start."""
-
 EXPLORING_PAIRS = 5
 """Of each candidate: its median ratio orders the candidates, and proves nothing."""
 PROMISING = 1.02
@@ -122,14 +121,10 @@ class LoopCuts(NamedTuple):
 class Lesson:
     """Search for a better candidate of one operation at one size."""
 
-    def __init__(self, candidates: ThreadCounts | LoopCuts, account: Account, *, risk: float = 1.0) -> None:
-        """Begin with the default.
-
-        `risk` is the share of its time that a call may lose if its count of threads is doubled or halved.
-        """
+    def __init__(self, candidates: ThreadCounts | LoopCuts, account: Account) -> None:
+        """Begin with the default."""
         self._candidates = candidates
         self._account = account
-        self._risk = risk
         self._ratios: dict[CallThreads, list[float]] = {}
         """Log-ratios of exploration, candidate over default."""
         self._losses: list[float] = []
@@ -215,8 +210,9 @@ class Lesson:
         seen = self._ratios.get(self.candidate)
         if seen:
             return max(LEAST_RISK, exp(_typical(seen)) - 1.0)
+        # twice or half the threads of a count that was tried may take twice its time
         ratios = (
-            exp(score) * (1.0 + self._risk * (_apart(self.candidate.threads, tried.threads) - 1.0))
+            exp(score) * _apart(self.candidate.threads, tried.threads)
             for tried, score in self._scores().items()
         )
         return max(LEAST_RISK, min(ratios) - 1.0)

@@ -19,7 +19,7 @@ def config(operation: str, /, *, dtype: Any = "float64", **sizes: int) -> "Confi
     operation : str
         A name of the catalogue, one of its aliases ("dot", "mean"), or a function of yours that was calibrated.
     dtype : dtype
-        Other dtypes than float64 and float32 have no measurements.
+        Other dtypes than float64, float32, complex128 and complex64 have no measurements.
     **sizes : int
         Sizes in elements; a size left out equals `n`.
 

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 _SCIPYS_FIRST = ("scipy.linalg._basic",)
 """The first of SciPy's modules whose calls are met."""
-
 _ALL_PLAIN = "No call of linear algebra has a tuned entry: all run plain."
 _ALL_LEARNED = "No call of linear algebra has a tuned entry: they are learned about."
 _EACH_SWITCHED = "Each call of numpy.linalg, matmul and dot runs with the threads measured for it."
@@ -150,7 +149,7 @@ class PerCall:
         return len(chosen)
 
     def counts(self) -> tuple[int, int]:
-        """Calls met so far, and how many of them run with a count of their own."""
+        """Count the calls met so far, and how many of them run with a count of their own."""
         met_calls = list(self._calls.values())
         return (
             sum(calls.count for calls in met_calls),
@@ -158,12 +157,12 @@ class PerCall:
         )
 
     def loops_cut(self) -> int | None:
-        """Long loops computed in slices so far; None: none are met."""
+        """Count the long loops computed in slices so far; None: none are met."""
         is_met = any(isinstance(tap, ArrayLoops) for tap in self._taps)
         return int(self._core.status()["cut"]) if is_met else None
 
     def met(self, *, covered: bool) -> "list[tuple[Operation, int]]":
-        """Operations that some entry covers, or none, with how often they were called."""
+        """List the operations that some entry covers, or none, with how often they were called."""
         met_calls = [
             calls
             for calls in self._operations()
@@ -233,7 +232,7 @@ class PerCall:
 
         through = self._through if most is not None else None
         default = None if through is None else through.control or None
-        self.guard = Guard(default=lambda: default, on_drop=self._on_drop, slack=self._slack)
+        self.guard = Guard(default=default, on_drop=self._on_drop, slack=self._slack)
         rest = None if through is None else through.rest
         threads = most if most is not None and rest is not None else 1
         if learn and max(threads, self._loop_workers) > 1:
@@ -280,7 +279,7 @@ class PerCall:
             self._override(operation, learned.configuration)
 
     def _for_scipy(self, most: int | None) -> "tuple[Switch | None, Decide] | str":
-        """Settings of SciPy's calls, as soon as SciPy is loaded."""
+        """Return the settings of SciPy's calls, as soon as SciPy is loaded."""
         with self._lock:
             if not self._taps:
                 return "they came too late."

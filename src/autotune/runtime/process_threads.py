@@ -28,9 +28,7 @@ class ProcessChoice(Record):
     """Other environment variables."""
 
 
-def process_choice(
-    profile: str | os.PathLike[str] | None = None, *, processes: int | None = None
-) -> ProcessChoice:
+def process_choice() -> ProcessChoice:
     """Choose the BLAS thread count and the wait policy for this whole process. Changes nothing.
 
     NumPy, half of the time of `autotune run`, is loaded only where its library's thread count can make a difference.
@@ -39,12 +37,12 @@ def process_choice(
         return ProcessChoice(None, DISABLED)
     from autotune.controls import wait_policy
 
-    resolution = resolve_before_numpy(profile, processes=processes)
+    resolution = resolve_before_numpy()
     if resolution is not None and _is_known_without_library(resolution):
         # no more than the usable CPUs: the library sees all limits that are in force here
         threads, reason = safe_threads(resolution, current=resolution.usable_cpus, user_limit=None)
     else:
-        resolution = resolve(profile, processes=processes)
+        resolution = resolve()
         from autotune.controls import blas
 
         threads, reason = safe_threads(resolution, current=blas.current(), user_limit=blas.user_limit())
@@ -78,3 +76,10 @@ def safe_threads(
         cpus = "1 CPU" if usable == 1 else f"{usable} CPUs"
         return usable, f"This process may use {cpus} ({limit}); BLAS would start {current} threads."
     return None, why
+
+
+def threads_text(threads: int | None) -> str:
+    """Say in a sentence to what the BLAS threads of the process are set; None: they are left alone."""
+    return (
+        f"BLAS threads of the process {'stay as they are' if threads is None else f'are set to {threads}'}."
+    )

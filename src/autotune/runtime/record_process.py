@@ -81,17 +81,13 @@ def _write_note(path: str, native: str | None, refusals: list[str]) -> None:
 def _note(native: str | None, refusals: list[str]) -> dict[str, Any]:
     from autotune.host.threadpools import controller
 
-    usable, limit = usable_cpus()
     return {
         "pid": os.getpid(),
         "parent": os.getppid(),
         "words": [word[:200] for word in sys.orig_argv[:20]],
-        "python": ".".join(map(str, sys.version_info[:3])),
-        "numpy": getattr(sys.modules.get("numpy"), "__version__", None),
         "native": native,
         "refusals": refusals,
-        "usable_cpus": usable,
-        "limit": str(limit),
+        "usable_cpus": usable_cpus()[0],
         "pools": [
             {
                 "library": pool.get("internal_api"),

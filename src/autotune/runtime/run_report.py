@@ -6,17 +6,16 @@ from contextlib import suppress
 from time import monotonic_ns
 from typing import Any
 
+from autotune.host.trusted_files import replace_file
 from autotune.runtime.process_state import state
 
 
 def write_report(folder: str) -> None:
     """Write one JSON file about this process into a folder; whatever fails, the program ends as it would."""
     with suppress(Exception):
-        name = f"{os.getpid()}-{monotonic_ns()}"
-        path = os.path.join(folder, name)  # noqa: PTH118 - pathlib takes 4 ms to load
-        with open(f"{path}.new", "w", encoding="utf-8") as file:  # noqa: PTH123
-            json.dump(_report(), file)
-        os.replace(f"{path}.new", f"{path}.json")  # noqa: PTH105
+        # pathlib takes 4 ms to load
+        path = os.path.join(folder, f"{os.getpid()}-{monotonic_ns()}.json")  # noqa: PTH118
+        replace_file(path, json.dumps(_report()).encode(), 0o600, durable=False)
 
 
 def _report() -> dict[str, Any]:

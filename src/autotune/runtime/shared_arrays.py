@@ -107,9 +107,7 @@ def attach(handle: Handle) -> SharedArray:
 
 
 def process_map(
-    function: Callable[[NDArray[Any]], NDArray[Any] | None],
-    array: ArrayLike,
-    out: NDArray[Any] | None = None,
+    function: Callable[[NDArray[Any]], NDArray[Any] | None], array: ArrayLike, out: NDArray[Any] | None = None
 ) -> NDArray[Any]:
     """Compute `function(array)` on blocks by several processes.
 

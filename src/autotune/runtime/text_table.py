@@ -49,7 +49,7 @@ class TextTable:
         return lines
 
     def _labelled(self, cells: Sequence[str]) -> Iterator[str]:
-        """Cells of a list: numbers after the title of their column, unknown ones left out."""
+        """Return the cells of a list: numbers after the title of their column, unknown ones left out."""
         for column, cell in zip(self._columns[1:], cells[1:], strict=True):
             if cell.strip(" -\n"):
                 text = cell.replace("\n", " ")
@@ -135,7 +135,7 @@ def _padded(text: str, width: int, *, right: bool) -> str:
 
 
 def _cells(text: str) -> int:
-    """Columns that a text takes on a terminal (Unicode Standard Annex 11; combining marks take none)."""
+    """Count the columns that a text takes on a terminal (Unicode Standard Annex 11; combining marks take none)."""
     if text.isascii():
         return len(text)
     from unicodedata import combining, east_asian_width

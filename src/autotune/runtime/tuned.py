@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from math import prod
-from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 from autotune.controls.apply_configuration import Configured, configured
@@ -52,8 +51,8 @@ def tuned(operation: str, /, *, dtype: Any = None, sizes: _Sizes | None = None, 
     Scope of effect: BLAS threads of the process while any such scope is active, of which the smallest count holds;
     the count before it comes back when the last one ends, in whatever order and threads they run. The same holds for
     the threads of other loaded pools where `openmp_threads` was measured: OpenMP for the calling thread, torch, numba,
-    numexpr, `scipy.fft`. Limits of the user
-    or another library hold. Entering and leaving costs some 5 us, less than one without an entry.
+    numexpr, `scipy.fft`. Limits of the user or another library hold. Entering and leaving costs some 5 us, less than
+    one without an entry.
 
     Examples
     --------
@@ -97,7 +96,7 @@ def tuned_call(function: Callable[..., _R], /, *args: Any, **keywords: Any) -> _
     Notes
     -----
     Scope of effect: as `tuned()`, for this call. Where nothing was measured for these sizes, the function is called as
-    it stands. A profile written in this process is read by the next `apply()`.
+    it stands.
 
     Examples
     --------
@@ -161,12 +160,10 @@ class Tuned:
             self._entered.scopes = [scope]
         return chosen
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         scope = self._entered.scopes.pop()
         if scope is not None:
-            scope.__exit__(kind, error, trace)
+            scope.__exit__(*error)
 
     def __call__(self, function: Callable[_P, _R]) -> Callable[_P, _R]:
         """Return the function, with each call in a scope of its own."""

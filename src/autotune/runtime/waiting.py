@@ -17,18 +17,14 @@ _SCIPYS_BLAS = ("scipy.linalg._fblas", "scipy.linalg._flapack")
 
 
 def import_numpy(named: "Named", processes: int | None) -> None:
-    """Import NumPy, unless it has been, in such a way that its BLAS threads wait as the profile says."""
-    if "numpy" in sys.modules:
-        return
-    if wait_policy.exponent_of(os.environ) is not None:
+    """Import NumPy, unless it has been, where only so its BLAS threads wait as the profile says."""
+    if "numpy" in sys.modules or wait_policy.exponent_of(os.environ) is not None:
         return
     resolution = resolve_before_numpy(named, processes=processes)
     exponent = None if resolution is None else resolution.wait.exponent
-    if exponent in {None, wait_policy.DEFAULT_EXPONENT}:
-        return
-    assert exponent is not None
-    with wait_policy.process.loading(exponent):
-        import numpy as np  # noqa: F401 - its library reads the variable
+    if exponent is not None and exponent != wait_policy.DEFAULT_EXPONENT:
+        with wait_policy.process.loading(exponent):
+            import numpy as np  # noqa: F401 - its library reads the variable
 
 
 def wait_as_profile_says(resolution: "Resolution") -> str:

@@ -293,11 +293,7 @@ def _expected_improvement(prediction: Prediction, best: npt.NDArray[np.float64])
 
 
 def _surprise(
-    grid: Grid,
-    prediction: Prediction,
-    best: npt.NDArray[np.float64],
-    candidates: Points,
-    seen: Sequence[int],
+    grid: Grid, prediction: Prediction, best: npt.NDArray[np.float64], candidates: Points, seen: Sequence[int]
 ) -> npt.NDArray[np.float64]:
     """Return the improvement that points not seen yet may bring if the model is wrong about them.
 

@@ -545,8 +545,8 @@ class Confirmation:
             self._waiting = list(_groups(chosen))
         waiting = self._waiting.pop(0) if self._waiting else ()
         group = [candidate for candidate in waiting if candidate.verdict is Verdict.OPEN]
-        if self._clock.left < 0.8 * sum(candidate.seconds for candidate in group):
-            group = [candidate for candidate in group if candidate.seconds <= self._clock.left][:1]
+        if self._clock.remaining < 0.8 * sum(candidate.seconds for candidate in group):
+            group = [candidate for candidate in group if candidate.seconds <= self._clock.remaining][:1]
         if group:
             yield from self._visit(group)
 
@@ -576,7 +576,7 @@ class Confirmation:
         open_ones = self.open
         if most is not None:
             open_ones = list(filter(self._leads_by_far, open_ones))
-        elif self._clock.left >= self.seconds_left:
+        elif self._clock.remaining >= self.seconds_left:
             return open_ones
 
         def worth(candidate: Candidate) -> float:
@@ -584,7 +584,7 @@ class Confirmation:
             return gain / (candidate.processes_left(self._capacity) * candidate.seconds)
 
         chosen: list[Candidate] = []
-        time = self._clock.left
+        time = self._clock.remaining
         for candidate in sorted(open_ones, key=worth, reverse=True)[:most]:
             time -= candidate.processes_left(self._capacity) * candidate.seconds
             if chosen and time < 0:
@@ -603,7 +603,9 @@ class Confirmation:
         Those that set BLAS threads come last: the threads of the default spin for a while afterwards.
         """
         group = sorted(group, key=lambda candidate: candidate.choice.blas_threads is not None)
-        seconds = min(self._clock.left, START_SECONDS + sum(candidate.visit_seconds for candidate in group))
+        seconds = min(
+            self._clock.remaining, START_SECONDS + sum(candidate.visit_seconds for candidate in group)
+        )
         cases = [
             Case(operation=candidate.operation, configurations=(candidate.choice,)) for candidate in group
         ]

@@ -96,7 +96,7 @@ def _envelope(
 
 
 def _between(left: Configuration, right: Configuration) -> Iterator[Configuration]:
-    """Counts a quarter, half and three quarters of the way between two ways, by their logarithms."""
+    """Return the counts a quarter, half and three quarters of the way between two ways, by their logarithms."""
     for share in (0.5, 0.25, 0.75):
         yield replace(
             left,

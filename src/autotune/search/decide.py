@@ -9,7 +9,7 @@ from autotune.model.configuration import DEFAULT, Configuration, Knob
 from autotune.model.entry import OUT_OF_TIME, Alternative, Entry, Evidence, Status
 from autotune.model.operation import Operation
 from autotune.model.policy import CPU_SLACK
-from autotune.model.units import seeming
+from autotune.model.units import count_of, seeming
 from autotune.search.confirmation import Candidate, Findings, Verdict, in_words
 from autotune.search.crossings import Alternatives
 from autotune.search.environment import Environment
@@ -44,10 +44,10 @@ def decide(
         The size, and its row of the catalogue.
     environment
         Where it was measured.
-    capacity
-        Decides which pairs count; None where capacity plays no part.
     evidence
         What exploration saw.
+    capacity
+        Decides which pairs count; None where capacity plays no part.
     candidate
         What was put to the test; None if nothing was.
     objective
@@ -105,9 +105,7 @@ def _tested(base: Entry, candidate: Candidate, evidence: TrialEvidence, capacity
     findings = candidate.findings(capacity)
     if candidate.verdict is Verdict.ACCEPTED:
         return _tuned(base, candidate, evidence, findings)
-    alone = choice == Configuration(blas_threads=choice.blas_threads)
-    counts = base.evidence.safe_threads
-    safe = tuple(count for count in counts if not (alone and count == choice.blas_threads))
+    safe = tuple(count for count in base.evidence.safe_threads if count != choice.only_blas_threads)
     base = replace(base, evidence=replace(base.evidence, safe_threads=safe))
     tested = replace(base, evidence=_with_findings(base.evidence, findings))
     if candidate.verdict is Verdict.DROPPED:
@@ -122,19 +120,15 @@ def _tested(base: Entry, candidate: Candidate, evidence: TrialEvidence, capacity
         )
         return replace(base, status=Status.NOISY, reason=reason.rstrip())
     seemed = exp(-evidence.estimate(choice)) if choice in evidence.visits else exp(-candidate.seemed)
-    processes = len(candidate.visits)
-    reason = (
-        f"{choice} looked {seeming(seemed)} times as fast; the time allowed ended after {processes} "
-        f"process{'es' * (processes != 1)} of its test."
-    )
+    processes = count_of(len(candidate.visits), "process", "processes")
+    reason = f"{choice} looked {seeming(seemed)} times as fast; the time allowed ended after {processes} of its test."
     return replace(tested, status=Status.UNDECIDED, reason=reason)
 
 
 def _tuned(base: Entry, candidate: Candidate, evidence: TrialEvidence, findings: Findings) -> Entry:
     choice = candidate.choice
     tested = _with_findings(base.evidence, findings)
-    alone = choice == Configuration(blas_threads=choice.blas_threads) and choice.blas_threads is not None
-    safe = {*tested.safe_threads, *([choice.blas_threads] if alone else [])}
+    safe = {*tested.safe_threads, choice.only_blas_threads}
     seconds, speedup = tested.default_seconds, tested.speedup
     tested = replace(
         tested,
@@ -145,11 +139,9 @@ def _tuned(base: Entry, candidate: Candidate, evidence: TrialEvidence, findings:
     )
     faster = tested.cpu_ratio is None or (tested.interval is not None and tested.interval[0] > 1.0)
     proved = "faster" if faster else f"no more than {CPU_SLACK:.0%} slower"
-    saved = (
-        ""
-        if tested.cpu_ratio is None
-        else f", and took {tested.cpu_ratio:.2f} of the default's CPU seconds in exploration"
-    )
+    saved = ""
+    if tested.cpu_ratio is not None:
+        saved = f", and took {tested.cpu_ratio:.2f} of the default's CPU seconds in exploration"
     reason = f"Proved {proved} in {tested.processes} fresh processes{saved}."
     return replace(base, status=Status.TUNED, reason=reason, choice=choice, evidence=tested)
 
@@ -206,7 +198,7 @@ def _nothing_better(evidence: TrialEvidence) -> str:
 
 
 def _safe_threads(kind: Kind, environment: Environment, evidence: TrialEvidence) -> tuple[int, ...]:
-    """Thread counts no slower than the default, itself among them; only where threads are all there is to set."""
+    """Return the thread counts no slower than the default, itself too; only where threads are all there is to set."""
     if kind.knobs != (Knob.BLAS_THREADS,):
         return ()
     default = () if environment.default_threads is None else (environment.default_threads,)

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from autotune.model.catalogue import Kind
 from autotune.model.configuration import Knob
+from autotune.model.units import count_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +40,8 @@ class Environment:
     def company(self) -> str:
         """Describe the processes that run next to the trials; empty if there are none."""
         copies = f" in {self.copies} copies at once" if self.copies > 1 else ""
-        neighbours = f" next to {self.neighbours} busy process{'es' * (self.neighbours > 1)}" * bool(
-            self.neighbours
-        )
+        busy = count_of(self.neighbours, "busy process", "busy processes")
+        neighbours = f" next to {busy}" if self.neighbours else ""
         return f"Measured{copies}{neighbours}." if copies or neighbours else ""
 
     @property

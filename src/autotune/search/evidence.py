@@ -17,19 +17,14 @@ from autotune.search.space import parsimony
 
 SURE = 2.0
 """Standard errors by which a configuration may be better or worse than it seems."""
-
 LUCK = 0.004
 """Standard deviation between processes that is assumed: memory layout and the like, in log-ratio."""
-
 OFTEN = 16
 """Pairs that are enough for a configuration to lead, however often others were measured."""
-
 LEAST_SCATTER = 0.003
 """Of pairs, in log-ratio."""
-
 EFFICIENCY = 1.047
 """Variance of the Hodges-Lehmann estimate over that of the mean, for normal errors: pi / 3."""
-
 CLOCK_STOOD = Failure(kind=FailureKind.PROTOCOL, reason="The clock did not move while it ran.")
 
 
@@ -174,16 +169,9 @@ class TrialEvidence:
         return min(fast, key=lambda each: (0.0 if each.is_default else self.cpu_ratio(each), parsimony(each)))
 
     def safe_threads(self, slack: float) -> tuple[int, ...]:
-        """Thread counts, set alone, that were no slower than the default by more than `slack` in log-ratio."""
-        return tuple(
-            sorted(
-                choice.blas_threads
-                for choice in self.candidates
-                if choice.blas_threads is not None
-                and choice == Configuration(blas_threads=choice.blas_threads)
-                and self.upper(choice) <= slack
-            )
-        )
+        """Return the thread counts, set alone, that were slower than the default by `slack` in log-ratio at most."""
+        alone = {choice.only_blas_threads: self.upper(choice) for choice in self.candidates}
+        return tuple(sorted(count for count, upper in alone.items() if count is not None and upper <= slack))
 
     def _well_known(self) -> list[Configuration]:
         """Return the candidates measured half as often as any, or often: of the others only the lucky would lead."""
@@ -201,7 +189,7 @@ class TrialEvidence:
         return self._cache[configuration]
 
     def _groups(self, configuration: Configuration) -> tuple[list[Sequence[Pair]], bool]:
-        """Pairs of each process that count, and whether CPUs were missing in all of them."""
+        """Return the pairs of each process that count, and whether CPUs were missing in all of them."""
         visits = self.visits[configuration]
         if self.capacity is None:
             return [visit.pairs for visit in visits], False
@@ -214,7 +202,7 @@ class TrialEvidence:
         return [visit.pairs for visit in visits], True
 
     def _pair_scatter(self) -> float:
-        """Standard deviation of one pair's log-ratio, of all together."""
+        """Return the standard deviation of one pair's log-ratio, of all together."""
         if self._scatter is None:
             scatter = pair_scatter(visit.pairs for visits in self.visits.values() for visit in visits)
             self._scatter = LUCK if scatter is None else max(LEAST_SCATTER, scatter)

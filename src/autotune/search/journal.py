@@ -25,7 +25,7 @@ Json = dict[str, Any]
 
 
 def journal_path(key: Key) -> Path:
-    """Path of the journal of the last calibration of this machine and allocation."""
+    """Return the path of the journal of the last calibration of this machine and allocation."""
     return state_dir() / f"calibration-{key.digest}-{short_host_id()}.jsonl"
 
 
@@ -94,7 +94,7 @@ class Journal:
 
 
 def sessions(path: Path) -> tuple[Session, ...]:
-    """Sessions of a journal, in order, up to the first line that this version does not understand."""
+    """Return the sessions of a journal, in order, up to the first line that this version does not understand."""
     understood: list[Session] = []
     for line in _sessions(path):
         session = _session(line["session"])

@@ -20,20 +20,15 @@ from autotune.model.measurement import Pair, Session
 FULL_PART = 0.7
 """Of the way from one CPU to the best capacity: from there on a pair counts as timed at full capacity. Of two CPUs the
 probe says about 1 or about 2, of two hardware threads of one core about 1 or 1.3."""
-
 BEST_OF = 20
 """The best capacity is the largest but one in so many probes: a single probe may say too much."""
-
 LEAST_PART = 0.25
 """Of the way from one CPU to all usable ones: what delivers less is not taken for the best state of any machine. Two
 hardware threads of one core deliver 1.2 to 1.4 CPUs' work."""
-
 LATEST = 3
 """The state of this moment is that of the median of so many probes: a burst may hit one of them."""
-
 OCCUPANCY = 0.1
 """Part of the time from which a state counts."""
-
 DISTURBED = 0.5
 """Part of the pairs that others disturbed from which the reason of an entry says so."""
 
@@ -90,7 +85,7 @@ class Capacity:
         return best is None or latest[len(latest) // 2] >= _full_from(best)
 
     def missing(self, pair: Pair) -> float:
-        """Logarithm of the factor by which the CPUs that were missing next to a pair can have slowed down a side."""
+        """Return the log of the factor by which CPUs that were missing next to a pair can have slowed down a side."""
         best = self.best
         return 0.0 if pair.capacity is None or best is None else max(0.0, log(best / max(pair.capacity, 1.0)))
 
@@ -136,7 +131,7 @@ class Capacity:
 
 
 def _full_from(best: float) -> float:
-    """Capacity from which a pair counts as timed at full capacity."""
+    """Return the capacity from which a pair counts as timed at full capacity."""
     return 1.0 + FULL_PART * (best - 1.0) - 1e-9
 
 
@@ -149,7 +144,7 @@ class Visit:
     """Seconds of the calibration when it ended."""
 
     def at_full(self, capacity: Capacity, *, fewer_cpus: bool) -> tuple[Pair, ...]:
-        """Undisturbed pairs at full capacity; none where the candidate uses fewer CPUs and there is but one.
+        """Select the undisturbed pairs at full capacity; none where the candidate uses fewer CPUs and there is but one.
 
         Where no capacity was ever probed, as next to a whole command, disturbed pairs have to do.
         """
@@ -159,15 +154,15 @@ class Visit:
         return quiet if len(quiet) >= min(1 + fewer_cpus, len(self.pairs)) else ()
 
     def at_full_or_disturbed(self, capacity: Capacity) -> tuple[Pair, ...]:
-        """Undisturbed pairs at full capacity, or all at full capacity where there are none."""
+        """Select the undisturbed pairs at full capacity, or all at full capacity where there are none."""
         return _quiet_or_all([pair for pair in self.pairs if capacity.is_full(pair)])
 
     def at_reduced(self, capacity: Capacity) -> tuple[Pair, ...]:
-        """Pairs timed while CPUs were missing."""
+        """Select the pairs timed while CPUs were missing."""
         return _quiet_or_all([pair for pair in self.pairs if not capacity.is_full(pair)])
 
     def at_any_capacity(self) -> tuple[Pair, ...]:
-        """Undisturbed pairs, or all where there are none."""
+        """Select the undisturbed pairs, or all where there are none."""
         return _quiet_or_all(self.pairs)
 
     def at_best(self, capacity: Capacity) -> float:
@@ -180,7 +175,7 @@ class Visit:
 
 
 def _quiet_or_all(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
-    """Undisturbed pairs, or all where there are none."""
+    """Select the undisturbed pairs, or all where there are none."""
     return tuple(pair for pair in pairs if accepted(pair)) or tuple(pairs)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import exp, isfinite, log1p
+from math import exp, log1p
 from statistics import fmean
 
 from autotune.bench.user_workload import UserWorkload
@@ -164,7 +164,8 @@ class _Calibration:
             self.confirmation.open or self._unexplored(within=self.clock.remaining)
         ):
             before = self.clock.plans
-            yield from self._confirm()
+            for candidate in self.confirmation.rounds(self._report_round):
+                yield from self._decided(candidate)
             yield from self._explore_further()
             if self.clock.plans == before:
                 break
@@ -363,11 +364,6 @@ class _Calibration:
             size.quiet[choice] = quiet
             self.confirmation.add(quiet)
 
-    def _confirm(self) -> Iterator[Entry]:
-        """Rounds until nothing is open, or the time is over."""
-        for candidate in self.confirmation.rounds(self._report_round):
-            yield from self._decided(candidate)
-
     def _report_round(self) -> None:
         self.report(
             Confirming(
@@ -438,7 +434,7 @@ class _Calibration:
                 yield entry
 
     def _close(self) -> Iterator[Entry]:
-        """Whatever is still undecided when the time is over."""
+        """Decide whatever is still open when the time is over."""
         for candidate in (*self.confirmation.judge_again(), *self.confirmation.give_up()):
             yield from self._decided(candidate, last=True)
         for operation in self.plan.operations:
@@ -526,10 +522,6 @@ def _within(operations: Sequence[Operation], seconds: float) -> tuple[Operation,
     """Select as many sizes as the time allows, spread over all of them."""
     if seconds <= 0:
         return ()
-    count = (
-        len(operations)
-        if not isfinite(seconds)
-        else min(len(operations), max(1, int(seconds / SIZE_SECONDS)))
-    )
+    count = int(min(len(operations), max(1.0, seconds / SIZE_SECONDS)))
     places = {round((place + 0.5) * len(operations) / count - 0.5) for place in range(count)}
     return tuple(operation for place, operation in enumerate(operations) if place in places)

@@ -26,7 +26,7 @@ from autotune.controls.placement import offered
 from autotune.controls.wait_policy import DEFAULT_EXPONENT
 from autotune.errors import ProfileError
 from autotune.host.detect import detect
-from autotune.host.identity import governor, host_id, marks
+from autotune.host.identity import governor, host_id, is_measured_here, marks
 from autotune.host.numeric_libraries import libraries
 from autotune.host.usable_cpus import affinity, schedulable_cpus, usable_cpus
 from autotune.model.catalogue import Family
@@ -34,7 +34,7 @@ from autotune.model.configuration import DEFAULT
 from autotune.model.entry import Entry
 from autotune.model.machine import Allocation, Machine
 from autotune.model.policy import memory_allowance
-from autotune.model.profile import Key, Profile, Provenance, is_same_computer
+from autotune.model.profile import Key, Profile, Provenance
 from autotune.model.similar_machines import rank_profiles
 from autotune.profiles import learned_choices, profile_files, resolve
 from autotune.profiles.folders import user_profiles
@@ -157,15 +157,11 @@ def calibrate_machine(
                     entries.append(entry)  # noqa: PERF402  # what was decided before an interruption is kept
             except KeyboardInterrupt:
                 finished = False
-    profile = Profile(
-        key=host.key,
-        entries=plan.in_order(entries),
-        provenance=_provenance(request, host, header.self_test, capacity, entries),
-        blas_wait=header.self_test.blas_wait,
-        loops_after_blas=header.self_test.loops_after_blas,
-    )
     return Outcome(
-        profile=profile, finished=finished, wall_seconds=clock.elapsed, sampled_seconds=clock.sampled_seconds
+        profile=_profile(request, host, header.self_test, capacity, plan.in_order(entries)),
+        finished=finished,
+        wall_seconds=clock.elapsed,
+        sampled_seconds=clock.sampled_seconds,
     )
 
 
@@ -221,14 +217,7 @@ def confirm_choices(request: Request, choices: Sequence[Entry], *, self_test: Se
             entries = confirm(
                 choices, request.workload, environment=host.environment, clock=clock, capacity=capacity
             )
-        provenance = _provenance(request, host, self_test, capacity, entries)
-        return Profile(
-            key=host.key,
-            entries=tuple(entries),
-            provenance=provenance,
-            blas_wait=self_test.blas_wait,
-            loops_after_blas=self_test.loops_after_blas,
-        )
+        return _profile(request, host, self_test, capacity, entries)
 
 
 def verify_profile(profile: Profile, *, seconds: float, workload: UserWorkload | None) -> Iterator[Check]:
@@ -289,7 +278,7 @@ def profile_with(entry: Entry, path: Path) -> Profile:
     key = this_key()
     with suppress(ProfileError):  # there is none
         old = profile_files.read(path)
-        if old.key == key and is_same_computer(old.provenance, Provenance(host=host_id(), marks=marks())):
+        if old.key == key and is_measured_here(old.provenance):
             return Profile(key=key, entries=(entry,), provenance=old.provenance)
     provenance = replace(
         _made_here(detect()[0]), error_per_rule=ERROR, rules_tested=int(entry.evidence.processes > 0)
@@ -298,12 +287,8 @@ def profile_with(entry: Entry, path: Path) -> Profile:
 
 
 def this_key() -> Key:
-    """Key of a profile of this machine and allocation. Loads NumPy, whose BLAS is part of it."""
-    return _key(*detect())
-
-
-def _key(machine: Machine, allocation: Allocation) -> Key:
-    return resolve.key(machine, allocation)
+    """Return the key of a profile of this machine and allocation. Loads NumPy, whose BLAS is part of it."""
+    return resolve.key(*detect())
 
 
 def _workbench(request: Request) -> _Workbench:
@@ -315,7 +300,7 @@ def _workbench(request: Request) -> _Workbench:
         copies=request.copies,
         neighbours=request.neighbours,
     )
-    key = _key(machine, allocation)
+    key = resolve.key(machine, allocation)
     environment = Environment(
         usable_cpus=allocation.usable_cpus,
         default_threads=_default_threads(bench),
@@ -338,7 +323,7 @@ def _capacity(environment: Environment, known_best: float | None = None) -> Capa
 
 
 def full_capacity(key: Key) -> float | None:
-    """Full capacity as the user's own newest profile of this machine and allocation says."""
+    """Return the full capacity in the user's own newest profile of this machine and allocation."""
     made = [
         profile.provenance
         for profile in _own_profiles()
@@ -362,7 +347,7 @@ def _own_profiles() -> list[Profile]:
 
 
 def _placements(machine: Machine, allocation: Allocation) -> Mapping[str, int]:
-    """Placements that the CPUs of this process offer; none where single threads cannot be moved, as on macOS."""
+    """Return the placements that this process's CPUs offer; none where threads cannot be moved, as on macOS."""
     if affinity() is None:
         return {}
     return offered([cpu for cpu in machine.cpus if cpu.number in allocation.cpus])
@@ -395,10 +380,7 @@ def _examine(request: Request, host: _Workbench, report: Listener) -> SelfTest:
             rates=request.seconds >= CEILINGS_FROM,
         )
     return replace(
-        tested,
-        blas_wait=wait.exponent,
-        loops_after_blas=wait.loops,
-        seconds=tested.seconds + wait.seconds,
+        tested, blas_wait=wait.exponent, loops_after_blas=wait.loops, seconds=tested.seconds + wait.seconds
     )
 
 
@@ -417,15 +399,17 @@ def _pools_at_work(plan: Plan, host: _Workbench, seconds: float) -> tuple[tuple[
 
 
 def _blas_wait(request: Request, host: _Workbench) -> BlasWait:
-    """Return how long idle BLAS threads should spin: as an earlier calibration found, or, with the time for it and
-    without company, as is measured now. An earlier result that kept the default is measured again: it may have been
-    noise.
+    """Return how long idle BLAS threads should spin, as an earlier calibration found or as is measured now.
+
+    It is measured where there is the time for it and no company. An earlier result that kept the default is measured
+    again: it may have been noise.
     """
-    earlier = BlasWait()
-    for profile in _own_profiles():
-        if profile.key == host.key and profile.blas_wait is not None:
-            earlier = BlasWait(exponent=profile.blas_wait, loops=profile.loops_after_blas)
-            break
+    results = (
+        BlasWait(exponent=profile.blas_wait, loops=profile.loops_after_blas)
+        for profile in _own_profiles()
+        if profile.key == host.key and profile.blas_wait is not None
+    )
+    earlier = next(results, BlasWait())
     if earlier.exponent not in {None, DEFAULT_EXPONENT}:
         return earlier
     measured = None
@@ -437,7 +421,7 @@ def _blas_wait(request: Request, host: _Workbench) -> BlasWait:
 
 
 def _made_here(machine: Machine) -> Provenance:
-    """Provenance of anything that this host measures now."""
+    """Return the provenance of anything that this host measures now."""
     return Provenance(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         autotune=__version__,
@@ -449,11 +433,11 @@ def _made_here(machine: Machine) -> Provenance:
     )
 
 
-def _provenance(
+def _profile(
     request: Request, host: _Workbench, self_test: SelfTest, capacity: Capacity, entries: Sequence[Entry]
-) -> Provenance:
-    """Return the origin of these entries."""
-    return replace(
+) -> Profile:
+    """Make the profile of what was measured now."""
+    provenance = replace(
         _made_here(host.machine),
         microarchitecture=host_microarchitecture(),
         renumbered_cpus=host.allocation.is_renumbered,
@@ -467,5 +451,12 @@ def _provenance(
         neighbours=request.neighbours,
         copies=request.copies,
         error_per_rule=ERROR,
-        rules_tested=len({entry.operation for entry in entries if entry.evidence.processes}),
+        rules_tested=sum(entry.evidence.processes > 0 for entry in entries),
+    )
+    return Profile(
+        key=host.key,
+        entries=tuple(entries),
+        provenance=provenance,
+        blas_wait=self_test.blas_wait,
+        loops_after_blas=self_test.loops_after_blas,
     )

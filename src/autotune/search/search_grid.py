@@ -104,7 +104,7 @@ class Grid:
         return np.asarray([not _numeric(values) for values in self.parameters.values()], dtype=bool)
 
     def neighbours(self, point: int) -> list[int]:
-        """Legal points that differ from this one by one step of one parameter (any step of a category).
+        """Return the legal points that differ from this one by one step of one parameter (any step of a category).
 
         Where the next value is not legal in combination, the nearest legal one beyond it counts.
         """
@@ -124,7 +124,7 @@ class Grid:
         return points
 
     def corners(self) -> list[int]:
-        """Legal points at which every parameter that is a number has its smallest or largest value."""
+        """Return the legal points at which every number among the parameters has its smallest or largest value."""
         ends = [
             (values[0], values[-1]) if _numeric(values) else values for values in self.parameters.values()
         ]
@@ -156,7 +156,7 @@ def _is_power_of_two(value: Value) -> bool:
 
 
 def _factorisation(count: int) -> tuple[float, float, float, float]:
-    """Valuations at 2 and 3, logarithm of the largest prime factor, logarithm of the aspect ratio."""
+    """Return the valuations at 2 and 3, logarithm of the largest prime factor, logarithm of the aspect ratio."""
     factors = Counter(_prime_factors(count))
     near = next(divisor for divisor in range(isqrt(count), 0, -1) if count % divisor == 0)
     return (

@@ -29,24 +29,18 @@ from autotune.bench.statistics import hodges_lehmann
 
 MARGIN = 0.01
 """A gain smaller than this is not worth a switch: what is tested is whether the gain exceeds it."""
-
 ERROR = 0.025
 """Probability of accepting an entry's choice although its gain does not exceed the margin, over all candidates."""
-
 SHARES = (0.8, 0.16, 0.04)
 """Parts of the error for the first, second and third candidate of an entry."""
-
 STAKES = tuple(0.01 * 2.0**power for power in range(7))
 """In log-ratio: each is the best one for gains about as large."""
-
 LEAST_PROCESSES = 6
 """Fresh processes before anything is accepted or an interval is stated. A capital at most doubles with each, so that
 fewer could not exceed 1 / (0.8 ERROR) = 50 in any case."""
-
 LARGEST_SHIFT = 0.12
 """Log-ratio by which the luck of one process may shift all of its pairs. Layouts of arrays shifted whole processes by
 up to 10 % here."""
-
 LEAST_PROCESSES_OF_LARGE_GAIN = 4
 """Fresh processes before a gain is accepted by its pairs. Where the luck of one process is larger than `LARGEST_SHIFT`
 and favours either side in one process of four each, four of a kind have a probability of 0.4 %."""
@@ -56,12 +50,12 @@ _PRECISION = 1e-5
 
 
 def candidate_error(place: int) -> float:
-    """Part of the error for an entry's candidate number `place`, from 0."""
+    """Return the part of the error for an entry's candidate number `place`, from 0."""
     return ERROR * SHARES[min(place, len(SHARES) - 1)]
 
 
 def capital(values: Sequence[float], bound: float = 0.0) -> float:
-    """Capital won against the hypothesis that these log-ratios lie at `bound` or above; 1 without values.
+    """Return the capital won against the hypothesis of log-ratios at `bound` or above; 1 without values.
 
     Parameters
     ----------
@@ -90,34 +84,34 @@ def is_proved(values: Sequence[float], *, bound: float, error: float) -> bool:
 
 
 def pair_capital(pair_values: Sequence[float], bound: float = 0.0) -> float:
-    """Capital won by pairs against the hypothesis that they lie at `bound` or above, processes shifted or not."""
+    """Return the capital won by pairs against the hypothesis of `bound` or above, processes shifted or not."""
     # worst case of the hypothesis: every process shifts its pairs in the candidate's favour
     return capital(pair_values, bound - LARGEST_SHIFT)
 
 
-def upper_end(values: Sequence[float], error: float = ERROR) -> float:
-    """Smallest bound that these processes prove the log-ratio to lie below; infinite with too few of them.
+def upper_end(values: Sequence[float]) -> float:
+    """Return the smallest bound that these processes prove the log-ratio to lie below; infinite with too few of them.
 
-    The ends found at all times together hold with probability 1 - `error`: a confidence sequence.
+    The ends found at all times together hold with probability 1 - ERROR: a confidence sequence.
     """
     if len(values) < LEAST_PROCESSES:
         return inf
-    # The test is inverted: its capital grows with the bound, so the end is where it crosses 1 / error.
+    # The test is inverted: its capital grows with the bound, so the end is where it crosses 1 / ERROR.
     low = float(np.median(values))
     step = max(float(np.ptp(values)), STAKES[0])
     # bracket it by growing steps, then bisect
-    while capital(values, low + step) < 1.0 / error:
+    while capital(values, low + step) < 1.0 / ERROR:
         low, step = low + step, 2.0 * step
         if step > 1e3:
             return inf
-    while capital(values, low) >= 1.0 / error:
+    while capital(values, low) >= 1.0 / ERROR:
         low -= step
     high = low + 2.0 * step
-    while capital(values, high) < 1.0 / error:
+    while capital(values, high) < 1.0 / ERROR:
         high += step
     while high - low > _PRECISION:
         middle = (low + high) / 2.0
-        low, high = (low, middle) if capital(values, middle) >= 1.0 / error else (middle, high)
+        low, high = (low, middle) if capital(values, middle) >= 1.0 / ERROR else (middle, high)
     return high
 
 

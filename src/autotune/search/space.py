@@ -13,24 +13,18 @@ from autotune.search.search_grid import Grid, Point, Value
 
 SMALLEST_CHUNK = 4096
 """Elements. A slice of 4096 float64 takes about a microsecond to copy, as much as handing it out."""
-
 LARGEST_CHUNK = 2**22
 """Elements: 32 MiB of float64, more than any core's own cache."""
-
 MOST_SLICES = 64
 """For each worker. More always lost where it was tried: 64 slices of a million additions took 2.5 times as long
 as two."""
-
 ANYWHERE = "anywhere"
 """A point's value for no placement, and for idle threads that wait as they like. It sorts before the others, so that a
 grid's first corners are without one."""
-
 WAITS = (ANYWHERE, *(wait.value for wait in IdleThreads))
 """Values of a point for idle threads."""
-
 POOLS = {Knob.BLAS_THREADS, Knob.OPENMP_THREADS}
 """Knobs that are thread counts of libraries, all of which start with the same count."""
-
 NOWHERE: Mapping[str, int] = MappingProxyType({})
 """No placements: the CPUs have no structure."""
 
@@ -128,7 +122,7 @@ def widened(grid: Grid, wanted: Iterable[Configuration]) -> Grid:
 
 
 def parsimony(chosen: Configuration) -> tuple[bool, int, int, int]:
-    """Sorts configurations of equal speed: no placement, fewest threads, fewest workers, the largest chunk."""
+    """Return a key that sorts equally fast ones: no placement, fewest threads, fewest workers, the largest chunk."""
     return chosen.placement is not None, chosen.cpus, chosen.workers or 1, -(chosen.chunk or 0)
 
 
@@ -160,7 +154,7 @@ def _sparse_counts(usable_cpus: int) -> tuple[int, ...]:
 
 
 def _chunks(kind: Kind, operation: Operation) -> tuple[int, ...]:
-    """Powers of two, from slices worth handing out to the whole."""
+    """List powers of two, from slices worth handing out to the whole."""
     sizes = operation.size
     if kind.family is Family.STACK:
         smallest, whole = 1, sizes["count"]

@@ -232,7 +232,7 @@ class _Prior:
         return _Prior(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
 
     def total(self) -> Array:
-        """Prior variance of a point."""
+        """Return the prior variance of a point."""
         return self.offset + self.smooth + self.rough + self.arithmetic + self.teeth
 
     def covariance(self, grid: Grid, left: Points, right: Points) -> Array:

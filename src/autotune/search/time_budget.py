@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import isfinite
 
 from autotune.model.measurement import Bench, Case, Session, TrialPlan
 
@@ -21,8 +21,6 @@ class Clock:
     """Seconds; infinite for a calibration that goes on until all is decided."""
     seed: int = 0
     elapsed: float = 0.0
-    deadline: float = inf
-    """Until when the part under way may go on."""
     plans: int = 0
     sampled_seconds: float = 0.0
     """Of all timed samples."""
@@ -31,15 +29,6 @@ class Clock:
     def remaining(self) -> float:
         """Seconds left of the budget."""
         return max(0.0, self.budget - self.elapsed)
-
-    @property
-    def left(self) -> float:
-        """Seconds left for the part under way."""
-        return min(self.remaining, self.deadline - self.elapsed)
-
-    def allow(self, seconds: float) -> None:
-        """Give so many seconds to the part that begins now."""
-        self.deadline = self.elapsed + seconds
 
     def run(self, cases: Sequence[Case], *, pairs: int, seconds: float, quiet: bool = False) -> Session:
         """Measure these cases in one fresh process, and add up the time."""

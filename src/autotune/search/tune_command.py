@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from itertools import product
-from math import ceil, nan
+from math import nan
 
 from autotune.bench.command_bench import Command, Metric
 from autotune.errors import BadBudget
 from autotune.model.catalogue import Family, Kind, WorkUnit
 from autotune.model.configuration import Knob
 from autotune.model.operation import Operation
+from autotune.model.units import budget
 from autotune.search.environment import Environment
 from autotune.search.pipeline import EXPLORATION_SHARE
 from autotune.search.plan import Item, Plan
@@ -19,8 +20,6 @@ from autotune.search.space import ANYWHERE, WAITS, setting
 
 RUNS = 16
 """Pairs of runs after which a test ends. A pair is worth less than a process of calibration, which times several."""
-SPARE_TIME = 1.2
-"""Time to be allowed, over that of the fewest runs: their times vary."""
 SCREENING_RUNS = 4
 """For each configuration that the exploration should have time for: two pairs."""
 
@@ -74,7 +73,7 @@ class CommandRequest:
     objective: Objective = Objective.TIME
 
     def fewest_runs(self, choices: int = 1) -> int:
-        """Runs without which nothing is proved: the first, a pair of each configuration, and those of a test."""
+        """Count the runs without which nothing is proved: the first, a pair of each, and those of a test."""
         return 1 + 2 * choices + 2 * LEAST_PROCESSES
 
     @property
@@ -111,8 +110,6 @@ def _affordable(request: CommandRequest, usable_cpus: int, run: float) -> Grid:
     coarsest = grids[-1]
     runs = request.fewest_runs(len(coarsest.points))
     if runs * run > request.seconds:
-        needed = ceil(SPARE_TIME * runs * run)
-        budget = f"{needed}s" if needed < 60 else f"{ceil(needed / 60)}m"
         fewer = (
             "choose among fewer values"
             if request.workers or request.chunks
@@ -120,7 +117,7 @@ def _affordable(request: CommandRequest, usable_cpus: int, run: float) -> Grid:
         )
         raise BadBudget(
             f"One run takes {run:.3g} s, and a choice among {len(coarsest.points)} configurations and its test take at "
-            f"least {runs} of them, {runs * run:.0f} s: allow --budget {budget}, or {fewer}."
+            f"least {runs} of them, {runs * run:.0f} s: allow --budget {budget(runs * run)}, or {fewer}."
         )
     return coarsest
 
@@ -144,7 +141,7 @@ def _grid(request: CommandRequest, usable_cpus: int, counts: tuple[int, ...], wa
 
 
 def _counts(usable_cpus: int) -> tuple[tuple[int, ...], ...]:
-    """Thread counts to try, from fine to coarse: all, powers of two, the ends; always one and all."""
+    """List the thread counts to try, from fine to coarse: all, powers of two, the ends; always one and all."""
     powers = {2**power for power in range(usable_cpus.bit_length())}
     return (
         tuple(range(1, usable_cpus + 1)),

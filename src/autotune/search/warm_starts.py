@@ -9,7 +9,7 @@ from typing import Any
 from autotune.model.catalogue import CATALOGUE, Family
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.entry import Entry, Status
-from autotune.model.interpolation import choose
+from autotune.model.interpolation import choose, size_distance
 from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile
 from autotune.profiles.profile_document import decode_profile, encode_profile
@@ -99,7 +99,8 @@ def _carried(
         if entry is not None and not entry.choice.is_default:
             yield from _moved(entry.choice, old_cpus, new_cpus)
     tuned = [entry for entry in entries if entry.status is Status.TUNED]
-    for entry in sorted(tuned, key=lambda entry: _distance(entry.operation, operation)):
+    nearest = sorted(tuned, key=lambda each: (size_distance(each.operation, operation), str(each.operation)))
+    for entry in nearest:
         yield from _moved(entry.choice, old_cpus, new_cpus)
 
 
@@ -170,8 +171,3 @@ def _of_relatives(
     ]
     for _, _, old_cpus, chosen in sorted(related, key=lambda row: row[:2]):
         yield from _moved(chosen, old_cpus, usable_cpus)
-
-
-def _distance(left: Operation, right: Operation) -> tuple[float, str]:
-    sizes = right.size
-    return sum(abs(log(value / sizes[name])) for name, value in left.sizes), str(left)

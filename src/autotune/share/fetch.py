@@ -180,6 +180,6 @@ def _reading_order(names: Iterable[str], signed: Container[str]) -> list[str]:
 
 
 def _signatures(name: str, contents: dict[str, FileContent], policy: TrustPolicy) -> dict[str, bytes]:
-    """Signatures of a publication by trusted keys, by the name of the key."""
+    """Return the signatures of a publication by trusted keys, by the name of the key."""
     files = ((key, contents.get(signature_name(name, key))) for key in policy.key_ids)
     return {key: content.data for key, content in files if content is not None}

@@ -162,7 +162,7 @@ def _count(ballot: Sequence[Vote]) -> Entry:
 
 def _opponents(choice: Configuration, ballot: Sequence[Vote]) -> int:
     """Count the hosts that chose something else and did not measure this choice to be safe."""
-    threads = choice.blas_threads if choice == Configuration(blas_threads=choice.blas_threads) else None
+    threads = choice.only_blas_threads
     return sum(
         vote.entry.choice != choice and threads not in vote.entry.evidence.safe_threads for vote in ballot
     )
@@ -189,7 +189,7 @@ def _speedups(entry: Entry) -> dict[Configuration, float]:
 
 
 def _common(counts: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
-    """Thread counts that every host measured to be safe."""
+    """Return the thread counts that every host measured to be safe."""
     return tuple(sorted(set[int].intersection(*map(set, counts))))
 
 

@@ -211,6 +211,6 @@ def _remove_others(mirror: Path, kept: Iterable[Path]) -> list[Path]:
 
 
 def _copies(store: Store, policy: TrustPolicy) -> Path:
-    """Folder of the local copies; another store or another policy accepts other files."""
+    """Return the folder of the local copies; another store or another policy accepts other files."""
     made_for = (store.address, str(policy.rule), policy.keys, sorted(policy.owners))
     return Path(cache_dir()) / f"store-{zlib.crc32(repr(made_for).encode()):08x}"

@@ -19,7 +19,6 @@ from autotune.profiles.yaml_subset import MAX_BYTES, MAX_TEXT
 
 LAYOUT = "v1"
 """Major version of the layout of a store, and its first folder: `v1/<class>/<publisher>-<digest>.json`."""
-
 CLASS = re.compile(r"[a-z0-9][a-z0-9.-]{0,79}")
 """Pattern of the name of a class: the slug of a Key."""
 HOST = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"

@@ -35,9 +35,7 @@ def make_key_pair(path: Path) -> str:
     serialization = import_module("cryptography.hazmat.primitives.serialization")
     private = ed25519.Ed25519PrivateKey.generate()
     pem = private.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     public = public_text(private)
     try:
@@ -55,7 +53,9 @@ def make_key_pair(path: Path) -> str:
             f"There is a key in {path} already, and no key is ever replaced. Name another file with --file."
         ) from None
     except OSError as problem:
-        raise EnvironmentProblem(f"{path}: the key cannot be written ({problem.strerror}).") from problem
+        raise EnvironmentProblem(
+            f"{path}: the key cannot be written ({problem.strerror or problem})."
+        ) from problem
     return public
 
 
@@ -70,7 +70,7 @@ def private_key(path: Path) -> Any:
     except UntrustedFile as problem:
         raise BadSettings(str(problem)) from None
     except OSError as problem:
-        raise BadSettings(f"{path}: the key cannot be read ({problem.strerror}).") from None
+        raise BadSettings(f"{path}: the key cannot be read ({problem.strerror or problem}).") from None
     with suppress(ValueError, TypeError):  # TypeError: it has a password
         key = serialization.load_pem_private_key(data, password=None)
         if isinstance(key, ed25519.Ed25519PrivateKey):

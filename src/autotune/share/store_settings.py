@@ -21,6 +21,7 @@ from autotune.model.constraints import Parsed
 from autotune.profiles.folders import Layer, places
 from autotune.profiles.yaml_subset import parse
 from autotune.share import signing_keys
+from autotune.share.store import Store, open_store
 from autotune.share.trust import TrustPolicy, TrustRule
 
 STORE = "AUTOTUNE_STORE"
@@ -65,13 +66,13 @@ class StoreSettings:
 
 
 def settings_files() -> list[Path]:
-    """Paths of the configuration files, nearest first: next to the user's and the system's folder of profiles."""
+    """List the configuration files, nearest first: next to the user's and the system's folder of profiles."""
     where = dict(places())
     return [Path(where[layer]).parent / FILE for layer in (Layer.USER, Layer.SYSTEM)]
 
 
 def signing_key() -> Path:
-    """Path of this user's private key."""
+    """Return the path of this user's private key."""
     return settings_files()[0].parent / "signing.key"
 
 
@@ -96,6 +97,15 @@ def read_store_settings(store: str | None = None) -> StoreSettings:
     )
 
 
+def open_named_store(url: str | None) -> tuple[Store, TrustPolicy] | None:
+    """Open the store that an option or the configuration names, with the trust policy; None if none is named.
+
+    Raises BadSettings and MissingPackage, as `open_store`.
+    """
+    settings = read_store_settings(url)
+    return None if settings.store is None else (open_store(settings.store), settings.policy)
+
+
 def _read(path: Path) -> _SettingsFile:
     try:
         data = read_file(path, _RULE).data
@@ -104,7 +114,7 @@ def _read(path: Path) -> _SettingsFile:
     except UntrustedFile as problem:
         raise BadSettings(str(problem)) from None
     except OSError as problem:
-        raise BadSettings(f"{path}: it cannot be read ({problem.strerror}).") from None
+        raise BadSettings(f"{path}: it cannot be read ({problem.strerror or problem}).") from None
     try:
         document = parse(data)
         file: _SettingsFile = decode(_SettingsFile, {} if document is None else document)

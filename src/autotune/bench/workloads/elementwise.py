@@ -19,33 +19,46 @@ from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
 from autotune.parallel.blocks import fill, map_blocks
 
+Function = Callable[..., Any]
+
 PADDING = 64
 """Elements that separate the rows of a window: it is no single stretch of memory."""
 
 
+def mapped_work(
+    operation: Operation, rng: Generator, plain: Function, inputs: int, *, by_block: Function | None = None
+) -> Work:
+    """Prepare a function of so many arrays, which writes into `out`, as one call and block by block.
+
+    `by_block` computes a block with scratch memory; None: `plain` does.
+    """
+    n, dtype = operation.size["n"], operation.dtype
+    periods = [block(rng, n, dtype) for _ in range(inputs)]
+    arrays = [repeat_period(period, n) for period in periods]
+    out = np.zeros(n, dtype)
+
+    @cache  # many a trial needs no check
+    def expected() -> Array:
+        exact: Array = plain(*(extended(period) for period in periods), out=None).astype(dtype)
+        return exact
+
+    def tuned(configuration: Configuration) -> Callable[[], object]:
+        workers, chunk = cut(configuration, n)
+        where, scratch = configuration.placement, by_block is not None
+        function = by_block or plain
+        return lambda: map_blocks(
+            function, arrays, out, workers=workers, chunk=chunk, placement=where, scratch=scratch
+        )
+
+    return Work(
+        plain=lambda: plain(*arrays, out=out),
+        tuned=tuned,
+        check=lambda result: output_fault(result, out, expected()),
+    )
+
+
 def _ufunc(function: np.ufunc) -> Recipe:
-    def prepare(operation: Operation, _layout: str, rng: Generator) -> Work:
-        n, dtype = operation.size["n"], operation.dtype
-        periods = [block(rng, n, dtype) for _ in range(function.nin)]
-        arrays = [repeat_period(period, n) for period in periods]
-        out = np.zeros(n, dtype)
-
-        @cache  # many a trial needs no check
-        def expected() -> Array:
-            exact: Array = function(*(extended(period) for period in periods)).astype(dtype)
-            return exact
-
-        def plain() -> object:
-            return function(*arrays, out=out)
-
-        def tuned(configuration: Configuration) -> Callable[[], object]:
-            workers, chunk = cut(configuration, n)
-            where = configuration.placement
-            return lambda: map_blocks(function, arrays, out, workers=workers, chunk=chunk, placement=where)
-
-        return Work(plain=plain, tuned=tuned, check=lambda result: written(result, out, expected()))
-
-    return Recipe(prepare)
+    return Recipe(lambda operation, _layout, rng: mapped_work(operation, rng, function, function.nin))
 
 
 def _prepare_copy(operation: Operation, _layout: str, rng: Generator) -> Work:
@@ -60,7 +73,7 @@ def _prepare_copy(operation: Operation, _layout: str, rng: Generator) -> Work:
     def tuned(configuration: Configuration) -> Callable[[], object]:
         return _filler(target, source, configuration)
 
-    return Work(plain=plain, tuned=tuned, check=lambda result: written(result, target, period))
+    return Work(plain=plain, tuned=tuned, check=lambda result: output_fault(result, target, period))
 
 
 def _prepare_fill(operation: Operation, layout: str, rng: Generator) -> Work:
@@ -99,11 +112,11 @@ def _filler(array: Array, value: Any, configuration: Configuration) -> Callable[
 
 
 def cut(configuration: Configuration, whole: int) -> tuple[int, int]:
-    """Workers and chunk; what is not set leaves the work whole."""
+    """Return workers and chunk; what is not set leaves the work whole."""
     return configuration.workers or 1, configuration.chunk or whole
 
 
-def written(result: object, out: Array, period: Array) -> str | None:
+def output_fault(result: object, out: Array, period: Array) -> str | None:
     """Describe the fault of a written array, or return None; it is spoilt afterwards, so that it passes once only."""
     if result is not out:
         return "The result is not the array that was given to hold it."

@@ -16,7 +16,7 @@ PERIOD = 65_521
 
 
 def uniform(rng: Generator, *shape: int, dtype: str, layout: str = "C") -> Array:
-    """Independent numbers of mean 0 and variance 1 (of each part, if complex), in memory order "C" or "F".
+    """Draw independent numbers of mean 0 and variance 1 (of each part, if complex), in memory order "C" or "F".
 
     Uniform ones, which take 2 ns each where normal ones take 10.
     """
@@ -29,7 +29,7 @@ def uniform(rng: Generator, *shape: int, dtype: str, layout: str = "C") -> Array
 
 
 def block(rng: Generator, n: int, dtype: str) -> Array:
-    """Up to one period of numbers from 0.5 to 1.5, where every function of the catalogue is well behaved.
+    """Draw up to one period of numbers from 0.5 to 1.5, where every function of the catalogue is well behaved.
 
     The same holds for both parts of complex numbers.
     """

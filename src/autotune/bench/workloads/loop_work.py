@@ -5,71 +5,55 @@ the runtime's plan does for good; to set it takes less than a microsecond.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.random import Generator
 
-from autotune.bench.workloads.elementwise import cut, written
-from autotune.bench.workloads.inputs import block, extended, repeat_period
+from autotune.bench.workloads.elementwise import RECIPES as ELEMENTWISE
+from autotune.bench.workloads.elementwise import cut, output_fault
+from autotune.bench.workloads.inputs import block, repeat_period
 from autotune.bench.workloads.reduction_work import RECIPES as REDUCTIONS
 from autotune.bench.workloads.workload import Recipe, Work
 from autotune.controls.placement import cpus_for
 from autotune.errors import UnsupportedPlatform
-from autotune.intercept.array_loops import KINDS, Layout, Reduction, class_number
+from autotune.intercept.array_loops import Layout, Reduction, class_number
+from autotune.intercept.operations import LOOP_KINDS
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
 from autotune.native import core
 
 
-def _ufunc(function: np.ufunc) -> Recipe:
-    def prepare(operation: Operation, _layout: str, rng: Generator) -> Work:
-        n, dtype = operation.size["n"], operation.dtype
-        periods = [block(rng, n, dtype) for _ in range(function.nin)]
-        arrays = [repeat_period(period, n) for period in periods]
-        out = np.zeros(n, dtype)
-        expected = function(*(extended(period) for period in periods)).astype(dtype)
+def _exchanged(recipe: Recipe, function: np.ufunc, kind: int = Reduction.NEVER) -> Recipe:
+    """Make the plain call of another workload, for both sides."""
 
-        def plain() -> object:
-            return function(*arrays, out=out)
-
-        return Work(
-            plain=plain,
-            tuned=_planned(plain, function, dtype, n),
-            check=lambda result: written(result, out, expected),
-        )
+    def prepare(operation: Operation, layout: str, rng: Generator) -> Work:
+        work = recipe.make(operation, layout, rng)
+        return replace(work, tuned=_planned(work.plain, function, operation, kind))
 
     return Recipe(prepare)
 
 
-def _laid_out(layout: int) -> Recipe:
+def _multiply(layout: int) -> Recipe:
     """Make np.multiply with operands that lie otherwise: every other element, or an array by one number."""
 
     def prepare(operation: Operation, _layout: str, rng: Generator) -> Work:
         n, dtype = operation.size["n"], operation.dtype
-        gap = 2 if layout is Layout.STRIDED else 1
+        gap = 2 if layout == Layout.STRIDED else 1
         period = block(rng, n, dtype)
         room, out = np.zeros((2, n, gap), dtype)[..., 0]
         room[:] = repeat_period(period, n)
-        factor = room if layout is Layout.STRIDED else np.asarray(1.5, dtype)
-        expected = period * (period if layout is Layout.STRIDED else factor)
+        factor = room if layout == Layout.STRIDED else np.asarray(1.5, dtype)
+        expected = period * (period if layout == Layout.STRIDED else factor)
 
         def plain() -> object:
             return np.multiply(room, factor, out=out)
 
         return Work(
             plain=plain,
-            tuned=_planned(plain, np.multiply, dtype, n, layout=layout),
-            check=lambda result: written(result, out, expected),
+            tuned=_planned(plain, np.multiply, operation, layout=layout),
+            check=lambda result: output_fault(result, out, expected),
         )
-
-    return Recipe(prepare)
-
-
-def _reduction(function: np.ufunc, call: str, kind: int) -> Recipe:
-    def prepare(operation: Operation, layout: str, rng: Generator) -> Work:
-        work = REDUCTIONS[call].make(operation, layout, rng)
-        tuned = _planned(work.plain, function, operation.dtype, operation.size["n"], kind)
-        return Work(plain=work.plain, tuned=tuned, check=work.check)
 
     return Recipe(prepare)
 
@@ -77,8 +61,7 @@ def _reduction(function: np.ufunc, call: str, kind: int) -> Recipe:
 def _planned(
     call: Callable[[], object],
     function: np.ufunc,
-    dtype: str,
-    n: int,
+    operation: Operation,
     kind: int = Reduction.NEVER,
     layout: int = Layout.CONTIGUOUS,
 ) -> Callable[[Configuration], Callable[[], object]]:
@@ -86,14 +69,17 @@ def _planned(
     native = core()
     if isinstance(native, str):
         raise UnsupportedPlatform(native)
-    element_wise, reducing = KINDS[0], KINDS[-1]
-    types = np.dtype(dtype).char
-    if native.meet_loops(function, types, KINDS.index(element_wise), KINDS.index(reducing), kind) < 1:
+    element_wise, reducing = LOOP_KINDS[0], LOOP_KINDS[-1]
+    types = np.dtype(operation.dtype).char
+    if (
+        native.meet_loops(function, types, LOOP_KINDS.index(element_wise), LOOP_KINDS.index(reducing), kind)
+        < 1
+    ):
         raise UnsupportedPlatform(f"The loop of np.{function.__name__} cannot be exchanged.")
-    number = class_number(element_wise if kind == Reduction.NEVER else reducing, dtype)
+    number = class_number(element_wise if kind == Reduction.NEVER else reducing, operation.dtype)
 
     def tuned(configuration: Configuration) -> Callable[[], object]:
-        workers, chunk = cut(configuration, n)
+        workers, chunk = cut(configuration, operation.size["n"])
         cpus = cpus_for(configuration.placement, workers)
         plan = [(1, chunk, workers, 0 if cpus is None else native.place(cpus))]
         native.configure(max(workers, native.status()["limit"]))
@@ -113,9 +99,12 @@ def _planned(
 
 
 RECIPES: Mapping[str, Recipe] = {
-    **{f"loop_{name}": _ufunc(getattr(np, name)) for name in ("add", "sqrt", "exp", "power")},
-    "loop_scale": _laid_out(Layout.BROADCAST),
-    "loop_strided": _laid_out(Layout.STRIDED),
-    "loop_max": _reduction(np.maximum, "max", Reduction.EXACT),
-    "loop_sum": _reduction(np.add, "sum", Reduction.ROUNDED),
+    **{
+        f"loop_{name}": _exchanged(ELEMENTWISE[name], getattr(np, name))
+        for name in ("add", "sqrt", "exp", "power")
+    },
+    "loop_scale": _multiply(Layout.BROADCAST),
+    "loop_strided": _multiply(Layout.STRIDED),
+    "loop_max": _exchanged(REDUCTIONS["max"], np.maximum, Reduction.EXACT),
+    "loop_sum": _exchanged(REDUCTIONS["sum"], np.add, Reduction.ROUNDED),
 }

@@ -16,7 +16,6 @@ from autotune.parallel.reductions import reduce_blocks
 
 PEAK = 2.0
 """One element, larger than all others and at a random place."""
-
 EPSILONS = 1000
 """Relative error allowed. NumPy's pairwise sum may be off by 16 + log2(n / 128); this is far from n."""
 

@@ -18,10 +18,8 @@ WISH, CHILDREN = "AUTOTUNE_START", "AUTOTUNE_START_CHILDREN"
 processes.
 
 `autotune advise` sets "record:FOLDER": nothing is applied, and calls are recorded there."""
-
 REPORT = "AUTOTUNE_START_REPORT"
 """Set by `autotune compare`: a folder into which each process reports at its end what was in force."""
-
 RECORD = "record:"
 
 
