@@ -19,6 +19,8 @@ extensions = [
 myst_enable_extensions = ["deflist", "colon_fence"]
 myst_heading_anchors = 3
 exclude_patterns = ["conf.py", "results"]
+templates_path = ["_templates"]
+default_role = "code"  # of `words` in docstrings and in the help of verbs
 
 autodoc_typehints = "none"  # numpydoc's sections give types and units
 autodoc_member_order = "bysource"
@@ -40,8 +42,11 @@ intersphinx_mapping = (
 html_theme = "pydata_sphinx_theme"
 html_title = "autotune"
 html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_sidebars = {"**": ["all-pages.html"]}
 html_theme_options = {
-    "navigation_depth": 2,
+    "navbar_center": [],  # the sidebar lists all pages
     "show_toc_level": 2,
     "navbar_end": ["theme-switcher"],
     "secondary_sidebar_items": ["page-toc"],

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autotune.bench import ladder
-from autotune.model.catalogue import CATALOGUE, Family, Kind, WorkUnit, operation
+from autotune.model.catalogue import CATALOGUE, Family, Kind, operation
 
 EFFORTS = ("quick", "normal", "thorough")
 ROWS = sorted(CATALOGUE)
@@ -143,9 +143,7 @@ def test_a_users_function_has_no_ladder():
         family=Family.USER,
         size_names=("n",),
         work=lambda _: 1.0,
-        unit=WorkUnit.FLOPS,
         footprint=lambda _: 1.0,
         summary="",
-        defaults={},
     )
     assert ladder.sizes(kind, effort="normal", **UNKNOWN) == ()

@@ -113,6 +113,6 @@ def test_interference_is_a_share(busy, own, waiting, preemptions, wall, crowded)
 
 
 def test_taken_is_what_others_and_the_hypervisor_used_as_far_as_it_is_known():
-    assert noise.taken(_load(), _load(busy=3.0, own=2.0, stolen=0.5)) == 1.5
-    assert noise.taken(Load(stolen_seconds=1.0), Load(stolen_seconds=1.25)) == 0.25
-    assert noise.taken(Load(), Load()) == 0.0
+    assert noise.seconds_taken(_load(), _load(busy=3.0, own=2.0, stolen=0.5)) == 1.5
+    assert noise.seconds_taken(Load(stolen_seconds=1.0), Load(stolen_seconds=1.25)) == 0.25
+    assert noise.seconds_taken(Load(), Load()) == 0.0

@@ -222,7 +222,7 @@ def _runs(pid):
 
 def test_what_an_allocator_keeps_in_memory_is_measured_next_to_the_default():
     """Two temporaries of 48 MiB each, which glibc on its own gives back."""
-    if (reason := allocator.supported()) is not None:
+    if (reason := allocator.unsupported_reason()) is not None:
         pytest.skip(reason)
     case = Case(
         operation=operation("temporaries", n=6 * 2**20),

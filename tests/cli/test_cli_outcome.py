@@ -17,7 +17,7 @@ from autotune.model.entry import Entry, Evidence, Status
 from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile, Provenance
 from autotune.profiles import folders, profile_files
-from autotune.profiles.entry_merge import joined
+from autotune.profiles.entry_merge import join_profiles
 from autotune.profiles.profile_document import decode_profile
 from autotune.profiles.yaml_subset import parse
 
@@ -51,38 +51,41 @@ def test_hosts_with_one_home_folder_each_have_a_file_of_their_own(monkeypatch):
 def test_what_another_host_proved_is_not_joined_into_this_ones_profile():
     proved = replace(profile(SVD), provenance=Provenance(host="a", created="2026-01-01"))
     noisy = replace(profile(FILL), provenance=Provenance(host="b", created="2026-01-02"))
-    assert joined(proved, noisy) == noisy
+    assert join_profiles(proved, noisy) == noisy
     renamed = Provenance(host="b", marks=("boot-1", "system-1"))
     same = replace(profile(FILL), provenance=renamed)
     earlier = replace(proved, provenance=Provenance(host="a", marks=("boot-1", "system-1")))
-    assert {entry.operation.name for entry in joined(earlier, same).entries} == {"svd", "fill"}
+    assert {entry.operation.name for entry in join_profiles(earlier, same).entries} == {"svd", "fill"}
     clone = replace(proved, provenance=Provenance(host="a", marks=("boot-2", "system-1")))
-    assert joined(clone, same) == same
+    assert join_profiles(clone, same) == same
 
 
 def test_entries_of_other_operations_stay():
-    assert joined(profile(FILL), profile(SVD)).entries == (FILL, SVD)
+    assert join_profiles(profile(FILL), profile(SVD)).entries == (FILL, SVD)
 
 
 def test_a_new_calibration_of_an_operation_replaces_all_its_sizes():
-    assert joined(profile(SMALL_SVD, SVD), profile(SVD)).entries == (SVD,)
+    assert join_profiles(profile(SMALL_SVD, SVD), profile(SVD)).entries == (SVD,)
 
 
 def test_sizes_that_were_named_replace_only_themselves():
     newer = replace(SVD, reason="Newer.")
-    assert joined(profile(SMALL_SVD, SVD), profile(newer), sizes_named=True).entries == (SMALL_SVD, newer)
+    assert join_profiles(profile(SMALL_SVD, SVD), profile(newer), sizes_named=True).entries == (
+        SMALL_SVD,
+        newer,
+    )
 
 
 def test_what_was_not_reached_replaces_nothing_that_was_measured():
-    assert joined(profile(SVD), profile(NOT_REACHED)).entries == (SVD,)
+    assert join_profiles(profile(SVD), profile(NOT_REACHED)).entries == (SVD,)
 
 
 def test_what_was_not_reached_is_said_where_nothing_is_known():
-    assert joined(profile(FILL), profile(NOT_REACHED)).entries == (FILL, NOT_REACHED)
+    assert join_profiles(profile(FILL), profile(NOT_REACHED)).entries == (FILL, NOT_REACHED)
 
 
 def test_nothing_is_kept_of_a_profile_of_another_machine():
-    assert joined(profile(FILL, key=Key(usable_cpus=99)), profile(SVD)).entries == (SVD,)
+    assert join_profiles(profile(FILL, key=Key(usable_cpus=99)), profile(SVD)).entries == (SVD,)
 
 
 def test_a_profile_is_written_where_it_was_asked_to(tmp_path):
@@ -95,7 +98,7 @@ def test_what_is_too_noisy_to_tell_replaces_no_proof():
     noisy = Entry(
         operation=SVD.operation, status=Status.NOISY, reason="Busy.", evidence=Evidence(default_seconds=1.0)
     )
-    assert joined(profile(FILL, SVD), profile(noisy)).entries == (FILL, SVD)
+    assert join_profiles(profile(FILL, SVD), profile(noisy)).entries == (FILL, SVD)
 
 
 def test_what_had_no_time_for_its_proof_replaces_no_proof_of_before():
@@ -105,7 +108,7 @@ def test_what_had_no_time_for_its_proof_replaces_no_proof_of_before():
         reason="blas_threads=1 looked 1.1 times as fast.",
         evidence=Evidence(default_seconds=1.0),
     )
-    assert joined(profile(FILL, SVD), profile(hurried)).entries == (FILL, SVD)
+    assert join_profiles(profile(FILL, SVD), profile(hurried)).entries == (FILL, SVD)
 
 
 def test_a_profile_that_is_there_already_is_joined_and_not_lost(tmp_path):
@@ -248,7 +251,7 @@ def test_entries_at_sizes_that_were_named_are_decided_by_the_same_command(tmp_pa
 def test_an_entry_that_stays_keeps_the_date_and_the_resolution_of_its_own_run():
     old = Provenance(created="2026-01-01", resolution=0.01, rules_tested=1)
     new = Provenance(created="2026-02-02", resolution=0.09, rules_tested=1)
-    first = joined(replace(profile(SVD), provenance=old), replace(profile(FILL), provenance=new))
+    first = join_profiles(replace(profile(SVD), provenance=old), replace(profile(FILL), provenance=new))
     assert {
         entry.operation.name: (entry.evidence.created, entry.evidence.resolution) for entry in first.entries
     } == {
@@ -256,7 +259,7 @@ def test_an_entry_that_stays_keeps_the_date_and_the_resolution_of_its_own_run():
         "fill": (None, None),
     }
     assert (first.provenance.created, first.provenance.resolution) == ("2026-02-02", 0.09)
-    third = joined(
+    third = join_profiles(
         first, replace(profile(SMALL_SVD), provenance=Provenance(created="2026-03-03")), sizes_named=True
     )
     assert [entry.evidence.created for entry in third.entries if entry.operation == SVD.operation] == [

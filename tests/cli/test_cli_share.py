@@ -13,7 +13,7 @@ from support.profile_builders import KEY, alone, make_entry, profile
 
 from autotune.cli import store_messages
 from autotune.cli.program import program
-from autotune.cli.store_warm_starts import saved
+from autotune.cli.store_warm_starts import saved_seconds
 from autotune.model.configuration import Configuration
 from autotune.model.entry import Evidence, Status
 from autotune.model.operation import Operation
@@ -264,20 +264,20 @@ def tried(*threads):
 
 def test_a_choice_that_was_tried_first_saves_half_of_its_search():
     events = tried(1, 2, 3, 4, 5)
-    assert saved(events, {QR: Configuration(blas_threads=1)}) == pytest.approx(16.0)
+    assert saved_seconds(events, {QR: Configuration(blas_threads=1)}) == pytest.approx(16.0)
 
 
 def test_a_small_space_that_is_measured_whole_anyway_saves_nothing():
     whole = [replace(event, elapsed=10.0) for event in tried(1, 2, 3, 4)]
     races = [replace(event, elapsed=50.0) for event in tried(1, 2)]
-    assert saved([*whole, *races], {QR: Configuration(blas_threads=1)}) == 0
+    assert saved_seconds([*whole, *races], {QR: Configuration(blas_threads=1)}) == 0
 
 
 def test_a_choice_that_was_tried_late_or_that_no_relative_knew_saves_nothing():
     events = tried(1, 2, 3, 4, 5)
-    assert saved(events, {QR: Configuration(blas_threads=5)}) == 0
-    assert saved(events, {}) == 0
-    assert saved([], {}) == 0
+    assert saved_seconds(events, {QR: Configuration(blas_threads=5)}) == 0
+    assert saved_seconds(events, {}) == 0
+    assert saved_seconds([], {}) == 0
 
 
 def test_the_first_program_after_a_pull_finds_its_copy_compiled():

@@ -45,7 +45,7 @@ def ready(*nodes, budget=300.0):
     plan = plan_of(*nodes, budget=budget)
     for job in plan.begin(0.0):
         assert job.task is NodeTask.EXAMINE
-        plan.examined(job, TESTED)
+        plan.record_self_test(job, TESTED)
     return plan
 
 
@@ -62,17 +62,17 @@ def orders(jobs):
 def finished(plan, *, seconds=10.0, choices=None):
     """Carry out every order; returns what was asked, in order, and the rounds it took."""
     log, rounds = [], 0
-    while not plan.over:
+    while not plan.is_over:
         jobs = plan.begin(0.0)
         assert jobs, "no host is asked, and it is not over"
         rounds += 1
         log += orders(jobs)
         for job in jobs:
             if job.unit is None:
-                plan.examined(job, TESTED)
+                plan.record_self_test(job, TESTED)
             else:
                 choice = (choices or {}).get((job.node.host, job.unit.name), 1)
-                plan.measured(job, said(job, choice), seconds)
+                plan.record_profile(job, said(job, choice), seconds)
     return log, rounds
 
 
@@ -143,16 +143,16 @@ def test_only_what_is_not_confirmed_is_asked_about():
     plan = ready(node("a", names=("svd",)), node("b", names=("svd",)))
     job = plan.begin(0.0)[0]
     entries = [make_entry("svd", choice={"blas_threads": 1}, n=100), make_entry("svd", n=200)]
-    plan.measured(job, profile(*entries, host="a"), 5.0)
+    plan.record_profile(job, profile(*entries, host="a"), 5.0)
     (confirming,) = plan.begin(0.0)
     assert [entry.operation.size["n"] for entry in confirming.choices] == [100]
 
 
 def test_a_confirmation_without_time_is_no_word_and_is_asked_for_again():
     plan = ready(node("a", names=("svd",)), node("b", names=("svd",)))
-    plan.measured(plan.begin(0.0)[0], said(plan.running["a"]), 5.0)
+    plan.record_profile(plan.begin(0.0)[0], said(plan.running["a"]), 5.0)
     (job,) = plan.begin(0.0)
-    plan.measured(job, said(job, None, reason=OUT_OF_TIME), 5.0)
+    plan.record_profile(job, said(job, None, reason=OUT_OF_TIME), 5.0)
     assert orders(plan.begin(0.0)) == [("b", "confirm", "svd")]
 
 
@@ -176,7 +176,7 @@ def test_a_worker_that_does_something_else_keeps_its_host_free_of_us():
 def test_what_a_dead_worker_had_goes_to_another_and_nothing_finished_is_repeated():
     plan = ready(node("a"), node("b"))
     first, second = plan.begin(0.0)
-    plan.measured(second, said(second), 5.0)
+    plan.record_profile(second, said(second), 5.0)
     assert plan.leave("a") is first
     log, _ = finished(plan)
     assert ("b", "search", "inv") in log
@@ -188,11 +188,11 @@ def test_a_unit_that_kills_its_workers_is_given_up_and_named():
     for number in range(ATTEMPTS):
         plan.join(node(f"w{number}", names=("svd",)))
         (job,) = plan.begin(0.0)
-        plan.examined(job, TESTED)
+        plan.record_self_test(job, TESTED)
         assert orders(plan.begin(0.0)) == [(f"w{number}", "search", "svd")]
         plan.leave(f"w{number}")
     plan.join(node("last", names=("svd",)))
-    assert plan.over
+    assert plan.is_over
     assert [(str(gap.unit), gap.reason) for gap in plan.missing] == [
         ("svd", "3 workers were lost while they measured it.")
     ]
@@ -201,30 +201,30 @@ def test_a_unit_that_kills_its_workers_is_given_up_and_named():
 def test_a_host_on_which_a_unit_fails_is_not_asked_for_it_again():
     plan = ready(node("a", names=("svd",)), node("b", names=("svd",)))
     (job,) = plan.begin(0.0)
-    plan.failed(job, "It broke.")
+    plan.record_failure(job, "It broke.")
     assert orders(plan.begin(0.0)) == [("b", "search", "svd")]
 
 
 def test_what_fails_on_every_host_is_missed_with_the_reason():
     plan = ready(node("a", names=("svd",)))
-    plan.failed(plan.begin(0.0)[0], "It broke.")
-    assert plan.over
+    plan.record_failure(plan.begin(0.0)[0], "It broke.")
+    assert plan.is_over
     assert [gap.reason for gap in plan.missing] == ["It broke."]
 
 
 def test_hosts_whose_self_test_fails_end_it():
     plan = plan_of(node("a"))
-    plan.failed(plan.begin(0.0)[0], "No lock can be made.")
-    assert plan.over
+    plan.record_failure(plan.begin(0.0)[0], "No lock can be made.")
+    assert plan.is_over
     assert {gap.reason for gap in plan.missing} == {"No lock can be made."}
 
 
 def test_a_busy_host_is_left_alone_for_a_while():
     plan = plan_of(node("a"))
-    plan.busy(plan.begin(0.0)[0], 10.0)
+    plan.postpone(plan.begin(0.0)[0], 10.0)
     assert plan.begin(10.0 + PAUSE_SECONDS / 2) == []
     assert orders(plan.begin(10.0 + PAUSE_SECONDS)) == [("a", "examine", None)]
-    assert not plan.over
+    assert not plan.is_over
 
 
 def test_a_worker_that_comes_in_the_middle_takes_part():
@@ -232,7 +232,7 @@ def test_a_worker_that_comes_in_the_middle_takes_part():
     plan.begin(0.0)
     plan.join(node("b"))
     (job,) = plan.begin(0.0)
-    plan.examined(job, TESTED)
+    plan.record_self_test(job, TESTED)
     assert orders(plan.begin(0.0)) == [("b", "search", "qr")]
 
 
@@ -240,14 +240,14 @@ def test_without_workers_it_is_deserted_and_not_over():
     plan = ready(node("a"))
     plan.begin(0.0)
     plan.leave("a")
-    assert (plan.deserted, plan.over) == (True, False)
+    assert (plan.is_deserted, plan.is_over) == (True, False)
 
 
 def test_what_is_done_is_not_deserted():
     plan = ready(node("a", names=("svd",)))
     finished(plan)
     plan.leave("a")
-    assert (plan.deserted, plan.over) == (False, True)
+    assert (plan.is_deserted, plan.is_over) == (False, True)
 
 
 def test_each_class_has_the_whole_request_to_itself():
@@ -267,15 +267,15 @@ def test_the_budget_is_the_class_s():
 def test_what_one_unit_leaves_is_there_for_the_next():
     plan = ready(node("a"))
     (job,) = plan.begin(0.0)
-    plan.measured(job, said(job), 20.0)
+    plan.record_profile(job, said(job), 20.0)
     assert [job.seconds for job in plan.begin(0.0)] == [140.0]
 
 
 def test_what_the_time_does_not_reach_is_missed():
     plan = ready(node("a"), budget=30.0)
     (job,) = plan.begin(0.0)
-    plan.measured(job, said(job), 31.0)
-    assert plan.over
+    plan.record_profile(job, said(job), 31.0)
+    assert plan.is_over
     assert {gap.reason for gap in plan.missing} == {"The time allowed ended before a host measured it."}
 
 
@@ -299,7 +299,7 @@ def test_whatever_happens_no_host_measures_twice_at_once_and_everything_ends(dat
     plan = plan_of(*(node(f"w{number}", f"h{number % 3}") for number in range(4)), budget=200.0)
     now, seen = 0.0, set()
     for _ in range(300):
-        if plan.over or plan.deserted:
+        if plan.is_over or plan.is_deserted:
             break
         now += 10.0
         jobs = plan.begin(now)
@@ -309,36 +309,36 @@ def test_whatever_happens_no_host_measures_twice_at_once_and_everything_ends(dat
             assert job.unit is None or job.seconds >= LEAST_BUDGET_SECONDS
             match data.draw(st.sampled_from(["done", "done", "done", "fail", "leave", "busy"])):
                 case "done" if job.unit is None:
-                    plan.examined(job, TESTED)
+                    plan.record_self_test(job, TESTED)
                 case "done":
                     word = (job.node.host, job.unit, job.node.key)
                     assert word not in seen
                     seen.add(word)
-                    plan.measured(job, said(job, data.draw(st.sampled_from([1, 2, None]))), 5.0)
+                    plan.record_profile(job, said(job, data.draw(st.sampled_from([1, 2, None]))), 5.0)
                 case "fail":
-                    plan.failed(job, "It broke.")
+                    plan.record_failure(job, "It broke.")
                 case "leave":
                     plan.leave(job.node.worker)
                 case "busy":
-                    plan.busy(job, now)
-    assert plan.over or plan.deserted or now == 3000.0
+                    plan.postpone(job, now)
+    assert plan.is_over or plan.is_deserted or now == 3000.0
     assert not plan.running
 
 
 def test_a_self_test_that_serves_nothing_any_more_is_not_waited_for():
     plan = plan_of(node("a", names=("svd",)), node("b", names=("svd",)))
     examining = {job.node.host: job for job in plan.begin(0.0)}
-    plan.examined(examining["a"], TESTED)
+    plan.record_self_test(examining["a"], TESTED)
     (search,) = plan.begin(1.0)
-    assert not plan.over
-    plan.measured(search, said(search, choice=None), 10.0)
-    assert (list(plan.running), plan.over) == (["b"], True)
+    assert not plan.is_over
+    plan.record_profile(search, said(search, choice=None), 10.0)
+    assert (list(plan.running), plan.is_over) == (["b"], True)
 
 
 def test_a_self_test_that_a_confirmation_needs_is_waited_for():
     plan = plan_of(node("a", names=("svd",)), node("b", names=("svd",)))
     examining = {job.node.host: job for job in plan.begin(0.0)}
-    plan.examined(examining["a"], TESTED)
+    plan.record_self_test(examining["a"], TESTED)
     (search,) = plan.begin(1.0)
-    plan.measured(search, said(search), 10.0)
-    assert not plan.over
+    plan.record_profile(search, said(search), 10.0)
+    assert not plan.is_over

@@ -162,7 +162,7 @@ def test_a_user_who_steers_malloc_is_left_alone():
 try:
     allocator.retain()
 except allocator.UnsupportedPlatform as error:
-    print(json.dumps([str(error), allocator.supported()]))
+    print(json.dumps([str(error), allocator.unsupported_reason()]))
 """,
         MALLOC_TRIM_THRESHOLD_="65536",
     )
@@ -202,5 +202,5 @@ def test_another_allocator_is_left_alone(tmp_path):
     (tmp_path / "foreign.c").write_text(FOREIGN)
     library = tmp_path / "foreign.so"
     subprocess.run(["cc", "-shared", "-fPIC", "-o", library, tmp_path / "foreign.c"], check=True, timeout=300)
-    why = child("print(json.dumps(allocator.supported()))", LD_PRELOAD=str(library))
+    why = child("print(json.dumps(allocator.unsupported_reason()))", LD_PRELOAD=str(library))
     assert why == "Memory cannot be retained: another allocator has taken the place of glibc's malloc."

@@ -92,7 +92,7 @@ def test_nothing_is_listed_where_the_user_set_everything():
 @given(ENVIRONMENTS, st.integers(1, 512))
 def test_exports_never_name_openmp_and_never_override_the_user(environ, threads):
     exports = thread_variables.exports(threads, environ)
-    users = environ.keys() - thread_variables.exported(environ) - {thread_variables.EXPORTED}
+    users = environ.keys() - thread_variables.exported_names(environ) - {thread_variables.EXPORTED}
     assert not [name for name in exports if name.startswith("OMP_") or name in users]
 
 

@@ -45,20 +45,20 @@ def test_groups_follow_cores_caches_and_nodes(where, expected):
 @pytest.mark.parametrize("where", Placement)
 def test_a_machine_of_one_piece_offers_nothing(where):
     assert placement.groups(where, PLAIN) == []
-    assert placement.offered(PLAIN) == {}
+    assert placement.available_placements(PLAIN) == {}
 
 
 def test_a_node_that_is_one_l3_group_is_offered_once():
-    assert placement.offered(TWO_SOCKETS) == {"cores": 4, "l3": 4}
+    assert placement.available_placements(TWO_SOCKETS) == {"cores": 4, "l3": 4}
 
 
 def test_nodes_of_several_l3_groups_are_offered_too():
     machine = [Cpu(number=n, core=n, l3=n // 2 * 2, node=n // 4) for n in range(8)]
-    assert placement.offered(machine) == {"l3": 2, "node": 4}
+    assert placement.available_placements(machine) == {"l3": 2, "node": 4}
 
 
 def test_what_the_machine_does_not_say_is_not_offered():
-    assert placement.offered([Cpu(number=n) for n in range(8)]) == {}
+    assert placement.available_placements([Cpu(number=n) for n in range(8)]) == {}
 
 
 def test_a_mask_of_one_thread_a_core_has_no_threads_to_choose_from():
@@ -67,7 +67,7 @@ def test_a_mask_of_one_thread_a_core_has_no_threads_to_choose_from():
 
 def test_a_mask_of_one_core_has_no_room_for_two_workers_on_cores():
     assert placement.choose(CORES, 2, within({0, 4})) is None
-    assert placement.offered(within({0, 4})) == {}
+    assert placement.available_placements(within({0, 4})) == {}
 
 
 def test_of_two_groups_it_is_the_one_that_the_caller_runs_in():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from autotune.controls.placement import offered
+from autotune.controls.placement import available_placements
 from autotune.host.detect import detect
 
 
@@ -22,4 +22,4 @@ from autotune.host.detect import detect
 )
 def test_recorded_machines_offer_what_their_structure_has(name, expected, recorded):
     machine, allocation = detect(recorded(name))
-    assert offered([cpu for cpu in machine.cpus if cpu.number in allocation.cpus]) == expected
+    assert available_placements([cpu for cpu in machine.cpus if cpu.number in allocation.cpus]) == expected

@@ -155,6 +155,15 @@ def test_variables_that_count_otherwise_than_expected_are_named(environ, word):
     assert word in sentence
 
 
+@pytest.mark.parametrize(("mask", "sentences"), [(1, 1), (4, 0)])
+def test_a_step_of_slurm_with_fewer_cpus_than_its_job_asked_for(mask, sentences):
+    bound = Allocation(usable_cpus=mask, limit=Limit.AFFINITY)
+    environ = {"SLURM_STEP_ID": "0", "SLURM_CPUS_PER_TASK": "4"}
+    warnings = said(allocation=bound, environ=environ, libraries=(replace(ONE, threads=mask),))
+    assert len(warnings) == sentences
+    assert all("srun --cpus-per-task=4" in each for each in warnings)
+
+
 def test_the_variable_that_caps_is_named():
     capped = Allocation(usable_cpus=1, limit=Limit.CAP)
     (sentence,) = said(allocation=capped, environ={"NSLOTS": "1"})

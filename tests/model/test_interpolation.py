@@ -7,7 +7,7 @@ from support.profile_builders import make_entry, with_evidence
 
 from autotune.model.configuration import DEFAULT, Configuration, Method
 from autotune.model.entry import Status
-from autotune.model.interpolation import choose, evened
+from autotune.model.interpolation import choose, even_chunk
 from autotune.model.operation import Operation
 
 ONE = {"blas_threads": 1}
@@ -162,14 +162,14 @@ def test_choices_that_differ_in_the_chunk_alone_are_one_whose_chunk_lies_between
     [(65536, 4, 316_227, 79057), (1000, 3, 1000, 1000), (900, 3, 1000, 334), (8, 1, 100, 9), (0.6, 2, 2, 1)],
 )
 def test_every_worker_gets_as_many_slices(chunk, workers, whole, expected):
-    assert evened(chunk, workers, whole) == expected
+    assert even_chunk(chunk, workers, whole) == expected
 
 
 @given(st.integers(1, 10**6), st.integers(1, 64), st.integers(1, 10**9))
 def test_evened_chunks_are_between_half_and_double_unless_there_are_too_few_for_the_workers(
     chunk, workers, whole
 ):
-    result = evened(chunk, workers, whole)
+    result = even_chunk(chunk, workers, whole)
     assert 1 <= result <= max(whole, chunk)
     if chunk < whole:
         assert result <= 2 * chunk

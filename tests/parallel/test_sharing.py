@@ -160,7 +160,7 @@ def test_another_file_with_the_same_number_is_not_taken_for_the_array():
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX shared memory")
 def test_memory_with_a_name_is_shared_and_removed():
-    memory, place, release = shared_memory.named(100)
+    memory, place, release = shared_memory.create_named(100)
     other = pickle.loads(pickle.dumps(place)).open(100)
     other[3] = 9
     assert memory[3] == 9

@@ -153,7 +153,7 @@ import multiprocessing
 import autotune
 from autotune.controls import allocator
 applied = autotune.apply(watch=True)
-if allocator.supported() is None:
+if allocator.unsupported_reason() is None:
     allocator.retain()
 call()
 print(threading.active_count() > 1, flush=True)

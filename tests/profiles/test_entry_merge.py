@@ -6,13 +6,13 @@ import pytest
 from support.profile_builders import make_entry, profile, with_evidence
 
 from autotune.model.entry import Status
-from autotune.profiles.entry_merge import joined
+from autotune.profiles.entry_merge import join_profiles
 
 ONE = {"blas_threads": 1}
 
 
 def statuses(old, new, **options):
-    together = joined(profile(*old), profile(*new), **options)
+    together = join_profiles(profile(*old), profile(*new), **options)
     return {entry.operation.size["n"]: entry.status for entry in together.entries}
 
 
@@ -54,7 +54,7 @@ def test_a_size_that_the_user_named_replaces_itself_only():
 
 def test_a_wait_policy_stays_until_another_is_measured():
     old = replace(profile(make_entry("qr", m=9, n=9)), blas_wait=20, loops_after_blas={"functions": 7})
-    kept = joined(old, profile(make_entry("qr", m=9, n=9)))
+    kept = join_profiles(old, profile(make_entry("qr", m=9, n=9)))
     assert (kept.blas_wait, kept.loops_after_blas) == (20, {"functions": 7})
-    renewed = joined(old, replace(profile(make_entry("qr", m=9, n=9)), blas_wait=22))
+    renewed = join_profiles(old, replace(profile(make_entry("qr", m=9, n=9)), blas_wait=22))
     assert (renewed.blas_wait, renewed.loops_after_blas) == (22, {})

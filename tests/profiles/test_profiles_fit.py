@@ -13,7 +13,7 @@ from autotune.model.configuration import Configuration
 from autotune.model.entry import Status
 from autotune.model.operation import Operation
 from autotune.model.profile import Provenance
-from autotune.profiles.fit import Fit, Site, Source, carried, fit, rungs, same_allocation
+from autotune.profiles.fit import Fit, Site, Source, fit, rungs, same_allocation, transfer
 from autotune.profiles.folders import Layer
 from autotune.profiles.lookup import Level, climb
 
@@ -21,7 +21,7 @@ HERE = Site(key=KEY, host="here")
 STALE = replace(KEY, software=replace(SOFTWARE, blas_version="0.3.30"))
 SMALLER = replace(KEY, usable_cpus=4, limit=Limit.QUOTA)
 STALE_REASON = "key.software.blas_version: the profile has 0.3.30, this Python has 0.3.31."
-OTHER_REASON = "It was measured with 4 usable CPUs (limited by quota); here: 8 usable CPUs."
+OTHER_REASON = "It was measured with 4 usable CPUs (limited by a CPU quota); here: 8 usable CPUs."
 
 LEVELS = [
     (KEY, "here", Layer.NAMED, Level.EXPLICIT, "The user named it. It was measured on this host."),
@@ -226,7 +226,7 @@ def test_with_another_allocation_a_choice_must_be_unchanged_and_beat_the_default
     entry = with_evidence(
         make_entry(name, choice=choice, n=100), interval=(1 / high, 10.0), default_threads=measured[2]
     )
-    result = carried(entry, theirs, at(*here))
+    result = transfer(entry, theirs, at(*here))
     if reason is None:
         assert result.choice == entry.choice
     else:
@@ -243,7 +243,7 @@ def test_a_count_that_the_clamp_changes_is_used_if_the_clamped_one_was_measured_
     entry = with_evidence(
         make_entry("solve", choice={"blas_threads": 8}, safe=(2, 4, 8), n=100), default_threads=8
     )
-    result = carried(entry, KEY, at(4, QUOTA))
+    result = transfer(entry, KEY, at(4, QUOTA))
     assert result.choice == Configuration(blas_threads=4)
     assert (result.evidence.speedup, result.evidence.safe_threads) == (None, (2, 4))
     assert "no slower than the default" in result.reason
@@ -253,25 +253,25 @@ def test_what_is_safe_against_a_slower_default_is_not_known_to_be_safe_here():
     """Else a size in between would be given a count that only a small allocation's default was slower than."""
     kept = with_evidence(make_entry("solve", safe=(2, 4), n=100), default_threads=4)
     theirs = replace(KEY, usable_cpus=4, limit=AFFINITY)
-    assert carried(kept, theirs, at(8, NONE)) == with_evidence(kept, safe_threads=())
-    assert carried(kept, theirs, at(4, QUOTA)) == kept
+    assert transfer(kept, theirs, at(8, NONE)) == with_evidence(kept, safe_threads=())
+    assert transfer(kept, theirs, at(4, QUOTA)) == kept
 
 
 def test_what_was_measured_next_to_a_choice_goes_where_its_default_goes():
     alone_choices = alternatives(({"blas_threads": 2}, 1.1), ({"blas_threads": 8}, 1.05))
     entry = replace(with_evidence(make_entry("solve", n=100), default_threads=8), alternatives=alone_choices)
-    assert carried(entry, KEY, at(4, QUOTA)).alternatives == alone_choices[:1]
-    assert carried(entry, KEY, at(4, AFFINITY)).alternatives == ()
+    assert transfer(entry, KEY, at(4, QUOTA)).alternatives == alone_choices[:1]
+    assert transfer(entry, KEY, at(4, AFFINITY)).alternatives == ()
 
 
 def test_a_gain_over_another_default_is_a_bound_and_not_a_ratio():
     entry = with_evidence(make_entry("solve", choice=ONE, n=100), interval=(5.0, 6.0), default_threads=8)
-    result = carried(entry, KEY, at(4, AFFINITY))
+    result = transfer(entry, KEY, at(4, AFFINITY))
     assert (result.evidence.speedup, result.evidence.interval) == (None, (2.5, 6.0))
 
 
 def test_a_kept_default_is_kept_with_any_allocation():
-    assert carried(make_entry(n=100), KEY, at(1, QUOTA)).choice == Configuration()
+    assert transfer(make_entry(n=100), KEY, at(1, QUOTA)).choice == Configuration()
 
 
 # --- the whole ladder, for one operation ---------------------------------------------------------
@@ -490,4 +490,4 @@ def test_two_threads_of_a_core_two_cores_and_two_kinds_of_them_are_different_all
 @pytest.mark.parametrize(("origin", "key"), [(CORES, SIBLINGS), (CORES, SPREAD), (FAST, SLOW), (SLOW, FAST)])
 def test_a_choice_is_not_carried_to_cpus_that_lie_worse(origin, key):
     choice = make_entry("svd", choice={"blas_threads": 2}, n=100)
-    assert "share fewer cores" in carried(choice, origin, Site(key=key, host="here"))
+    assert "share fewer cores" in transfer(choice, origin, Site(key=key, host="here"))

@@ -82,7 +82,7 @@ def test_all_sizes_become_one_number_and_what_lines_share(operation, size, shape
         (Configuration(), "default"),
         (Configuration(blas_threads=1), "1 thread"),
         (Configuration(openmp_threads=2), "2 OpenMP threads"),
-        (Configuration(workers=4, chunk=32_768), "4 workers, 32.8k"),
+        (Configuration(workers=4, chunk=32_768), "4 workers, chunks of 32.8k"),
         (Configuration(method="memfd", workers=2), "memfd, 2 workers"),
     ],
 )

@@ -16,7 +16,7 @@ MIB = 2**20
 
 @pytest.fixture
 def refused(monkeypatch):
-    monkeypatch.setattr(allocator, "supported", lambda: "Not on this C library.")
+    monkeypatch.setattr(allocator, "unsupported_reason", lambda: "Not on this C library.")
 
 
 def test_where_memory_cannot_be_kept_the_reason_says_so_and_nothing_changes(fresh, refused):
@@ -56,7 +56,9 @@ def child(code, tmp_path):
     return json.loads(printed(USED_ONCE + code, environ=environ))
 
 
-needs_retaining = pytest.mark.skipif(allocator.supported() is not None, reason="memory cannot be retained")
+needs_retaining = pytest.mark.skipif(
+    allocator.unsupported_reason() is not None, reason="memory cannot be retained"
+)
 
 
 @pytest.mark.real

@@ -108,7 +108,7 @@ def test_an_entry_that_wins_stays_and_what_it_saved_is_said():
     work = Work(lambda threads: 0.03 if threads == 8 else 0.02)
     calls = tuned()
     work.run(calls, 3000)
-    saved = work.guard.saved(work.now)
+    saved = work.guard.savings(work.now)
     long_calls = work.ran_with.count(1)
     assert (calls.threads, work.guard.dropped) == (1, [])
     assert abs(saved.seconds - 0.01 * long_calls) < 0.02
@@ -118,7 +118,7 @@ def test_an_entry_that_wins_stays_and_what_it_saved_is_said():
 def test_with_few_controls_nothing_is_claimed_and_the_choice_is_counted():
     work = Work(lambda threads: 0.03 if threads == 8 else 0.02)
     work.run(tuned(), 400)
-    saved = work.guard.saved(work.now)
+    saved = work.guard.savings(work.now)
     assert (saved.seconds, saved.low, saved.high, saved.untold) == (0.0, 0.0, 0.0, 1)
 
 
@@ -127,15 +127,15 @@ def test_one_disturbed_control_moves_no_claim():
     bursts = iter([100.0])
     work = Work(lambda threads: next(bursts, 0.03) if threads == 8 else 0.02)
     work.run(tuned(), 3000)
-    saved = work.guard.saved(work.now)
+    saved = work.guard.savings(work.now)
     assert 0.0 < saved.seconds <= 0.011 * 3000
 
 
 def test_no_claim_exceeds_the_time_of_the_process():
     work = Work(lambda threads: 3.0 if threads == 8 else 0.002)
     work.run(tuned(), 2000)
-    assert work.guard.saved(10.0).high == 10.0
-    assert work.guard.saved(10.0).seconds == 10.0
+    assert work.guard.savings(10.0).high == 10.0
+    assert work.guard.savings(10.0).seconds == 10.0
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_no_sequence_of_durations_is_too_odd(durations):
     for seconds, control in durations:
         watched.due()
         watched.took(seconds, control=control)
-        saved = watched.saved(sum(seconds for seconds, _ in durations))
+        saved = watched.savings(sum(seconds for seconds, _ in durations))
         assert saved is None or saved.low <= saved.seconds <= saved.high
     assert watched.lost <= watched.pairs
 

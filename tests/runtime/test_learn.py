@@ -82,9 +82,9 @@ def test_a_proved_choice_is_used_at_once_and_the_guard_watches_it():
     (learned,) = run.chosen
     assert (learned.choice, run.calls.threads) == ({"blas_threads": 1}, 1)
     assert learned.won == learned.pairs > 0
-    assert run.guard.saved(100.0).untold == 1
+    assert run.guard.savings(100.0).untold == 1
     run.run(3000)
-    assert run.guard.saved(100.0).seconds > 0.0
+    assert run.guard.savings(100.0).seconds > 0.0
 
 
 def test_a_learned_choice_that_begins_to_lose_is_dropped():
@@ -98,7 +98,7 @@ def test_a_learned_choice_that_begins_to_lose_is_dropped():
 def test_learned_calls_shorter_than_a_millisecond_are_watched_as_well():
     run = Simulation(lambda count: 0.00005 * count).run(20_000)
     assert run.calls.threads == 1
-    assert run.guard.saved(100.0).seconds > 0.0
+    assert run.guard.savings(100.0).seconds > 0.0
 
 
 def test_where_nothing_is_faster_the_calls_are_left_alone():

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from autotune.model.allocation import Limit
+from autotune.model.allocation import LIMITED_BY, Limit
 from autotune.runtime.process_threads import safe_threads
 
 
@@ -23,12 +23,28 @@ from autotune.runtime.process_threads import safe_threads
             48,
             None,
             1,
-            "This process may use 1 CPU (quota); BLAS would start 48 threads.",
+            "This process may use 1 CPU (limited by a CPU quota); BLAS would start 48 threads.",
         ),
-        (None, 2, Limit.CAP, 8, None, 2, "This process may use 2 CPUs (cap); BLAS would start 8 threads."),
+        (
+            None,
+            2,
+            Limit.CAP,
+            8,
+            None,
+            2,
+            f"This process may use 2 CPUs (limited by {LIMITED_BY[Limit.CAP]}); BLAS would start 8 threads.",
+        ),
         (None, 2, Limit.SHARED, 2, None, None, "Measured."),
         (None, 2, Limit.AFFINITY, 8, None, None, "Measured."),
-        (4, 2, Limit.QUOTA, 8, 3, 2, "This process may use 2 CPUs (quota); BLAS would start 8 threads."),
+        (
+            4,
+            2,
+            Limit.QUOTA,
+            8,
+            3,
+            2,
+            "This process may use 2 CPUs (limited by a CPU quota); BLAS would start 8 threads.",
+        ),
         (1, 8, Limit.NONE, None, None, None, "No BLAS library was found whose threads could be set."),
     ],
     ids=range(11),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from autotune.runtime.text_table import NARROW, TextColumn, TextTable, printable, wrapped
+from autotune.runtime.text_table import NARROW, TextColumn, TextTable, printable, wrap
 
 COLUMNS = (TextColumn("operation"), TextColumn("choice"), TextColumn("default", 8, right=True))
 
@@ -63,4 +63,4 @@ def test_several_lines_of_notes_stay_lines():
 def test_control_characters_cannot_act():
     assert "\x1b" not in "".join(written(80, (("\x1b[2J", "b", "c"), "\x1b[2J")))
     assert printable("a\udc80b\u202e") == "a\\udc80b\\u202e"
-    assert wrapped("a\x9bb", 40) == ["a\\x9bb"]
+    assert wrap("a\x9bb", 40) == ["a\\x9bb"]

@@ -181,7 +181,7 @@ def test_a_function_that_suspends_cannot_be_decorated():
 
 
 def test_an_allocator_that_this_process_cannot_have_is_left_out(monkeypatch):
-    monkeypatch.setattr("autotune.controls.allocator.supported", lambda: "not here")
+    monkeypatch.setattr("autotune.controls.allocator.unsupported_reason", lambda: "not here")
     with autotune.tuned("temporaries", n=10) as chosen:
         assert chosen is not None
 

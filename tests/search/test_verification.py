@@ -11,7 +11,7 @@ from support.profile_builders import KEY, make_entry, profile
 from autotune.profiles.fit import Site
 from autotune.search.machine_states import Capacity
 from autotune.search.time_budget import Clock
-from autotune.search.verification import Standing, suited, verify
+from autotune.search.verification import Standing, select_verifiable, verify
 
 HERE = Site(key=KEY, host="here")
 QR = make_entry("qr", choice={"blas_threads": 2}, m=100, n=100)
@@ -117,13 +117,13 @@ def test_a_machine_that_others_use_is_named_with_the_verdict():
 
 
 def test_only_choices_are_verified():
-    assert suited(profile(QR, KEPT), HERE) == ((QR,), ())
+    assert select_verifiable(profile(QR, KEPT), HERE) == ((QR,), ())
 
 
 def test_a_profile_of_other_hardware_is_refused_entry_by_entry_with_the_field():
     other = replace(KEY, hardware=replace(KEY.hardware, model=1))
 
-    entries, refused = suited(profile(QR, LOG, key=other), HERE)
+    entries, refused = select_verifiable(profile(QR, LOG, key=other), HERE)
 
     assert entries == ()
     assert [check.standing for check in refused] == [Standing.REFUSED] * 2
@@ -131,13 +131,13 @@ def test_a_profile_of_other_hardware_is_refused_entry_by_entry_with_the_field():
 
 
 def test_a_profile_of_another_host_of_this_class_is_verified():
-    assert suited(profile(QR, host="another"), HERE)[0] == (QR,)
+    assert select_verifiable(profile(QR, host="another"), HERE)[0] == (QR,)
 
 
 def test_a_choice_that_other_cpus_would_cut_is_refused_and_the_others_are_verified():
     here = Site(key=replace(KEY, usable_cpus=2), host="here")
 
-    entries, refused = suited(profile(QR, LARGE), here)
+    entries, refused = select_verifiable(profile(QR, LARGE), here)
 
     assert (entries, refused[0].entry) == ((QR,), LARGE)
     assert "2 here leave" in refused[0].reason
@@ -146,5 +146,5 @@ def test_a_choice_that_other_cpus_would_cut_is_refused_and_the_others_are_verifi
 def test_a_users_function_is_verified_only_where_it_is_at_hand():
     own = make_entry("simulate", choice={"blas_threads": 1}, n=10)
 
-    assert "--workload" in suited(profile(own), HERE)[1][0].reason
-    assert suited(profile(own), HERE, own=["simulate"])[0] == (own,)
+    assert "--workload" in select_verifiable(profile(own), HERE)[1][0].reason
+    assert select_verifiable(profile(own), HERE, own=["simulate"])[0] == (own,)

@@ -22,7 +22,7 @@ from autotune.share.fetch import read_class
 from autotune.share.folder_backend import FolderBackend
 from autotune.share.mirror import pull
 from autotune.share.prune import removable_files
-from autotune.share.publication import created, decode, encode, signature_name
+from autotune.share.publication import creation_time, decode, encode, signature_name
 from autotune.share.publish import publish
 from autotune.share.trust import TrustPolicy, TrustRule
 
@@ -83,7 +83,7 @@ def test_what_is_no_date_dates_nothing(stamp):
         entry.setdefault("evidence", {})["created"] = stamp
 
     profile = decode(*changed(edit)).profile
-    assert created(profile, profile.entries[0]) == ""
+    assert creation_time(profile, profile.entries[0]) == ""
 
 
 @pytest.mark.parametrize("name", ["../b", "a/../../b", "a\0", "ａ", "a" * 65, ".a", "a\u202e", "-a"])

@@ -137,7 +137,7 @@ def sizes(
         case Family.TASKS:
             rungs = _tasks(kind, effort)
         case Family.ESTIMATOR:
-            rungs = [kind.filled({"rows": rows}) for rows in ROWS[effort]]
+            rungs = [kind.complete({"rows": rows}) for rows in ROWS[effort]]
         case Family.SHARING:
             rungs = _shared_arrays(effort)
         case _:
@@ -148,9 +148,9 @@ def sizes(
 def _matrices(kind: Kind, effort: str, dtype: str) -> list[Sizes]:
     """List square ones, of which BLAS threads slow down the small and speed up the large; tall and wide ones."""
     if effort == "quick":
-        return [kind.filled({"n": SMALLEST_MATRIX})]
+        return [kind.complete({"n": SMALLEST_MATRIX})]
     squares: list[Sizes] = [
-        kind.filled({"n": n}) for n in MATRICES if n >= SMALLEST_MATRIX or effort == "thorough"
+        kind.complete({"n": n}) for n in MATRICES if n >= SMALLEST_MATRIX or effort == "thorough"
     ]
     quick_enough = [size for size in squares if _takes(kind, size, dtype) <= LONGEST_CALL[effort]]
     if effort == "normal":

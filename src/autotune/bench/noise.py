@@ -46,7 +46,7 @@ def interference(before: Load, after: Load, wall: float, cpus: int, *, crowded: 
         or _exceeds(before.foreign_seconds, after.foreign_seconds, max(LARGEST_FOREIGN * wall, floor))
     )  # fmt: skip
     waited = not crowded and _preempted(before, after, wall)
-    share = max(0.0, taken(before, after) - floor) / (wall * cpus)
+    share = max(0.0, seconds_taken(before, after) - floor) / (wall * cpus)
     if waited and before.waiting_seconds is not None and after.waiting_seconds is not None:
         share = max(share, (after.waiting_seconds - before.waiting_seconds) / (wall * cpus))
     if counted or waited:
@@ -70,7 +70,7 @@ def _preempted(before: Load, after: Load, wall: float) -> bool:
     )
 
 
-def taken(before: Load, after: Load) -> float:
+def seconds_taken(before: Load, after: Load) -> float:
     """Add up the CPU seconds that others and the hypervisor took between two readings, as far as the system says.
 
     For one pair it is blurred by the kernel's ticks, below zero too; over many pairs that cancels out.

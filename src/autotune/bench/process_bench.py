@@ -268,7 +268,7 @@ class _TimedPair:
     began: float
     ended: float
 
-    def probed(self, probes: Sequence[_Probe]) -> Pair:
+    def with_probes(self, probes: Sequence[_Probe]) -> Pair:
         """Return the pair with the average of the last probe before it and the first one after it."""
         before = [probe.capacity for probe in probes if probe.moment <= self.began][-1:]
         after = [probe.capacity for probe in probes if probe.moment >= self.ended][:1]
@@ -317,7 +317,9 @@ class _TaskRecord:
 
     def _measurement(self, arm: Arm, probes: Sequence[_Probe]) -> Measurement:
         is_reference = arm is self.task.arms[0]
-        pairs = () if is_reference else tuple(pair.probed(probes) for pair in self.pairs.get(arm.index, ()))
+        pairs = (
+            () if is_reference else tuple(pair.with_probes(probes) for pair in self.pairs.get(arm.index, ()))
+        )
         seconds = (
             (*self.alone, *(pair.pair.default_seconds for pairs in self.pairs.values() for pair in pairs))
             if is_reference

@@ -23,7 +23,7 @@ from typing import Any
 from autotune.bench.failure_text import cause
 from autotune.bench.workloads.workload import Work
 from autotune.errors import BadWorkload
-from autotune.model.catalogue import Family, Kind, WorkUnit, row_of
+from autotune.model.catalogue import Family, Kind, row_of
 from autotune.model.configuration import Configuration, Knob
 from autotune.model.constraints import NAME
 from autotune.model.operation import WORKLOAD_MARK, Operation
@@ -90,10 +90,8 @@ class UserWorkload:
             family=Family.USER,
             size_names=self.sizes,
             work=lambda _: math.nan,
-            unit=WorkUnit.FLOPS,
             footprint=lambda _: math.nan,
             summary=self.source or f"the function {self.name}",
-            defaults={},
             own_knobs=(
                 *self.knobs,
                 *([Knob.BLAS_THREADS] if BLAS in self.pools else []),

@@ -8,7 +8,7 @@ from autotune.model.units import count_of
 from autotune.recording.advice import WORTH_MEASURING, Advice, AdvisedCall, Next
 from autotune.recording.known_gains import GainSource
 from autotune.recording.recording import GROUPS
-from autotune.runtime.text_table import TextColumn, TextTable, wrapped
+from autotune.runtime.text_table import TextColumn, TextTable, wrap
 
 MOST_ROWS = 15
 LEAST_SHARE = 0.005
@@ -35,26 +35,26 @@ _COLUMNS = (
 
 def lines(advice: Advice, width: int) -> Iterator[str]:
     """Format advice, folded to this many columns."""
-    yield from wrapped(_run(advice), width)
+    yield from wrap(_run(advice), width)
     if advice.calls:
         yield ""
         yield from _table(advice, width)
         yield ""
-        yield from wrapped(_gain(advice), width)
+        yield from wrap(_gain(advice), width)
     else:
         yield ""
-        yield from wrapped(UNRECORDED if advice.next is Next.UNKNOWN else NO_CALLS, width)
+        yield from wrap(UNRECORDED if advice.next is Next.UNKNOWN else NO_CALLS, width)
     if len(advice.processes) > 1 or any(process.processes > 1 for process in advice.processes):
         yield ""
         yield from _processes(advice, width)
     if advice.trouble:
         yield ""
         for sentence in advice.trouble:
-            first, *rest = wrapped(sentence, width - 2)
+            first, *rest = wrap(sentence, width - 2)
             yield f"- {first}"
             yield from (f"  {line}" for line in rest)
     yield ""
-    yield from wrapped(_next(advice), width)
+    yield from wrap(_next(advice), width)
 
 
 def _run(advice: Advice) -> str:

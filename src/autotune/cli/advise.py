@@ -135,7 +135,7 @@ def advise_here(recorded: "Recording", profile: Path | None) -> "Advice":
         is_from_elsewhere = match.level in {Level.CLASS, Level.ALLOCATION}
         return None if match.entry.status is Status.DEFAULT_KEPT and is_from_elsewhere else match.entry
 
-    return advise_on(recorded, find, resolution.measured)
+    return advise_on(recorded, find, resolution.measured_sizes)
 
 
 def tell(advice: "Advice", output: Path | None, *, as_json: bool) -> bool:

@@ -12,7 +12,7 @@ from autotune.model import units
 from autotune.model.entry import Entry, Status
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile
-from autotune.runtime.text_table import TextColumn, printable, wrapped
+from autotune.runtime.text_table import TextColumn, printable, wrap
 
 WIDE = 96
 """From so many columns of the terminal a speed-up and its interval stand on one line."""
@@ -29,7 +29,7 @@ STYLES = {
 
 def print_profile(profile: Profile) -> None:
     """Print the machine of a profile, every entry with its evidence and reason, and the counts by status."""
-    print_lines([part for line in heading(profile) for part in wrapped(line, width())])
+    print_lines([part for line in heading(profile) for part in wrap(line, width())])
     print_lines([""])
     if not profile.entries:
         print_lines([profile_messages.EMPTY_PROFILE])
@@ -56,7 +56,7 @@ def print_entries(entries: Sequence[Entry], sources: Sequence[str] = ()) -> None
         entry.evidence.full_capacity_share or 0.0 for entry in entries if entry.evidence.was_short_of_capacity
     ]
     if shares:
-        print_lines(wrapped(profile_messages.full_capacity(median(shares)), width()))
+        print_lines(wrap(profile_messages.full_capacity(median(shares)), width()))
 
 
 def gain_column() -> TextColumn:

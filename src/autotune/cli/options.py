@@ -39,7 +39,7 @@ def parse_sizes(texts: Iterable[str], kind: Kind) -> tuple[Sizes, ...]:
     if prod(map(len, values.values())) > MOST_COMBINATIONS:
         raise BadSize(f"These sizes are more than {MOST_COMBINATIONS} combinations; give fewer values.")
     combinations = (dict(zip(values, each, strict=True)) for each in product(*values.values()))
-    return tuple(kind.filled(combination) for combination in combinations) if values else ()
+    return tuple(kind.complete(combination) for combination in combinations) if values else ()
 
 
 def parse_size(texts: Iterable[str]) -> dict[str, int]:

@@ -16,7 +16,7 @@ from autotune.model.catalogue import ALIASES
 from autotune.model.profile import Profile
 from autotune.profiles import profile_files
 from autotune.profiles.lookup import LookupResult
-from autotune.runtime.text_table import printable, wrapped
+from autotune.runtime.text_table import printable, wrap
 
 
 @click.command()
@@ -87,7 +87,7 @@ def print_in_force(state: InForce, entries: tuple[LookupResult, ...]) -> None:
     for profile in state.profiles:
         source = profile_messages.local_profile(profile.layer, in_force=profile.in_force)
         name = f"{numbers[profile.path]} {printable(profile.path)}"
-        print_lines([name, *wrapped(f"{source} {profile.reason}", width(), indent=4)])
+        print_lines([name, *wrap(f"{source} {profile.reason}", width(), indent=4)])
     if entries:
         print_lines([""])
         print_entries([match.entry for match in entries], [numbers[match.path] for match in entries])

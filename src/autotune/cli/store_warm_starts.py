@@ -64,11 +64,11 @@ def summary(profile: Profile, stored: Sequence[Profile], tried: Sequence[Tried])
         if choice in suggestions(taught, operation, cpus)
     }
     return store_messages.warm_start(
-        len(taught), brought=len(brought), chosen=len(chosen), seconds=saved(tried, brought)
+        len(taught), brought=len(brought), chosen=len(chosen), seconds=saved_seconds(tried, brought)
     )
 
 
-def saved(tried: Sequence[Tried], brought: Mapping[Operation, Configuration]) -> float:
+def saved_seconds(tried: Sequence[Tried], brought: Mapping[Operation, Configuration]) -> float:
     """Return the seconds of search saved by what was tried first, a low estimate.
 
     Without a hint a search may meet its choice at any of its trials, so halfway on the average. Sizes of one

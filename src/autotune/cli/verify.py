@@ -65,14 +65,14 @@ def verify(words: tuple[str, ...], budget: str, workload: str | None, as_json: b
         note(profile_messages.profile_at(printable(str(path))))
     checks: list[Check] = []
     print_check = check_printer(err=as_json)
-    for check in verified(shown, seconds, own):
+    for check in verdicts(shown, seconds, own):
         checks.append(check)
         print_check(check)
     if as_json:
         source = None if path is None else str(path)
         print_json("verify/1", {"path": source, "entries": [plain(check) for check in checks]})
     note(profile_messages.verdict(checks))
-    return FAILED if failed(checks) else 0
+    return FAILED if has_failed(checks) else 0
 
 
 def check_printer(*, err: bool) -> "Callable[[Check], None]":
@@ -93,7 +93,7 @@ def check_printer(*, err: bool) -> "Callable[[Check], None]":
     return print_check
 
 
-def verified(profile: "Profile", seconds: float, own: "UserWorkload | None") -> "Iterator[Check]":
+def verdicts(profile: "Profile", seconds: float, own: "UserWorkload | None") -> "Iterator[Check]":
     """Return the verdict on each of the profile's choices, measured in the company that it was measured in."""
     from autotune.search.runner import verify_profile
 
@@ -102,7 +102,7 @@ def verified(profile: "Profile", seconds: float, own: "UserWorkload | None") -> 
     return verify_profile(profile, seconds=seconds, workload=own)
 
 
-def failed(checks: "list[Check]") -> bool:
+def has_failed(checks: "list[Check]") -> bool:
     """Is one slower or failing, or is nothing in it for this machine?"""
     from autotune.search.verification import Standing
 

@@ -173,7 +173,7 @@ class ClusterCalibration:
         finally:
             for ticket in self._sent:
                 self.workers.cancel(ticket)
-        if problem is None and not interrupted and self.plan.deserted:
+        if problem is None and not interrupted and self.plan.is_deserted:
             problem = "No worker is left that could go on."
         return ClusterResult(
             classes=tuple((key, self._profiles(key)) for key in self.plan.classes),
@@ -186,11 +186,11 @@ class ClusterCalibration:
         """Is there nothing more to do, or no worker to do it?"""
         if any(job is None for _, job in self._sent.values()):
             return False
-        if self.plan.classes and self.plan.over:
+        if self.plan.classes and self.plan.is_over:
             return True
         if not self.plan.classes and self._rejected:
             self._give_up()
-        if self.plan.classes and not self.plan.deserted:
+        if self.plan.classes and not self.plan.is_deserted:
             self._alone_since = None
             return False
         if self._alone_since is None:
@@ -241,7 +241,7 @@ class ClusterCalibration:
         elif "problem" in answer:
             self._fail(job, answer["problem"], busy=answer["kind"] == "busy")
         elif job.task is NodeTask.EXAMINE:
-            self.plan.examined(job, decode(SelfTest, answer["self_test"], "self_test"))
+            self.plan.record_self_test(job, decode(SelfTest, answer["self_test"], "self_test"))
             self.report(JobDone(job=job, standing=self.plan.standing))
         else:
             self._take_profile(job, answer)
@@ -269,15 +269,15 @@ class ClusterCalibration:
         if profile.key != key:
             self._fail(job, "Its class changed while it measured: CPUs were given to it, or taken away.")
             return
-        self.plan.measured(job, profile, answer["seconds"])
+        self.plan.record_profile(job, profile, answer["seconds"])
         self.save(key, self._profiles(key))
         self.report(JobDone(job=job, entries=profile.entries, standing=self.plan.standing))
 
     def _fail(self, job: NodeJob, reason: str, *, busy: bool = False) -> None:
         if busy:
-            self.plan.busy(job, self.now())
+            self.plan.postpone(job, self.now())
         else:
-            self.plan.failed(job, reason)
+            self.plan.record_failure(job, reason)
         self.report(JobFailed(job=job, reason=reason, busy=busy))
 
     def _send(self, job: NodeJob) -> None:
@@ -298,7 +298,7 @@ class ClusterCalibration:
             dtypes=(job.unit.dtype,),
             budget_seconds=job.seconds,
         )
-        order = Order(task=job.task, request=request, self_test=self.plan.tested(job.node))
+        order = Order(task=job.task, request=request, self_test=self.plan.self_test_of(job.node))
         if job.task is NodeTask.CONFIRM:
             return replace(order, choices=Profile(key=key, entries=job.choices))
         return replace(order, relatives=self._warm_starts(key, job.unit.name))

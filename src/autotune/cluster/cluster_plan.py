@@ -14,7 +14,7 @@ from autotune.bench.selftest import SelfTest
 from autotune.model.entry import OUT_OF_TIME, Entry, Status
 from autotune.model.policy import AGREEING_HOSTS, LEAST_BUDGET_SECONDS
 from autotune.model.profile import Key, Profile
-from autotune.profiles.entry_merge import joined
+from autotune.profiles.entry_merge import join_profiles
 
 CONFIRMATION = 0.4
 """Budget of a confirmation as a share of an exploration's: both end with a proof of the same length."""
@@ -104,7 +104,7 @@ class _UnitState:
     """Hosts on which it could not be measured, with the reason."""
 
     @property
-    def searched(self) -> bool:
+    def is_searched(self) -> bool:
         return bool(self.answers)
 
     @property
@@ -124,7 +124,7 @@ class _UnitState:
         if self.lost >= ATTEMPTS:
             return set()
         fresh = set(hosts) - self.failed.keys()
-        if not self.searched:
+        if not self.is_searched:
             return fresh
         return fresh - self.answers.keys() if self.unconfirmed and len(self.answers) < ASKED else set()
 
@@ -180,16 +180,16 @@ class ClusterPlan:
             state.lost += 1
         return job
 
-    def examined(self, job: NodeJob, tested: SelfTest) -> None:
+    def record_self_test(self, job: NodeJob, tested: SelfTest) -> None:
         """Record a host's self-test."""
         del self.running[job.node.worker]
         self._classes[job.node.key].tested[job.node.host] = tested
 
-    def tested(self, node: Node) -> SelfTest:
+    def self_test_of(self, node: Node) -> SelfTest:
         """Return the self-test of a node's host."""
         return self._classes[node.key].tested[node.host]
 
-    def measured(self, job: NodeJob, profile: Profile, seconds: float) -> None:
+    def record_profile(self, job: NodeJob, profile: Profile, seconds: float) -> None:
         """Record an exploration or a confirmation that took so many seconds."""
         state = self._end(job, seconds)
         if job.task is NodeTask.CONFIRM and all(
@@ -201,9 +201,9 @@ class ClusterPlan:
         place = (job.node.key, job.node.host)
         earlier = self.profiles.get(place)
         # each confirmed size replaces its own entry only, as sizes that a user names do
-        self.profiles[place] = joined(earlier, profile, sizes_named=True) if earlier else profile
+        self.profiles[place] = join_profiles(earlier, profile, sizes_named=True) if earlier else profile
 
-    def failed(self, job: NodeJob, reason: str) -> None:
+    def record_failure(self, job: NodeJob, reason: str) -> None:
         """Record a job that this host cannot do; it is not repeated there."""
         if job.unit is None:
             del self.running[job.node.worker]
@@ -211,7 +211,7 @@ class ClusterPlan:
         else:
             self._end(job, 0.0).failed[job.node.host] = reason
 
-    def busy(self, job: NodeJob, now: float) -> None:
+    def postpone(self, job: NodeJob, now: float) -> None:
         """Record that another calibration runs on the host, which is left alone for a while."""
         if job.unit is None:
             del self.running[job.node.worker]
@@ -241,7 +241,7 @@ class ClusterPlan:
         return started
 
     @property
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         """Is everything done that the known hosts can do?
 
         A self-test whose host has nothing left to measure is not waited for: that host may hang.
@@ -250,7 +250,7 @@ class ClusterPlan:
         return not measuring and not any(True for _ in self._open())
 
     @property
-    def deserted(self) -> bool:
+    def is_deserted(self) -> bool:
         """Is there work left, and no host that could do it?"""
         present = {node.key for node in self.nodes.values()}
         left = {key for key, _ in self._open()}
@@ -261,9 +261,9 @@ class ClusterPlan:
         """Count the units of all classes, those that were explored, and the confirmations to come."""
         states = [(group, state) for group in self._classes.values() for state in group.units]
         waiting = sum(
-            state.searched and bool(state.open_to(self._hosts(group.key))) for group, state in states
+            state.is_searched and bool(state.open_to(self._hosts(group.key))) for group, state in states
         )
-        return len(states), sum(state.searched for _, state in states), waiting
+        return len(states), sum(state.is_searched for _, state in states), waiting
 
     @property
     def classes(self) -> list[Key]:
@@ -296,17 +296,17 @@ class ClusterPlan:
         hosts = self._hosts(group.key)
         ready = [state for state in group.units if not state.running and node.host in state.open_to(hosts)]
         # explorations first; each kind in the order of the units
-        ready.sort(key=lambda state: state.searched)
+        ready.sort(key=lambda state: state.is_searched)
         seconds = self._budget(group, ready[0]) if ready else None
         if seconds is None:
             return None
         state = ready[0]
         return NodeJob(
-            task=NodeTask.CONFIRM if state.searched else NodeTask.SEARCH,
+            task=NodeTask.CONFIRM if state.is_searched else NodeTask.SEARCH,
             node=node,
             unit=state.unit,
             seconds=seconds,
-            choices=state.unconfirmed if state.searched else (),
+            choices=state.unconfirmed if state.is_searched else (),
         )
 
     def _needs_another_host(self, group: _ClassState) -> bool:
@@ -335,10 +335,10 @@ class ClusterPlan:
         parts = 0.0
         for state in group.units:
             if state.open_to(hosts) and not state.running:
-                parts += CONFIRMATION if state.searched else 1.0 + later
-            elif state.running and not state.searched:
+                parts += CONFIRMATION if state.is_searched else 1.0 + later
+            elif state.running and not state.is_searched:
                 parts += later
-        if chosen.searched:  # most confirmations need far less, and the next job gets the rest
+        if chosen.is_searched:  # most confirmations need far less, and the next job gets the rest
             return max(LEAST_BUDGET_SECONDS, min(left, max(left * CONFIRMATION / parts, chosen.took)))
         return max(LEAST_BUDGET_SECONDS, left / parts)
 
@@ -355,7 +355,7 @@ class ClusterPlan:
             hosts = self._hosts(group.key)
             gone = not any(node.key == group.key for node in self.nodes.values())
             for state in group.units:
-                if state.open_to(hosts) or (gone and not state.searched and state.lost < ATTEMPTS):
+                if state.open_to(hosts) or (gone and not state.is_searched and state.lost < ATTEMPTS):
                     yield group.key, state
 
     def _hosts(self, key: Key) -> set[str]:
@@ -368,10 +368,10 @@ class ClusterPlan:
         reason = next(iter({**state.failed, **group.broken}.values()), None)
         if state.lost >= ATTEMPTS:
             reason = f"{state.lost} workers were lost while they measured it."
-        if state.searched and (not state.unconfirmed or not several or len(state.answers) >= ASKED):
+        if state.is_searched and (not state.unconfirmed or not several or len(state.answers) >= ASKED):
             return None
         end = "The time allowed" if group.spent >= self.budget else "The calibration"
-        return reason or f"{end} ended before a host {'confirmed' if state.searched else 'measured'} it."
+        return reason or f"{end} ended before a host {'confirmed' if state.is_searched else 'measured'} it."
 
     def _state(self, job: NodeJob) -> _UnitState:
         return next(state for state in self._classes[job.node.key].units if state.unit == job.unit)

@@ -47,7 +47,7 @@ TIGHT_MEMORY = 2**30
 """Bytes: with less, what is retained would soon be missed elsewhere."""
 
 
-def supported() -> str | None:
+def unsupported_reason() -> str | None:
     """Return why memory cannot be retained in this process, as a sentence; None if it can. Found out once."""
     return _found_out()[0]
 
@@ -55,7 +55,7 @@ def supported() -> str | None:
 def refusal(
     *, libc: str | None, replaced: bool, memory_bytes: int | None, settings: tuple[str, ...]
 ) -> str | None:
-    """Decide `supported` for a process like this.
+    """Decide `unsupported_reason` for a process like this.
 
     `libc` is glibc's version, None for another C library; `replaced` says whether malloc is another's;
     `settings` are the variables by which the user steers malloc.
@@ -79,7 +79,7 @@ def retain(cap_bytes: int | None = None) -> None:
 
     `cap_bytes` is how much may be kept at the top of the heap, 1 to 2 GiB (more is taken as 2 GiB); None is a
     quarter of the memory that this process may use. Raises UnsupportedPlatform with the sentence of
-    `supported`, and ValueError for a cap below 1.
+    `unsupported_reason`, and ValueError for a cap below 1.
     """
     _heap().retain(_capped(cap_bytes))
 

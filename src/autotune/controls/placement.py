@@ -61,7 +61,7 @@ def groups(placement: Placement, cpus: "Iterable[Cpu]") -> list[frozenset[int]]:
     return [frozenset(min(threads) for threads in by_group.values())]
 
 
-def offered(cpus: "Collection[Cpu]") -> dict[str, int]:
+def available_placements(cpus: "Collection[Cpu]") -> dict[str, int]:
     """Return the placements that these CPUs have a structure for, each with the most workers that it has room for.
 
     A NUMA node that is one L3 group, as the sockets of many machines are, is offered once. Pure.

@@ -103,7 +103,7 @@ def exports(
     another variable of the same library (OMP_NUM_THREADS=2) is not exceeded. AUTOTUNE_EXPORTED lists what
     is there, so that an autotune in the child does not take it for the user's wish.
     """
-    own_names = exported(environ)
+    own_names = exported_names(environ)
     values = {name: text for name, text in (extra or {}).items() if name not in environ or name in own_names}
     for api, (name, *_) in LIMITS.items():
         if blas_threads is not None and (name not in environ or name in own_names):
@@ -130,7 +130,7 @@ def user_limit(
     As OpenBLAS reads them: "1,4" is 1, and what is no number, or 0, counts as not set [tried with 0.3.31].
     What AUTOTUNE_EXPORTED lists is not the user's.
     """
-    own_names = exported(environ)
+    own_names = exported_names(environ)
     names = LIMITS.get(api, ()) if not (api == "openblas" and is_on_openmp) else ()
     counts = (
         _count(environ[name]) for name in names or ("OMP_NUM_THREADS",) if name in environ.keys() - own_names
@@ -156,7 +156,7 @@ def limit_of_workers(environ: Mapping[str, str], usable_cpus: int) -> str:
 
 def _worker_limits(environ: Mapping[str, str]) -> dict[str, int]:
     """Return the user's variables that limit workers, with their counts."""
-    own_names = exported(environ)
+    own_names = exported_names(environ)
     names = ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT")
     counts = {name: _count(environ[name]) for name in names if name in environ and name not in own_names}
     return {name: count for name, count in counts.items() if count is not None}
@@ -167,7 +167,7 @@ def worker_cpus(environ: Mapping[str, str], usable_cpus: int) -> int:
     return min(usable_cpus, worker_limit(environ) or usable_cpus)
 
 
-def exported(environ: Mapping[str, str]) -> frozenset[str]:
+def exported_names(environ: Mapping[str, str]) -> frozenset[str]:
     """Return the variables that an `autotune run`, or our exports in a shell, set."""
     return frozenset(name for name in environ.get(EXPORTED, "").split(",") if name)
 

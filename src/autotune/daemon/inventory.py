@@ -113,7 +113,7 @@ def _has_its_sizes(operation: Operation) -> bool:
     return row is None or operation.size.keys() == set(row.size_names)
 
 
-def unmeasured(inventory: Inventory, *, calibrate: bool, is_stale: bool) -> list[str]:
+def unmeasured_operations(inventory: Inventory, *, calibrate: bool, is_stale: bool) -> list[str]:
     """Name the operations to be measured at all sizes: none of their sizes is settled or contested.
 
     Without `calibrate` only those count that an entry of another level covers, and these only if the change of the
@@ -247,7 +247,7 @@ class Inventories:
             state.retries.clear()  # what failed before may succeed now
             state.count("changes")
             self._context.log.write("stale", change, interpreter=interpreter.name)
-        elif not unmeasured(inventory, calibrate=self._context.settings.calibrate, is_stale=True):
+        elif not unmeasured_operations(inventory, calibrate=self._context.settings.calibrate, is_stale=True):
             state.stale.pop(interpreter.name, None)
         checked = state.checked.setdefault(inventory.key, {})
         for entry in inventory.entries:

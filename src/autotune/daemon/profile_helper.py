@@ -54,7 +54,7 @@ def inventory(folder: str) -> dict[str, Any]:
     except AutotuneError:
         created = None
     used = [_entry(match, str(match.entry.status)) for match in resolution.entries()]
-    refused = [_entry(match, REFUSED) for match in resolution.refused()]
+    refused = [_entry(match, REFUSED) for match in resolution.refused_entries()]
     watched = {numpy, str(Path(numpy).parent), *blas, sys.executable, os.path.realpath(sys.executable)}
     answer: dict[str, Any] = encode(
         Inventory(

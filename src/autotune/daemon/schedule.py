@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import Any
 
 from autotune.daemon.daemon_settings import DaemonSettings
-from autotune.daemon.inventory import Inventory, is_measured_by_size, unmeasured
+from autotune.daemon.inventory import Inventory, is_measured_by_size, unmeasured_operations
 from autotune.daemon.state import DaemonState
 from autotune.model.catalogue import CATALOGUE, WorkUnit
 from autotune.model.operation import Operation
@@ -146,7 +146,9 @@ def _missing(name: str, inventory: Inventory, given: ScheduleInput) -> Iterator[
     stale = given.state.stale.get(name)
     called = [operation.name for operation in given.state.demand]
     places = {operation: place for place, operation in enumerate(CATALOGUE)}
-    for operation in unmeasured(inventory, calibrate=given.settings.calibrate, is_stale=stale is not None):
+    for operation in unmeasured_operations(
+        inventory, calibrate=given.settings.calibrate, is_stale=stale is not None
+    ):
         entries = inventory.of(operation, "float64")
         if stale is not None:
             reason = f"Stale: {stale}"

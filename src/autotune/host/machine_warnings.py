@@ -74,7 +74,7 @@ def machine_warnings(
         *([NO_CPUS] if machine.counts.logical_cpus is None else []),
         *isolation(isolating_tool),
         *_settings(environ),
-        *_launchers(environ),
+        *_launchers(allocation, environ),
         *_threads(allocation, computing, environ),
         *([] if libraries is None else _copies(computing)),
         *_structure(machine, allocation),
@@ -112,8 +112,8 @@ def _is_thread_count(name: str, value: str) -> bool:
     return all(cpu_variables.count(count) is not None for count in counts)
 
 
-def _launchers(environ: Mapping[str, str]) -> list[str]:
-    """Name variables of launchers that did not start this process, and so divide nothing."""
+def _launchers(allocation: Allocation, environ: Mapping[str, str]) -> list[str]:
+    """Name variables of launchers that did not start this process, or that its CPUs do not follow."""
     said = []
     if (count := cpu_variables.count(environ.get("WEB_CONCURRENCY"))) is not None and count > 1:
         said.append(
@@ -126,6 +126,12 @@ def _launchers(environ: Mapping[str, str]) -> list[str]:
         said.append(
             f"SLURM_NTASKS_PER_NODE={tasks} counts in tasks that srun starts; this process is none, and takes the "
             "CPUs of the whole job."
+        )
+    task = cpu_variables.task_cap(environ)
+    if task is not None and allocation.limit is Limit.AFFINITY and allocation.usable_cpus < task:
+        said.append(
+            f"SLURM_CPUS_PER_TASK={task}, but the affinity mask allows {allocation.usable_cpus}: srun does not take "
+            f"the number over from sbatch since Slurm 22.05. Start the step with srun --cpus-per-task={task}."
         )
     return said
 

@@ -1,7 +1,7 @@
 """Catalogue of operations: knobs, sizes and measure of work of each. The runnable work is in bench."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from operator import index
 
@@ -90,14 +90,14 @@ class Kind:
     size_names: tuple[str, ...]
     work: Work
     """Flops, or bytes read and written per byte of the dtype's item."""
-    unit: WorkUnit
+    unit: WorkUnit = WorkUnit.FLOPS
     footprint: Work
     """Elements held at once by a plain call: inputs, results and NumPy's copies."""
     summary: str
-    defaults: Mapping[str, int]
+    defaults: Mapping[str, int] = field(default_factory=dict)
     """Sizes that do not follow from the first one."""
 
-    def filled(self, sizes: Sizes) -> dict[str, int]:
+    def complete(self, sizes: Sizes) -> dict[str, int]:
         """Return all sizes, in the catalogue's order: one left out has its own default, or equals `n`.
 
         Raises BadSize for one that is unknown, or missing without a default.
@@ -150,10 +150,8 @@ def _linalg(name: str, sizes: str, flops: Work, footprint: Work, summary: str) -
         family=Family.LINALG,
         size_names=tuple(sizes.split()),
         work=flops,
-        unit=WorkUnit.FLOPS,
         footprint=footprint,
         summary=summary,
-        defaults={},
     )
 
 
@@ -163,7 +161,6 @@ def _stack(name: str, flops: Work, matrices: int, summary: str) -> Kind:
         family=Family.STACK,
         size_names=("n", "count"),
         work=lambda s: s["count"] * flops(s),
-        unit=WorkUnit.FLOPS,
         footprint=lambda s: matrices * s["count"] * s["n"] ** 2,
         summary=summary,
         defaults={"count": 1000},
@@ -179,7 +176,6 @@ def _elements(name: str, family: Family, arrays: float, summary: str) -> Kind:
         unit=WorkUnit.BYTES,
         footprint=lambda s: (arrays + 1) * s["n"],
         summary=summary,
-        defaults={},
     )
 
 
@@ -189,7 +185,6 @@ def _tasks(name: str, summary: str) -> Kind:
         family=Family.TASKS,
         size_names=("n", "tasks"),
         work=lambda s: 2.0 * s["tasks"] * s["n"] ** 3,
-        unit=WorkUnit.FLOPS,
         footprint=lambda s: 3 * s["n"] ** 2 * 8,
         summary=summary,
         defaults={"tasks": 100},
@@ -202,7 +197,6 @@ def _estimator(name: str, work: float, summary: str) -> Kind:
         family=Family.ESTIMATOR,
         size_names=("rows", "columns"),
         work=lambda s: work * s["rows"] * s["columns"],
-        unit=WorkUnit.FLOPS,
         footprint=lambda s: 3.0 * s["rows"] * s["columns"],
         summary=summary,
         defaults={"columns": 20},
@@ -344,7 +338,7 @@ def operation(name: str, *, dtype: str = "float64", **sizes: int) -> Operation:
         return Operation(
             name=name, dtype=dtype, sizes=tuple((key, int(value)) for key, value in sizes.items())
         )
-    return Operation(name=row.name, dtype=dtype, sizes=tuple(row.filled(sizes).items()))
+    return Operation(name=row.name, dtype=dtype, sizes=tuple(row.complete(sizes).items()))
 
 
 def is_call(operation: Operation) -> bool:

@@ -119,10 +119,8 @@ def is_required(item: "Field[Any]") -> bool:
 
 def _located(error: _Mismatch, where: str) -> BadDocument:
     inner = error.where()
-    place = (
-        f"{where}{inner}" if inner.startswith("[") or not where else f"{where}.{inner}" if inner else where
-    )
-    return BadDocument(error.reason, place[:200])
+    dot = "." if where and inner and not inner.startswith("[") else ""
+    return BadDocument(error.reason, f"{where}{dot}{inner}"[:200])
 
 
 def _wrong(expected: str, value: Any) -> _Mismatch:

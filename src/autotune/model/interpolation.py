@@ -102,7 +102,7 @@ def adjacent_sizes(operations: Sequence[Operation]) -> Iterator[tuple[Operation,
         )
 
 
-def evened(chunk: float, workers: int, whole: int) -> int:
+def even_chunk(chunk: float, workers: int, whole: int) -> int:
     """Return the chunk near this one that gives every worker equally many slices of the whole.
 
     Four workers take as long for five slices as for eight. Near: slices per worker are rounded to the nearest
@@ -176,7 +176,7 @@ def _chunk(
         return chunks[0] if chunks else None
     size = operation.size
     whole = size.get("count") or max(size.values())
-    return evened(exp(_mean([log(chunk) for chunk in chunks], shares)), chosen.workers or 1, whole)
+    return even_chunk(exp(_mean([log(chunk) for chunk in chunks], shares)), chosen.workers or 1, whole)
 
 
 def _mean(values: Sequence[float], shares: Sequence[float]) -> float:

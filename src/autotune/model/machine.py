@@ -114,7 +114,7 @@ class Allocation:
     quota_cpus: float | None = None
     """CPUs' worth of time that the tightest control group allows; None without a quota."""
     cap: int | None = None
-    """The user's AUTOTUNE_CPUS."""
+    """The smallest cap on the job or container, such as AUTOTUNE_CPUS; None without one."""
     processes: int = 1
     """Processes that share the CPUs."""
     memory_bytes: int | None = None

@@ -16,12 +16,12 @@ from autotune.parallel.operands import (
     Shape,
     as_outs,
     as_tuple,
+    check_count,
     common_order,
     common_shape,
     cutter,
     like,
     new_result,
-    paired,
     read_only,
     row_cutter,
 )
@@ -169,7 +169,7 @@ def plain_function(function: Function, arrays: Sequence[Any], out: Any, dtype: D
     if out is None and dtype is None:
         return result
     values = as_tuple(result)
-    outs = paired(as_outs(out, len(values)), values)
+    outs = check_count(as_outs(out, len(values)), values)
     return like(result, tuple(_put(end, value, dtype) for end, value in zip(outs, values, strict=True)))
 
 
@@ -212,7 +212,7 @@ class _Target:
             np.copyto(end[index], value, casting="same_kind")
 
     def _open(self, result: Any, values: Sequence[Array]) -> None:
-        outs = paired(as_outs(self._out, len(values)), values)
+        outs = check_count(as_outs(self._out, len(values)), values)
         for target, value in zip(outs, values, strict=True):
             if target is not None:
                 check_out(target, self._shape(value))

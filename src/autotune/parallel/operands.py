@@ -144,7 +144,7 @@ def like(example: Any, values: tuple[Any, ...]) -> Any:
     return type(example)(*values) if hasattr(example, "_fields") else values
 
 
-def paired(outs: Outs, values: Sequence[Array]) -> Outs:
+def check_count(outs: Outs, values: Sequence[Array]) -> Outs:
     """Return the outs for as many results. Raises UsageError if there are more or fewer."""
     if len(outs) != len(values):
         raise UsageError(f"out names {len(outs)} arrays, but the function returns {len(values)}.")

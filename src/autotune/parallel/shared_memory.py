@@ -93,7 +93,7 @@ def _make(method: Method, size: int, *, for_strangers: bool) -> tuple[Any, Place
     if for_strangers and make in {_shared_memory, _memmap, _memfd} and not _is_reachable():
         # without /dev/shm, or an interpreter for the process that would remove the name: for children only
         with suppress(OSError):
-            return named(size)
+            return create_named(size)
     return make(size)
 
 
@@ -292,7 +292,7 @@ def _heap_object(memory: Any) -> tuple[Any, Place, Release]:
 
 def _shared_memory(size: int) -> tuple[Any, Place, Release]:
     if not sys.platform.startswith("linux"):
-        return named(size)
+        return create_named(size)
     check_room(SHM, size)
     return _nameless(f"{SHM}/autotune-{secrets.token_hex(8)}", size)
 
@@ -313,7 +313,7 @@ def _memfd(size: int) -> tuple[Any, Place, Release]:
     return _described(os.memfd_create("autotune", os.MFD_CLOEXEC), size)
 
 
-def named(size: int) -> tuple[Any, Place, Release]:
+def create_named(size: int) -> tuple[Any, Place, Release]:
     """Make shared memory with a name of at most 31 bytes, slash included, which is what macOS allows."""
     name = f"/autotune-{secrets.token_hex(8)}"
     if sys.platform == "win32":

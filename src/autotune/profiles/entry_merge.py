@@ -40,11 +40,11 @@ def keep(profile: Profile, path: Path, *, sizes_named: bool = False) -> tuple[Pr
 def join_file(profile: Profile, path: Path, *, sizes_named: bool = False) -> Profile:
     """Return the new profile with the entries of the one in a file, if there is one, that it does not replace."""
     with suppress(ProfileError):  # there is none yet
-        return joined(profile_files.read(path), profile, sizes_named=sizes_named)
+        return join_profiles(profile_files.read(path), profile, sizes_named=sizes_named)
     return profile
 
 
-def joined(old: Profile, new: Profile, *, sizes_named: bool = False) -> Profile:
+def join_profiles(old: Profile, new: Profile, *, sizes_named: bool = False) -> Profile:
     """Return the new profile with the old one's entries that it does not replace.
 
     What was measured replaces all old entries of its operation and dtype, whose sizes belong together; with

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 from math import ceil
 
 from autotune.host.numeric_libraries import series
-from autotune.model.allocation import Limit
+from autotune.model.allocation import LIMITED_BY, Limit
 from autotune.model.catalogue import CATALOGUE, Family
 from autotune.model.configuration import Configuration, clamp
 from autotune.model.entry import Entry, Evidence, Status
@@ -159,10 +159,10 @@ def usable(entry: Entry, source: Source, site: Site) -> Entry | str:
     least = 1.0 if entry.evidence.cpu_ratio is None else 1.0 - CPU_SLACK
     if entry.status is Status.TUNED and interval is not None and interval[0] <= least:
         return f"interval: with {entry.choice} it may be {interval[0]:.3g} times as fast as the default."
-    return carried(entry, source.profile.key, site)
+    return transfer(entry, source.profile.key, site)
 
 
-def carried(entry: Entry, origin: Key, site: Site) -> Entry | str:
+def transfer(entry: Entry, origin: Key, site: Site) -> Entry | str:
     """Return an entry as its evidence holds for the allocation here; or why it does not, as a sentence.
 
     The optimum follows the work per thread, so absolute counts are kept. A choice is used if the clamp to the
@@ -366,4 +366,4 @@ def _differs(field: str, recorded: object, present: object) -> str:
 
 def _allocation(key: Key) -> str:
     cpus = count_of(key.usable_cpus, "usable CPU")
-    return cpus if key.limit == "none" else f"{cpus} (limited by {key.limit})"
+    return cpus if key.limit == "none" else f"{cpus} (limited by {LIMITED_BY[key.limit]})"

@@ -71,7 +71,7 @@ def climb(rungs: "Iterable[Rung]", operation: "Operation") -> tuple[LookupResult
     undecided: LookupResult | None = None
     passed: list[Refusal] = []
     for rung in rungs:
-        if all(map(refused, rung.entries)):
+        if all(map(is_refused, rung.entries)):
             same = [entry for entry in rung.entries if entry.operation == operation]
             passed.append(Refusal(rung.path, str(operation), [*same, *rung.entries][0].reason))
             continue
@@ -82,12 +82,12 @@ def climb(rungs: "Iterable[Rung]", operation: "Operation") -> tuple[LookupResult
             return LookupResult(entry, rung.level, rung.path, rung.why), passed
         else:
             passed.append(Refusal(rung.path, str(operation), entry.reason))
-            if undecided is None and not refused(entry):
+            if undecided is None and not is_refused(entry):
                 undecided = LookupResult(entry, rung.level, rung.path, rung.why)
     return undecided, passed
 
 
-def refused(entry: "Entry") -> bool:
+def is_refused(entry: "Entry") -> bool:
     """Does this entry only stand in for a refused one? See `fit.blank`."""
     return entry.evidence.default_seconds is None and entry.status == "noisy"
 

@@ -66,9 +66,9 @@ class Resolution:
 
     def find(self, operation: "Operation") -> "LookupResult | None":
         """Return the entry that covers an operation: the best level that has evidence for its size."""
-        return self.climbed(operation)[0] if self.names_operation(operation.name, operation.dtype) else None
+        return self.climb(operation)[0] if self.names_operation(operation.name, operation.dtype) else None
 
-    def climbed(self, operation: "Operation") -> "tuple[LookupResult | None, list[Refusal]]":
+    def climb(self, operation: "Operation") -> "tuple[LookupResult | None, list[Refusal]]":
         """Return the same, and the nearer entries that do not cover an operation, with their reasons."""
         from autotune.profiles.lookup import climb
 
@@ -83,7 +83,7 @@ class Resolution:
         """Return whether some profile for this machine has entries of an operation."""
         return self._copy.has(name, dtype)
 
-    def clamped(self, choice: "Configuration") -> "Configuration":
+    def clamp(self, choice: "Configuration") -> "Configuration":
         """Return a choice within the CPUs that this process may use."""
         from autotune.model.configuration import clamp
 
@@ -93,21 +93,21 @@ class Resolution:
         """Return the names of all operations that some profile for this machine has entries of."""
         return self._read(lambda copy: frozenset(name for name, _ in copy.pairs()))
 
-    def measured(self, name: str, dtype: str) -> list["Operation"]:
+    def measured_sizes(self, name: str, dtype: str) -> list["Operation"]:
         """Return the sizes at which one operation was measured."""
         return list({entry.operation: None for rung in self._rungs(name, dtype) for entry in rung.entries})
 
     def entries(self) -> "Iterator[LookupResult]":
         """Yield every entry in use, each operation's best level first; operations of the nearest profile go first."""
-        from autotune.profiles.lookup import refused
+        from autotune.profiles.lookup import is_refused
 
-        return (result for result in self._everything() if not refused(result.entry))
+        return (result for result in self._everything() if not is_refused(result.entry))
 
-    def refused(self) -> "Iterator[LookupResult]":
+    def refused_entries(self) -> "Iterator[LookupResult]":
         """Yield every entry of a profile that fits which is not used itself, with its reason as the entry's."""
-        from autotune.profiles.lookup import refused
+        from autotune.profiles.lookup import is_refused
 
-        return (result for result in self._everything() if refused(result.entry))
+        return (result for result in self._everything() if is_refused(result.entry))
 
     def _everything(self) -> "Iterator[LookupResult]":
         from autotune.profiles.lookup import LookupResult
@@ -288,7 +288,7 @@ def _loop_plans(resolution: Resolution) -> list[LoopPlan]:
         return None if match is None else match.entry.choice
 
     def measured(name: str, dtype: str) -> list[int]:
-        return list({measured.size["n"]: None for measured in resolution.measured(name, dtype)})
+        return list({measured.size["n"]: None for measured in resolution.measured_sizes(name, dtype)})
 
     return loop_plans(choose, measured, cpus=worker_cpus(os.environ, resolution.usable_cpus))
 
@@ -313,13 +313,13 @@ def _votes(built: "Iterable[Sequence[Rung]]") -> list["Entry"]:
 
     A refused entry has no vote, unless it is refused because hosts disagree: then no count is known to be safe.
     """
-    from autotune.profiles.lookup import refused
+    from autotune.profiles.lookup import is_refused
 
     votes: dict[Operation, Entry] = {}
     for steps in built:
         for rung in reversed(steps):
             if rung.same_allocation:
-                entries = (each for each in rung.entries if each.evidence.contested or not refused(each))
+                entries = (each for each in rung.entries if each.evidence.contested or not is_refused(each))
                 votes |= {entry.operation: entry for entry in entries}
     return list(votes.values())
 

@@ -78,7 +78,7 @@ def crowding(recording: Recording) -> Crowding | None:
         )
     elif threads > usable:
         sentence = (
-            f"BLAS uses {threads} threads on {cpus} ({recording.limit}): the surplus only gets in the way. "
+            f"BLAS uses {threads} threads on {cpus}: the surplus only gets in the way. "
             f"`autotune run` keeps to {usable}."
         )
     else:

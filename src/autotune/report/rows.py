@@ -154,7 +154,7 @@ def brief(configuration: Configuration) -> str:
         threads and count_of(threads, "thread"),
         openmp and count_of(openmp, "OpenMP thread"),
         workers and count_of(workers, "worker"),
-        chunk and amount(chunk),
+        chunk and f"chunks of {amount(chunk)}",
     )
     return ", ".join([*named, *(part for part in counts if part)]) or "default"
 

@@ -208,7 +208,7 @@ def _operation_threads(resolution: "Resolution", wishes: Wishes) -> tuple[int | 
     match = None if operation is None else resolution.find(operation)
     if match is None:
         return None, f"No measured entry covers {operation or wishes.operation}."
-    return resolution.clamped(match.entry.choice).blas_threads, match.entry.reason
+    return resolution.clamp(match.entry.choice).blas_threads, match.entry.reason
 
 
 def _check_profile_is_used(now: Setting, profile: str | os.PathLike[str] | None) -> None:
@@ -235,7 +235,7 @@ def _with_allocator(now: Setting, wish: str | None, *, strict: bool) -> Setting:
     else:
         from autotune.controls import allocator
 
-        refusal = allocator.supported()
+        refusal = allocator.unsupported_reason()
         if refusal is None:
             return now.replace(allocator=wish)
         problem = UnsupportedPlatform(refusal)

@@ -10,7 +10,7 @@ from typing import Any
 from autotune.controls.placement import cpus_for
 from autotune.controls.thread_variables import limit_of_workers
 from autotune.model import units
-from autotune.model.allocation import Limit
+from autotune.model.allocation import LIMITED_BY, Limit
 from autotune.model.catalogue import ALIASES, COMMANDS
 from autotune.model.configuration import Configuration, clamp
 from autotune.model.entry import Entry, Evidence
@@ -20,11 +20,11 @@ from autotune.profiles.lookup import Level, Refusal
 from autotune.profiles.resolve import Resolution
 from autotune.runtime.guard import Dropped, Saved
 from autotune.runtime.learner import Learned
-from autotune.runtime.lookup_configuration import permitted
+from autotune.runtime.lookup_configuration import clamp_to_limits
 from autotune.runtime.naming import as_operation
 from autotune.runtime.process_state import state
 from autotune.runtime.process_threads import threads_text
-from autotune.runtime.text_table import TextColumn, TextTable, printable, wrapped
+from autotune.runtime.text_table import TextColumn, TextTable, printable, wrap
 
 WIDTH = 80
 _NOTHING = "No measured entry covers it."
@@ -224,7 +224,7 @@ def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes:
         loops=None if per_call is None else per_call.loops_cut(),
         calls=calls,
         switched=switched,
-        saved=None if per_call is None else per_call.saved(),
+        saved=None if per_call is None else per_call.savings(),
         learned=None if learner is None else tuple(learner.lessons()),
         spent_seconds=0.0 if learner is None else learner.account.lost_seconds,
         dropped=() if guard is None else tuple(guard.dropped),
@@ -258,7 +258,7 @@ def _explain_request(resolution: Resolution, operation: str, dtype: Any, sizes: 
 
 
 def _explain_operation(resolution: Resolution, operation: Operation) -> Explained:
-    match, passed = resolution.climbed(operation)
+    match, passed = resolution.climb(operation)
     override = state.overrides.get(operation)
     if match is None:
         return Explained(
@@ -269,7 +269,7 @@ def _explain_operation(resolution: Resolution, operation: Operation) -> Explaine
             refused=tuple(passed),
         )
     usable_cpus = resolution.usable_cpus
-    choice, reason = permitted(match.entry.choice, usable_cpus), match.entry.reason
+    choice, reason = clamp_to_limits(match.entry.choice, usable_cpus), match.entry.reason
     if choice != clamp(match.entry.choice, usable_cpus):
         reason = (
             f"Held to {choice} by {limit_of_workers(os.environ, usable_cpus)}, which the user or a framework set. "
@@ -309,7 +309,7 @@ def _held() -> int:
 
 def _lines(explanation: Explanation, width: int) -> Iterator[str]:
     if explanation.failure is not None:
-        yield from wrapped(f"NumPy runs as it would without autotune: {explanation.failure}", width)
+        yield from wrap(f"NumPy runs as it would without autotune: {explanation.failure}", width)
         return
     yield from _process(explanation, width)
     yield ""
@@ -325,7 +325,7 @@ def _lines(explanation: Explanation, width: int) -> Iterator[str]:
         yield ""
     for path, number in paths.items():
         yield f"[{number}] {printable(path)}"
-        yield from wrapped(used.get(path) or "", width, indent=4)
+        yield from wrap(used.get(path) or "", width, indent=4)
     folder = next(place for layer, place in places() if layer is Layer.SHIPPED)
     refused = [refusal for refusal in explanation.refusals if refusal.entry is None]
     files = [refusal for refusal in refused if not refusal.path.startswith(folder)]
@@ -333,7 +333,7 @@ def _lines(explanation: Explanation, width: int) -> Iterator[str]:
     if shipped:
         yield ""
         others = units.count_of(shipped, "shipped profile is", "shipped profiles are")
-        yield from wrapped(
+        yield from wrap(
             f"{others} for other machines, or another NumPy or BLAS; `autotune show` lists them.", width
         )
     if files:
@@ -341,30 +341,32 @@ def _lines(explanation: Explanation, width: int) -> Iterator[str]:
         yield "Not used:"
     for refusal in files:
         yield f"  {printable(refusal.path)}"
-        yield from wrapped(refusal.reason, width, indent=4)
+        yield from wrap(refusal.reason, width, indent=4)
 
 
 def _process(explanation: Explanation, width: int) -> Iterator[str]:
     """Return the settings of the whole process."""
-    limit = "" if explanation.limit in {None, Limit.NONE} else f" (limited by {explanation.limit})"
+    limit = (
+        "" if explanation.limit in {None, Limit.NONE} else f" (limited by {LIMITED_BY[explanation.limit]})"
+    )
     yield f"Usable CPUs: {explanation.usable_cpus}{limit}"
     threads = threads_text(explanation.blas_threads)
-    yield from wrapped(f"{threads} {explanation.blas_threads_reason}", width)
+    yield from wrap(f"{threads} {explanation.blas_threads_reason}", width)
     if explanation.waiting:
-        yield from wrapped(explanation.waiting, width)
+        yield from wrap(explanation.waiting, width)
     if explanation.held_bytes:
         size = f"{explanation.held_bytes / 2**20:.1f} MiB"
-        yield from wrapped(f"Memory of dropped results kept for new ones: {size}", width)
+        yield from wrap(f"Memory of dropped results kept for new ones: {size}", width)
     if explanation.per_call is None:
         return
     calls = f"{explanation.calls} calls so far, {explanation.switched} of them tuned."
     if explanation.loops is not None:
         calls += f" {explanation.loops} loops so far were cut."
-    yield from wrapped(f"{explanation.per_call} {calls}", width)
+    yield from wrap(f"{explanation.per_call} {calls}", width)
     if explanation.saved is not None:
-        yield from wrapped(saved_text(explanation.saved), width)
+        yield from wrap(saved_text(explanation.saved), width)
     for drop in explanation.dropped:
-        yield from wrapped(f"Dropped: {drop}", width)
+        yield from wrap(f"Dropped: {drop}", width)
     if explanation.learned is not None:
         yield from _learned(explanation, explanation.learned, width)
 
@@ -387,14 +389,14 @@ def _learned(explanation: Explanation, learned: Sequence[Learned], width: int) -
     """Describe the lessons: choices and candidates in full, of those given up the number."""
     given_up = sum(not lesson.choice and not lesson.candidate for lesson in learned)
     proved = sum(bool(lesson.choice) for lesson in learned)
-    yield from wrapped(
+    yield from wrap(
         f"Learning: {units.count_of(proved, 'choice')} proved, "
         f"{len(learned) - given_up - proved} being tried, {given_up} without a gain. "
         f"Seconds spent on slower candidates: {explanation.spent_seconds:.3g}.",
         width,
     )
     for lesson in [lesson for lesson in learned if lesson.choice or lesson.candidate][:_LESSONS]:
-        yield from wrapped(("Learned: " if lesson.choice else "Trying: ") + str(lesson), width)
+        yield from wrap(("Learned: " if lesson.choice else "Trying: ") + str(lesson), width)
 
 
 def _numbered(explanation: Explanation) -> dict[str, int]:
@@ -420,8 +422,8 @@ def _overview(rows: Sequence[Explained], paths: dict[str, int], width: int) -> I
     if kept:
         names = ", ".join(f"{name} ({number})" for name, number in kept.items())
         entries = units.count_of(kept.total(), "entry", "entries")
-        yield from wrapped(f"Plain NumPy runs for {entries}: {names}.", width)
-    yield from wrapped('The reasons: `autotune explain NAME`, or autotune.explain("NAME").', width)
+        yield from wrap(f"Plain NumPy runs for {entries}: {names}.", width)
+    yield from wrap('The reasons: `autotune explain NAME`, or autotune.explain("NAME").', width)
 
 
 def _table(

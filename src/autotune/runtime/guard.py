@@ -110,14 +110,16 @@ class Guard:
         else:
             calls.pause = watched.pause()
 
-    def saved(self, wall_seconds: float) -> Saved | None:
+    def savings(self, wall_seconds: float) -> Saved | None:
         """Return what the choices have saved in so many seconds of the process; None before the first control.
 
         No claim exceeds these seconds.
         """
         watched = [(calls, watch) for calls, watch in list(self._watched) if watch.pairs]
         claims = [
-            saved for calls, watch in watched if (saved := watch.saved(calls.nanoseconds * 1e-9)) is not None
+            saved
+            for calls, watch in watched
+            if (saved := watch.savings(calls.nanoseconds * 1e-9)) is not None
         ]
         if not watched:
             return None
@@ -208,7 +210,7 @@ class Watched:
                 default, self._waiting = self._waiting, None
                 self._pair(self._last, default)
 
-    def saved(self, total_seconds: float) -> Saved | None:
+    def savings(self, total_seconds: float) -> Saved | None:
         """Return the seconds of the calls, times the median gain of the pairs; None with too few pairs.
 
         `total_seconds` are those of all calls so far, controls included. The median of the ratios, and the interval of

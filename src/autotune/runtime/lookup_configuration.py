@@ -60,7 +60,7 @@ def config(operation: str, /, *, dtype: Any = "float64", **sizes: int) -> "Confi
     return answer
 
 
-def permitted(choice: "Configuration", usable_cpus: int) -> "Configuration":
+def clamp_to_limits(choice: "Configuration", usable_cpus: int) -> "Configuration":
     """Clamp a choice to the usable CPUs, and its workers to what the user's OMP_NUM_THREADS allows."""
     from autotune.controls.thread_variables import worker_limit
     from autotune.model.configuration import clamp
@@ -90,7 +90,7 @@ def _look_up(name: str, dtype: Any, sizes: dict[str, int]) -> "Configuration | N
     match = None if resolution is None or operation is None else resolution.find(operation)
     answer = None
     if resolution is not None and match is not None and not match.entry.choice.is_default:
-        answer = permitted(match.entry.choice, resolution.usable_cpus)
+        answer = clamp_to_limits(match.entry.choice, resolution.usable_cpus)
         threads = answer.blas_threads or answer.openmp_threads
         if threads is not None and state.setting.reproducible:
             answer = None

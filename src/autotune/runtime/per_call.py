@@ -161,7 +161,7 @@ class PerCall:
         is_met = any(isinstance(tap, ArrayLoops) for tap in self._taps)
         return int(self._core.status()["cut"]) if is_met else None
 
-    def met(self, *, covered: bool) -> "list[tuple[Operation, int]]":
+    def called_operations(self, *, covered: bool) -> "list[tuple[Operation, int]]":
         """List the operations that some entry covers, or none, with how often they were called."""
         met_calls = [
             calls
@@ -178,12 +178,12 @@ class PerCall:
     def hand_over(self, demand: "Demand") -> None:
         """Add the counts, which every call leaves anyway, to the demand."""
         for covered in (False, True):
-            for operation, count in self.met(covered=covered):
+            for operation, count in self.called_operations(covered=covered):
                 demand.add(operation, count, covered=covered)
 
-    def saved(self) -> "Saved | None":
+    def savings(self) -> "Saved | None":
         """Return what the guard knows to have been saved since this began."""
-        return None if self.guard is None else self.guard.saved(perf_counter() - self._began)
+        return None if self.guard is None else self.guard.savings(perf_counter() - self._began)
 
     def forget(self) -> None:
         """Begin to count anew: in a forked child, whose parent counts the rest and has the thread with the lock."""
@@ -343,7 +343,7 @@ class PerCall:
                 with after_fork.importing:  # what follows loads the data types when it is first asked
                     requested = as_operation(operation, dtype, sizes)
                     match = None if requested is None else self._resolution.find(requested)
-                    choice = None if match is None else self._resolution.clamped(match.entry.choice)
+                    choice = None if match is None else self._resolution.clamp(match.entry.choice)
             except (RecursionError, MemoryError):
                 raise  # the core lets the call run without a choice, and asks again
             except Exception as error:  # noqa: BLE001 - whatever is wrong with a profile, the call goes on

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from autotune.controls import thread_variables
-from autotune.model.allocation import Limit
+from autotune.model.allocation import LIMITED_BY, Limit
 from autotune.model.record import Record
 from autotune.profiles.resolve import resolve, resolve_before_numpy
 from autotune.runtime.process_state import DISABLED, is_disabled
@@ -74,7 +74,10 @@ def safe_threads(
         return threads, why
     if current > usable and limit in _TIGHT:
         cpus = "1 CPU" if usable == 1 else f"{usable} CPUs"
-        return usable, f"This process may use {cpus} ({limit}); BLAS would start {current} threads."
+        return (
+            usable,
+            f"This process may use {cpus} (limited by {LIMITED_BY[limit]}); BLAS would start {current} threads.",
+        )
     return None, why
 
 

@@ -41,11 +41,11 @@ class TextTable:
         cells = [printable(cell, keep="\n") for cell in cells]
         if self.is_list:
             rest = ", ".join(self._labelled(cells))
-            lines = [*wrapped(cells[0], self._width), *wrapped(rest, self._width, indent=2)]
+            lines = [*wrap(cells[0], self._width), *wrap(rest, self._width, indent=2)]
         else:
             lines = [*self._columns_of(cells)]
         for note in notes:
-            lines += wrapped(note, self._width, indent=2 if self.is_list else 4)
+            lines += wrap(note, self._width, indent=2 if self.is_list else 4)
         return lines
 
     def _labelled(self, cells: Sequence[str]) -> Iterator[str]:
@@ -66,7 +66,7 @@ class TextTable:
             yield _GAP.join(placed).rstrip()
 
 
-def wrapped(text: str, width: int, *, indent: int = 0) -> list[str]:
+def wrap(text: str, width: int, *, indent: int = 0) -> list[str]:
     """Fold a text into lines of at most `width` columns; a longer word, such as a path, stays whole."""
     lead = " " * indent
     lines = printable(text, keep="\n").split("\n")

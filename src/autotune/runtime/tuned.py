@@ -128,7 +128,7 @@ def _for_sizes(name: str, keywords: Mapping[str, Any]) -> Configuration | None:
     dtype = dtype_name(keywords.get("dtype", "float64"))
     if resolution is None or not is_name(name):
         return None
-    for measured in resolution.measured(name, dtype):
+    for measured in resolution.measured_sizes(name, dtype):
         sizes = {size: keywords[size] for size in measured.size if size in keywords}
         if sizes.keys() == measured.size.keys():
             return config(name, dtype=dtype, **sizes)

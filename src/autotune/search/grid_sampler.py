@@ -137,9 +137,8 @@ class GridSampler(BaseSampler):
         }
         self._first: list[int] = []
         self._seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
-        self._proposed: dict[
-            int, int
-        ] = {}  # trial number -> point; guarded by the lock: trials run in threads
+        # trial number -> point; guarded by the lock: trials run in threads
+        self._proposed: dict[int, int] = {}
         self._lock = Lock()
 
     def reseed_rng(self) -> None:

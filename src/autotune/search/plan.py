@@ -84,7 +84,7 @@ def make_plan(request: Request, environment: Environment) -> Plan:
 
 def _item(kind: Kind, dtype: str, request: Request, environment: Environment) -> Item:
     if request.sizes or kind.family is Family.USER:
-        sizes: tuple[Sizes, ...] = tuple(kind.filled(size) for size in request.sizes or ({},))
+        sizes: tuple[Sizes, ...] = tuple(kind.complete(size) for size in request.sizes or ({},))
     else:
         sizes = ladder.sizes(
             kind,

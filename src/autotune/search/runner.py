@@ -22,7 +22,7 @@ from autotune.bench.neighbours import Accompanied, neighbours
 from autotune.bench.process_bench import ProcessBench
 from autotune.bench.selftest import SelfTest, run_selftest
 from autotune.bench.user_workload import PRESUMED, UserWorkload
-from autotune.controls.placement import offered
+from autotune.controls.placement import available_placements
 from autotune.controls.wait_policy import DEFAULT_EXPONENT
 from autotune.errors import ProfileError
 from autotune.host.detect import detect
@@ -49,7 +49,7 @@ from autotune.search.request import Request
 from autotune.search.sequential_test import ERROR
 from autotune.search.time_budget import Clock
 from autotune.search.tune_command import CommandRequest, command_plan
-from autotune.search.verification import Check, suited, verify
+from autotune.search.verification import Check, select_verifiable, verify
 from autotune.search.warm_starts import decode_warm_starts, encode_warm_starts, warm_starts
 
 SELF_TEST_SHARE = 0.01
@@ -230,7 +230,7 @@ def verify_profile(profile: Profile, *, seconds: float, workload: UserWorkload |
         budget_seconds=seconds, neighbours=made.neighbours, copies=made.copies, workload=workload
     )
     names = () if workload is None else (workload.name,)
-    entries, refused = suited(profile, resolve.this_site(*usable_cpus()), own=names)
+    entries, refused = select_verifiable(profile, resolve.this_site(*usable_cpus()), own=names)
     yield from refused
     if not entries:
         return
@@ -350,7 +350,7 @@ def _placements(machine: Machine, allocation: Allocation) -> Mapping[str, int]:
     """Return the placements that this process's CPUs offer; none where threads cannot be moved, as on macOS."""
     if affinity() is None:
         return {}
-    return offered([cpu for cpu in machine.cpus if cpu.number in allocation.cpus])
+    return available_placements([cpu for cpu in machine.cpus if cpu.number in allocation.cpus])
 
 
 def _default_threads(bench: ProcessBench) -> int | None:

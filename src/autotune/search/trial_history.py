@@ -56,6 +56,7 @@ def list_trials(sessions: Iterable[Session], usable_cpus: int) -> Iterator[Trial
             evidence.add(measured)
             best = exp(-min(map(evidence.estimate, evidence.candidates), default=0.0))
             for trial in measured[1:]:
+                failure = trial.failure
                 yield TrialRecord(
                     operation=operation,
                     configuration=trial.configuration,
@@ -63,9 +64,7 @@ def list_trials(sessions: Iterable[Session], usable_cpus: int) -> Iterator[Trial
                     elapsed=spent[operation.name, operation.dtype],
                     speedup=_speedup(trial, measured[0]),
                     best=max(1.0, best),
-                    failure=None
-                    if trial.failure is None
-                    else f"{trial.failure.kind}: {trial.failure.reason}",
+                    failure=None if failure is None else f"{failure.kind}: {failure.reason}",
                 )
 
 

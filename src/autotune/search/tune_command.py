@@ -6,7 +6,7 @@ from math import nan
 
 from autotune.bench.command_bench import Command, Metric
 from autotune.errors import BadBudget
-from autotune.model.catalogue import Family, Kind, WorkUnit
+from autotune.model.catalogue import Family, Kind
 from autotune.model.configuration import Knob
 from autotune.model.operation import Operation
 from autotune.model.units import budget
@@ -43,10 +43,8 @@ class CommandKind(Kind):
             family=Family.USER,
             size_names=(),
             work=lambda _: nan,
-            unit=WorkUnit.FLOPS,
             footprint=lambda _: nan,
             summary="a command",
-            defaults={},
             command=command,
         )
 

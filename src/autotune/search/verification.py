@@ -64,7 +64,7 @@ class Check:
     processes: int = 0
 
 
-def suited(
+def select_verifiable(
     profile: Profile, site: fit.Site, *, own: Iterable[str] = ()
 ) -> tuple[tuple[Entry, ...], tuple[Check, ...]]:
     """Divide the tuned entries of a profile into those that can be verified here, and refusals with the reason. Pure.
@@ -114,7 +114,7 @@ def _suited(entry: Entry, origin: Key, site: fit.Site, names: set[str]) -> Entry
         return "It is a whole command; `autotune tune` measures it against itself."
     if entry.operation.name not in names:
         return "It is not in the catalogue; name the function that it was measured with by --workload."
-    return fit.carried(entry, origin, site)
+    return fit.transfer(entry, origin, site)
 
 
 def _judge(candidate: Candidate, capacity: Capacity | None) -> tuple[Verdict, str]:

@@ -13,7 +13,7 @@ from autotune.model.entry import Alternative, Entry, Status
 from autotune.model.operation import Operation
 from autotune.model.profile import SYSTEM_MARK, Key, Profile, Provenance
 from autotune.profiles.yaml_subset import MAX_TEXT
-from autotune.share.publication import Publication, created, is_decided_by_measurement, is_measured
+from autotune.share.publication import Publication, creation_time, is_decided_by_measurement, is_measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def collect_votes(publications: Iterable[Publication]) -> Votes:
     computers = names_of_computers(publications)
     for publication in publications:
         for entry in publication.profile.entries:
-            vote = Vote(entry, created(publication.profile, entry), publication.signer)
+            vote = Vote(entry, creation_time(publication.profile, entry), publication.signer)
             ballot = votes.setdefault(entry.operation, {})
             computer = computers[publication.host]
             earlier = ballot.get(computer)

@@ -10,7 +10,7 @@ from autotune.share.fetch import read_class
 from autotune.share.publication import (
     CLASS,
     Publication,
-    created,
+    creation_time,
     is_publication,
     publisher,
     signed_by,
@@ -94,7 +94,7 @@ def _outdated(
     for publication in everything:
         siblings = (p for p in everything if p.host == publication.host and p is not publication)
         profile = publication.profile
-        latest = max((created(profile, entry) for entry in profile.entries), default="")
+        latest = max((creation_time(profile, entry) for entry in profile.entries), default="")
         if oldest is not None and latest < oldest:
             yield publication.name, f"it was measured {latest or 'at an unknown time'}."
         elif any(supersedes(sibling.profile, profile, stamp) for sibling in siblings):

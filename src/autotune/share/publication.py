@@ -120,7 +120,7 @@ def supersedes(new: Profile, old: Profile, now: str) -> bool:
     if new.key != old.key or new == old:
         return False
     latest = {
-        entry.operation: (is_decided_by_measurement(entry), created(new, entry))
+        entry.operation: (is_decided_by_measurement(entry), creation_time(new, entry))
         for entry in new.entries
         if is_measured(entry)
     }
@@ -128,7 +128,7 @@ def supersedes(new: Profile, old: Profile, now: str) -> bool:
         if entry.operation not in latest:
             return False
         is_decided, time = latest[entry.operation]
-        earlier = created(old, entry)
+        earlier = creation_time(old, entry)
         if is_decided < is_decided_by_measurement(entry) or (earlier <= now and time < earlier):
             return False
     return True
@@ -144,7 +144,7 @@ def is_decided_by_measurement(entry: Entry) -> bool:
     return is_measured(entry) and entry.is_firm
 
 
-def created(profile: Profile, entry: Entry) -> str:
+def creation_time(profile: Profile, entry: Entry) -> str:
     """Time of an entry's measurement (UTC, ISO 8601); empty if unknown or malformed."""
     return _stamp(entry.evidence.created or profile.provenance.created or "")
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
-from autotune.bench.workloads.inputs import Array, block, extended, repeat_period
+from autotune.bench.workloads.inputs import Array, block, extend_precision, repeat_period
 from autotune.bench.workloads.result_checks import elements
 from autotune.bench.workloads.workload import Recipe, Work
 from autotune.model.configuration import Configuration
@@ -39,7 +39,7 @@ def mapped_work(
 
     @cache  # many a trial needs no check
     def expected() -> Array:
-        exact: Array = plain(*(extended(period) for period in periods), out=None).astype(dtype)
+        exact: Array = plain(*(extend_precision(period) for period in periods), out=None).astype(dtype)
         return exact
 
     def tuned(configuration: Configuration) -> Callable[[], object]:

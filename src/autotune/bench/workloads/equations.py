@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from autotune.bench.workloads.inputs import Array, Inputs, extended
+from autotune.bench.workloads.inputs import Array, Inputs, extend_precision
 from autotune.bench.workloads.result_checks import number, residual
 
 norm = np.linalg.norm
@@ -32,7 +32,7 @@ def matrix_vector(inputs: Inputs, y: Array) -> str | None:
 def vectors(inputs: Inputs, y: object) -> str | None:
     """Compare with the sum of the products in extended precision."""
     a, b = inputs
-    difference = np.asarray(y) - (extended(a.conj()) * b).sum()
+    difference = np.asarray(y) - (extend_precision(a.conj()) * b).sum()
     return residual("x y = z", difference, float(norm(a) * norm(b)), dtype=a.dtype, size=len(a))
 
 

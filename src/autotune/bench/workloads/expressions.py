@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import Generator
 
 from autotune.bench.workloads.elementwise import mapped_work
-from autotune.bench.workloads.inputs import Array, block, extended, repeat_period
+from autotune.bench.workloads.inputs import Array, block, extend_precision, repeat_period
 from autotune.bench.workloads.result_checks import elements
 from autotune.bench.workloads.workload import Recipe, Work
 from autotune.model.operation import Operation
@@ -45,7 +45,7 @@ def _prepare_temporaries(operation: Operation, _layout: str, rng: Generator) -> 
         return result
 
     def check(result: object) -> str | None:
-        a, b = extended(first), extended(second)
+        a, b = extend_precision(first), extend_precision(second)
         return elements(np.asarray(result), np.sqrt(a * b + a).astype(dtype))
 
     return Work(plain=run, tuned=lambda _: run, check=check)

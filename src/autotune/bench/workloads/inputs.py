@@ -38,7 +38,7 @@ def block(rng: Generator, n: int, dtype: str) -> Array:
     return rng.random(min(n, PERIOD), dtype=dtype) + np.dtype(dtype).type(0.5)  # type: ignore[call-overload,no-any-return]
 
 
-def extended(numbers: Array) -> Array:
+def extend_precision(numbers: Array) -> Array:
     """Return the same numbers in extended precision."""
     return numbers.astype(np.result_type(numbers, np.longdouble))
 
