@@ -309,8 +309,12 @@ class _SizeSearch:
             suggested = suggestions(warm_starts, operation, usable_cpus)
             grid = widened(grid, suggested)
             near = (nearest(grid, hint) for hint in suggested)
-            corners = sorted(grid.corners(), key=lambda point: _order(setting(grid, point), usable_cpus))
-            middles = _middle_of_each_way(grid) if _small(grid) else []
+
+            def order(point: int) -> tuple[bool, int, int]:
+                return _order(setting(grid, point), usable_cpus)
+
+            corners = sorted(grid.corners(), key=order)
+            middles = sorted(_middle_of_each_way(grid), key=order) if _small(grid) else []
             if middles and self._family is not Family.USER:
                 first_batch = min(first_batch, max(FIRST_OF_SMALL, len(middles) + 1))
             first = dict.fromkeys([*(point for point in near if point is not None), *middles, *corners])
