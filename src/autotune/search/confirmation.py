@@ -189,7 +189,8 @@ class Findings:
     @property
     def interval(self) -> tuple[float, float, float] | None:
         """(ratio, low, high); None below the least number of processes."""
-        return interval(self.values, self.full_pairs if self.rests_on_full else self.everything_pairs)
+        pairs = self.full_pairs if self.rests_on_full else self.everything_pairs
+        return interval(self.values, pairs, self.capital)
 
 
 @dataclass(kw_only=True)
