@@ -147,9 +147,8 @@ class Findings:
     @property
     def rests_on_full(self) -> bool:
         """Are there enough processes at full capacity for the values that the entry states?"""
-        return self.fewer_cpus or len(self.full) >= min(
-            LEAST_PROCESSES, max(LEAST_PROCESSES_OF_LARGE_GAIN, len(self.everything))
-        )
+        enough = len(self.full) >= LEAST_BEFORE_DROPPING and len(self.full_pairs) >= LEAST_PROCESSES
+        return self.fewer_cpus or enough or len(self.full) >= LEAST_PROCESSES
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -188,9 +187,10 @@ class Findings:
 
     @property
     def interval(self) -> tuple[float, float, float] | None:
-        """(ratio, low, high); None below the least number of processes."""
+        """(ratio, low, high); None where processes, or their pairs, are too few."""
         pairs = self.full_pairs if self.rests_on_full else self.everything_pairs
-        return interval(self.values, pairs, self.capital)
+        enough = self.fewer_cpus or len(self.everything) >= LEAST_PROCESSES_OF_LARGE_GAIN
+        return interval(self.values, pairs, self.capital) if enough else None
 
 
 @dataclass(kw_only=True)

@@ -121,13 +121,13 @@ def interval(
     pair_values: Sequence[float] = (),
     capital_at: Callable[[float], float] | None = None,
 ) -> tuple[float, float, float] | None:
-    """Return (ratio, low, high) of the time over the default's, with its 95 % interval; None below the least processes.
+    """Return (ratio, low, high) of the time over the default's, with its 95 % interval; None where there are too few.
 
     The upper end is that of the test, whose capital `capital_at` tells (of the processes if it is not given): what was
     accepted lies below its bound. Below six processes the lower end is that of the pairs, less `LARGEST_SHIFT`.
     """
     few = len(values) < LEAST_PROCESSES
-    if len(values) < LEAST_PROCESSES_OF_LARGE_GAIN or (few and len(pair_values) < LEAST_PROCESSES):
+    if not values or (few and len(pair_values) < LEAST_PROCESSES):
         return None
     near = estimate(values)
     # the lower end is the upper end of the reversed log-ratio, default over candidate
