@@ -1,6 +1,10 @@
 """Decision on a candidate, and the order of visits."""
 
+from math import exp
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.calibration_runs import CRASH, LARGE, ONE, SMALL, TWO, candidate, probed, visit
 from support.fake_bench import FakeBench
 
@@ -30,6 +34,19 @@ def test_a_large_gain_takes_four_processes_and_a_small_one_eight():
     assert verdict(candidate(*[full(0.6)] * 4)) is Verdict.ACCEPTED
     assert verdict(candidate(*[full(0.88)] * 6)) is Verdict.OPEN
     assert verdict(candidate(*[full(0.88)] * 8)) is Verdict.ACCEPTED
+
+
+@given(st.lists(st.tuples(st.floats(0.3, 1.1), st.booleans()), min_size=4, max_size=9))
+def test_the_interval_of_what_was_accepted_lies_above_the_margin(processes):
+    visits = [
+        (full if is_full else reduced)(ratio, elapsed=float(place))
+        for place, (ratio, is_full) in enumerate(processes)
+    ]
+    tested = candidate(*visits)
+    findings = tested.findings(FULL)
+    if findings.capital(tested.bound) >= 1 / tested.error and findings.interval is not None:
+        ratio, low, high = findings.interval
+        assert low <= ratio <= high <= max(ratio, exp(tested.bound)) * (1 + 1e-4)
 
 
 def test_pairs_of_few_processes_prove_nothing_where_one_process_s_luck_would_do():

@@ -1,5 +1,6 @@
 """A betting test whose error holds at whatever time it is looked at."""
 
+from functools import partial
 from itertools import accumulate, product
 
 import numpy as np
@@ -49,9 +50,9 @@ def test_the_interval_holds_the_estimate_and_agrees_with_the_test(values):
     ratio, low, high = interval(values)
     assert low <= ratio * (1 + 1e-6)
     assert ratio <= high * (1 + 1e-6)
-    end = upper_end(values)
-    if np.isfinite(end):
-        assert is_proved(values, bound=end + 1e-4, error=ERROR)
+    end = upper_end(partial(capital, values), 0.0)
+    assert is_proved(values, bound=end + 1e-4, error=ERROR)
+    assert not is_proved(values, bound=end - 1e-4, error=ERROR)
 
 
 @pytest.mark.parametrize("scatter", [0.01, 0.05, 0.2])

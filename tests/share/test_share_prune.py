@@ -52,7 +52,7 @@ def test_what_is_older_than_asked_may_go(tmp_path):
 def test_what_cannot_be_read_stays_unless_its_host_is_to_go(tmp_path):
     path = put(tmp_path, said("a"), data=b"from the future")
     assert going(tmp_path) == set()
-    assert going(tmp_path, hosts=["a"]) == {(path.name, "its host is to be removed.")}
+    assert going(tmp_path, hosts=["a"]) == {(path.name, "--host names the host that published it.")}
 
 
 def test_other_classes_are_left_alone(tmp_path):

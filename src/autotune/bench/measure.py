@@ -34,7 +34,7 @@ from autotune.model.measurement import FailureKind
 WARM_UP_SECONDS = 0.03
 LATER_WARM_UP_SECONDS = 0.01
 """For the tasks after the first of a process, whose CPUs and pools are warm by then; and for work whose length is known
-from an earlier process: it is only the CPUs' clocks that have to rise."""
+from an earlier process: it is only the CPUs' clocks that have to rise. Where both hold the first calls are enough."""
 WARM_UP_CALLS = 3
 LONG_CALL_SECONDS = 0.25
 """A call longer than this is warm after the one that is checked. Starting threads and touching memory, which only the
@@ -271,9 +271,13 @@ class _TaskRun:
         """Measure how long a call takes, and choose how many calls make a sample.
 
         Once the time is over, what the first calls took has to do. Where an earlier process has told how long, a first
-        call as long as a sample was warm-up enough.
+        call as long as a sample was warm-up enough, and in a process that has measured before any first call.
         """
         reference, *candidates = self._sides
+        if self._place and all(side.arm.call_seconds is not None for side in self._sides):
+            for side in self._sides:
+                side.seconds = side.arm.call_seconds or side.seconds
+            return sampling.loops(reference.seconds, min(side.seconds for side in self._sides))
         calls, spent, sample = 0, 0.0, 0.0
         earlier = reference.arm.call_seconds
         loops, least_calls = 1, WARM_UP_CALLS

@@ -43,7 +43,7 @@ def calibrate(
     name : str, optional
         The name of the entries; by default the function's own.
     budget_seconds : float, optional
-        Seconds that the calibration may take; by default 315, with effort "quick" 80, with "thorough" 3600.
+        Seconds that the calibration may take; by default 322, with effort "quick" 86, with "thorough" 3600.
     effort : {"quick", "normal", "thorough"}
         Effort of the search.
     seed : int

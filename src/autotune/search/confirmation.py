@@ -147,9 +147,8 @@ class Findings:
     @property
     def rests_on_full(self) -> bool:
         """Are there enough processes at full capacity for the values that the entry states?"""
-        return self.fewer_cpus or len(self.full) >= min(
-            LEAST_PROCESSES, max(LEAST_PROCESSES_OF_LARGE_GAIN, len(self.everything))
-        )
+        enough = len(self.full) >= LEAST_BEFORE_DROPPING and len(self.full_pairs) >= LEAST_PROCESSES
+        return self.fewer_cpus or enough or len(self.full) >= LEAST_PROCESSES
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -188,8 +187,10 @@ class Findings:
 
     @property
     def interval(self) -> tuple[float, float, float] | None:
-        """(ratio, low, high); None below the least number of processes."""
-        return interval(self.values, self.full_pairs if self.rests_on_full else self.everything_pairs)
+        """(ratio, low, high); None where processes, or their pairs, are too few."""
+        pairs = self.full_pairs if self.rests_on_full else self.everything_pairs
+        enough = self.fewer_cpus or len(self.everything) >= LEAST_PROCESSES_OF_LARGE_GAIN
+        return interval(self.values, pairs, self.capital) if enough else None
 
 
 @dataclass(kw_only=True)
@@ -292,7 +293,13 @@ class Candidate:
         return FEW_PAIRS if self.seemed < -VERY_LARGE_GAIN and len(self.visits) < LEAST_PROCESSES else PAIRS
 
     def _expected(self, findings: Findings) -> float:
-        """Return the log-ratio as far as is known: of its test where there are two processes, else of exploration."""
+        """Return the log-ratio as far as is known: of its test where there are two processes, else of exploration.
+
+        What processes without full capacity say of a candidate that uses all CPUs is no reason to expect less of it.
+        """
+        if not self.fewer_cpus and findings.full_share is not None:
+            full = (*findings.explored_full, *findings.full)
+            return estimate(full) if full else min(self.seemed, estimate(findings.everything or (0.0,)))
         return estimate(findings.values) if len(findings.values) > 1 else self.seemed
 
     def expected_gain(self, capacity: Capacity | None) -> float:
@@ -309,7 +316,7 @@ class Candidate:
         if not large and len(self.visits) + len(self.explored) < LEAST_BEFORE_DROPPING:
             return YOUNG_PROCESSES
         if value > -1.5 * WORTH:  # it is likely to be dropped soon
-            return max(1.0, LEAST_BEFORE_DROPPING + 1.0 - len(findings.values))
+            return max(1.0, LEAST_BEFORE_DROPPING + 1.0 - len(findings.values), len(self.visits) / 2)
         if findings.full_share is not None:  # what runs without capacity says little
             usual /= max(findings.full_share, 0.25)
         needed = -log(self.error)

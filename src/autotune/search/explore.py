@@ -34,6 +34,8 @@ from autotune.search.warm_starts import proved, suggestions
 
 WHOLE = 24
 """Points up to which a space is measured whole."""
+FIRST_OF_SMALL = 3
+"""Configurations of such a space in its first step, unless it has more ways of working: the others seldom gain much."""
 BATCH = 8
 """Configurations in one step of a large space, without the default."""
 CALLS_OF_DEFAULT, CALLS_OF_CANDIDATE = 4, 5
@@ -260,6 +262,20 @@ def _around(sizes: Sequence["_SizeSearch"], size: "_SizeSearch") -> list[Configu
     return [leader for leader in leaders if not leader.is_default]
 
 
+def has_small_space(item: Item, environment: Environment) -> bool:
+    """Are the spaces of all sizes measured whole, and the operation not a user's own, of which nothing is known?"""
+    if item.kind.family is Family.USER:
+        return False
+    grids = (_grid_of(item, operation, environment) for operation in item.operations)
+    return all(grid is None or _small(grid) for grid in grids)
+
+
+def _grid_of(item: Item, operation: Operation, environment: Environment) -> Grid | None:
+    return item.grid or space(
+        item.kind, operation, environment.usable_cpus, environment.default_threads, environment.placements
+    )
+
+
 class _SizeSearch:
     """One size of the operation under search."""
 
@@ -275,9 +291,7 @@ class _SizeSearch:
         first_batch: float,
     ) -> None:
         usable_cpus = environment.usable_cpus
-        grid = item.grid or space(
-            item.kind, operation, usable_cpus, environment.default_threads, environment.placements
-        )
+        grid = _grid_of(item, operation, environment)
         self.operation = operation
         self._family = item.kind.family
         self.evidence = TrialEvidence(
@@ -295,9 +309,16 @@ class _SizeSearch:
             suggested = suggestions(warm_starts, operation, usable_cpus)
             grid = widened(grid, suggested)
             near = (nearest(grid, hint) for hint in suggested)
-            corners = sorted(grid.corners(), key=lambda point: _order(setting(grid, point), usable_cpus))
-            first = dict.fromkeys([*(point for point in near if point is not None), *corners])
-            self._untried = list(dict.fromkeys([*first, *range(len(grid.points))])) if _small(grid) else []
+
+            def order(point: int) -> tuple[bool, int, int]:
+                return _order(setting(grid, point), usable_cpus)
+
+            corners = sorted(grid.corners(), key=order)
+            middles = sorted(_middle_of_each_way(grid), key=order) if _small(grid) else []
+            if middles and self._family is not Family.USER:
+                first_batch = min(first_batch, max(FIRST_OF_SMALL, len(middles) + 1))
+            first = dict.fromkeys([*(point for point in near if point is not None), *middles, *corners])
+            self._untried = list(dict.fromkeys([*first, *range(len(grid.points))])) if middles else []
             self._study = Study(grid, seed=seed, first=list(first)[:BATCH], name=str(operation))
             elsewhere = proved(warm_starts, operation, usable_cpus)
             self._proved = {setting(grid, p) for each in elsewhere if (p := nearest(grid, each)) is not None}
@@ -568,6 +589,14 @@ def _simplest(evidence: TrialEvidence, leader: Configuration) -> Configuration:
 def _order(choice: Configuration, usable_cpus: int) -> tuple[bool, int, int]:
     """Order in which corners are tried: all workers with one BLAS thread each first, more than the CPUs last."""
     return choice.cpus > usable_cpus, -(choice.workers or 1), choice.blas_threads or 1
+
+
+def _middle_of_each_way(grid: Grid) -> list[int]:
+    """Return a point with a middle chunk of each combination of the other knobs."""
+    ways: dict[Configuration, list[int]] = {}
+    for point in range(len(grid.points)):
+        ways.setdefault(setting(grid, point).without_chunk, []).append(point)
+    return [points[len(points) // 2] for points in ways.values()]
 
 
 def _small(grid: Grid) -> bool:

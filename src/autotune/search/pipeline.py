@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp, log1p
+from statistics import fmean
 
 from autotune.bench.user_workload import UserWorkload
 from autotune.model.catalogue import CATALOGUE, Family
@@ -26,15 +27,16 @@ from autotune.search.decide import decide, make_bare_entry
 from autotune.search.environment import Environment
 from autotune.search.events import Confirming, Decided, Exploring, Listener, Tried
 from autotune.search.evidence import TrialEvidence
-from autotune.search.explore import Exploration, least_seconds
+from autotune.search.explore import Exploration, has_small_space, least_seconds
 from autotune.search.machine_states import Capacity
 from autotune.search.plan import Item, Plan
 from autotune.search.request import Objective
 from autotune.search.sequential_test import MARGIN, SHARES, candidate_error
 from autotune.search.time_budget import Clock
 
-EXPLORATION_SHARE = 0.45
-"""Of the time, at most, before the first confirmation; the first process of every operation may take more."""
+EXPLORATION_SHARE, EXPLORATION_SHARE_OF_SMALL = 0.45, 0.25
+"""Of the time, at most, before the first confirmation, and the same where all configurations of an operation are few;
+the first process of every operation may take more."""
 FIRST_PASS_SHARE = 0.8
 """Of that, for the first process of every operation."""
 MOST_OF_FIRST_PASS = 0.6
@@ -177,7 +179,10 @@ class _Calibration:
         Meanwhile those that lead by far are confirmed while all CPUs are there: the moments at full capacity are few on
         some machines, and the processes of a candidate shall be far apart.
         """
-        share = EXPLORATION_SHARE * self.clock.remaining
+        share = self.clock.remaining * fmean(
+            EXPLORATION_SHARE_OF_SMALL if has_small_space(item, self.environment) else EXPLORATION_SHARE
+            for item in self.plan.items
+        )
         yield from self._first_pass(FIRST_PASS_SHARE * share)
         end = share + self.confirming
         while unfinished := self._unexplored(within=min(end - self.clock.elapsed, self.clock.remaining)):

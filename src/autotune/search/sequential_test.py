@@ -20,7 +20,8 @@ bets of their own against "not faster"; but they are fair bets against "not fast
 at most `LARGEST_SHIFT`". The mean of both capitals is a capital again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from math import exp, inf, log
 
 import numpy as np
@@ -89,29 +90,24 @@ def pair_capital(pair_values: Sequence[float], bound: float = 0.0) -> float:
     return capital(pair_values, bound - LARGEST_SHIFT)
 
 
-def upper_end(values: Sequence[float]) -> float:
-    """Return the smallest bound that these processes prove the log-ratio to lie below; infinite with too few of them.
+def upper_end(capital_at: Callable[[float], float], near: float) -> float:
+    """Return the smallest bound against which the capital reaches 1 / ERROR; infinite if it never does.
 
     The ends found at all times together hold with probability 1 - ERROR: a confidence sequence.
     """
-    if len(values) < LEAST_PROCESSES:
-        return inf
     # The test is inverted: its capital grows with the bound, so the end is where it crosses 1 / ERROR.
-    low = float(np.median(values))
-    step = max(float(np.ptp(values)), STAKES[0])
+    low, step = near, STAKES[0]
     # bracket it by growing steps, then bisect
-    while capital(values, low + step) < 1.0 / ERROR:
+    while capital_at(low + step) < 1.0 / ERROR:
         low, step = low + step, 2.0 * step
         if step > 1e3:
             return inf
-    while capital(values, low) >= 1.0 / ERROR:
-        low -= step
-    high = low + 2.0 * step
-    while capital(values, high) < 1.0 / ERROR:
-        high += step
+    high = low + step
+    while capital_at(low) >= 1.0 / ERROR:
+        low, step = low - step, 2.0 * step
     while high - low > _PRECISION:
         middle = (low + high) / 2.0
-        low, high = (low, middle) if capital(values, middle) >= 1.0 / ERROR else (middle, high)
+        low, high = (low, middle) if capital_at(middle) >= 1.0 / ERROR else (middle, high)
     return high
 
 
@@ -120,17 +116,22 @@ def estimate(values: Sequence[float]) -> float:
     return hodges_lehmann(values)
 
 
-def interval(values: Sequence[float], pair_values: Sequence[float] = ()) -> tuple[float, float, float] | None:
-    """Return (ratio, low, high) of the time over the default's, with its 95 % interval; None below the least processes.
+def interval(
+    values: Sequence[float],
+    pair_values: Sequence[float] = (),
+    capital_at: Callable[[float], float] | None = None,
+) -> tuple[float, float, float] | None:
+    """Return (ratio, low, high) of the time over the default's, with its 95 % interval; None where there are too few.
 
-    Below six processes the interval is that of the pairs, widened by `LARGEST_SHIFT` on both sides.
+    The upper end is that of the test, whose capital `capital_at` tells (of the processes if it is not given): what was
+    accepted lies below its bound. Below six processes the lower end is that of the pairs, less `LARGEST_SHIFT`.
     """
-    if len(values) >= LEAST_PROCESSES:
-        # the lower end is the upper end of the reversed log-ratio, default over candidate
-        low, high = -upper_end([-value for value in values]), upper_end(values)
-    elif len(values) >= LEAST_PROCESSES_OF_LARGE_GAIN and len(pair_values) >= LEAST_PROCESSES:
-        low = -upper_end([-value for value in pair_values]) - LARGEST_SHIFT
-        high = upper_end(pair_values) + LARGEST_SHIFT
-    else:
+    few = len(values) < LEAST_PROCESSES
+    if not values or (few and len(pair_values) < LEAST_PROCESSES):
         return None
-    return exp(estimate(values)), exp(low), exp(high)
+    near = estimate(values)
+    # the lower end is the upper end of the reversed log-ratio, default over candidate
+    back = [-value for value in (pair_values if few else values)]
+    low = -upper_end(partial(pair_capital if few else capital, back), -near)
+    high = max(near, upper_end(capital_at or partial(capital, values), near))
+    return None if inf in {-low, high} else (exp(near), exp(min(low, near)), exp(high))

@@ -1,7 +1,7 @@
 """The time that search has: what its sessions took, and nothing else."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 
 from autotune.model.measurement import Bench, Case, Session, TrialPlan
@@ -42,6 +42,9 @@ class Clock:
         )
         session = self.bench.run(plan)
         self.plans += 1
+        if plan.longest is not None and session.wall_seconds > plan.longest + OVERTIME:
+            # the machine slept, or its clock jumped: no process is let run so long
+            session = replace(session, wall_seconds=plan.seconds or 0.0)
         if session.wall_seconds > 0:  # a clock that jumped back, or no number at all, gives no time back
             self.elapsed += session.wall_seconds
             self.sampled_seconds += session.sampled_seconds

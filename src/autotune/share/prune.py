@@ -78,7 +78,9 @@ def removable_files(
         contents = read_class(store, folder, policy, most=len(files))
         reasons = dict(_outdated(contents.publications, older, moment))
         reasons |= {
-            file.name: "its host is to be removed." for file in files if publisher(file.name) in banned
+            file.name: "--host names the host that published it."
+            for file in files
+            if publisher(file.name) in banned
         }
         yield from (RemovableFile(folder, name, reason) for name, reason in sorted(reasons.items()))
         yield from _leftovers(folder, files, reasons, moment)
