@@ -75,10 +75,7 @@ def gather(pages: Path) -> None:
     shutil.rmtree(pages, ignore_errors=True)
     shutil.copytree(ROOT / "docs", pages)
     shutil.copytree(ROOT / "examples", pages / "examples", ignore=shutil.ignore_patterns("__pycache__"))
-    sources = {
-        path.relative_to(pages).as_posix(): f"docs/{path.relative_to(pages)}"
-        for path in pages.glob("**/*.md")
-    }
+    sources = {path.relative_to(pages).as_posix(): f"docs/{path.relative_to(pages)}" for path in pages.glob("**/*.md")}
     for name, source in {**sources, **ELSEWHERE}.items():
         text = turn_links((ROOT / source).read_text("utf-8"), source, name)
         if GAINS in text:
@@ -102,12 +99,8 @@ def operations_table() -> Iterator[str]:
     for row in CATALOGUE.values():
         columns = []
         for effort in ("quick", "normal"):
-            sizes = ladder.sizes(
-                row, machine_l2=2 << 20, machine_l3=32 << 20, memory_bytes=16 << 30, effort=effort
-            )
-            columns.append(
-                "; ".join(" ".join(f"{name}={value}" for name, value in size.items()) for size in sizes)
-            )
+            sizes = ladder.sizes(row, machine_l2=2 << 20, machine_l3=32 << 20, memory_bytes=16 << 30, effort=effort)
+            columns.append("; ".join(" ".join(f"{name}={value}" for name, value in size.items()) for size in sizes))
         yield f"| `{row.name}` | {', '.join(map(str, row.knobs))} | {' | '.join(columns)} |"
 
 

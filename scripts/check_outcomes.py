@@ -41,9 +41,7 @@ def main(paths: list[str]) -> int:
     for name, reason in sorted(wrong.items()):
         print(f"{name} ran nowhere: {reason}", file=sys.stderr)
     if wrong:
-        print(
-            f"{len(wrong)} tests were skipped in every run. Make them run, or remove them.", file=sys.stderr
-        )
+        print(f"{len(wrong)} tests were skipped in every run. Make them run, or remove them.", file=sys.stderr)
     return 1 if wrong else 0
 
 

@@ -50,12 +50,7 @@ def files(paths: list[Path]) -> Iterator[Path]:
         inner = sorted(path.rglob("*")) if path.is_dir() else [path]
         for file in inner:
             name = file.relative_to(ROOT).as_posix()
-            if (
-                file.is_file()
-                and file.suffix in SUFFIXES
-                and name not in EXCEPTIONS
-                and "__pycache__" not in name
-            ):
+            if file.is_file() and file.suffix in SUFFIXES and name not in EXCEPTIONS and "__pycache__" not in name:
                 yield file
 
 

@@ -94,9 +94,7 @@ class Schemas:
     def _constrained(self, schema: Schema, constraint: Any, kind: Any) -> Schema:
         match constraint:
             case Bounds(low, high, above):
-                bounds: Schema = {
-                    "exclusiveMinimum" if above else "minimum": int(low) if kind is int else low
-                }
+                bounds: Schema = {"exclusiveMinimum" if above else "minimum": int(low) if kind is int else low}
                 return {**schema, **bounds, **({} if high is None else {"maximum": high})}
             case Pattern(pattern):
                 return {**schema, "pattern": f"^{pattern}$"}
@@ -119,9 +117,7 @@ class Schemas:
 def field_texts(kind: type) -> Mapping[str, str]:
     """Return the docstrings that follow the fields of a dataclass, or the members of an enumeration."""
     tree = ast.parse(inspect.getsource(sys.modules[kind.__module__]))
-    body = next(
-        node.body for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == kind.__name__
-    )
+    body = next(node.body for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == kind.__name__)
     texts = {}
     for statement, following in pairwise(body):
         target = getattr(statement, "target", None) or next(iter(getattr(statement, "targets", ())), None)

@@ -483,9 +483,7 @@ def bundle_vega() -> str:
 
 def main() -> int:
     """Write the files, or check figures.json."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     figures = compile_figures()
     path = REPORT / "figures.json"

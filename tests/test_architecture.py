@@ -41,9 +41,7 @@ def names_bound(module):
 
 def names_called(module):
     """Every plain or dotted name that a module calls."""
-    calls = (
-        node.func for node in ast.walk(ast.parse(module.read_text("utf-8"))) if isinstance(node, ast.Call)
-    )
+    calls = (node.func for node in ast.walk(ast.parse(module.read_text("utf-8"))) if isinstance(node, ast.Call))
     return {ast.unparse(call) for call in calls if isinstance(call, ast.Name | ast.Attribute)}
 
 
@@ -73,9 +71,7 @@ def test_no_two_files_import_each_other_even_for_types():
     graph = build_graph("autotune")
     # the public interface names every package for type checkers
     modules = graph.modules - {"autotune"}
-    imports = {
-        module: graph.find_modules_directly_imported_by(module) & modules - {module} for module in modules
-    }
+    imports = {module: graph.find_modules_directly_imported_by(module) & modules - {module} for module in modules}
     assert TopologicalSorter(imports).prepare() is None
 
 
@@ -174,9 +170,7 @@ def test_nothing_installs_the_project_by_its_name_from_an_index():
         path for part in parts for path in part.rglob("*") if path.is_file()
     ]
     texts = {path: path.read_text("utf-8", "replace") for path in files if path.suffix != ".so"}
-    by_name = re.compile(
-        r"""\b(pip|pipx|uv|conda) [^\n`]*\b(install|add)\b[^\n`]*[\s"'](numpy-)?autotune(?![\w/.-])"""
-    )
+    by_name = re.compile(r"""\b(pip|pipx|uv|conda) [^\n`]*\b(install|add)\b[^\n`]*[\s"'](numpy-)?autotune(?![\w/.-])""")
     assert {path: match[0] for path, text in texts.items() if (match := by_name.search(text))} == {}
 
 

@@ -48,9 +48,7 @@ def test_the_reference_describes_every_public_name(site):
         name for name in vars(autotune)["_HOMES"] if not re.search(rf'id="autotune\.(errors\.)?{name}"', page)
     ] == []
     public = [name for name, value in vars(errors).items() if isinstance(value, type)]
-    assert [
-        name for name in public if f'id="autotune.errors.{name}"' not in page and name != "Sequence"
-    ] == []
+    assert [name for name in public if f'id="autotune.errors.{name}"' not in page and name != "Sequence"] == []
 
 
 @needs_sphinx

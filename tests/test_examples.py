@@ -37,9 +37,7 @@ def environment(tmp_path):
         for name, value in os.environ.items()
         if name == "AUTOTUNE_HOST_ID" or not name.startswith("AUTOTUNE_")
     }
-    places = {
-        f"XDG_{name}_HOME": str(tmp_path / name.lower()) for name in ("CONFIG", "STATE", "CACHE", "DATA")
-    }
+    places = {f"XDG_{name}_HOME": str(tmp_path / name.lower()) for name in ("CONFIG", "STATE", "CACHE", "DATA")}
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
     return {**kept, **places, "HOME": str(tmp_path), "PATH": path}
 
@@ -58,9 +56,7 @@ def test_a_guide_shows_its_examples_word_for_word(guide):
 
 def test_every_example_is_named_in_the_documentation():
     text = "".join(page.read_text("utf-8") for page in (ROOT / "docs").rglob("*.md"))
-    there = [
-        str(path.relative_to(EXAMPLES)) for path in EXAMPLES.rglob("*.*") if "__pycache__" not in path.parts
-    ]
+    there = [str(path.relative_to(EXAMPLES)) for path in EXAMPLES.rglob("*.*") if "__pycache__" not in path.parts]
     assert there
     assert [name for name in there if f"examples/{name}" not in text] == []
 
@@ -104,14 +100,10 @@ def test_the_web_service_answers(environment):
 def test_a_function_of_one_s_own_is_calibrated_and_found(environment, tmp_path):
     profile = tmp_path / "own.yaml"
     words = ("n=200000", "--budget", "20s", "--output", str(profile))
-    done = run(
-        "autotune", "calibrate", "--workload", "own_function.py:smooth", *words, environment=environment
-    )
+    done = run("autotune", "calibrate", "--workload", "own_function.py:smooth", *words, environment=environment)
     assert done.returncode == 0, done.stderr
     assert [entry.operation.name for entry in profile_files.read(profile).entries] == ["smooth"]
-    used = run(
-        sys.executable, "own_function.py", environment={**environment, "AUTOTUNE_PROFILE": str(profile)}
-    )
+    used = run(sys.executable, "own_function.py", environment={**environment, "AUTOTUNE_PROFILE": str(profile)})
     assert used.stdout == "0.500000\n", used.stderr
 
 
@@ -183,9 +175,7 @@ def test_the_manifests_of_kubernetes_are_whole():
         manifest = yaml.safe_load(path.read_text("utf-8"))
         pod = manifest["spec"]["template"]["spec"] if manifest["kind"] == "DaemonSet" else manifest["spec"]
         (container,) = pod["containers"]
-        assert {each["name"] for each in container["volumeMounts"]} == {
-            each["name"] for each in pod["volumes"]
-        }
+        assert {each["name"] for each in container["volumeMounts"]} == {each["name"] for each in pod["volumes"]}
         tool, *words = container["command"]
         assert tool == "autotune"
         assert refused(tuple(words)) is None

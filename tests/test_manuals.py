@@ -26,9 +26,7 @@ def test_every_verb_has_a_page_with_its_options_and_two_examples():
 
 
 def test_no_word_of_a_page_is_taken_for_a_macro():
-    words = {
-        line.split()[0] for text in pages().values() for line in text.splitlines() if line[:1] in {".", "'"}
-    }
+    words = {line.split()[0] for text in pages().values() for line in text.splitlines() if line[:1] in {".", "'"}}
     assert words <= MACROS
 
 

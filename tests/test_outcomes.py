@@ -24,9 +24,7 @@ def judged(tmp_path):
 
 def test_a_test_that_ran_nowhere_fails_with_its_reason(judged, capsys):
     assert judged(CORE, NO_CORE) == 1
-    assert (
-        "tests/a.py::test_two ran nowhere: AUTOTUNE_NATIVE=0 turns the C core off." in capsys.readouterr().err
-    )
+    assert "tests/a.py::test_two ran nowhere: AUTOTUNE_NATIVE=0 turns the C core off." in capsys.readouterr().err
 
 
 def test_what_a_machine_cannot_have_is_allowed(judged):
@@ -34,7 +32,4 @@ def test_what_a_machine_cannot_have_is_allowed(judged):
 
 
 def test_what_only_a_later_run_has_is_not_judged(judged):
-    assert (
-        judged("passed tests/a.py::test_one\n", "skipped tests/a.py::test_one[NOTSET]: AUTOTUNE_NATIVE=0.\n")
-        == 0
-    )
+    assert judged("passed tests/a.py::test_one\n", "skipped tests/a.py::test_one[NOTSET]: AUTOTUNE_NATIVE=0.\n") == 0

@@ -34,9 +34,7 @@ def blocks(language):
 def command_lines():
     """Every `autotune VERB ...` that a page shows, in a console or in a sentence."""
     for page in PAGES:
-        yield from re.findall(
-            r"\bautotune ([a-z]+)\b([^`\n#)]*)", "\n".join(code_of(page.read_text("utf-8")))
-        )
+        yield from re.findall(r"\bautotune ([a-z]+)\b([^`\n#)]*)", "\n".join(code_of(page.read_text("utf-8"))))
 
 
 def code_of(text):

@@ -26,9 +26,7 @@ def whole_nodes(options: argparse.Namespace) -> dict[str, tuple[type, dict[str, 
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("system", choices=["slurm", "pbs", "lsf", "sge"])
     parser.add_argument("--nodes", type=int, default=2)
     parser.add_argument("--cpus", type=int, required=True, help="of a node: all of them")

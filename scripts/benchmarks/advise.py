@@ -123,9 +123,7 @@ def main() -> int:
     parser.add_argument("--only", choices=PROGRAMS, nargs="+", default=list(PROGRAMS))
     parser.add_argument("--pairs", type=int, default=10, help="of processes; default 10")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument(
-        "--quick", action="store_true", help="a trial of the script: its figures mean nothing"
-    )
+    parser.add_argument("--quick", action="store_true", help="a trial of the script: its figures mean nothing")
     parser.add_argument("--gains", action="store_true")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()

@@ -74,9 +74,7 @@ def fill_against_out(quick: bool) -> Pair:
     )
 
 
-def against_fixed(
-    operation: str, function: Callable[[np.ndarray], object], threads: int
-) -> Callable[[bool], Pair]:
+def against_fixed(operation: str, function: Callable[[np.ndarray], object], threads: int) -> Callable[[bool], Pair]:
     def make(quick: bool) -> Pair:
         from threadpoolctl import threadpool_limits
 

@@ -123,17 +123,13 @@ def nodes(seconds: float) -> Iterator[Nodes]:
         environ = {
             **os.environ,
             **{f"XDG_{kind}_HOME": str(folder / kind) for kind in ("CONFIG", "STATE", "CACHE", "DATA")},
-            "PYTHONPATH": os.pathsep.join([str(folder / "site"), os.environ.get("PYTHONPATH", "")]).strip(
-                os.pathsep
-            ),
+            "PYTHONPATH": os.pathsep.join([str(folder / "site"), os.environ.get("PYTHONPATH", "")]).strip(os.pathsep),
         }
         with ExitStack() as stack:
             yield Nodes(folder, stack, environ)
 
 
-def calibrated(
-    cluster: Nodes, budget: float, store: Path, watch: Any = None
-) -> tuple[float, dict[str, Any], str]:
+def calibrated(cluster: Nodes, budget: float, store: Path, watch: Any = None) -> tuple[float, dict[str, Any], str]:
     """Return (seconds, what it printed, its log) of `autotune cluster calibrate`; `watch` sees each line of the log."""
     began = monotonic()
     command = [
@@ -219,9 +215,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=("shared", "killed"))
     parser.add_argument("--seconds", type=float, default=0.25, help="that one call of the work sleeps")
     parser.add_argument("--budget", type=float, default=480.0, help="of a class, in seconds")

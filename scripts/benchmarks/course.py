@@ -219,9 +219,7 @@ PROGRAMS = {
         plain_environment=BAD,
     ),
     "fill_by_rows": Program(title="fill a quarter of the memory, 256 rows at a time", make=fill_by_rows),
-    "fill_by_tiles": Program(
-        title="fill a quarter of the memory, by tiles of 2048 x 2048", make=fill_by_tiles
-    ),
+    "fill_by_tiles": Program(title="fill a quarter of the memory, by tiles of 2048 x 2048", make=fill_by_tiles),
     "log": Program(title="log of 10 million numbers into a given array", make=logarithm),
     "sqrt": Program(title="sqrt of 10 million numbers into a given array", make=square_root),
     "tasks_of_2000": Program(title="100 tasks: load two 2000 x 2000 matrices, multiply", make=tasks_of_2000),

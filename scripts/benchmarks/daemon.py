@@ -86,12 +86,8 @@ class Daemon:
         **settings: object,
     ) -> None:
         self.folder = folder
-        kept = {
-            name: value for name, value in os.environ.items() if not name.startswith(("AUTOTUNE_", "XDG_"))
-        }
-        places = {
-            f"XDG_{name}_HOME": str(folder / name.lower()) for name in ("CONFIG", "STATE", "CACHE", "DATA")
-        }
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AUTOTUNE_", "XDG_"))}
+        places = {f"XDG_{name}_HOME": str(folder / name.lower()) for name in ("CONFIG", "STATE", "CACHE", "DATA")}
         own = {
             "XDG_RUNTIME_DIR": str(folder / "run"),
             "HOME": str(folder),
@@ -190,9 +186,7 @@ class Daemon:
 
 
 @contextmanager
-def daemon(
-    options: argparse.Namespace, *, quiet_seconds: float | None = None, **settings: object
-) -> Iterator[Daemon]:
+def daemon(options: argparse.Namespace, *, quiet_seconds: float | None = None, **settings: object) -> Iterator[Daemon]:
     with tempfile.TemporaryDirectory(prefix="autotune-bench-", ignore_cleanup_errors=True) as folder:
         server = Daemon(Path(folder), options, quiet_seconds=quiet_seconds, **settings)
         try:
@@ -231,9 +225,7 @@ def idle(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         before = used(pid)
         time.sleep(seconds)
         after = used(pid)
-        yield row(
-            "idle_cpu", 100 * (after[0] - before[0]) / seconds, 0.1, "% of a CPU", f"over {seconds:.0f} s"
-        )
+        yield row("idle_cpu", 100 * (after[0] - before[0]) / seconds, 0.1, "% of a CPU", f"over {seconds:.0f} s")
         yield row("idle_memory", after[2] / 1e6, 40, "MB")
         yield row("idle_wakeups", (after[1] - before[1]) / seconds, 0.2, "a second")
 
@@ -268,14 +260,10 @@ def busy(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 spinner.wait()
             published += len(server.events("adopted")) - adopted
         note = (
-            f"{len(waits)} trials, median {sorted(waits)[len(waits) // 2]:.2f} s"
-            if waits
-            else "nothing was measured"
+            f"{len(waits)} trials, median {sorted(waits)[len(waits) // 2]:.2f} s" if waits else "nothing was measured"
         )
         yield row("busy_cpus_back", max(waits, default=None), 1.0, "s", note)
-        yield row(
-            "busy_contended_published", float(published) if waits else None, 0, f"of {len(waits)} trials"
-        )
+        yield row("busy_contended_published", float(published) if waits else None, 0, f"of {len(waits)} trials")
 
 
 def periodic(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -532,9 +520,7 @@ def foreground(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
                         yield row("foreground_slowdown", None, 3, "%", note)
                         return
                     time.sleep(2.0)
-                environ = {
-                    name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")
-                }
+                environ = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
                 done = subprocess.run(
                     [sys.executable, "-c", JOB, str(rounds)],
                     capture_output=True,
@@ -573,9 +559,7 @@ def line(result: dict[str, Any]) -> str:
 
 def main() -> int:
     assert __doc__ is not None
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", default=",".join(ROWS), help=f"some of {','.join(ROWS)}")
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--start-below", type=float, default=0.08, help="CPUs of others that count as quiet")

@@ -134,9 +134,7 @@ def gains(results: Results) -> Iterable[str]:
     return gains_of(rows, results, "figures", "course")
 
 
-def gains_of(
-    rows: Sequence[tuple[str, Mapping[str, Any] | None]], results: Results, *benchmarks: str
-) -> Iterable[str]:
+def gains_of(rows: Sequence[tuple[str, Mapping[str, Any] | None]], results: Results, *benchmarks: str) -> Iterable[str]:
     """Return a table of programs, with the machine above it and the commands below."""
     yield from wrap(
         f"{where_and_when(results, *benchmarks)} Plain time divided by the time with autotune, with its 95 % interval; "
@@ -172,9 +170,7 @@ def calls(results: Results) -> Iterable[str]:
 
 def _doubt(item: Mapping[str, Any]) -> str:
     """Was the machine less than free, or nothing tuned?"""
-    return " (the default is kept)" * (item.get("configuration") == "default") + " \\*" * bool(
-        item.get("problem")
-    )
+    return " (the default is kept)" * (item.get("configuration") == "default") + " \\*" * bool(item.get("problem"))
 
 
 def daemon(results: Results) -> Iterable[str]:
@@ -211,16 +207,12 @@ def libraries(results: Results) -> Iterable[str]:
     """Return the table of gains of programs that use other libraries."""
     benchmark = results["benchmarks"]["libraries"]
     is_on_request = any(_ON_REQUEST in item["title"] for item in benchmark["results"])
-    yield from wrap(
-        f"{where_and_when(results, 'libraries')} Above 1 the program is faster with autotune.", 120
-    )
+    yield from wrap(f"{where_and_when(results, 'libraries')} Above 1 the program is faster with autotune.", 120)
     yield ""
     yield "| program | gain |"
     yield "|---|---|"
     for item in benchmark["results"]:
-        outcome = (
-            figure(item) if item.get("ratio") is not None else item.get("skipped") or item.get("problem")
-        )
+        outcome = figure(item) if item.get("ratio") is not None else item.get("skipped") or item.get("problem")
         yield f"| {item['title'] if not is_on_request else _as_of_today(item['title'])} | {outcome} |"
 
 
@@ -229,17 +221,13 @@ def accepted(results: Results) -> Iterable[str]:
     yield "| noise | identical, accepted: workers, threads | 2 % slower: workers, threads | 5 % faster, found |"
     yield "|---|---|---|---|"
     by_case = {
-        (item["noise"], item["candidate"], item["effect"]): item
-        for item in results["benchmarks"]["aa"]["results"]
+        (item["noise"], item["candidate"], item["effect"]): item for item in results["benchmarks"]["aa"]["results"]
     }
     for noise in dict.fromkeys(noise for noise, _, _ in by_case):
         cells = []
         for effect in EFFECTS:
             rows = [by_case[noise, candidate, effect] for candidate in ("workers", "threads")]
-            counts = [
-                f"{each['rate']:.0%}" if effect < 0 else f"{each['accepted']} of {each['runs']}"
-                for each in rows
-            ]
+            counts = [f"{each['rate']:.0%}" if effect < 0 else f"{each['accepted']} of {each['runs']}" for each in rows]
             cells.append(", ".join(counts))
         yield f"| {NOISES.get(noise, noise)} | {' | '.join(cells)} |"
     yield ""

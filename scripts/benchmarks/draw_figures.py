@@ -71,9 +71,7 @@ def regret(rows: Rows) -> dict[str, Any]:
     }
     return {
         "data": {"values": values},
-        "facet": {
-            "row": {**ROW, "field": "noise", "sort": list(dict.fromkeys(row["noise"] for row in rows))}
-        },
+        "facet": {"row": {**ROW, "field": "noise", "sort": list(dict.fromkeys(row["noise"] for row in rows))}},
         "spacing": 8,
         "spec": {
             "width": 520,

@@ -54,12 +54,8 @@ def _line(row: Calibrated) -> str:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--cpus", type=lambda text: [positive(word) for word in text.split(",")], default=[16, 96, 256]
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cpus", type=lambda text: [positive(word) for word in text.split(",")], default=[16, 96, 256])
     parser.add_argument("--curves", type=names(CURVES), default=list(CURVES), help=", ".join(CURVES))
     parser.add_argument("--budget", type=float, default=25.0, help="seconds of each calibration")
     parser.add_argument("--json", action="store_true")

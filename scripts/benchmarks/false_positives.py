@@ -83,9 +83,7 @@ def main() -> int:
     options = _options()
     rows = _real(options) if options.real else _simulated(options)
     if not options.json:
-        print(
-            f"{'noise':<13} {'candidate':<9} {'effect':>7} {'runs':>5} {'accepted':>9}  95 % interval   looked at"
-        )
+        print(f"{'noise':<13} {'candidate':<9} {'effect':>7} {'runs':>5} {'accepted':>9}  95 % interval   looked at")
     judged = []
     for row in rows:
         judged.append(row)
@@ -97,9 +95,7 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=400, help="simulated runs for each row (default 400)")
     parser.add_argument("--noise", default="", help="only these kinds, such as states,bursts-15")
     parser.add_argument(
@@ -150,9 +146,7 @@ def _real(options: argparse.Namespace) -> Iterator[Row]:
     yield _row(counts, "this machine", "default", 0.0)
 
 
-def _accepted(
-    bench: Bench, size: Operation, choice: Configuration, *, fewer_cpus: bool, seed: int
-) -> tuple[bool, int]:
+def _accepted(bench: Bench, size: Operation, choice: Configuration, *, fewer_cpus: bool, seed: int) -> tuple[bool, int]:
     """Is a choice accepted, and after how many processes?"""
     states = Capacity(usable_cpus=2)
     clock = Clock(bench=bench, budget=SECONDS, seed=seed)

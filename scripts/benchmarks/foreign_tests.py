@@ -60,21 +60,11 @@ Outcomes = dict[str, str]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "guests", nargs="*", metavar="PACKAGE", help=f"of {', '.join(GUESTS)}; all by default"
-    )
-    parser.add_argument(
-        "--path", action="append", default=[], help="a file or folder of tests; may be repeated"
-    )
-    parser.add_argument(
-        "-k", default="", metavar="EXPRESSION", help="only tests that match, as pytest takes it"
-    )
-    parser.add_argument(
-        "--everything", action="store_true", help="also learn, retain memory and cut reductions"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("guests", nargs="*", metavar="PACKAGE", help=f"of {', '.join(GUESTS)}; all by default")
+    parser.add_argument("--path", action="append", default=[], help="a file or folder of tests; may be repeated")
+    parser.add_argument("-k", default="", metavar="EXPRESSION", help="only tests that match, as pytest takes it")
+    parser.add_argument("--everything", action="store_true", help="also learn, retain memory and cut reductions")
     options = parser.parse_args()
     differs = 0
     with tempfile.TemporaryDirectory() as folder:
@@ -130,24 +120,16 @@ def write_profile(path: Path) -> None:
         for dtype in kind.dtypes
     ]
     # the count at rest stays that of the library: one thread is not safe for this one
-    entries.append(
-        Entry(operation=operation("pinv", n=100), status=Status.DEFAULT_KEPT, reason="Made for tests.")
-    )
+    entries.append(Entry(operation=operation("pinv", n=100), status=Status.DEFAULT_KEPT, reason="Made for tests."))
     site = this_site(*usable_cpus())
-    profile_files.write(
-        Profile(key=site.key, provenance=Provenance(host=site.host), entries=tuple(entries)), path
-    )
+    profile_files.write(Profile(key=site.key, provenance=Provenance(host=site.host), entries=tuple(entries)), path)
 
 
-def outcomes(
-    tests: Sequence[str], folder: str, profile: Path | None = None, *, everything: bool = False
-) -> Outcomes:
+def outcomes(tests: Sequence[str], folder: str, profile: Path | None = None, *, everything: bool = False) -> Outcomes:
     """Return the outcome of each test by its name; with a profile, switched by it."""
     report = Path(folder, "report.xml")
     report.unlink(missing_ok=True)
-    switched = (
-        [sys.executable, "-m", "autotune", "run", "--"] if profile is not None and not everything else []
-    )
+    switched = [sys.executable, "-m", "autotune", "run", "--"] if profile is not None and not everything else []
     pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", folder]
     pytest += ["-c", str(Path(folder, "pytest.ini"))]  # a package's own settings may need plug-ins
     pytest += ["-p", "everything"] if everything else []
@@ -158,9 +140,7 @@ def outcomes(
         [*switched, *pytest], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     if not report.exists():
-        sys.exit(
-            f"pytest ended with {done.returncode} and no report:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
-        )
+        sys.exit(f"pytest ended with {done.returncode} and no report:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
     results = {}
     for case in ET.parse(report).iter("testcase"):  # noqa: S314 - pytest wrote it just now
         flaws = [child.tag for child in case if child.tag in {"failure", "error", "skipped"}]

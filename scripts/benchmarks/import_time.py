@@ -115,9 +115,7 @@ def _environment(folder: Path) -> dict[str, str]:
 
 
 def _run(source: str, environment: dict[str, str]) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", source], env=environment, check=True, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", source], env=environment, check=True, capture_output=True, text=True)
     return done.stdout
 
 

@@ -119,9 +119,7 @@ class Row:
 
 def main() -> int:
     """Measure, and print a table or JSON."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--simulated", action="store_true")
     parser.add_argument("--runs", type=int, default=5, help="Processes of each kind.")
@@ -176,11 +174,7 @@ def simulate(
         if lesson.choice is not None:
             return lesson.choice, number if seconds(lesson.choice) <= 1.05 * best else None
         burst = random.randint(1, 20) if not burst and random.random() < 0.01 else max(0, burst - 1)
-        luck = (
-            exp(random.gauss(0.0, 0.03))
-            * (1.0 + 0.3 * sin(number / 50))
-            * (1.0 + bool(burst) * random.random())
-        )
+        luck = exp(random.gauss(0.0, 0.03)) * (1.0 + 0.3 * sin(number / 50)) * (1.0 + bool(burst) * random.random())
         took = seconds(following or candidates.default) * luck
         account.total_seconds += took
         following = pairing.took(took, trial=following is not None)
@@ -231,17 +225,12 @@ def _logarithm(runs: int) -> list[Row]:
     gains = {n: median(run["gains"][n] for run in done) for n in done[0]["gains"]}
     shares = {n: median(run["gains"][n] / run["by_hand"][n] for run in done) for n in gains}
     return [
-        *(
-            _row(f"np.log of {int(n):,}: speed-up after 200 calls", gain, 1.7, most=False)
-            for n, gain in gains.items()
-        ),
+        *(_row(f"np.log of {int(n):,}: speed-up after 200 calls", gain, 1.7, most=False) for n, gain in gains.items()),
         *(
             _row(f"np.log of {int(n):,}: part of what its halves by hand gain", share, 0.95, most=False)
             for n, share in shares.items()
         ),
-        _row(
-            "the same: share of the time spent on slower candidates", max(run["spent"] for run in done), 0.01
-        ),
+        _row("the same: share of the time spent on slower candidates", max(run["spent"] for run in done), 0.01),
     ]
 
 
@@ -255,11 +244,7 @@ def _linear_algebra(runs: int) -> list[Row]:
     calls, lost = [], []
     for seconds in times["learn"]:
         reached = next(
-            (
-                place
-                for place in range(len(seconds) - 2)
-                if median(seconds[place : place + 3]) <= 1.05 * ideal
-            ),
+            (place for place in range(len(seconds) - 2) if median(seconds[place : place + 3]) <= 1.05 * ideal),
             None,
         )
         until = len(seconds) if reached is None else reached

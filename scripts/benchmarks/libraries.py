@@ -128,9 +128,7 @@ def per_call() -> Iterator[None]:
         yield
 
 
-def program(
-    title: str, work: Work, around: Callable[[], AbstractContextManager[object]], how: str
-) -> Program:
+def program(title: str, work: Work, around: Callable[[], AbstractContextManager[object]], how: str) -> Program:
     """Return one row. Both sides make the same call; what it runs in differs."""
 
     def make(quick: bool) -> Pair:

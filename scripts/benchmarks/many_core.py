@@ -171,24 +171,16 @@ def figures(steps: dict[str, dict[str, Any]], folder: Path) -> list[Figure]:
         profile = _profile(steps, name, folder)
         undecided = None if profile is None else sum(not entry.is_decided for entry in profile.entries)
         of = None if profile is None else len(profile.entries)
-        rows.append(
-            Figure(what=f"{name}: entries undecided or noisy", measured=undecided, at_most=most, of=of)
-        )
+        rows.append(Figure(what=f"{name}: entries undecided or noisy", measured=undecided, at_most=most, of=of))
         if name == "normal":
-            spent = [
-                each["calibration"]
-                for each in _printed(steps, name).get("profiles", ())
-                if "calibration" in each
-            ]
+            spent = [each["calibration"] for each in _printed(steps, name).get("profiles", ()) if "calibration" in each]
             minutes = steps[name]["seconds"] / 60 if spent else None
             sampled = spent[0]["sampled_seconds"] / spent[0]["seconds"] if spent else None
             rows.append(Figure(what="normal: minutes", measured=minutes, at_most=5.5))
             rows.append(Figure(what="normal: timed samples over wall time", measured=sampled, at_least=0.35))
     quick, longer = (_profile(steps, name, folder) for name in ("quick", "longer"))
     share = None if quick is None or longer is None or not _gain(longer) else _gain(quick) / _gain(longer)
-    rows.append(
-        Figure(what="quick: share of the gain of three times the budget", measured=share, at_least=0.95)
-    )
+    rows.append(Figure(what="quick: share of the gain of three times the budget", measured=share, at_least=0.95))
     results = _printed(steps, "faked").get("results", ())
     for name, limit in (("regret", 0.02), ("seconds", 30.0)):
         worst = max((row[name] for row in results if row["cpus"] == 96), default=None)
@@ -295,9 +287,7 @@ def run(step: Step, seconds: float, steps_log: Path) -> dict[str, Any]:
     began = monotonic()
     problem = None
     with steps_log.open("a") as words, _bursts(step.burst):
-        process = subprocess.Popen(
-            step.words, stdout=subprocess.PIPE, stderr=words, text=True, start_new_session=True
-        )
+        process = subprocess.Popen(step.words, stdout=subprocess.PIPE, stderr=words, text=True, start_new_session=True)
         try:
             printed, _ = process.communicate(timeout=step.share * seconds)
         except subprocess.TimeoutExpired:
@@ -347,9 +337,7 @@ def _slug(described: dict[str, Any]) -> str:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--decisions", action="store_true", help="what calibrations decide here instead")
     parser.add_argument(
         "--seconds",

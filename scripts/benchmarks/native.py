@@ -208,9 +208,7 @@ def bound_of_expression(quick: bool) -> Pair:
         in_equal_parts(np.add, product, z, out=product),
         in_equal_parts(np.sqrt, product, out=root),
     )
-    return Pair(
-        plain=lambda: np.sqrt(x * y + z), tuned=lambda: [step() for step in steps], around_tuned=pinned
-    )
+    return Pair(plain=lambda: np.sqrt(x * y + z), tuned=lambda: [step() for step in steps], around_tuned=pinned)
 
 
 def small_add(n: int) -> Callable[[bool], Pair]:
@@ -311,9 +309,7 @@ PROGRAMS = {
         make=same(lambda n: partial(lambda x, y, z: np.sqrt(x * y + z), *numbers(n, 3)), allocator="retain"),
     ),
     **{
-        f"small_add_{n}": Program(
-            title=f"np.add of {n:,} elements, over plain", make=small_add(n), short=True
-        )
+        f"small_add_{n}": Program(title=f"np.add of {n:,} elements, over plain", make=small_add(n), short=True)
         for n in (10, 1000, 10_000)
     },
     "after_product": Program(

@@ -124,14 +124,9 @@ def covered(operation: str, **sizes: int) -> "Configuration":
     from autotune.runtime.process_state import state
 
     resolution = state.resolution()
-    if (
-        resolution is None
-        or resolution.find(catalogue.operation(operation, dtype="float64", **sizes)) is None
-    ):
+    if resolution is None or resolution.find(catalogue.operation(operation, dtype="float64", **sizes)) is None:
         size = " ".join(f"{name}={value}" for name, value in sizes.items())
-        raise NotHere(
-            f"no profile covers {operation} {size} here; calibrate it, or name a profile with --profile"
-        )
+        raise NotHere(f"no profile covers {operation} {size} here; calibrate it, or name a profile with --profile")
     return autotune.config(operation, **sizes) or DEFAULT
 
 
@@ -153,9 +148,7 @@ def main(module: str, doc: str, programs: Mapping[str, Program], *, ask: bool = 
                 program = replace(program, title=f"(small) {program.title}")
             answer = _run(module, name, "neither", program, options) if ask else {"seconds": 0}
             measured = "seconds" in answer
-            rows.append(
-                _compare(module, name, program, options) if measured else _row(name, program, **answer)
-            )
+            rows.append(_compare(module, name, program, options) if measured else _row(name, program, **answer))
             print(_line(rows[-1]), file=sys.stderr if options.json else sys.stdout, flush=True)
     except KeyboardInterrupt:  # the rows that there are stay
         status = INTERRUPTED
@@ -166,18 +159,12 @@ def main(module: str, doc: str, programs: Mapping[str, Program], *, ask: bool = 
 
 def _options(doc: str, programs: Mapping[str, Program]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "programs", nargs="*", metavar="PROGRAM", help=f"of {', '.join(programs)}; all by default"
-    )
-    parser.add_argument(
-        "--rows", type=_names, default=[], metavar="NAME,..", help="the same, separated by commas"
-    )
+    parser.add_argument("programs", nargs="*", metavar="PROGRAM", help=f"of {', '.join(programs)}; all by default")
+    parser.add_argument("--rows", type=_names, default=[], metavar="NAME,..", help="the same, separated by commas")
     parser.add_argument("--profile", help="profile to apply; by default the one that autotune finds")
     parser.add_argument("--runs", type=int, default=8, help="pairs of processes for each program (default 8)")
     parser.add_argument("--quick", action="store_true", help="small sizes")
-    parser.add_argument(
-        "--patience", type=float, default=120, help="seconds to wait for full capacity, per program"
-    )
+    parser.add_argument("--patience", type=float, default=120, help="seconds to wait for full capacity, per program")
     parser.add_argument("--json", action="store_true")
     parser.add_argument(
         "--side",
@@ -189,9 +176,7 @@ def _options(doc: str, programs: Mapping[str, Program]) -> argparse.Namespace:
     unknown = set(options.programs) - set(programs)
     if unknown or options.runs < 2 or (options.side and len(options.programs) != 1):
         parser.error(
-            f"unknown program {', '.join(unknown)}"
-            if unknown
-            else "give at least 2 runs, or one side of one program"
+            f"unknown program {', '.join(unknown)}" if unknown else "give at least 2 runs, or one side of one program"
         )
     return options
 

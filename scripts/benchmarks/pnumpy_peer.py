@@ -30,22 +30,16 @@ def main() -> int:
     x, y, z = (generator.random(LARGE) + 0.5 for _ in range(3))
     out, short = np.empty(LARGE), x[:SMALL].copy()
     rows: Mapping[str, Callable[[], Any]] = {
-        **{
-            f"np.{name}(x, out=y)": _into(getattr(np, name), x, out) for name in ("log", "exp", "sin", "sqrt")
-        },
+        **{f"np.{name}(x, out=y)": _into(getattr(np, name), x, out) for name in ("log", "exp", "sin", "sqrt")},
         "np.add(x, z, out=y)": lambda: np.add(x, z, out=out),
         "np.log(x)": lambda: np.log(x),
         "sqrt(x*y + z)": lambda: np.sqrt(x * y + z),
         "x*z + y": lambda: x * z + y,
-        f"np.add of {SMALL}, a thousand times": lambda: [
-            np.add(short, short, out=out[:SMALL]) for _ in range(1000)
-        ],
+        f"np.add of {SMALL}, a thousand times": lambda: [np.add(short, short, out=out[:SMALL]) for _ in range(1000)],
     }
     print(f"NumPy {np.__version__}, {pnumpy.thread_getworkers()} extra workers; {LARGE:,} float64")
     for title, call in rows.items():
-        ratios = [_seconds(call, pnumpy.disable) / _seconds(call, pnumpy.enable) for _ in range(PAIRS + 1)][
-            1:
-        ]
+        ratios = [_seconds(call, pnumpy.disable) / _seconds(call, pnumpy.enable) for _ in range(PAIRS + 1)][1:]
         low, _, high = quantiles(ratios)
         print(f"{title:36} {median(ratios):5.2f}x [{low:.2f}, {high:.2f}]", flush=True)
     return 0

@@ -63,9 +63,7 @@ def largest(count: int) -> tuple[Profile, int]:
     kinds = [kind for kind in CATALOGUE.values() if not kind.name.startswith("batch")]
     each = -(-count // len(kinds))
     entries = [
-        _made_entry(kind.name, dict.fromkeys(kind.size_names, 16 + number))
-        for kind in kinds
-        for number in range(each)
+        _made_entry(kind.name, dict.fromkeys(kind.size_names, 16 + number)) for kind in kinds for number in range(each)
     ][:count]
     provenance = Provenance(created="2026-01-02T03:04:05+00:00", autotune="0.1.0", host=site.host)
     return Profile(key=site.key, provenance=provenance, entries=tuple(entries)), 16
@@ -78,8 +76,7 @@ def _made_entry(name: str, sizes: dict[str, int]) -> Entry:
         reason="Proved faster in 6 fresh processes. The CPUs were taken by others for 1.2 % of the time.",
         choice=Configuration(blas_threads=1),
         alternatives=tuple(
-            Alternative(choice=Configuration(blas_threads=count), speedup=1.6 + count / 100)
-            for count in range(1, 7)
+            Alternative(choice=Configuration(blas_threads=count), speedup=1.6 + count / 100) for count in range(1, 7)
         ),
         evidence=Evidence(
             speedup=1 / 0.530012,
@@ -222,11 +219,7 @@ def main() -> int:
     else:
         for name, value in row.items():
             limit = f"   limit {LIMITS[name]:g}" if name in LIMITS else ""
-            print(
-                f"{name:18} {value:>14.6g}{limit}"
-                if isinstance(value, float)
-                else f"{name:18} {value:>14}{limit}"
-            )
+            print(f"{name:18} {value:>14.6g}{limit}" if isinstance(value, float) else f"{name:18} {value:>14}{limit}")
         for name, (seconds, reason) in refusals.items():
             print(f"  {name:22} {seconds * 1e3:8.2f} ms  {reason}")
     return 1 if over else 0

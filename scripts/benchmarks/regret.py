@@ -75,9 +75,7 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("operation", help="of the catalogue")
     parser.add_argument("--sizes", nargs="+", default=[], metavar="NAME=N", help="one value for each size")
     parser.add_argument("--dtype", choices=("float64", "float32"), default="float64")
@@ -162,9 +160,7 @@ def _row(name: str, choice: Configuration, oracle: Configuration, second: Estima
 
 def _print(report: dict[str, Any]) -> None:
     profile = f"profile {report['profile'] or 'none'}"
-    print(
-        f"{report['operation']}: {report['configurations']} configurations other than plain NumPy, {profile}"
-    )
+    print(f"{report['operation']}: {report['configurations']} configurations other than plain NumPy, {profile}")
     print(f"{'choice':<12} {'configuration':<36} {'seconds':>10} {'regret':>8}  95 % interval")
     for row in report["results"]:
         print(

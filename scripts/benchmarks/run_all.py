@@ -136,9 +136,7 @@ def machine() -> dict[str, Any]:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", type=_names, default=list(BENCHMARKS), metavar="NAME,..", help="of them")
     parser.add_argument("--tables", action="store_true", help="make the tables and figures anew, only")
     parser.add_argument("--date", default=datetime.now(UTC).date().isoformat(), help="names the file")

@@ -32,9 +32,7 @@ def small(length: int, *, given: bool) -> Callable[[bool], Pair]:
 
         x, y, out = np.ones((3, length))
         if given:
-            return Pair(
-                plain=lambda: np.add(x, y, out=out), tuned=lambda: autotune.map_blocks(np.add, x, y, out=out)
-            )
+            return Pair(plain=lambda: np.add(x, y, out=out), tuned=lambda: autotune.map_blocks(np.add, x, y, out=out))
         return Pair(plain=lambda: np.sqrt(x), tuned=lambda: autotune.map_blocks(np.sqrt, x))
 
     return make
@@ -56,9 +54,7 @@ def switched(name: str, *, changes: bool) -> Callable[[bool], Pair]:
 def guarded(_quick: bool) -> Pair:
     """Compare switched calls with the guard against switched calls without. They are too short to be a control."""
     call = _call("cholesky")
-    around_plain, around_tuned = (
-        _applied("cholesky", changes=True, **{wish: True}) for wish in ("per_call", "guard")
-    )
+    around_plain, around_tuned = (_applied("cholesky", changes=True, **{wish: True}) for wish in ("per_call", "guard"))
     _check(around_tuned, call, changes=True)
     return Pair(plain=call, tuned=call, around_plain=around_plain, around_tuned=around_tuned)
 

@@ -130,9 +130,7 @@ PROGRAMS = {
     "expression_joblib": Program(
         title="sqrt(x*y + z) with scratch, against joblib's threads", make=against("joblib", joblib)
     ),
-    "expression_dask": Program(
-        title="sqrt(x*y + z) with scratch, against dask.array", make=against("dask", dask)
-    ),
+    "expression_dask": Program(title="sqrt(x*y + z) with scratch, against dask.array", make=against("dask", dask)),
     "expression_numba": Program(
         title="sqrt(x*y + z) with scratch, against numba, parallel", make=against("numba", numba)
     ),

@@ -113,9 +113,7 @@ def executor(quick: bool) -> Pair:
             return list(pool.map(task, range(tasks)))
 
     def limited() -> AbstractContextManager[object]:
-        return (
-            nullcontext() if chosen.blas_threads is None else threadpool_limits(chosen.blas_threads, "blas")
-        )
+        return nullcontext() if chosen.blas_threads is None else threadpool_limits(chosen.blas_threads, "blas")
 
     return Pair(
         plain=by_hand,
@@ -133,7 +131,5 @@ PROGRAMS = {
         title="20 QR (128) and a product (1024), per call, against counts by hand",
         make=loop_against(ideal=True),
     ),
-    "executor": Program(
-        title="100 products (300), executor against a tuned ThreadPoolExecutor", make=executor
-    ),
+    "executor": Program(title="100 products (300), executor against a tuned ThreadPoolExecutor", make=executor),
 }

@@ -125,22 +125,14 @@ def score_families(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({"results": results, "ratios": ratios, "worst": worst(ratios)}))
         return 0
-    print(
-        f"90th percentile of regret over {len(numbers)} instances of each family and {arguments.seeds} seeds"
-    )
-    print(
-        f"{'family':<11}{'evaluations':>11}"
-        + "".join(f"{name:>10}" for name in arguments.searchers)
-        + "     ratio"
-    )
+    print(f"90th percentile of regret over {len(numbers)} instances of each family and {arguments.seeds} seeds")
+    print(f"{'family':<11}{'evaluations':>11}" + "".join(f"{name:>10}" for name in arguments.searchers) + "     ratio")
     for family in arguments.families:
         for count in sorted(set(arguments.evaluations)):
             rows = [row for row in results if (row["family"], row["evaluations"]) == (family, count)]
             shown = "".join(f"{row['p90_regret']:>10.1%}" for row in rows)
             ratio = [
-                f"{each['ratio']:10.2f}"
-                for each in ratios
-                if (each["family"], each["evaluations"]) == (family, count)
+                f"{each['ratio']:10.2f}" for each in ratios if (each["family"], each["evaluations"]) == (family, count)
             ]
             print(f"{family:<11}{count:>11}{shown}{''.join(ratio)}")
     for row in worst(ratios):
@@ -166,9 +158,7 @@ def compare(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     regrets = {(row["family"], row["evaluations"], row["searcher"]): row["p90_regret"] for row in results}
     compared = []
     for family, count in dict.fromkeys((row["family"], row["evaluations"]) for row in results):
-        rivals = [
-            regrets[family, count, name] for name in ("random", "tpe") if (family, count, name) in regrets
-        ]
+        rivals = [regrets[family, count, name] for name in ("random", "tpe") if (family, count, name) in regrets]
         own = regrets.get((family, count, "autotune"))
         if rivals and own is not None:
             ratio = (own + EQUAL) / (min(rivals) + EQUAL)
@@ -197,18 +187,12 @@ def worst(ratios: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", type=Path, nargs="?", help="recorded spaces; without it, generated families")
-    parser.add_argument(
-        "--group", action="append", default=[], help="column(s) whose values make separate spaces"
-    )
+    parser.add_argument("--group", action="append", default=[], help="column(s) whose values make separate spaces")
     parser.add_argument("--parameters", type=words, help="columns of the table")
     parser.add_argument("--seconds", help="column of the times")
-    parser.add_argument(
-        "--default", type=assignments, default={}, help="the default configuration, as a=1,b=2"
-    )
+    parser.add_argument("--default", type=assignments, default={}, help="the default configuration, as a=1,b=2")
     parser.add_argument("--families", type=families, default=list(FAMILIES), help=", ".join(FAMILIES))
     parser.add_argument("--instances", type=positive, default=20, help="of each family")
     parser.add_argument("--first", type=int, default=0, help="number of the first instance")
@@ -304,11 +288,7 @@ def read(arguments: argparse.Namespace) -> list[Table]:
     with arguments.table.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         columns, rows = reader.fieldnames or [], list(reader)
-        missing = [
-            name
-            for name in (*arguments.group, *arguments.parameters, arguments.seconds)
-            if name not in columns
-        ]
+        missing = [name for name in (*arguments.group, *arguments.parameters, arguments.seconds) if name not in columns]
         if missing:
             raise ValueError(
                 f"{arguments.table} has no column {', '.join(missing)}; it has {', '.join(columns) or 'none'}"
@@ -340,9 +320,7 @@ def read(arguments: argparse.Namespace) -> list[Table]:
 
 def table(points: dict[tuple[Value, ...], list[float | None]], arguments: argparse.Namespace) -> Table:
     """Return one space; a parameter with any text in it is categorical."""
-    textual = [
-        any(isinstance(point[axis], str) for point in points) for axis in range(len(arguments.parameters))
-    ]
+    textual = [any(isinstance(point[axis], str) for point in points) for axis in range(len(arguments.parameters))]
     named = {
         tuple(str(value) if text else value for value, text in zip(point, textual, strict=True)): seconds
         for point, seconds in points.items()
@@ -355,9 +333,7 @@ def table(points: dict[tuple[Value, ...], list[float | None]], arguments: argpar
     matching = [
         position
         for position, point in enumerate(grid.points)
-        if all(
-            point[arguments.parameters.index(name)] in {value, str(value)} for name, value in wanted.items()
-        )
+        if all(point[arguments.parameters.index(name)] in {value, str(value)} for name, value in wanted.items())
     ]
     return Table(
         grid=grid,
@@ -378,10 +354,7 @@ def replay(space: Space, searcher: str, arguments: argparse.Namespace, shift: in
                 seconds = slowest if point is None else min(float(space.seconds[point]), slowest)
                 regrets[visits].append(seconds / best - 1)
     times = np.minimum(space.seconds, slowest).tolist()
-    return {
-        count: (regrets[count], [expectation(times, count) / best - 1] * len(regrets[count]))
-        for count in wanted
-    }
+    return {count: (regrets[count], [expectation(times, count) / best - 1] * len(regrets[count])) for count in wanted}
 
 
 def summary(searcher: str, replays: Sequence[Replays], arguments: argparse.Namespace) -> list[dict[str, Any]]:
@@ -409,8 +382,7 @@ def expectation(seconds: Sequence[float], visits: int) -> float:
     size, drawn = len(times), min(visits, len(times))
     total = math.comb(size, drawn)
     return sum(
-        value * math.comb(size - rank - 1, drawn - 1) / total
-        for rank, value in enumerate(times[: size - drawn + 1])
+        value * math.comb(size - rank - 1, drawn - 1) / total for rank, value in enumerate(times[: size - drawn + 1])
     )
 
 

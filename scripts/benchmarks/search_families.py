@@ -71,9 +71,7 @@ def _instance(
 ) -> Instance:
     low, high = np.log(scatter)
     drawn = float(np.exp(random.uniform(low, high)))
-    return Instance(
-        family=family, number=number, grid=grid, log_seconds=log_seconds, scatter=drawn, tails=tails
-    )
+    return Instance(family=family, number=number, grid=grid, log_seconds=log_seconds, scatter=drawn, tails=tails)
 
 
 def _cores(random: Random) -> int:
@@ -290,9 +288,7 @@ def _failures(family: str, number: int, random: Random) -> Instance:
     pairs = [(b, w) for b in range(1, cores + 1) for w in range(1, cores + 1) if b * w <= 2 * cores]
     grid = Grid.of(("blas_threads", "workers"), pairs)
     blas, workers = _numbers(grid, "blas_threads"), _numbers(grid, "workers")
-    value = (
-        0.3 * _usl(blas, random) + _usl(workers, random) + 0.5 * np.log(np.maximum(1, blas * workers / cores))
-    )
+    value = 0.3 * _usl(blas, random) + _usl(workers, random) + 0.5 * np.log(np.maximum(1, blas * workers / cores))
     limit = np.exp(random.uniform(log(max(2, cores / 16)), log(cores)))
     needed = workers if random.random() < 0.5 else blas * workers
     value[(needed > limit) | (random.random(len(value)) < 0.03)] = np.inf
@@ -312,11 +308,7 @@ def _ridge(family: str, number: int, random: Random) -> Instance:
     speed = 1 / (serial_b + (1 - serial_b) / blas) / (serial_w + (1 - serial_w) / workers)
     speed = (speed**-4 + bandwidth**-4) ** -0.25
     tasks = float(random.choice([20, 100, 1000]))
-    value = (
-        -np.log(speed)
-        + random.uniform(0, 0.01) * workers
-        + np.log(np.ceil(tasks / workers) * workers / tasks)
-    )
+    value = -np.log(speed) + random.uniform(0, 0.01) * workers + np.log(np.ceil(tasks / workers) * workers / tasks)
     value += random.normal(0, random.uniform(0, 0.05), len(value))
     return _instance(family, number, grid, value, random)
 
@@ -383,9 +375,7 @@ def _large(family: str, number: int, random: Random) -> Instance:
 def _methods(family: str, number: int, random: Random) -> Instance:
     """Many methods x two allocators x powers of two: mostly categories."""
     methods = tuple(f"method{index}" for index in range(int(random.integers(5, 10))))
-    grid = Grid.full(
-        {"method": methods, "allocator": ("default", "retain"), "processes": (1, 2, 4, 8, 16, 32)}
-    )
+    grid = Grid.full({"method": methods, "allocator": ("default", "retain"), "processes": (1, 2, 4, 8, 16, 32)})
     processes, columns = _numbers(grid, "processes"), _columns(grid)
     value = np.zeros(len(processes))
     for method in methods:

@@ -83,9 +83,7 @@ def _search_optuna(
     for _ in range(evaluations):
         for _ in range(ATTEMPTS):
             trial = study.ask(distributions)
-            point = space.grid.index.get(
-                tuple(_decode(space.grid, name, trial.params[name]) for name in distributions)
-            )
+            point = space.grid.index.get(tuple(_decode(space.grid, name, trial.params[name]) for name in distributions))
             if point is not None:
                 break
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
@@ -115,9 +113,7 @@ def search_smac(space: Space, evaluations: int, seed: int) -> Iterator[int | Non
     for name, values in space.grid.parameters.items():
         numeric = not isinstance(values[0], str)
         if len(values) > 1:
-            configurations.add(
-                Integer(name, (0, len(values) - 1)) if numeric else Categorical(name, list(values))
-            )
+            configurations.add(Integer(name, (0, len(values) - 1)) if numeric else Categorical(name, list(values)))
     scenario = Scenario(
         configurations,
         n_trials=100 * ATTEMPTS * evaluations,
@@ -125,9 +121,7 @@ def search_smac(space: Space, evaluations: int, seed: int) -> Iterator[int | Non
         output_directory=None,
         deterministic=True,
     )
-    facade = HyperparameterOptimizationFacade(
-        scenario, _unused, overwrite=True, logging_level=False, dask_client=None
-    )
+    facade = HyperparameterOptimizationFacade(scenario, _unused, overwrite=True, logging_level=False, dask_client=None)
     seen: dict[int, list[float]] = defaultdict(list)
     for _ in range(evaluations):
         for _ in range(ATTEMPTS):
@@ -135,9 +129,7 @@ def search_smac(space: Space, evaluations: int, seed: int) -> Iterator[int | Non
             drawn = dict(trial.config)
             point = space.grid.index.get(
                 tuple(
-                    _decode(
-                        space.grid, name, drawn.get(name, 0 if not isinstance(values[0], str) else values[0])
-                    )
+                    _decode(space.grid, name, drawn.get(name, 0 if not isinstance(values[0], str) else values[0]))
                     for name, values in space.grid.parameters.items()
                 )
             )

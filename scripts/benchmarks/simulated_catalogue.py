@@ -65,9 +65,7 @@ class CatalogueComputer:
         """Return the seconds of one unit of work, without any noise."""
         if operation not in self._scaled:
             elements = max(self.drawn.elements(kind, operation), 1.0)
-            threads = (
-                min(2, self.cpus) if kind.name in ladder.FLOPS and kind.family is not Family.STACK else 1
-            )
+            threads = min(2, self.cpus) if kind.name in ladder.FLOPS and kind.family is not Family.STACK else 1
             each = ladder.seconds_of(kind, operation) / elements * threads
             self._scaled[operation] = replace(self.drawn, element_seconds=each)
         return self._scaled[operation].seconds(kind, operation, configuration)
@@ -120,9 +118,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--cpus", type=lambda text: [positive(word) for word in text.split(",")], default=[2])
     parser.add_argument("--effort", choices=[str(effort) for effort in Effort], default="quick")
     parser.add_argument("--explain", action="store_true", help="list what stays open, with its true gain")
-    parser.add_argument(
-        "--verify", type=float, metavar="SECONDS", help="measure the choices again in so long"
-    )
+    parser.add_argument("--verify", type=float, metavar="SECONDS", help="measure the choices again in so long")
     return parser.parse_args()
 
 

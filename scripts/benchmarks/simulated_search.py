@@ -92,9 +92,7 @@ def main() -> int:
 def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = common_options(__doc__)
-    parser.add_argument(
-        "--searchers", type=names(SEARCHERS), default=list(SEARCHERS), help=", ".join(SEARCHERS)
-    )
+    parser.add_argument("--searchers", type=names(SEARCHERS), default=list(SEARCHERS), help=", ".join(SEARCHERS))
     parser.add_argument("--least", type=positive, default=75, help="configurations a space must have")
     parser.add_argument("--most", type=positive, default=10_000, help="configurations it may have")
     return parser.parse_args()
@@ -102,9 +100,7 @@ def parse() -> argparse.Namespace:
 
 def common_options(description: str | None) -> argparse.ArgumentParser:
     """Make the options of every benchmark on simulated machines."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--machines", type=positive, default=50, help="machines for each kind of noise")
     parser.add_argument("--seed", type=int, default=0, help="of the first machine")
     parser.add_argument("--noise", type=names(WEATHERS), default=list(WEATHERS), help=", ".join(WEATHERS))
@@ -185,9 +181,7 @@ def search_autotune(task: Task, bench: SimulatedBench, allowed: int) -> Claim:
     """The search of `autotune calibrate`."""
     del allowed
     entry = entries(task, bench)[0]
-    return Claim(
-        choice=entry.choice, ratio=1.0 if entry.choice.is_default else 1 / (entry.evidence.speedup or 1.0)
-    )
+    return Claim(choice=entry.choice, ratio=1.0 if entry.choice.is_default else 1 / (entry.evidence.speedup or 1.0))
 
 
 def search_round_robin(task: Task, bench: SimulatedBench, allowed: int) -> Claim:

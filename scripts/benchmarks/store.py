@@ -109,12 +109,8 @@ def main() -> int:
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--only", type=lambda text: text.split(","), default=list(BENCHES), help=", ".join(BENCHES)
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", type=lambda text: text.split(","), default=list(BENCHES), help=", ".join(BENCHES))
     parser.add_argument("--hosts", type=int, default=10_000, help="that publish into one store")
     parser.add_argument("--seconds", type=float, default=60.0, help="of each storm of writers and readers")
     parser.add_argument("--machines", type=int, default=40, help="simulated ones for warm starts")
@@ -163,9 +159,7 @@ def key(number: int = 0) -> Key:
             l2_bytes=2**21,
             l3_bytes=2**26,
         ),
-        software=Software(
-            blas="openblas", blas_version="0.3.31", kernels="SkylakeX", numpy="2.4", python="gil"
-        ),
+        software=Software(blas="openblas", blas_version="0.3.31", kernels="SkylakeX", numpy="2.4", python="gil"),
         usable_cpus=64,
         limit=Limit.NONE,
     )
@@ -266,9 +260,7 @@ def pull_large(folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
     for _ in range(12):
         done = subprocess.run([sys.executable, "-c", APPLY], capture_output=True, text=True, check=True)
         seconds.append(float(done.stdout))
-    yield Row(
-        what="apply() on the mirror, from its compiled copy, median", value=median(seconds[1:]), limit=0.02
-    )
+    yield Row(what="apply() on the mirror, from its compiled copy, median", value=median(seconds[1:]), limit=0.02)
 
 
 def merge_many(folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:

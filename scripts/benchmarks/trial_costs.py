@@ -187,15 +187,11 @@ def _in_a_new_interpreter() -> dict[str, float]:
 
 
 def _ratios(rows: list[dict[str, float | str]]) -> str:
-    return "\n".join(
-        f"{row['call']:<14} {row['ratio']:.3f} [{row['low']:.3f}, {row['high']:.3f}]" for row in rows
-    )
+    return "\n".join(f"{row['call']:<14} {row['ratio']:.3f} [{row['low']:.3f}, {row['high']:.3f}]" for row in rows)
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--visits", type=int, default=5, help="to each operation (default 5)")
     parser.add_argument("--seconds", type=float, default=0.4, help="of a visit (default 0.4)")
     parser.add_argument("--processes", type=int, default=0, help="compare so many processes of either kind")

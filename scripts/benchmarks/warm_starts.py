@@ -65,9 +65,7 @@ def main() -> int:
 def transferred(measured: Task, between: Task, noise: str, seed: int) -> Iterator[tuple[str, Score]]:
     """Return the scores at the sizes between those that were calibrated."""
     cpus = measured.computer.cpus
-    decisions = entries(
-        measured, SimulatedBench(measured.computer, measured.kind, WEATHERS[noise], seed=seed)
-    )
+    decisions = entries(measured, SimulatedBench(measured.computer, measured.kind, WEATHERS[noise], seed=seed))
     taught = warm_starts([Profile(key=Key(usable_cpus=cpus), entries=tuple(decisions))])
     relatives = {"warm": cpus, "fewer CPUs": max(2, cpus // 2), "more CPUs": 2 * cpus}
     for operation in between.operations:
@@ -131,8 +129,7 @@ def show(rows: Sequence[dict[str, object]], *, head: bool) -> None:
     """Print a part of the table, as soon as it is known."""
     if head:
         print(
-            f"{'noise':<14}{'what':<12}{'sizes':>7}{'median':>9}{'p90':>9}{'largest':>9}"
-            f"{'reach 95 %':>12}{'slower':>8}"
+            f"{'noise':<14}{'what':<12}{'sizes':>7}{'median':>9}{'p90':>9}{'largest':>9}{'reach 95 %':>12}{'slower':>8}"
         )
     for row in rows:
         print(

@@ -52,11 +52,7 @@ class UnknownOperation(UsageError):
     def __init__(self, name: str, nearest: Sequence[str] = ()) -> None:
         self.name = name
         self.nearest = tuple(nearest)
-        hint = (
-            f"Did you mean {', '.join(self.nearest)}?"
-            if self.nearest
-            else "`autotune calibrate --help` names all."
-        )
+        hint = f"Did you mean {', '.join(self.nearest)}?" if self.nearest else "`autotune calibrate --help` names all."
         super().__init__(f"There is no operation named {name!r}. {hint}")
 
 

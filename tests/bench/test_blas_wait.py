@@ -79,9 +79,7 @@ def test_the_default_is_kept_where_calls_lose_by_every_other():
 
 def test_a_machine_too_noisy_to_tell_keeps_the_default():
     random = Random(0)
-    assert chosen({20: lambda: (random.uniform(0.5, 1.7),) * 2, 22: 1.2}) == BlasWait(
-        exponent=DEFAULT_EXPONENT
-    )
+    assert chosen({20: lambda: (random.uniform(0.5, 1.7),) * 2, 22: 1.2}) == BlasWait(exponent=DEFAULT_EXPONENT)
 
 
 def test_a_few_disturbed_turns_change_nothing():

@@ -47,8 +47,7 @@ def test_a_call_is_long_enough_for_two_threads_to_share_the_gil():
         "print(probe.spin_rate)"
     )
     rates = [
-        float(subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout)
-        for _ in range(3)
+        float(subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout) for _ in range(3)
     ]
     begin = time.perf_counter()
     pbkdf2_hmac("sha256", b"x", b"y", 100_000)

@@ -34,15 +34,11 @@ def test_the_default_is_the_command_as_it_stands():
 def test_threads_are_set_for_every_library_at_once():
     variables = Command(words=("solve",)).variables(TWO)
     assert set(variables.values()) == {"2"}
-    assert {"OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS"} <= set(
-        variables
-    )
+    assert {"OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS"} <= set(variables)
 
 
 def test_apart_the_other_libraries_get_what_openmp_threads_says():
-    variables = Command(words=("solve",), separate=True).variables(
-        Configuration(blas_threads=1, openmp_threads=4)
-    )
+    variables = Command(words=("solve",), separate=True).variables(Configuration(blas_threads=1, openmp_threads=4))
     assert (variables["OPENBLAS_NUM_THREADS"], variables["NUMEXPR_NUM_THREADS"]) == ("1", "4")
 
 
@@ -172,8 +168,7 @@ def test_a_hang_is_a_time_out_and_its_children_go_with_it(tmp_path):
 def test_a_child_that_is_left_behind_is_not_waited_for_and_goes_too(tmp_path):
     log = tmp_path / "pid"
     code = (
-        "import subprocess\nchild = subprocess.Popen(['sleep', '300'])\n"
-        f"open({str(log)!r}, 'w').write(str(child.pid))"
+        f"import subprocess\nchild = subprocess.Popen(['sleep', '300'])\nopen({str(log)!r}, 'w').write(str(child.pid))"
     )
     assert bench(code).probe() < 250
     assert gone(int(log.read_text()))

@@ -30,9 +30,7 @@ def test_without_a_temporary_folder_nothing_is_measured_and_the_folder_is_to_bla
     """As in a container with a read-only root file system: trials need one."""
 
     def fail():
-        raise FileNotFoundError(
-            errno.ENOENT, "No usable temporary directory found in ['/tmp']"
-        )  # as tempfile does
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")  # as tempfile does
 
     monkeypatch.setattr("tempfile.gettempdir", fail)
     with pytest.raises(NoTemporaryFolder, match="TMPDIR"), host_lock.host_lock(environ=environ):

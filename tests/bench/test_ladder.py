@@ -113,9 +113,7 @@ def test_of_many_tasks_whole_waves_are_run(n, cpus):
     assert measured % (2 * cpus) == 0 or n > 1000
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in ROWS if {"count", "tasks"} & set(CATALOGUE[name].size_names)]
-)
+@pytest.mark.parametrize("name", [name for name in ROWS if {"count", "tasks"} & set(CATALOGUE[name].size_names)])
 def test_a_normal_ladder_has_a_smallest_corner_for_both_sizes(name):
     """Without one, sizes between the measured ones would have no neighbour below."""
     ladder = sizes(name)
@@ -130,9 +128,7 @@ def test_the_usual_hundred_tasks_of_any_measured_matrix_lie_between_measured_siz
 
 
 @pytest.mark.parametrize("effort", EFFORTS)
-@pytest.mark.parametrize(
-    "name", [name for name in ROWS if CATALOGUE[name].family is Family.LINALG and name != "vdot"]
-)
+@pytest.mark.parametrize("name", [name for name in ROWS if CATALOGUE[name].family is Family.LINALG and name != "vdot"])
 def test_matrices_of_a_hundred_rows_are_measured(name, effort):
     assert any(set(size.values()) == {100} for size in sizes(name, effort=effort))
 

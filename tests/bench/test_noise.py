@@ -57,9 +57,7 @@ def test_the_more_cpus_the_less_a_short_pair_can_tell():
         (0.02, 0, False),
     ],
 )
-def test_a_pair_of_20_ms_is_disturbed_if_its_threads_were_preempted_and_waited(
-    waiting, preemptions, expected
-):
+def test_a_pair_of_20_ms_is_disturbed_if_its_threads_were_preempted_and_waited(waiting, preemptions, expected):
     after = _load(waiting=waiting, preemptions=preemptions)
 
     assert _disturbed(_load(), after, wall=0.02, cpus=2) is expected
@@ -91,9 +89,7 @@ def test_what_cannot_be_told_is_unknown():
     assert noise.interference(_load(), _load(), wall=0.0, cpus=2) is None
 
 
-@pytest.mark.parametrize(
-    ("interference", "expected"), [(None, True), (0.0, True), (0.02, True), (0.021, False)]
-)
+@pytest.mark.parametrize(("interference", "expected"), [(None, True), (0.0, True), (0.02, True), (0.021, False)])
 def test_a_pair_is_accepted_unless_others_are_known_to_have_taken_too_much(interference, expected):
     pair = Pair(default_seconds=1.0, candidate_seconds=1.0, interference=interference)
     assert noise.accepted(pair) is expected

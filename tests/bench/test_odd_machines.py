@@ -77,9 +77,7 @@ def test_on_one_cpu_nothing_is_probed_and_everything_is_measured():
     session = ProcessBench(cpus=cpus).run(TrialPlan(cases=(LOG,), rounds=2))
 
     assert session.best_capacity is None
-    assert [pair.capacity for pair in session.measurements[1].pairs] == [None] * len(
-        session.measurements[1].pairs
-    )
+    assert [pair.capacity for pair in session.measurements[1].pairs] == [None] * len(session.measurements[1].pairs)
     assert session.measurements[1].pairs
 
 
@@ -132,9 +130,7 @@ def _remove(group):
             time.sleep(0.1)
 
 
-@pytest.mark.parametrize(
-    "file", sorted(Path(autotune.bench.__file__).parent.glob("*.py")), ids=lambda file: file.name
-)
+@pytest.mark.parametrize("file", sorted(Path(autotune.bench.__file__).parent.glob("*.py")), ids=lambda file: file.name)
 def test_a_clock_that_jumps_is_never_looked_at(file):
     """Intervals come from the monotonic clocks; the wall clock may be set while they pass."""
     tree = ast.parse(file.read_text("utf-8"))

@@ -80,9 +80,7 @@ def test_a_process_is_ended_with_the_time_of_its_plan(configurations):
 def test_a_hang_is_a_time_out_and_its_grandchild_goes_with_it(tmp_path):
     log = tmp_path / "log"
 
-    default, hanging, other = _run(
-        "hanging", TWO, THREE, patience=6.0, environ={"AUTOTUNE_TEST_LOG": str(log)}
-    )
+    default, hanging, other = _run("hanging", TWO, THREE, patience=6.0, environ={"AUTOTUNE_TEST_LOG": str(log)})
 
     assert hanging.failure.kind is FailureKind.TIME_OUT
     assert "1 s" in hanging.failure.reason
@@ -248,9 +246,7 @@ def test_a_server_that_is_killed_costs_its_trial_and_the_next_plan_gets_another(
 
     def kill():
         _wait_for(lambda: len(psutil.Process().children(recursive=True)) >= 2)
-        server = next(
-            child for child in psutil.Process().children() if "trial_server" in " ".join(child.cmdline())
-        )
+        server = next(child for child in psutil.Process().children() if "trial_server" in " ".join(child.cmdline()))
         server.kill()
 
     killer = threading.Thread(target=kill)

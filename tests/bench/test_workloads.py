@@ -16,9 +16,7 @@ SIZES = {
     "matmul": ({"n": 40}, {"m": 70, "k": 5, "n": 3}, {"n": 1}),
     "matvec": ({"n": 40}, {"m": 70, "n": 3}),
     **dict.fromkeys(("lstsq", "pinv", "qr", "svd"), ({"n": 30}, {"m": 70, "n": 5}, {"m": 5, "n": 70})),
-    **dict.fromkeys(
-        (row.name for row in CATALOGUE.values() if row.family is Family.STACK), ({"n": 4, "count": 50},)
-    ),
+    **dict.fromkeys((row.name for row in CATALOGUE.values() if row.family is Family.STACK), ({"n": 4, "count": 50},)),
     "batch_matmul": ({"n": 20, "tasks": 5},),
 }
 USUAL = ({"n": 1}, {"n": 50})
@@ -83,12 +81,7 @@ def test_the_tuned_work_is_right_however_it_is_cut(name, sizes, dtype):
                 assert work.check(work.tuned(configuration)()) is None
 
 
-COMPLEX = [
-    (name, dtype)
-    for name in QUICK
-    for dtype in ("complex128", "complex64")
-    if dtype in CATALOGUE[name].dtypes
-]
+COMPLEX = [(name, dtype) for name in QUICK for dtype in ("complex128", "complex64") if dtype in CATALOGUE[name].dtypes]
 
 
 @pytest.mark.parametrize(("name", "dtype"), COMPLEX)
@@ -152,11 +145,7 @@ def nan_like(result):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        name
-        for name in QUICK
-        if CATALOGUE[name].family in {Family.ELEMENTWISE, Family.EXPRESSION, Family.RANDOM}
-    ],
+    [name for name in QUICK if CATALOGUE[name].family in {Family.ELEMENTWISE, Family.EXPRESSION, Family.RANDOM}],
 )
 def test_a_call_that_wrote_nothing_does_not_pass_with_the_numbers_of_the_one_before(name):
     for layout in workloads.find(name).layouts:

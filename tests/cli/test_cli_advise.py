@@ -57,9 +57,7 @@ def test_a_command_keeps_its_streams_and_its_status_and_is_told_of(tmp_path):
     assert advice["next"] == "calibrate" or advice["gain"]["open_share"] < 0.05
 
 
-@pytest.mark.parametrize(
-    ("end", "status"), [("os._exit(3)", 3), ("os.kill(os.getpid(), 9)", 137), ("os.abort()", 134)]
-)
+@pytest.mark.parametrize(("end", "status"), [("os._exit(3)", 3), ("os.kill(os.getpid(), 9)", 137), ("os.abort()", 134)])
 def test_a_process_that_ends_at_once_loses_nothing(tmp_path, end, status):
     done, advice = advise(tmp_path, code=f"{WORK}import os\n{end}")
     assert (done.returncode, counts(advice)) == (status, {"qr": 5, "matmul": 5})
@@ -131,9 +129,7 @@ def test_children_are_included(tmp_path, way):
 
 
 def test_a_child_whose_parent_has_ended_is_recorded(tmp_path):
-    fork = (
-        f"import os, sys, time\n{WORK}\nif os.fork() == 0:\n    time.sleep(0.3)\n    a @ a\n    os._exit(0)"
-    )
+    fork = f"import os, sys, time\n{WORK}\nif os.fork() == 0:\n    time.sleep(0.3)\n    a @ a\n    os._exit(0)"
     (tmp_path / "fork.py").write_text(fork)
     _, advice = advise(tmp_path, "sh", "-c", f"{sys.executable} {tmp_path / 'fork.py'}; sleep 1.5")
     assert counts(advice) == {"qr": 5, "matmul": 6}

@@ -48,9 +48,7 @@ def calibrate(tmp_path, monkeypatch):
             goes_on = header is not None and header.request == request
             run.asked, run.resume, run.relatives = request, goes_on, relatives
             run.runs.append(
-                SimpleNamespace(
-                    usable_cpus=key.usable_cpus, request=request, resume=goes_on, relatives=relatives
-                )
+                SimpleNamespace(usable_cpus=key.usable_cpus, request=request, resume=goes_on, relatives=relatives)
             )
             header = Header(request=request, environment=Environment(usable_cpus=2), self_test=SelfTest())
             Journal(None, path, header, resume=goes_on)

@@ -16,7 +16,9 @@ from autotune.errors import BadWorkload, NoTemporaryFolder
 from autotune.profiles import profile_files
 
 REPORT = {"calls": 10, "tuned": 4, "loops": 2, "blas_threads": None, "reason": "So.", "per_call": "On."}
-WORK = "import os, numpy as np\nfor _ in range(5): np.linalg.inv(np.eye(20))\nprint('AUTOTUNE_START_REPORT' in os.environ)"
+WORK = (
+    "import os, numpy as np\nfor _ in range(5): np.linalg.inv(np.eye(20))\nprint('AUTOTUNE_START_REPORT' in os.environ)"
+)
 
 
 def test_reports_of_all_processes_are_those_of_the_mean_run(tmp_path):
@@ -108,8 +110,6 @@ def test_compare_without_a_place_for_temporary_files_says_so(monkeypatch):
         CliRunner().invoke(compare, ["--", "true"], standalone_mode=False, catch_exceptions=False)
 
 
-@pytest.mark.parametrize(
-    ("interval", "is_open"), [((0.44, 1.56), True), ((0.98, 1.03), False), ((1.8, 2.6), False)]
-)
+@pytest.mark.parametrize(("interval", "is_open"), [((0.44, 1.56), True), ((0.98, 1.03), False), ((1.8, 2.6), False)])
 def test_a_wide_interval_around_1_is_said_to_tell_nothing(interval, is_open):
     assert ("cannot tell" in command_messages.compared(1.0, interval, 5)) == is_open

@@ -91,9 +91,7 @@ STATUS = {
     "waiting": "It is paused.",
     "daily_cpu_seconds": None,
     "spent_cpu_seconds": 61.0,
-    "interpreters": [
-        {"name": "/p", "problem": None, "stale": "numpy was 1 and is 2.", "entries": {"this-host": 3}}
-    ],
+    "interpreters": [{"name": "/p", "problem": None, "stale": "numpy was 1 and is 2.", "entries": {"this-host": 3}}],
     "store": {"url": "/nfs", "pulled": 0.0, "failures": 1, "staged": 2, "unpublished": 3},
     "demand": 2,
     "orders": 1,
@@ -129,8 +127,6 @@ def test_what_comes_next_is_numbered():
 
 
 def test_each_size_is_an_order_and_is_repeated(invoke, monkeypatch):
-    monkeypatch.setattr(
-        control_socket, "ask_daemon", lambda *_, **said: {"operation": f"svd {said['sizes']['n']}"}
-    )
+    monkeypatch.setattr(control_socket, "ask_daemon", lambda *_, **said: {"operation": f"svd {said['sizes']['n']}"})
     lines = invoke("tune", "svd", "n=200,300").output.splitlines()
     assert [line.split(" is ")[0] for line in lines] == ["svd 200", "svd 300"]

@@ -30,9 +30,7 @@ def test_a_computer_is_described_at_any_width(recorded, columns):
 
 
 def test_if_all_is_well_it_says_so(recorded):
-    assert (
-        machine_messages.ALL_WELL in CliRunner().invoke(program, ["doctor", "--root", str(recorded)]).stdout
-    )
+    assert machine_messages.ALL_WELL in CliRunner().invoke(program, ["doctor", "--root", str(recorded)]).stdout
 
 
 def test_a_folder_without_a_computer_is_not_called_well(tmp_path):

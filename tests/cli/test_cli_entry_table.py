@@ -135,17 +135,13 @@ def test_a_lone_surrogate_is_spelled_out():
 
 @pytest.mark.parametrize("width", [40, 100])
 def test_what_a_choice_costs_in_memory_is_shown(shown, width):
-    keeping = replace(
-        SVD, choice=Configuration(allocator="retain"), evidence=Evidence(retained_bytes=96 * 2**20)
-    )
+    keeping = replace(SVD, choice=Configuration(allocator="retain"), evidence=Evidence(retained_bytes=96 * 2**20))
     text = " ".join(shown(Profile(key=KEY, entries=(keeping,)), width=width).split())
     assert "holds 96.0 MiB more memory than by default" in text
 
 
 def test_ten_thousand_entries_are_all_shown(shown):
-    entries = tuple(
-        replace(FILL, operation=Operation(name="fill", sizes=(("n", n),))) for n in range(1, 10_001)
-    )
+    entries = tuple(replace(FILL, operation=Operation(name="fill", sizes=(("n", n),))) for n in range(1, 10_001))
     text = shown(replace(USUAL, entries=entries), width=80)
     assert sum(line.startswith("fill n=") for line in text.splitlines()) == 10_000
     assert text.splitlines()[-1] == "10000 default kept."

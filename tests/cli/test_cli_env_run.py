@@ -56,9 +56,7 @@ def test_env_as_json_holds_count_reason_and_variables(monkeypatch):
 
 
 def test_env_prints_nothing_for_the_shell_where_the_count_is_best_left_alone(monkeypatch):
-    monkeypatch.setattr(
-        "autotune.cli.env.choose", lambda _: ProcessChoice(None, "No count is safe for all sizes.")
-    )
+    monkeypatch.setattr("autotune.cli.env.choose", lambda _: ProcessChoice(None, "No count is safe for all sizes."))
     done = CliRunner().invoke(env, [])
     assert (done.stdout, done.stderr) == ("", "No count is safe for all sizes.\n")
 
@@ -145,18 +143,14 @@ print("numpy" in sys.modules, file=sys.stderr)
 
 @pytest.mark.real
 @pytest.mark.parametrize(("variables", "loads"), [({}, "False"), ({"OMP_NUM_THREADS": "1"}, "True")])
-def test_numpy_is_loaded_only_where_its_library_can_change_the_sentence(
-    tmp_path, monkeypatch, variables, loads
-):
+def test_numpy_is_loaded_only_where_its_library_can_change_the_sentence(tmp_path, monkeypatch, variables, loads):
     alone(monkeypatch, tmp_path)
     if usable_cpus()[1] in {Limit.QUOTA, Limit.CAP, Limit.SHARED}:
         loads = "True"
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     full, again = (
-        subprocess.run(
-            [sys.executable, "-c", SECOND, way], capture_output=True, text=True, timeout=60, check=True
-        )
+        subprocess.run([sys.executable, "-c", SECOND, way], capture_output=True, text=True, timeout=60, check=True)
         for way in ("full", "again")
     )
     assert full.stdout == again.stdout

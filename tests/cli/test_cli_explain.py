@@ -25,9 +25,7 @@ def machine(tmp_path, monkeypatch):
     alone(monkeypatch, tmp_path)
     monkeypatch.setenv("AUTOTUNE_PROFILE", str(tmp_path / "named.yaml"))
     own = replace(FILL, operation=Operation(name="step", sizes=(("rows", 1000),)))
-    profile_files.write(
-        Profile(key=this_site(*usable_cpus()).key, entries=(SVD, FILL, own)), tmp_path / "named.yaml"
-    )
+    profile_files.write(Profile(key=this_site(*usable_cpus()).key, entries=(SVD, FILL, own)), tmp_path / "named.yaml")
     return tmp_path
 
 
@@ -85,8 +83,7 @@ def test_a_size_that_is_not_covered_names_the_command_that_measures_it(machine):
 
 def test_a_dtype_that_is_not_covered_names_the_command_that_measures_it(machine):
     assert (
-        "`autotune calibrate svd n=500 --dtype float32` measures"
-        in said("svd", "n=500", "--dtype", "float32").stderr
+        "`autotune calibrate svd n=500 --dtype float32` measures" in said("svd", "n=500", "--dtype", "float32").stderr
     )
 
 
@@ -96,8 +93,6 @@ def test_a_name_that_nothing_has_is_wrong_usage_although_a_shipped_profile_is_re
 
 def test_a_tuned_command_is_found_by_the_name_of_its_script(machine):
     command = replace(SVD, operation=Operation(name="command.simulate"))
-    profile_files.write(
-        Profile(key=this_site(*usable_cpus()).key, entries=(command,)), machine / "named.yaml"
-    )
+    profile_files.write(Profile(key=this_site(*usable_cpus()).key, entries=(command,)), machine / "named.yaml")
     operations = json.loads(said("simulate", "--json").stdout)["operations"]
     assert [row["choice"] for row in operations] == [{"blas_threads": 1}]

@@ -95,9 +95,7 @@ def test_nothing_is_written_where_no_entry_matches(own, words):
     assert (own.stat().st_mtime_ns, own.read_bytes()) == before
 
 
-@pytest.mark.parametrize(
-    ("words", "status"), [((), 2), (("n=3",), 2), (("qr", "n=x"), 2), (("nothing.yaml", "qr"), 1)]
-)
+@pytest.mark.parametrize(("words", "status"), [((), 2), (("n=3",), 2), (("qr", "n=x"), 2), (("nothing.yaml", "qr"), 1)])
 def test_bad_words_are_refused_before_anything_is_removed(own, words, status):
     before = own.read_bytes()
     assert forget(*words).exit_code == status

@@ -228,16 +228,12 @@ def test_a_message_contains_every_name_path_and_number_that_it_is_given(name):
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
 def test_every_flag_changes_the_message(name):
     flags = inspect.signature(FUNCTIONS[name]).parameters.keys() & FLAGS
-    assert [
-        flag for flag in flags if say(name) == say(name, **{flag: False}) and flag != "newly_signed"
-    ] == []
+    assert [flag for flag in flags if say(name) == say(name, **{flag: False}) and flag != "newly_signed"] == []
 
 
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
 def test_one_of_something_is_not_plural(name):
-    ones = dict.fromkeys(
-        ("count", "entries", "files", "hosts", "cpus", "in_force", "tested", "threads", "copies"), 1
-    )
+    ones = dict.fromkeys(("count", "entries", "files", "hosts", "cpus", "in_force", "tested", "threads", "copies"), 1)
     assert not re.search(
         r"\b1 (entries|files|hosts|CPUs|threads|publications|studies|operations)\b",
         say(name, **ones | SPECIAL.get(name, {})),

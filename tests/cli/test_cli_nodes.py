@@ -131,10 +131,7 @@ def test_no_scheduler_is_a_sentence(calibrate, monkeypatch):
 def test_the_board_says_who_came_who_went_and_what_is_done():
     board = ClusterBoard()
     assert board.take(WorkerJoined(node=NODE, is_first=False)) == "Host a (tcp://a:1) takes part."
-    assert (
-        board.take(WorkerRejected(worker="tcp://b:1", reason="Too old."))
-        == "Worker tcp://b:1 is left out: Too old."
-    )
+    assert board.take(WorkerRejected(worker="tcp://b:1", reason="Too old.")) == "Worker tcp://b:1 is left out: Too old."
     assert board.take(JobStarted(job=JOB)) is None
     assert board.live_line(65.0) == "0/0 searched, 0 to confirm, 1:05 | a: search of qr"
     gone = board.take(WorkerLeft(worker="tcp://a:1", job=JOB))

@@ -72,9 +72,7 @@ def test_a_cell_runs_in_ipython(tmp_path, monkeypatch, capfd):
     try:
         shell.run_cell("%load_ext autotune", store_history=True).raise_error()
         shell.run_cell("%%autotune run\nimport numpy as np\nprint('trace', np.eye(3).trace())").raise_error()
-        shell.run_cell(
-            "!true\nimport numpy as np\nfor _ in range(3): np.linalg.qr(np.eye(9))", store_history=True
-        )
+        shell.run_cell("!true\nimport numpy as np\nfor _ in range(3): np.linalg.qr(np.eye(9))", store_history=True)
         shell.run_cell("%autotune advise", store_history=True).raise_error()
         refused = shell.run_cell("%autotune bogus").error_in_exec
     finally:

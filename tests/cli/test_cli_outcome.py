@@ -95,9 +95,7 @@ def test_a_profile_is_written_where_it_was_asked_to(tmp_path):
 
 
 def test_what_is_too_noisy_to_tell_replaces_no_proof():
-    noisy = Entry(
-        operation=SVD.operation, status=Status.NOISY, reason="Busy.", evidence=Evidence(default_seconds=1.0)
-    )
+    noisy = Entry(operation=SVD.operation, status=Status.NOISY, reason="Busy.", evidence=Evidence(default_seconds=1.0))
     assert join_profiles(profile(FILL, SVD), profile(noisy)).entries == (FILL, SVD)
 
 
@@ -172,17 +170,13 @@ def test_the_end_says_where_the_profile_is_and_that_programs_find_it(capsys):
 
 def test_on_a_terminal_the_end_names_the_report_too(capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    write_outcome.tell(
-        [write_outcome.keep(USUAL, write_outcome.place(KEY, None))], finished=True, as_json=False
-    )
+    write_outcome.tell([write_outcome.keep(USUAL, write_outcome.place(KEY, None))], finished=True, as_json=False)
     assert "report --open" in capsys.readouterr().err.replace("\n", " ")
 
 
 def test_the_end_of_a_function_s_calibration_names_the_calls_that_apply(capsys):
     own = replace(SVD, operation=Operation(name="smooth", sizes=(("n", 5),)))
-    write_outcome.tell(
-        [write_outcome.keep(profile(own), write_outcome.place(KEY, None))], finished=True, as_json=False
-    )
+    write_outcome.tell([write_outcome.keep(profile(own), write_outcome.place(KEY, None))], finished=True, as_json=False)
     assert 'autotune.tuned("smooth"' in capsys.readouterr().err
 
 
@@ -212,10 +206,7 @@ def test_only_what_this_run_measured_is_told_and_that_there_is_more(tmp_path, ca
     said = capsys.readouterr()
     assert ("svd m=500" in said.out, "fill" in said.out) == (True, False)
     assert said.err.splitlines()[0].startswith("1 of 1 entries are tuned;")
-    assert (
-        said.err.splitlines()[1]
-        == "It also holds 1 entry of earlier runs, 0 of them tuned, which stay in use."
-    )
+    assert said.err.splitlines()[1] == "It also holds 1 entry of earlier runs, 0 of them tuned, which stay in use."
 
 
 def test_entries_that_stayed_undecided_are_counted_and_the_proofs_that_stay_with_them(tmp_path, capsys):
@@ -232,9 +223,7 @@ def test_entries_that_stayed_undecided_are_counted_and_the_proofs_that_stay_with
 
 def test_where_others_used_the_cpus_a_quieter_moment_is_advised(tmp_path, capsys):
     noisy = replace(NOT_REACHED, status=Status.NOISY, reason="Too busy.")
-    write_outcome.tell(
-        [write_outcome.keep(profile(noisy), tmp_path / "mine.yaml")], finished=True, as_json=False
-    )
+    write_outcome.tell([write_outcome.keep(profile(noisy), tmp_path / "mine.yaml")], finished=True, as_json=False)
     said = capsys.readouterr().err
     assert "1 too noisy to tell" in said
     assert "quieter moment" in said
@@ -252,9 +241,7 @@ def test_an_entry_that_stays_keeps_the_date_and_the_resolution_of_its_own_run():
     old = Provenance(created="2026-01-01", resolution=0.01, rules_tested=1)
     new = Provenance(created="2026-02-02", resolution=0.09, rules_tested=1)
     first = join_profiles(replace(profile(SVD), provenance=old), replace(profile(FILL), provenance=new))
-    assert {
-        entry.operation.name: (entry.evidence.created, entry.evidence.resolution) for entry in first.entries
-    } == {
+    assert {entry.operation.name: (entry.evidence.created, entry.evidence.resolution) for entry in first.entries} == {
         "svd": ("2026-01-01", 0.01),
         "fill": (None, None),
     }
@@ -262,9 +249,7 @@ def test_an_entry_that_stays_keeps_the_date_and_the_resolution_of_its_own_run():
     third = join_profiles(
         first, replace(profile(SMALL_SVD), provenance=Provenance(created="2026-03-03")), sizes_named=True
     )
-    assert [entry.evidence.created for entry in third.entries if entry.operation == SVD.operation] == [
-        "2026-01-01"
-    ]
+    assert [entry.evidence.created for entry in third.entries if entry.operation == SVD.operation] == ["2026-01-01"]
 
 
 def test_a_machine_whose_name_another_one_has_gets_a_file_of_its_own():
@@ -291,9 +276,7 @@ def test_another_place_is_said_with_its_reason(capsys):
         why="Read-only file system",
     )
     write_outcome.tell([kept], finished=True, as_json=False)
-    assert (
-        "/a/x.yaml could not be written (Read-only file system). Nothing is lost" in capsys.readouterr().err
-    )
+    assert "/a/x.yaml could not be written (Read-only file system). Nothing is lost" in capsys.readouterr().err
 
 
 def test_json_holds_the_path_and_the_profile(tmp_path, capsys):

@@ -21,9 +21,7 @@ def verb(monkeypatch):
 
     def put(act):
         monkeypatch.setitem(program_messages.VERBS, "probe", "Do as the test says.")
-        monkeypatch.setitem(
-            sys.modules, "autotune.cli.probe", SimpleNamespace(probe=click.command("probe")(act))
-        )
+        monkeypatch.setitem(sys.modules, "autotune.cli.probe", SimpleNamespace(probe=click.command("probe")(act)))
         return CliRunner().invoke(program, ["probe"])
 
     return put
@@ -117,16 +115,12 @@ program(["--help"], standalone_mode=False)
 heavy = {"numpy", "optuna", "rich", "yaml", "scipy", "autotune.cli.calibrate"} & set(sys.modules)
 assert not heavy, heavy
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
-def test_a_stream_that_the_caller_has_closed_costs_the_output_and_not_the_exit_code(
-    monkeypatch, verb, stream
-):
+def test_a_stream_that_the_caller_has_closed_costs_the_output_and_not_the_exit_code(monkeypatch, verb, stream):
     monkeypatch.setattr(sys, stream, None)
     with pytest.raises(SystemExit) as left:
         program.main(["show", "--bogus"], prog_name="autotune")

@@ -81,9 +81,7 @@ def pairs_of(plain, variant, *, outputs=(b"", b"")):
 
 @pytest.mark.usefixtures("_gains")
 def test_pairs_of_runs_tell_what_the_program_gained(monkeypatch, tmp_path):
-    monkeypatch.setattr(
-        "autotune.bench.command_pairs.run_pairs", lambda *_, **__: pairs_of([2, 2, 2], [1, 1, 1])
-    )
+    monkeypatch.setattr("autotune.bench.command_pairs.run_pairs", lambda *_, **__: pairs_of([2, 2, 2], [1, 1, 1]))
     gained = gain_of(RECORDING, tmp_path / "profile.yaml", runs=3, seconds=100)
     assert (gained.measured, gained.pairs, gained.same_output) == (pytest.approx(2.0), 3, True)
     assert gained.predicted == 1.5

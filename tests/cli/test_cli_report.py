@@ -43,9 +43,7 @@ def test_json_and_csv_hold_the_same_numbers(report):
     said = json.loads(report("a.yaml", "--json").stdout)["entries"]
     rows = list(csv.DictReader(io.StringIO(report("a.yaml", "--csv", "entries").stdout)))
     assert [(row["operation"], row["speedup"]) for row in said] == [("log", None), ("qr", 2.0)]
-    assert [
-        {name: "" if value is None else str(value) for name, value in row.items()} for row in said
-    ] == rows
+    assert [{name: "" if value is None else str(value) for name, value in row.items()} for row in said] == rows
 
 
 @pytest.mark.parametrize("words", [["qr"], ["m=100"], ["qr", "n=100"]])
@@ -128,9 +126,7 @@ def test_the_journal_of_the_host_that_measured_it_is_used(report, tmp_path, monk
     assert report("a.yaml", "--optuna", "history.log").exit_code == 0
     assert report("a.yaml", "--optuna", "history.log").exit_code == 2  # it is there now
 
-    profile_files.write(
-        replace(shown, provenance=replace(shown.provenance, host="elsewhere")), tmp_path / "a.yaml"
-    )
+    profile_files.write(replace(shown, provenance=replace(shown.provenance, host="elsewhere")), tmp_path / "a.yaml")
     assert json.loads(report("a.yaml", "--json").stdout)["trials"] == []
 
 

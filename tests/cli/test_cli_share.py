@@ -64,9 +64,9 @@ def test_without_a_name_this_host_s_own_profiles_are_published():
     calibrated(host="other", name="copied")
     result = run("store", "publish", "--json")
     done = json.loads(result.stdout)["published"]
-    assert [
-        (published["folder"], published["new"], published["name"].split("-")[0]) for published in done
-    ] == [(KEY.slug, True, "here")]
+    assert [(published["folder"], published["new"], published["name"].split("-")[0]) for published in done] == [
+        (KEY.slug, True, "here")
+    ]
 
 
 def test_a_profile_without_a_measurement_keeps_no_other_from_the_store():
@@ -86,9 +86,7 @@ def test_nothing_measured_is_nothing_to_publish():
 
 
 def test_a_merged_profile_is_not_published(tmp_path):
-    profile_files.write(
-        profile(make_entry("qr", choice={"blas_threads": 1}, m=9, n=9), host=None), tmp_path / "x.yaml"
-    )
+    profile_files.write(profile(make_entry("qr", choice={"blas_threads": 1}, m=9, n=9), host=None), tmp_path / "x.yaml")
     result = run("store", "publish", str(tmp_path / "x.yaml"))
     assert result.exit_code == 1
     assert "which host measured it" in result.stderr

@@ -177,9 +177,7 @@ def test_showing_a_second_time_does_not_load_numpy(machine):
         "print(json.dumps([len(found.entries), 'numpy' in sys.modules]))"
     )
     said = [
-        json.loads(
-            subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=120).stdout
-        )
+        json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=120).stdout)
         for _ in range(2)
     ]
     (first, loaded), (second, loaded_again) = said

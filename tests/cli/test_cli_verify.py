@@ -71,9 +71,7 @@ def test_a_slower_choice_ends_with_1_and_is_named(verify):
     result = verify(profile(QR, LOG), qr=1.25, log=0.8)
 
     assert result.exit_code == 1
-    assert re.search(
-        r"^qr m=100 n=100 +blas_threads=2 +SLOWER than plain NumPy +0.80x$", result.stdout, re.MULTILINE
-    )
+    assert re.search(r"^qr m=100 n=100 +blas_threads=2 +SLOWER than plain NumPy +0.80x$", result.stdout, re.MULTILINE)
     assert "`autotune calibrate`" in result.stderr
 
 

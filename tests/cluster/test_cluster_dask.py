@@ -37,9 +37,7 @@ pytestmark = pytest.mark.real
 def nodes(tmp_path):
     """A scheduler; `nodes.worker(name)` starts a worker that stands for a host of its own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AUTOTUNE_")}
-    kept |= {
-        f"XDG_{name}_HOME": str(tmp_path / name.lower()) for name in ("CONFIG", "STATE", "CACHE", "DATA")
-    }
+    kept |= {f"XDG_{name}_HOME": str(tmp_path / name.lower()) for name in ("CONFIG", "STATE", "CACHE", "DATA")}
     with ExitStack() as stack:
         yield Nodes(tmp_path, {**kept, "HOME": str(tmp_path)}, stack)
 

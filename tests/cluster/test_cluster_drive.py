@@ -165,9 +165,7 @@ def test_the_work_of_a_worker_that_leaves_is_done_by_another():
     (left,) = [event for event in events if isinstance(event, WorkerLeft)]
     assert (left.worker, str(left.job.task)) == ("a", "search")
     assert crew.cancelled == ["a"]
-    assert [
-        (entry.operation.name, entry.evidence.hosts) for entry in class_profile(*outcome.classes[0]).entries
-    ] == [
+    assert [(entry.operation.name, entry.evidence.hosts) for entry in class_profile(*outcome.classes[0]).entries] == [
         ("qr", 2),
         ("svd", 2),
     ]

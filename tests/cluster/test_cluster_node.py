@@ -22,9 +22,7 @@ from autotune.search.request import Effort, Request
 def test_an_order_arrives_as_it_was_sent_and_a_mutant_is_refused(tmp_path):
     (tmp_path / "work.py").write_text("def nap(n, workers=1): ...\n")
     own = from_source(f"{tmp_path / 'work.py'}:nap")
-    request = Request(
-        sizes=({"n": 5},), effort=Effort.QUICK, budget_seconds=7.5, seed=3, copies=2, workload=own
-    )
+    request = Request(sizes=({"n": 5},), effort=Effort.QUICK, budget_seconds=7.5, seed=3, copies=2, workload=own)
     order = Order(
         task=NodeTask.CONFIRM,
         request=request,
@@ -44,9 +42,7 @@ def test_an_order_arrives_as_it_was_sent_and_a_mutant_is_refused(tmp_path):
 
 def test_a_node_introduces_itself_with_its_class_and_what_there_is_to_measure(monkeypatch):
     monkeypatch.setenv("AUTOTUNE_HOST_ID", "me")
-    said = carry_out(
-        Order(task=NodeTask.INTRODUCE, request=Request(operations=("qr", "log"), effort=Effort.QUICK))
-    )
+    said = carry_out(Order(task=NodeTask.INTRODUCE, request=Request(operations=("qr", "log"), effort=Effort.QUICK)))
     assert said["host"] == "me"
     assert decode_profile(said["profile"]).key.usable_cpus >= 1
     assert sorted(unit["name"] for unit in said["units"]) == ["log", "qr"]
@@ -73,17 +69,13 @@ def test_what_is_sent_to_a_worker_needs_no_module_of_ours_to_be_read():
         "import sys; sys.modules['autotune'] = None\n"
         "import pickle; print(pickle.loads(sys.stdin.buffer.read()).__name__)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], input=sent, capture_output=True, check=False, timeout=300
-    )
+    done = subprocess.run([sys.executable, "-c", code], input=sent, capture_output=True, check=False, timeout=300)
     assert (done.stdout.strip(), done.stderr) == (b"run_order", b"")
 
 
 @pytest.mark.real
 def test_a_refusal_is_an_answer_with_the_versions(tmp_path):
-    order = encode_order(
-        Order(task=NodeTask.INTRODUCE, request=Request(operations=("fill",), sizes=({"n": 10**13},)))
-    )
+    order = encode_order(Order(task=NodeTask.INTRODUCE, request=Request(operations=("fill",), sizes=({"n": 10**13},))))
     done = subprocess.run(
         [sys.executable, "-P", "-m", "autotune.cluster.node"],
         input=order,

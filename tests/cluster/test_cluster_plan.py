@@ -120,9 +120,7 @@ def test_one_host_confirms_nothing_and_misses_nothing():
 
 def test_what_keeps_the_default_is_not_confirmed():
     names = ("svd", "qr", "inv")
-    log, _ = finished(
-        ready(node("a"), node("b")), choices={(host, name): None for host in "ab" for name in names}
-    )
+    log, _ = finished(ready(node("a"), node("b")), choices={(host, name): None for host in "ab" for name in names})
     assert {task for _, task, _ in log} == {"search"}
 
 

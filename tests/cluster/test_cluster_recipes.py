@@ -34,9 +34,7 @@ def made(batch, *, words=("svd",), store="/nfs/autotune", **wanted):
 
 
 def is_bash(text):
-    done = subprocess.run(
-        ["bash", "-n"], input=text, text=True, capture_output=True, check=False, timeout=300
-    )
+    done = subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True, check=False, timeout=300)
     return done.stderr == ""
 
 
@@ -63,9 +61,7 @@ def test_nodes_are_asked_for_whole(batch, line):
 
 
 def test_what_is_asked_for_stands_in_the_head():
-    head = made(BatchSystem.SLURM, nodes=3, partition="long", constraint="icelake", minutes=95).partition(
-        "set -"
-    )[0]
+    head = made(BatchSystem.SLURM, nodes=3, partition="long", constraint="icelake", minutes=95).partition("set -")[0]
     assert head.splitlines()[2:] == [
         "#SBATCH --nodes=3",
         "#SBATCH --ntasks-per-node=1",
@@ -89,14 +85,10 @@ def test_each_node_measures_into_a_file_of_its_own_and_publishes_that(tmp_path):
     text = batch_script(
         BatchSystem.SLURM,
         BatchRequest(),
-        NodeCommands(
-            program=(str(tmp_path / "fake"),), calibrate=["svd", "--effort", "quick"], store="/it's here"
-        ),
+        NodeCommands(program=(str(tmp_path / "fake"),), calibrate=["svd", "--effort", "quick"], store="/it's here"),
     )
     environ = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_CPUS_ON_NODE": "4", "TMPDIR": str(tmp_path)}
-    done = subprocess.run(
-        ["bash"], input=text, text=True, capture_output=True, env=environ, check=False, timeout=300
-    )
+    done = subprocess.run(["bash"], input=text, text=True, capture_output=True, env=environ, check=False, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
     first, second = log.read_text().splitlines()
     place = re.fullmatch(r"/it's here calibrate svd --effort quick --output (\S+)", first)
@@ -171,8 +163,7 @@ def test_a_recipe_asks_for_whole_nodes_with_one_worker_each(name):
 
 def objects():
     return {
-        manifest["kind"] + "/" + manifest["metadata"]["name"]: manifest
-        for manifest in yaml.safe_load_all(KUBERNETES)
+        manifest["kind"] + "/" + manifest["metadata"]["name"]: manifest for manifest in yaml.safe_load_all(KUBERNETES)
     }
 
 

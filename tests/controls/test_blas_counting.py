@@ -16,9 +16,7 @@ STARTS_WITH = 8
 class Remembering:
     """A library that remembers its count; `per_thread` ones, each thread's."""
 
-    def __init__(
-        self, name="libopenblas", *, start=STARTS_WITH, ceiling=STARTS_WITH, largest=64, per_thread=False
-    ):
+    def __init__(self, name="libopenblas", *, start=STARTS_WITH, ceiling=STARTS_WITH, largest=64, per_thread=False):
         self.largest = largest
         self.start = start
         self.counts = {}

@@ -30,9 +30,7 @@ def controller(api, layer="pthreads", **symbols):
     )
 
 
-@pytest.mark.parametrize(
-    ("before", "after"), [("", ""), ("scipy_", "64_"), ("scipy_", ""), ("", "64_"), ("", "_64")]
-)
+@pytest.mark.parametrize(("before", "after"), [("", ""), ("scipy_", "64_"), ("scipy_", ""), ("", "64_"), ("", "_64")])
 def test_openblas_is_found_under_every_name_it_is_built_with(before, after):
     symbols = {
         f"{before}openblas_get_num_threads{after}": lambda: 5,
@@ -42,9 +40,7 @@ def test_openblas_is_found_under_every_name_it_is_built_with(before, after):
 
 
 def test_openblas_on_openmp_is_counted_by_thread_and_through_openmp():
-    native = controller(
-        "openblas", "openmp", omp_get_max_threads=lambda: 7, omp_set_num_threads=lambda count: None
-    )
+    native = controller("openblas", "openmp", omp_get_max_threads=lambda: 7, omp_set_num_threads=lambda count: None)
     library = blas_setters.library(native)
     assert (library.per_thread, library.get()) == (True, 7)
 
@@ -72,23 +68,17 @@ from autotune.controls import blas
 print([(one.is_on_openmp, one.threads) for one in blas.loaded()], blas.user_limit())
 """
     environ = {name: value for name, value in os.environ.items() if "NUM_THREADS" not in name}
-    assert printed(code, environ=environ | {"OMP_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "1"}) == (
-        "[(True, 3)] 3\n"
-    )
+    assert printed(code, environ=environ | {"OMP_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "1"}) == ("[(True, 3)] 3\n")
 
 
 def test_mkl_is_counted_by_thread_and_says_what_to_put_back():
-    native = controller(
-        "mkl", "intel", MKL_Get_Max_Threads=lambda: 7, MKL_Set_Num_Threads_Local=lambda count: 0
-    )
+    native = controller("mkl", "intel", MKL_Get_Max_Threads=lambda: 7, MKL_Set_Num_Threads_Local=lambda count: 0)
     library = blas_setters.library(native)
     assert (library.per_thread, library.returns_previous, library.get()) == (True, True, 7)
 
 
 def test_blis_that_no_one_has_set_uses_one_thread_and_is_put_back_to_not_set():
-    native = controller(
-        "blis", bli_thread_get_num_threads=lambda: -1, bli_thread_set_num_threads=lambda count: None
-    )
+    native = controller("blis", bli_thread_get_num_threads=lambda: -1, bli_thread_set_num_threads=lambda count: None)
     library = blas_setters.library(native)
     assert (library.get(), library.threads) == (-1, 1)
 

@@ -98,9 +98,7 @@ def test_no_usable_cpu_is_refused():
 
 
 def test_a_configuration_is_in_force_within_and_gone_after(process):
-    with configured(
-        Configuration(blas_threads=2, openmp_threads=3, allocator=Allocator.RETAIN), usable_cpus=8
-    ):
+    with configured(Configuration(blas_threads=2, openmp_threads=3, allocator=Allocator.RETAIN), usable_cpus=8):
         assert process == {"threads": 2, "openmp": 3, "retaining": True}
     assert process == BEFORE
 

@@ -28,9 +28,7 @@ def test_scrubbing_takes_out_where_threads_run():
     assert thread_variables.scrub({"OMP_PROC_BIND": "true", "KMP_AFFINITY": "compact"})[0] == {}
 
 
-@pytest.mark.parametrize(
-    "name", ["OPENBLAS_CORETYPE", "OPENBLAS_THREAD_TIMEOUT", "OMP_WAIT_POLICY", "LD_PRELOAD"]
-)
+@pytest.mark.parametrize("name", ["OPENBLAS_CORETYPE", "OPENBLAS_THREAD_TIMEOUT", "OMP_WAIT_POLICY", "LD_PRELOAD"])
 def test_scrubbing_keeps_what_programs_will_meet_too(name):
     assert thread_variables.scrub({name: "4"}) == ({name: "4"}, ())
 

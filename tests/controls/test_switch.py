@@ -182,9 +182,7 @@ def test_switching_that_begins_inside_a_scope_learns_the_count_at_rest_afterward
     assert library.get() == 8
 
 
-def test_the_end_of_switching_puts_the_count_back_and_calls_in_flight_change_nothing_more(
-    library, threads, switch
-):
+def test_the_end_of_switching_puts_the_count_back_and_calls_in_flight_change_nothing_more(library, threads, switch):
     switch.begin(FOR_ONE)
     threads.end_switching()
     assert library.get() == 8
@@ -308,9 +306,7 @@ def test_a_library_of_scipys_that_is_not_like_the_measured_one_is_left_alone(lib
     theirs.library.version = "1.9"
     threads = BlasThreads(lambda: [library.library, theirs.library])
     threads.begin_switching(8)
-    assert (
-        threads.switch_scipy_too(8) == "its openblas 1.9 was not measured, but openblas of unknown version."
-    )
+    assert threads.switch_scipy_too(8) == "its openblas 1.9 was not measured, but openblas of unknown version."
 
 
 def test_of_several_libraries_none_is_taken_for_scipys_unless_it_is_known(library):

@@ -73,10 +73,7 @@ def test_nothing_is_measured_on_a_busy_machine(scene):
     for _ in range(20):
         scene.tick(10.0)
     assert len(scene.launcher.children) == 1
-    assert (
-        scene.status["waiting"]
-        == "Other processes keep 1.00 CPUs busy. The machine counts as quiet below 0.08."
-    )
+    assert scene.status["waiting"] == "Other processes keep 1.00 CPUs busy. The machine counts as quiet below 0.08."
 
 
 def test_what_is_begun_has_its_reason_in_the_log_and_in_status(scene):
@@ -471,9 +468,7 @@ def test_a_quota_of_control_groups_of_version_1_is_noticed_like_any_other(scene,
     group = root / "sys/fs/cgroup/cpu"
     group.mkdir(parents=True)
     (root / "proc/self").mkdir(parents=True)
-    (root / "proc/self/mountinfo").write_text(
-        "40 30 0:28 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n", "ascii"
-    )
+    (root / "proc/self/mountinfo").write_text("40 30 0:28 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n", "ascii")
     (root / "proc/self/cgroup").write_text("4:cpu:/\n", "ascii")
     (group / "cpu.cfs_period_us").write_text("100000\n", "ascii")
     for quota, usable in ((300_000, (3, "quota")), (100_000, (1, "quota"))):
@@ -702,9 +697,7 @@ def test_a_state_file_that_cannot_be_written_is_said_once_and_measuring_goes_on(
     through_canary(scene, "holds")
     assert scene.launcher.last.arguments[0] == "adopt"
     said = [line["why"] for line in scene.lines if line["event"] == "state"]
-    assert said == [
-        f"{scene.paths.state_file} cannot be written ({os.strerror(21)}); the daemon goes on without."
-    ]
+    assert said == [f"{scene.paths.state_file} cannot be written ({os.strerror(21)}); the daemon goes on without."]
 
 
 def test_a_state_folder_that_cannot_be_used_ends_no_daemon(scene):

@@ -43,9 +43,7 @@ def test_one_slower_entry_makes_a_run_slower():
 
 
 def test_a_suspended_machine_is_noticed():
-    assert (
-        clock_jump(Moment(0, 0, 0), Moment(10, 3610, 3610)) == "The machine was suspended for 3600 seconds."
-    )
+    assert clock_jump(Moment(0, 0, 0), Moment(10, 3610, 3610)) == "The machine was suspended for 3600 seconds."
 
 
 def test_a_clock_that_jumps_by_a_day_is_noticed_both_ways():

@@ -150,9 +150,7 @@ def test_any_other_text_is_no_time(text):
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-        lambda each: (
-            st.lists(each) | st.dictionaries(st.sampled_from(["idle", "python", "hours", "store"]), each)
-        ),
+        lambda each: st.lists(each) | st.dictionaries(st.sampled_from(["idle", "python", "hours", "store"]), each),
         max_leaves=8,
     )
 )

@@ -67,9 +67,7 @@ def test_adoption_joins_what_is_new_with_what_is_there(source, tmp_path):
 
 def test_a_survey_tells_what_is_used_what_decides_nothing_and_what_is_refused(tmp_path, monkeypatch):
     alone(monkeypatch, tmp_path)
-    late = replace(
-        make_entry("inv", n=500, status=Status.UNDECIDED), reason="The time allowed ended before its turn."
-    )
+    late = replace(make_entry("inv", n=500, status=Status.UNDECIDED), reason="The time allowed ended before its turn.")
     made = of_this_machine(
         make_entry("inv", choice={"blas_threads": 1}, n=300),
         late,

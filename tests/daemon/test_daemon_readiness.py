@@ -62,9 +62,7 @@ def test_tasks_that_wait_for_a_cpu_keep_it_closed():
 
 
 def test_without_any_pressure_information_the_cpu_time_of_others_decides():
-    assert next_window(
-        IdleWindow(since=0.0), LoadSample(began=50, ended=60, foreign_cpus=0.0), LIMITS
-    ).is_open
+    assert next_window(IdleWindow(since=0.0), LoadSample(began=50, ended=60, foreign_cpus=0.0), LIMITS).is_open
 
 
 def test_with_pressure_information_alone_that_decides():

@@ -108,9 +108,7 @@ def test_a_child_and_all_that_it_started_end_with_their_supervisor(tmp_path):
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     environ = {**os.environ, "PYTHONPATH": path}
     others = set(descendants(os.getpid()) or [])
-    child = ProcessLauncher(tmp_path, environ).start(
-        sys.executable, ChildCommand(module="endless", arguments=()), {}
-    )
+    child = ProcessLauncher(tmp_path, environ).start(sys.executable, ChildCommand(module="endless", arguments=()), {})
     deadline = time.monotonic() + PATIENCE
     while len(family := set(descendants(os.getpid()) or []) - others) < 3 and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -122,9 +120,7 @@ def test_a_child_and_all_that_it_started_end_with_their_supervisor(tmp_path):
 
 def test_an_interpreter_that_is_not_there_is_an_answer_and_no_crash(tmp_path):
     with pytest.raises(OSError, match="No such file"):
-        ProcessLauncher(tmp_path, os.environ).start(
-            "/no/python", ChildCommand(module="autotune", arguments=()), {}
-        )
+        ProcessLauncher(tmp_path, os.environ).start("/no/python", ChildCommand(module="autotune", arguments=()), {})
     assert list(tmp_path.glob("job-*")) == []
 
 

@@ -46,9 +46,7 @@ def test_demand_that_an_entry_has_answered_meanwhile_is_left_alone():
 
 def test_an_entry_too_noisy_to_tell_answers_nothing():
     state = DaemonState(demand={operation("svd", n=500): 10.0})
-    assert (
-        causes(schedule_input(entry("svd", status="noisy", speedup=None), state=state))[0] is JobCause.DEMAND
-    )
+    assert causes(schedule_input(entry("svd", status="noisy", speedup=None), state=state))[0] is JobCause.DEMAND
 
 
 def test_causes_come_in_their_order():
@@ -59,9 +57,7 @@ def test_causes_come_in_their_order():
         unfinished=UnfinishedCalibration(NAME, Operation(name="det")),
         checked={"k1": {SVD: NOON - 40 * 86400}},
     )
-    inputs = schedule_input(
-        entry("svd"), entry("exp", n=1000, contested=True), state=state, untested=["/p/mine.yaml"]
-    )
+    inputs = schedule_input(entry("svd"), entry("exp", n=1000, contested=True), state=state, untested=["/p/mine.yaml"])
     assert causes(inputs) == [
         *(
             JobCause.ORDER,

@@ -88,14 +88,7 @@ def test_what_cannot_be_done_is_refused_with_a_sentence(service, message, said):
     assert answer["error"].startswith(said)
 
 
-VALUES = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(max_size=5)
-    | st.sampled_from(["svd", "qr"])
-)
+VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(["svd", "qr"])
 WORDS = st.dictionaries(
     st.sampled_from(["seconds", "operation", "dtype", "sizes", "m", "n", "self", "name"]),
     VALUES | st.dictionaries(st.sampled_from(["m", "n", "k", "dtype", "name"]), VALUES) | st.lists(VALUES),
@@ -141,9 +134,7 @@ def answer_to(server, message):
 def test_a_mutant_of_a_message_has_an_answer_and_orders_nothing_for_a_stranger(message, server, service):
     def state():
         return {
-            name: value
-            for name, value in service.answer({"verb": "status"}, ROOT).items()
-            if name != "resident_bytes"
+            name: value for name, value in service.answer({"verb": "status"}, ROOT).items() if name != "resident_bytes"
         }
 
     before = state()
@@ -154,9 +145,7 @@ def test_a_mutant_of_a_message_has_an_answer_and_orders_nothing_for_a_stranger(m
     assert server.connections == 0
 
 
-def test_a_mutant_of_an_order_is_refused_or_names_an_operation_of_the_catalogue(
-    server, service, tmp_path, monkeypatch
-):
+def test_a_mutant_of_an_order_is_refused_or_names_an_operation_of_the_catalogue(server, service, tmp_path, monkeypatch):
     monkeypatch.setattr(control_socket, "peer_of", lambda _: ROOT)
     state = service.controller.context.state
     for mutant in mutants(json.dumps(MESSAGES[0]).encode() + b"\n"):

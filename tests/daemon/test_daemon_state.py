@@ -22,9 +22,7 @@ from autotune.model.codec import encode
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["svd", "float64", "/p", ""]),
-    lambda each: (
-        st.lists(each, max_size=4) | st.dictionaries(st.sampled_from(["m", "n", NAME]), each, max_size=3)
-    ),
+    lambda each: st.lists(each, max_size=4) | st.dictionaries(st.sampled_from(["m", "n", NAME]), each, max_size=3),
     max_leaves=6,
 )
 
@@ -50,9 +48,7 @@ def _with(value, place, new):
 
 
 def test_what_was_written_is_what_is_read(tmp_path):
-    assert all(
-        getattr(FULL_STATE, item.name) != getattr(DaemonState(), item.name) for item in fields(FULL_STATE)
-    )
+    assert all(getattr(FULL_STATE, item.name) != getattr(DaemonState(), item.name) for item in fields(FULL_STATE))
     save_state(tmp_path / "state.json", FULL_STATE)
     assert load_state(tmp_path / "state.json") == (FULL_STATE, None)
     save_state(tmp_path / "state.json", DaemonState())

@@ -17,9 +17,7 @@ from autotune.daemon.service import hold_lock
 from autotune.daemon.systemd import notify_systemd
 from autotune.errors import DaemonRuns, EnvironmentProblem
 
-needs_systemd = pytest.mark.skipif(
-    shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze"
-)
+needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
 
 
 def analyzed(tmp_path, text, *words):
@@ -51,9 +49,7 @@ def test_the_unit_is_clean_and_exposed_to_little(tmp_path, store):
 @needs_systemd
 @pytest.mark.real
 def test_the_user_s_unit_is_clean(tmp_path):
-    status, said = analyzed(
-        tmp_path, systemd.user_unit(python="/usr/bin/env"), "verify", "--user", "--man=no"
-    )
+    status, said = analyzed(tmp_path, systemd.user_unit(python="/usr/bin/env"), "verify", "--user", "--man=no")
     assert (status, said) == (0, "")
 
 
@@ -74,9 +70,7 @@ def test_blanks_and_percents_in_a_path_mean_themselves():
 
 def test_without_systemd_installing_says_what_to_do(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda _: None)
-    with pytest.raises(
-        EnvironmentProblem, match=r"There is no systemd here. `autotune daemon` runs in a shell"
-    ):
+    with pytest.raises(EnvironmentProblem, match=r"There is no systemd here. `autotune daemon` runs in a shell"):
         systemd.install_unit(user=True, store=False)
 
 

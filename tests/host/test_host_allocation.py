@@ -272,9 +272,7 @@ def test_cpus_that_the_system_does_not_list_were_renumbered(monkeypatch):
 
 def test_where_sysconf_counts_the_affinity_mask_as_in_musl_the_kernels_list_counts(monkeypatch):
     monkeypatch.setattr(os, "sysconf", lambda _name: 2)
-    monkeypatch.setattr(
-        usable_cpus, "read", lambda path: "0-3,8-11\n" if path.endswith("cpu/online") else None
-    )
+    monkeypatch.setattr(usable_cpus, "read", lambda path: "0-3,8-11\n" if path.endswith("cpu/online") else None)
     assert usable_cpus.online_cpus() == 8
     monkeypatch.setattr(usable_cpus, "read", lambda _path: None)
     assert usable_cpus.online_cpus() == 2

@@ -25,11 +25,7 @@ def test_a_recording_with_broken_files_is_still_read(data):
         root = Path(folder) / "root"
         write_files(root, (MACHINES / data.draw(st.sampled_from(RECORDED)) / "files").read_text())
         kernel_files = sorted(path for path in root.rglob("*") if path.is_file())
-        for path in (
-            data.draw(st.lists(st.sampled_from(kernel_files), max_size=8, unique=True))
-            if kernel_files
-            else ()
-        ):
+        for path in data.draw(st.lists(st.sampled_from(kernel_files), max_size=8, unique=True)) if kernel_files else ():
             if data.draw(st.booleans()):
                 path.unlink()
             else:

@@ -25,9 +25,7 @@ def test_the_tightest_of_all_ancestors_is_the_quota(tree):
     assert quota(root) == 2.5
 
 
-@pytest.mark.parametrize(
-    "text", ["max 100000", "max", "", "banana", "100000 0", "0 100000", "-1 100000", "1e5 100000"]
-)
+@pytest.mark.parametrize("text", ["max 100000", "max", "", "banana", "100000 0", "0 100000", "-1 100000", "1e5 100000"])
 def test_what_is_no_quota_does_not_limit(tree, text):
     assert quota(tree(f"{UNIFIED}sys/fs/cgroup/a/b/cpu.max: {text}")) is None
 
@@ -141,9 +139,7 @@ WAYS = {
 @pytest.mark.parametrize(("mounts", "membership", "texts"), WAYS.values(), ids=WAYS)
 def test_a_quota_of_one_and_a_half_cpus_is_found(mounts, membership, texts, tmp_path):
     (tmp_path / "proc/self").mkdir(parents=True)
-    (tmp_path / "proc/self/mountinfo").write_text(
-        "\n".join(["9 9 8:1 / / rw - ext4 /dev/sda1 rw", *mounts]) + "\n"
-    )
+    (tmp_path / "proc/self/mountinfo").write_text("\n".join(["9 9 8:1 / / rw - ext4 /dev/sda1 rw", *mounts]) + "\n")
     (tmp_path / "proc/self/cgroup").write_text(membership + "\n")
     for name, text in texts.items():
         path = tmp_path / "sys/fs/cgroup" / name
@@ -154,9 +150,7 @@ def test_a_quota_of_one_and_a_half_cpus_is_found(mounts, membership, texts, tmp_
 
 def test_a_group_outside_the_namespace_is_not_the_like_named_one_inside(tree):
     """cgroup_namespaces(7): `/..` stands for what lies above the namespace's root."""
-    root = tree(
-        f"proc/self/mountinfo: {V2}\nproc/self/cgroup: 0::/../x\nsys/fs/cgroup/x/cpu.max: 100000 100000"
-    )
+    root = tree(f"proc/self/mountinfo: {V2}\nproc/self/cgroup: 0::/../x\nsys/fs/cgroup/x/cpu.max: 100000 100000")
     assert quota(root) is None
 
 
@@ -170,9 +164,7 @@ def test_an_empty_cpuset_is_its_parents(tree):
 
 def test_without_control_groups_nothing_is_limited(tree):
     groups = cgroup.folders(str(tree("other: 1")))
-    assert (cgroup.quota(groups), cgroup.cpus(groups), cgroup.nodes(groups), cgroup.memory(groups)) == (
-        None,
-    ) * 4
+    assert (cgroup.quota(groups), cgroup.cpus(groups), cgroup.nodes(groups), cgroup.memory(groups)) == (None,) * 4
 
 
 @settings(max_examples=40)

@@ -40,9 +40,7 @@ BOARD = "4c4c4544-0042-3510-8052-b3c04f573732"
         ({"name": "a", "boot": "later"}, True, True),
     ],
 )
-def test_a_computer_is_told_by_its_boot_and_a_system_by_its_installation(
-    monkeypatch, other, computers, systems
-):
+def test_a_computer_is_told_by_its_boot_and_a_system_by_its_installation(monkeypatch, other, computers, systems):
     here, there = computer(monkeypatch), computer(monkeypatch, **other)
     assert is_same_computer(here, there) is computers
     assert is_same_system(here, there) is systems
@@ -54,9 +52,7 @@ def test_the_boards_number_tells_a_computer_after_a_restart(monkeypatch):
     assert is_same_computer(here, there)
 
 
-@pytest.mark.parametrize(
-    "junk", ["00000000-0000-0000-0000-000000000000", "03000200-0400-0500-0006-000700080009"]
-)
+@pytest.mark.parametrize("junk", ["00000000-0000-0000-0000-000000000000", "03000200-0400-0500-0006-000700080009"])
 def test_a_number_that_many_boards_have_tells_nothing(monkeypatch, junk):
     here = computer(monkeypatch, board=junk)
     assert not any(mark.startswith("board") for mark in here.marks)

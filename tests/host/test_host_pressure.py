@@ -44,17 +44,13 @@ def test_foreign_load_is_counted_on_the_cpus_that_are_asked_for(tree):
 @pytest.mark.parametrize("cpus", [{5}, {1, 8}])
 def test_where_the_cpus_are_not_listed_the_load_of_all_is_better_than_none(tree, cpus):
     """lxcfs lists cpu0 and cpu1 in a container whose affinity mask says 8 and 9."""
-    root = tree(
-        "proc/stat: cpu  900 0 0 0 0 0 0 9 0 0\ncpu0 100 0 20 7 7 0 0 1 0 0\ncpu1 30 0 0 7 7 0 0 2 0 0"
-    )
+    root = tree("proc/stat: cpu  900 0 0 0 0 0 0 9 0 0\ncpu0 100 0 20 7 7 0 0 1 0 0\ncpu1 30 0 0 7 7 0 0 2 0 0")
     load = read(root, pid=1, cpus=cpus)
     assert (load.busy_seconds, load.stolen_seconds) == (9.0, 0.09)
 
 
 def test_waiting_is_the_total_of_tasks_that_wanted_a_cpu(tree):
-    root = tree(
-        "proc/pressure/cpu: some avg10=0.00 avg60=0.00 avg300=0.00 total=2500000\\nfull avg10=0 total=1"
-    )
+    root = tree("proc/pressure/cpu: some avg10=0.00 avg60=0.00 avg300=0.00 total=2500000\\nfull avg10=0 total=1")
     assert read(root, pid=1).waiting_seconds == 2.5
 
 
@@ -89,10 +85,7 @@ def test_a_kernel_that_knows_no_stolen_time_says_none(tree):
 
 
 def test_processes_that_name_each_other_as_children_end(tree):
-    assert (
-        read(tree(process(5, user=1, children="6") + process(6, user=1, children="5")), pid=5).own_seconds
-        == 0.02
-    )
+    assert read(tree(process(5, user=1, children="6") + process(6, user=1, children="5")), pid=5).own_seconds == 0.02
 
 
 @pytest.mark.parametrize("word", ["²", "٣", "--6", "6-", "9" * 5000])
@@ -126,9 +119,7 @@ def test_the_work_of_a_child_counts_as_ones_own():
 @pytest.mark.skipif(schedulable_cpus() < 2, reason="needs two CPUs")
 def test_a_container_with_renumbered_cpus_still_sees_load(tmp_path):
     (tmp_path / "stat").write_text(
-        "".join(
-            line for line in Path("/proc/stat").read_text().splitlines(True) if not line.startswith("cpu1 ")
-        )
+        "".join(line for line in Path("/proc/stat").read_text().splitlines(True) if not line.startswith("cpu1 "))
     )
     code = """
         import os
@@ -153,8 +144,7 @@ def test_ones_own_waiting_is_the_sum_over_threads(tree):
 @pytest.mark.parametrize("text", ["", "1 2", "1 x 3", "-"])
 def test_where_threads_do_not_say_how_long_they_waited_that_of_all_tasks_counts(tree, text):
     root = tree(
-        f"proc/self/task/7/schedstat: {text}\n"
-        "proc/pressure/cpu: some avg10=0.00 avg60=0.00 avg300=0.00 total=9000000"
+        f"proc/self/task/7/schedstat: {text}\nproc/pressure/cpu: some avg10=0.00 avg60=0.00 avg300=0.00 total=9000000"
     )
     assert read_own(root).waiting_seconds == 9.0
 

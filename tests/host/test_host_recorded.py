@@ -63,9 +63,7 @@ def test_a_root_that_is_no_folder_is_wrong_usage(tmp_path):
 @pytest.mark.real
 @pytest.mark.skipif(not Path("/proc/self/mountinfo").exists(), reason="there is no /proc to record")
 def test_a_capture_of_this_computer_reads_like_this_computer(tmp_path):
-    subprocess.run(
-        [str(MACHINES / "capture_machine"), str(tmp_path / "here")], check=True, capture_output=True
-    )
+    subprocess.run([str(MACHINES / "capture_machine"), str(tmp_path / "here")], check=True, capture_output=True)
     machine, allocation = detect(tmp_path / "here")
     here, allocated = detect()
     assert {**asdict(machine), "architecture": None} == {**asdict(here), "architecture": None}

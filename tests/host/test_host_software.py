@@ -48,9 +48,7 @@ def test_a_library_of_the_system_serves_numpy_when_scipy_has_its_own(monkeypatch
     pools(
         monkeypatch,
         info(filepath="/x/site-packages/scipy.libs/libscipy_openblas.so"),
-        info(
-            filepath="/usr/lib/libmkl_rt.so.2", internal_api="mkl", version="2024.1", threading_layer="intel"
-        ),
+        info(filepath="/usr/lib/libmkl_rt.so.2", internal_api="mkl", version="2024.1", threading_layer="intel"),
     )
     key = numeric_libraries.software()
     assert (key.blas, key.threading, key.ilp64) == ("mkl", "intel", None)
@@ -184,9 +182,7 @@ def test_what_the_kernel_lists_are_the_libraries_that_threadpoolctl_finds():
     controller.lib_controllers.clear()
     controller._find_libraries_with_dl_iterate_phdr()
     assert {blas.filepath for blas in controller.lib_controllers} == paths
-    assert paths == {
-        blas.filepath for blas in threadpools.threadpoolctl().ThreadpoolController().lib_controllers
-    }
+    assert paths == {blas.filepath for blas in threadpools.threadpoolctl().ThreadpoolController().lib_controllers}
 
 
 def files(monkeypatch, **texts):

@@ -86,9 +86,7 @@ def test_a_malformed_thread_count_is_quoted(name, value):
     assert sentence.startswith(f"{name}={value!r} is not a number of threads.")
 
 
-@pytest.mark.parametrize(
-    "environ", [{"OMP_NUM_THREADS": "4,2"}, {"OMP_NUM_THREADS": ""}, {"OMP_PROC_BIND": "false"}]
-)
+@pytest.mark.parametrize("environ", [{"OMP_NUM_THREADS": "4,2"}, {"OMP_NUM_THREADS": ""}, {"OMP_PROC_BIND": "false"}])
 def test_a_proper_setting_is_not_spoken_of(environ):
     assert said(environ=environ) == ()
 
@@ -100,9 +98,7 @@ def test_a_binding_that_pins_threads(name):
 
 
 def test_our_own_variables_with_a_bad_value():
-    assert [
-        each.split("=")[0] for each in said(environ={"AUTOTUNE_CPUS": "abc", "AUTOTUNE_PROCESSES": "-3"})
-    ] == [
+    assert [each.split("=")[0] for each in said(environ={"AUTOTUNE_CPUS": "abc", "AUTOTUNE_PROCESSES": "-3"})] == [
         "AUTOTUNE_CPUS",
         "AUTOTUNE_PROCESSES",
     ]

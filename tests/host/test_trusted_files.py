@@ -18,9 +18,7 @@ from autotune.host.trusted_files import FileRule, read_file, replace_file
 PLAIN = FileRule(100)
 FOUND = FileRule(100, check_folder=True, check_folder_owner=True, follow_links=True)
 posix = pytest.mark.skipif(os.name != "posix", reason="this system has no POSIX modes")
-as_root = pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away"
-)
+as_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
 
 
 @pytest.fixture
@@ -82,9 +80,7 @@ def test_a_mode_that_lets_others_in_is_refused(path, mode, rule, reason, monkeyp
 @posix
 def test_who_may_write_to_the_folder_may_exchange_the_file(path):
     path.parent.chmod(0o777)
-    assert (
-        refusal(path, FOUND) == "its folder can be written by everybody; `chmod go-w` makes it trustworthy."
-    )
+    assert refusal(path, FOUND) == "its folder can be written by everybody; `chmod go-w` makes it trustworthy."
     path.parent.chmod(0o1777)
     assert read_file(path, FOUND).data == b"content"
 
@@ -198,9 +194,7 @@ for name, text in (("setgroups", "deny"), ("uid_map", "1000 1000 1"), ("gid_map"
 
 def run(code):
     """Return a program's output; skips where the kernel allows no namespace."""
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     if done.stdout.strip() == "no namespace":
         pytest.skip("this kernel allows no user namespace")
@@ -250,9 +244,7 @@ def test_a_failed_write_names_the_file_and_leaves_the_old_one_and_no_other(path,
 
 
 @posix
-@pytest.mark.parametrize(
-    ("call", "number"), [("chmod", errno.EPERM), ("fsync", errno.EINVAL), ("fsync", errno.ENOSYS)]
-)
+@pytest.mark.parametrize(("call", "number"), [("chmod", errno.EPERM), ("fsync", errno.EINVAL), ("fsync", errno.ENOSYS)])
 def test_a_file_system_without_modes_or_without_syncing_takes_files(path, monkeypatch, call, number):
     monkeypatch.setattr(os, call, failing(number))
     replace_file(path, b"new")

@@ -342,9 +342,7 @@ def test_another_extension_that_replaces_the_same_function_keeps_its_own():
 
     place = ctypes.c_void_p.from_address(id(np.matmul) + vectorcall_offset())
     numpys = place.value
-    kind = ctypes.PYFUNCTYPE(
-        ctypes.py_object, ctypes.py_object, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p
-    )
+    kind = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
     inner = []
     seen = []
 

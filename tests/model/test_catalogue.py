@@ -37,9 +37,7 @@ def test_sizes_come_in_the_order_of_the_catalogue():
     assert operation("matmul", n=3, k=2, m=1).sizes == (("m", 1), ("k", 2), ("n", 3))
 
 
-@pytest.mark.parametrize(
-    ("name", "extra"), [("batch_matmul", ("tasks", 100)), ("stack_svd", ("count", 1000))]
-)
+@pytest.mark.parametrize(("name", "extra"), [("batch_matmul", ("tasks", 100)), ("stack_svd", ("count", 1000))])
 def test_tasks_and_count_have_their_own_defaults(name, extra):
     assert operation(name, n=16).sizes == (("n", 16), extra)
 
@@ -59,9 +57,7 @@ def test_an_unknown_size_is_refused_with_the_known_ones():
         operation("log", n=5, rows=3)
 
 
-@pytest.mark.parametrize(
-    "value", [0, -1, 1.5, "100", None, True, np.True_, float("nan"), 2**48 + 1, np.array([3, 4])]
-)
+@pytest.mark.parametrize("value", [0, -1, 1.5, "100", None, True, np.True_, float("nan"), 2**48 + 1, np.array([3, 4])])
 def test_a_size_must_be_a_whole_number(value):
     with pytest.raises(BadSize, match="whole number"):
         operation("log", n=value)
@@ -191,8 +187,6 @@ def test_item_sizes_are_numpys():
     ]
 
 
-@pytest.mark.parametrize(
-    ("value", "whole"), [(1, True), (np.int8(1), True), (1.0, False), (True, False), ("1", False)]
-)
+@pytest.mark.parametrize(("value", "whole"), [(1, True), (np.int8(1), True), (1.0, False), (True, False), ("1", False)])
 def test_whole_numbers_are_told_from_others(value, whole):
     assert is_whole(value) is whole

@@ -63,9 +63,7 @@ def test_unset_knobs_count_as_one_thread():
 
 
 def test_it_reads_as_its_knobs():
-    assert (
-        str(Configuration(workers=2, chunk=500, method=Method.MEMFD)) == "workers=2, chunk=500, method=memfd"
-    )
+    assert str(Configuration(workers=2, chunk=500, method=Method.MEMFD)) == "workers=2, chunk=500, method=memfd"
 
 
 @pytest.mark.parametrize("value", [0, -1, 2**53, 1.0, "2", True])

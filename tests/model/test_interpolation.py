@@ -46,15 +46,11 @@ def test_between_equal_choices_it_is_that_choice():
 
 
 def test_a_choice_holds_between_if_the_other_neighbour_is_safe_with_it():
-    assert chosen([make_entry(choice=ONE, n=100), make_entry(n=200, safe=(1,))], n=150) == Configuration(
-        blas_threads=1
-    )
+    assert chosen([make_entry(choice=ONE, n=100), make_entry(n=200, safe=(1,))], n=150) == Configuration(blas_threads=1)
 
 
 def test_a_choice_that_the_other_neighbour_is_not_safe_with_gives_way_to_the_default():
-    entry = choose(
-        [make_entry(choice=ONE, n=100), make_entry(n=200)], Operation(name="qr", sizes=(("n", 150),))
-    )
+    entry = choose([make_entry(choice=ONE, n=100), make_entry(n=200)], Operation(name="qr", sizes=(("n", 150),)))
     assert (entry.choice, entry.status) == (DEFAULT, Status.DEFAULT_KEPT)
     assert "no choice is known to be safe" in entry.reason
 
@@ -166,9 +162,7 @@ def test_every_worker_gets_as_many_slices(chunk, workers, whole, expected):
 
 
 @given(st.integers(1, 10**6), st.integers(1, 64), st.integers(1, 10**9))
-def test_evened_chunks_are_between_half_and_double_unless_there_are_too_few_for_the_workers(
-    chunk, workers, whole
-):
+def test_evened_chunks_are_between_half_and_double_unless_there_are_too_few_for_the_workers(chunk, workers, whole):
     result = even_chunk(chunk, workers, whole)
     assert 1 <= result <= max(whole, chunk)
     if chunk < whole:

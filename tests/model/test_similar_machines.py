@@ -109,8 +109,6 @@ def test_names_of_another_form_are_no_classes():
 
 
 def test_the_blas_version_and_the_cpus_may_differ_and_nothing_else():
-    assert is_applicable(
-        replace(KEY, usable_cpus=1, software=replace(KEY.software, blas_version="0.3.30")), KEY
-    )
+    assert is_applicable(replace(KEY, usable_cpus=1, software=replace(KEY.software, blas_version="0.3.30")), KEY)
     assert not is_applicable(replace(KEY, software=replace(KEY.software, numpy="2.0")), KEY)
     assert not is_applicable(replace(KEY, hardware=replace(KEY.hardware, model=1)), KEY)

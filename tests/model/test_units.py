@@ -56,8 +56,6 @@ def test_a_number_agrees_with_its_noun(number, text):
     assert units.count_of(number, "entry", "entries") == text
 
 
-@pytest.mark.parametrize(
-    ("value", "text"), [(0.034, "0.03"), (1.364, "1.36"), (4.24, "4.2"), (852.52, "over 10")]
-)
+@pytest.mark.parametrize(("value", "text"), [(0.034, "0.03"), (1.364, "1.36"), (4.24, "4.2"), (852.52, "over 10")])
 def test_a_speedup_that_nothing_proved_is_never_a_large_number(value, text):
     assert units.seeming(value) == text

@@ -23,9 +23,7 @@ def test_a_free_threaded_python_runs_without_it_whatever_is_wished(monkeypatch, 
 
 
 @needs_core
-@pytest.mark.parametrize(
-    ("name", "tried"), [("TRIED_PYTHON", ((3, 8), (3, 9))), ("TRIED_NUMPY", frozenset({"1.26"}))]
-)
+@pytest.mark.parametrize(("name", "tried"), [("TRIED_PYTHON", ((3, 8), (3, 9))), ("TRIED_NUMPY", frozenset({"1.26"}))])
 def test_versions_that_were_not_tried_run_without_it_unless_it_is_forced(monkeypatch, name, tried):
     monkeypatch.setattr(native, name, tried)
     refusal = native.core()

@@ -150,9 +150,7 @@ def test_whatever_the_layout_results_and_errors_are_plain(loop, n, layout, chunk
 
     def call():
         operands = [
-            operand(
-                code, n, seed + i, layout=layout[i], swapped=how == "swapped", misaligned=how == "misaligned"
-            )
+            operand(code, n, seed + i, layout=layout[i], swapped=how == "swapped", misaligned=how == "misaligned")
             for i, code in enumerate(types[:nin])
         ]
         keywords = {}
@@ -505,9 +503,7 @@ EXACT = {
     [
         loop
         for loop in LOOPS
-        if len(loop.types) == 3
-        and len(set(loop.types)) == 1
-        and loop.types[0] in EXACT.get(loop.ufunc.__name__, "")
+        if len(loop.types) == 3 and len(set(loop.types)) == 1 and loop.types[0] in EXACT.get(loop.ufunc.__name__, "")
     ],
     ids=lambda loop: f"{loop.ufunc.__name__}-{loop.types}",
 )
@@ -882,9 +878,7 @@ print("well")
 
 
 @pytest.mark.real
-@pytest.mark.parametrize(
-    "how", ["importlib.reload(np)", "[sys.modules.pop(name) for name in numpys]; import numpy"]
-)
+@pytest.mark.parametrize("how", ["importlib.reload(np)", "[sys.modules.pop(name) for name in numpys]; import numpy"])
 def test_numpy_may_be_loaded_again_while_loops_and_calls_are_met(how):
     """NumPy 2 refuses, or gives the same compiled functions again; what it does is what it does without this."""
     printed = run(

@@ -80,9 +80,7 @@ def test_ufuncs_of_one_array_are_numpys_to_the_bit(function, array, workers, chu
 def test_ufuncs_of_two_broadcast_arrays_are_numpys_to_the_bit(function, chunk, data):
     shape = data.draw(st.lists(st.integers(0, 9), max_size=3).map(tuple))
     shapes = [
-        tuple(length if data.draw(st.booleans()) else 1 for length in shape)[
-            data.draw(st.integers(0, len(shape))) :
-        ]
+        tuple(length if data.draw(st.booleans()) else 1 for length in shape)[data.draw(st.integers(0, len(shape))) :]
         for _ in range(2)
     ]
     left, right = (data.draw(arrays(shape=each)) for each in shapes)

@@ -20,9 +20,7 @@ def test_the_blocks_cover_every_element_once(shape, chunk, workers, data):
 
 
 @given(length=st.integers(1, 10**7), chunk=st.integers(LANES, 10**6), workers=st.integers(1, 200))
-def test_blocks_of_a_vector_begin_at_whole_lanes_and_hold_half_to_one_and_a_half_chunks(
-    length, chunk, workers
-):
+def test_blocks_of_a_vector_begin_at_whole_lanes_and_hold_half_to_one_and_a_half_chunks(length, chunk, workers):
     grid = TileGrid((length,), (0,), chunk, workers)
     blocks = [grid[number][0].indices(length) for number in {0, len(grid) // 2, len(grid) - 1}]
     assert all(start % LANES == 0 for start, _, _ in blocks)

@@ -43,9 +43,7 @@ def test_a_failure_stops_the_others_and_is_raised_once_naming_its_block(workers)
 
     with pytest.raises(ValueError, match="five") as caught:
         thread_pool.run(lambda: step, 100_000, workers)
-    assert caught.value.__notes__ == [
-        "Raised in block 5 of 100000; the result's other blocks may have been written."
-    ]
+    assert caught.value.__notes__ == ["Raised in block 5 of 100000; the result's other blocks may have been written."]
     assert len(seen) < 100_000 - 1
 
 

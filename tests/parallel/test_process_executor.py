@@ -137,9 +137,7 @@ def test_a_worker_that_dies_is_told():
 
 
 @pytest.mark.real
-@pytest.mark.skipif(
-    not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs"
-)
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs")
 def test_placed_workers_run_on_their_cpus_and_the_caller_stays(monkeypatch):
     mask = sorted(os.sched_getaffinity(0))
     monkeypatch.setattr(placement, "choose", lambda *_: frozenset(mask[:1]))
@@ -152,9 +150,7 @@ def script(tmp_path, body):
     """Runs a program that is given as text, and returns what came of it."""
     path = tmp_path / "program.py"
     path.write_text(textwrap.dedent(body))
-    return subprocess.run(
-        [sys.executable, str(path)], capture_output=True, text=True, timeout=120, check=False
-    )
+    return subprocess.run([sys.executable, str(path)], capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.mark.real
@@ -188,9 +184,7 @@ def test_a_main_module_without_its_guard_is_told_about_it_by_the_task_and_by_the
     message = 'imports the program\'s main module first; if that begins the work anew there, it has to stand under `if __name__ == "__main__":`.'
     assert done.returncode == 1
     assert done.stdout == f"The worker processes ended before their first task. Each worker {message}\n"
-    assert done.stderr.splitlines()[-1].startswith(
-        "concurrent.futures.process.BrokenProcessPool: The worker processes"
-    )
+    assert done.stderr.splitlines()[-1].startswith("concurrent.futures.process.BrokenProcessPool: The worker processes")
     assert "UsageError: This process was started to be a worker, and cannot start workers yet." in done.stderr
 
 

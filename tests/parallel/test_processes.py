@@ -174,9 +174,7 @@ def test_where_a_limit_allows_no_child_this_process_computes(monkeypatch, number
 
 
 @pytest.mark.parametrize("method", [Method.MEMFD, Method.PIPE], indirect=True)
-def test_where_a_limit_allows_fewer_children_than_asked_for_none_of_them_begins(
-    monkeypatch, method, tmp_path
-):
+def test_where_a_limit_allows_fewer_children_than_asked_for_none_of_them_begins(monkeypatch, method, tmp_path):
     starts = iter([multiprocessing.process.BaseProcess.start, raising(errno.EAGAIN)])
 
     def start(process):

@@ -105,16 +105,12 @@ def test_sums_are_at_least_as_accurate_as_numpys(function, shape):
     ):
         exact = Fraction(fsum(row.tolist())) / (max(shape) if function is np.mean else 1)
         unit = Fraction(float(np.spacing(numpy_result)))
-        assert abs(Fraction(float(result)) - exact) <= max(
-            abs(Fraction(float(numpy_result)) - exact), 2 * unit
-        )
+        assert abs(Fraction(float(result)) - exact) <= max(abs(Fraction(float(numpy_result)) - exact), 2 * unit)
 
 
 def test_the_variance_of_numbers_far_from_zero_keeps_its_digits():
     array = 1e9 + np.random.default_rng(2).standard_normal(300_000)
-    assert reduce_blocks(np.var, [array], workers=2, chunk=BLOCK) == pytest.approx(
-        np.var(array - 1e9), rel=1e-6
-    )
+    assert reduce_blocks(np.var, [array], workers=2, chunk=BLOCK) == pytest.approx(np.var(array - 1e9), rel=1e-6)
 
 
 @pytest.mark.parametrize("function", [np.min, np.max, np.sum, np.mean, np.var])
@@ -127,9 +123,7 @@ def test_one_nan_makes_the_result_nan(function):
 @pytest.mark.parametrize("dtype", ["f8", "f4", "i8", "c16", "?"])
 @pytest.mark.parametrize("step", [1, 3, -1])
 def test_products_of_vectors_are_the_same_for_every_number_of_workers(dtype, step):
-    left, right = (
-        (np.random.default_rng(seed).standard_normal(900_000) * 9).astype(dtype)[::step] for seed in (3, 4)
-    )
+    left, right = ((np.random.default_rng(seed).standard_normal(900_000) * 9).astype(dtype)[::step] for seed in (3, 4))
     product = reduce_blocks(np.dot, [left, right], workers=3, chunk=BLOCK)
     assert product.dtype == np.dot(left, right).dtype
     assert product == reduce_blocks(np.dot, [left, right], workers=1, chunk=10**9)
@@ -180,9 +174,7 @@ def test_nothing_has_no_minimum_and_the_sum_zero():
     assert reduce_blocks(np.sum, [np.empty(0)], workers=2, chunk=BLOCK) == 0
 
 
-@pytest.mark.parametrize(
-    "array", [np.ma.masked_greater(np.arange(200_000.0), 10), np.arange(200_000).astype(object)]
-)
+@pytest.mark.parametrize("array", [np.ma.masked_greater(np.arange(200_000.0), 10), np.arange(200_000).astype(object)])
 def test_masked_and_object_arrays_get_the_plain_call(array):
     assert reduce_blocks(np.sum, [array], workers=2, chunk=BLOCK) == array.sum()
 

@@ -40,9 +40,7 @@ def method(request):
 def traces():
     """Files that shared arrays could leave behind."""
     folders = {Path(tempfile.gettempdir()), Path(shared_memory.SHM)}
-    return {
-        path for folder in folders if folder.is_dir() for path in folder.glob("autotune-" + "[0-9a-f]" * 16)
-    }
+    return {path for folder in folders if folder.is_dir() for path in folder.glob("autotune-" + "[0-9a-f]" * 16)}
 
 
 def test_an_array_begins_with_zeros_and_has_its_shape(method):
@@ -133,10 +131,7 @@ def test_nothing_has_a_name_while_it_is_used_or_a_descriptor_after(method):
     before, descriptors = traces(), len(list(Path("/proc/self/fd").iterdir()))
     with made(1000, method=method):
         assert traces() == before
-    assert (
-        method in {Method.RAW_ARRAY, Method.ARRAY}
-        or len(list(Path("/proc/self/fd").iterdir())) == descriptors
-    )
+    assert method in {Method.RAW_ARRAY, Method.ARRAY} or len(list(Path("/proc/self/fd").iterdir())) == descriptors
 
 
 @on_linux
@@ -228,9 +223,7 @@ sys.stdin.read()
 @pytest.mark.parametrize("method", [Method.SHARED_MEMORY, Method.MEMMAP, Method.MEMFD])
 def test_a_killed_owner_leaves_nothing(method):
     before = traces()
-    owner = subprocess.Popen(
-        [sys.executable, "-c", OWNER, method], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    owner = subprocess.Popen([sys.executable, "-c", OWNER, method], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert owner.stdout.readline() == b"ready\n"
     owner.kill()
     owner.communicate()

@@ -9,9 +9,7 @@ from autotune.errors import UsageError
 from autotune.parallel.random_streams import BLOCK, random
 
 
-def draw(
-    shape, /, method="standard_normal", dtype="f8", seed=1, workers=1, chunk=BLOCK, out=None, **parameters
-):
+def draw(shape, /, method="standard_normal", dtype="f8", seed=1, workers=1, chunk=BLOCK, out=None, **parameters):
     return random(shape, method, dtype, seed, parameters, workers=workers, chunk=chunk, out=out)
 
 

@@ -229,9 +229,7 @@ print({float(each) for each in sums}, autotune.usable_cpus() >= 1, bool(str(auto
 
 
 @pytest.mark.real
-@pytest.mark.skipif(
-    find_spec("_xxsubinterpreters") is None, reason="needs _xxsubinterpreters (Python before 3.13)"
-)
+@pytest.mark.skipif(find_spec("_xxsubinterpreters") is None, reason="needs _xxsubinterpreters (Python before 3.13)")
 @pytest.mark.parametrize(
     ("first", "said"),
     [("", "True 1000000.0"), ("import numpy", "True cannot load module more than once per process")],

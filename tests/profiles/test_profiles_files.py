@@ -60,9 +60,7 @@ def test_the_text_is_for_people(written):
         "# Profile of A CPU: 8 usable CPUs, openblas 0.3.31.\n# Measured by autotune 0.1.0 on 2026-01-02"
     )
     assert 'blas_version: "0.3.31"' in text
-    assert (
-        "      - sizes: {m: 128, n: 128}\n        status: tuned\n        choice: {blas_threads: 1}\n" in text
-    )
+    assert "      - sizes: {m: 128, n: 128}\n        status: tuned\n        choice: {blas_threads: 1}\n" in text
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=80), st.floats(1e-12, 1e12))
@@ -87,8 +85,7 @@ def test_a_reason_that_is_too_long_is_shortened_and_not_lost():
 
 def test_a_profile_of_ten_thousand_entries_passes_our_own_limits():
     entries = [
-        make_entry(f"op_{n // 50}", choice={"blas_threads": 1}, safe=(1, 2, 4), m=n + 1, n=128)
-        for n in range(10_000)
+        make_entry(f"op_{n // 50}", choice={"blas_threads": 1}, safe=(1, 2, 4), m=n + 1, n=128) for n in range(10_000)
     ]
     assert len(decode_profile(parse(text_of(profile(*entries)).encode())).entries) == 10_000
 

@@ -125,9 +125,7 @@ def test_an_unknown_version_is_not_taken_for_a_patch():
 def test_what_one_other_host_measured_is_not_used_unless_it_is_named(host, layer):
     refused = fit(profile(host=host), layer, HERE)
     assert refused.level is None
-    assert refused.reason.startswith(
-        f"provenance.host: the profile has {host or 'unknown'}, this machine has here."
-    )
+    assert refused.reason.startswith(f"provenance.host: the profile has {host or 'unknown'}, this machine has here.")
 
 
 def test_two_unknown_hosts_are_not_the_same():
@@ -216,9 +214,7 @@ ELSEWHERE = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("name", "measured", "here", "choice", "high", "reason"), ELSEWHERE, ids=range(len(ELSEWHERE))
-)
+@pytest.mark.parametrize(("name", "measured", "here", "choice", "high", "reason"), ELSEWHERE, ids=range(len(ELSEWHERE)))
 def test_with_another_allocation_a_choice_must_be_unchanged_and_beat_the_default_of_here(
     name, measured, here, choice, high, reason
 ):
@@ -240,9 +236,7 @@ def at(usable, limit):
 
 
 def test_a_count_that_the_clamp_changes_is_used_if_the_clamped_one_was_measured_to_be_safe():
-    entry = with_evidence(
-        make_entry("solve", choice={"blas_threads": 8}, safe=(2, 4, 8), n=100), default_threads=8
-    )
+    entry = with_evidence(make_entry("solve", choice={"blas_threads": 8}, safe=(2, 4, 8), n=100), default_threads=8)
     result = transfer(entry, KEY, at(4, QUOTA))
     assert result.choice == Configuration(blas_threads=4)
     assert (result.evidence.speedup, result.evidence.safe_threads) == (None, (2, 4))
@@ -317,9 +311,7 @@ RUNGS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("sources", "level", "path"), RUNGS, ids=[str(row[1]) + str(i) for i, row in enumerate(RUNGS)]
-)
+@pytest.mark.parametrize(("sources", "level", "path"), RUNGS, ids=[str(row[1]) + str(i) for i, row in enumerate(RUNGS)])
 def test_the_best_level_speaks(sources, level, path):
     verdict = ladder(sources, HERE, SOLVE)
     assert (verdict.level, verdict.path, verdict.refused) == (level, path, ())
@@ -421,9 +413,7 @@ def test_a_noisy_measurement_of_this_host_keeps_the_default_if_nothing_else_spea
 
 
 def test_an_entry_that_is_stale_and_of_another_allocation_says_both():
-    both = made(
-        Layer.USER, key=replace(ALL, software=STALE.software), choice=None, status=Status.DEFAULT_KEPT
-    )
+    both = made(Layer.USER, key=replace(ALL, software=STALE.software), choice=None, status=Status.DEFAULT_KEPT)
     reason = ladder([both], HERE, SOLVE).reason
     assert reason.startswith("It was measured with 16 usable CPUs; here: 8 usable CPUs. Stale: key.software.")
 
@@ -436,9 +426,7 @@ def test_two_machines_with_one_slug_are_told_apart_by_their_keys():
     assert verdict.refused[0].reason.startswith("key.hardware.l3_bytes: the profile has 7, this machine has ")
 
 
-@given(
-    sources=st.permutations([NAMED, MINE, SITE, MIRROR, SIGNED, OLDER, LARGER, *(row[0] for row in STOPS)])
-)
+@given(sources=st.permutations([NAMED, MINE, SITE, MIRROR, SIGNED, OLDER, LARGER, *(row[0] for row in STOPS)]))
 def test_no_order_of_the_files_moves_an_entry_to_another_level(sources):
     verdict = ladder(sources, HERE, SOLVE)
     assert (verdict.level, verdict.entry.choice) == (Level.EXPLICIT, Configuration(blas_threads=1))

@@ -18,9 +18,7 @@ from autotune.runtime.process_state import Setting, state
 def original():
     """The bytes of a profile that fits here, with all that an entry can hold."""
     made = of_this_machine(
-        with_evidence(
-            make_entry("qr", choice={"blas_threads": 1}, safe=(1,), m=128, n=128), hosts=2, signer="site"
-        ),
+        with_evidence(make_entry("qr", choice={"blas_threads": 1}, safe=(1,), m=128, n=128), hosts=2, signer="site"),
         with_evidence(make_entry("qr", safe=(1,), m=2048, n=2048), contested=True),
         make_entry("log", choice={"workers": 1, "chunk": 1000}, n=1_000_000),
         make_entry("share", choice={"method": "memfd", "workers": 1}, n=5),

@@ -66,18 +66,12 @@ def test_an_entry_is_found_with_its_level_and_source():
 
 
 def test_the_compiled_copy_gives_the_same_as_the_profile():
-    made = of_this_machine(
-        entry(), make_entry("log", n=1000), make_entry("share", choice={"method": "memfd"}, n=5)
-    )
+    made = of_this_machine(entry(), make_entry("log", n=1000), make_entry("share", choice={"method": "memfd"}, n=5))
     write(made)
     first, second = resolve(), resolve()
     assert [match.entry for match in first.entries()] == [match.entry for match in second.entries()]
-    assert {match.entry.operation for match in second.entries()} == {
-        entry.operation for entry in made.entries
-    }
-    assert (
-        (second.threads, second.threads_why) == (first.threads, first.threads_why) == (1, first.threads_why)
-    )
+    assert {match.entry.operation for match in second.entries()} == {entry.operation for entry in made.entries}
+    assert (second.threads, second.threads_why) == (first.threads, first.threads_why) == (1, first.threads_why)
 
 
 def test_the_nearest_profile_speaks_first_whatever_its_operations_are_called(tmp_path):
@@ -193,9 +187,7 @@ def test_a_refused_entry_stands_between_its_neighbours():
     )
     write(replace(made, key=replace(made.key, usable_cpus=4096)))
     resolution = resolve()
-    at = {
-        n: chosen(resolution.find(Operation(name="log", sizes=(("n", n),)))) for n in (10, 50, 100, 500, 1000)
-    }
+    at = {n: chosen(resolution.find(Operation(name="log", sizes=(("n", n),)))) for n in (10, 50, 100, 500, 1000)}
     assert at == {
         10: ONE_WORKER,
         50: Configuration(),
@@ -224,8 +216,7 @@ def test_an_entry_whose_time_ended_leaves_the_word_to_the_next_level(tmp_path):
     """Else a calibration on a busy machine would hide what was proved before, at its sizes and between them."""
     large = {"m": 300, "n": 300}
     out_of_time = [
-        replace(make_entry(status=Status.UNDECIDED, **sizes), reason=BUDGET)
-        for sizes in ({"m": 100, "n": 100}, large)
+        replace(make_entry(status=Status.UNDECIDED, **sizes), reason=BUDGET) for sizes in ({"m": 100, "n": 100}, large)
     ]
     write(of_this_machine(*out_of_time))
     assert resolve().find(QR).entry.reason == BUDGET
@@ -452,8 +443,6 @@ def test_ten_thousand_entries_are_there_and_only_what_is_asked_is_parsed(monkeyp
     real = json.loads
     monkeypatch.setattr(json, "loads", lambda text: parsed.append(len(text)) or real(text))
     resolution = resolve()
-    assert resolution.find(Operation(name="op_150", sizes=(("n", 7),))).entry.choice == Configuration(
-        blas_threads=1
-    )
+    assert resolution.find(Operation(name="op_150", sizes=(("n", 7),))).entry.choice == Configuration(blas_threads=1)
     assert sum(parsed) < 20_000
     assert sum(1 for _ in resolution.entries()) == 10_000

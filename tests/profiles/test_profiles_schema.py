@@ -19,9 +19,7 @@ from autotune.profiles.profile_document import decode_profile, encode_profile
 from autotune.profiles.yaml_subset import parse
 from autotune.profiles.yaml_writer import text_of
 
-PUBLISHED = json.loads(
-    Path(autotune.profiles.profile_document.__file__).with_name("profile.schema.json").read_text()
-)
+PUBLISHED = json.loads(Path(autotune.profiles.profile_document.__file__).with_name("profile.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(PUBLISHED)
 
 GOOD = profile(
@@ -38,9 +36,7 @@ GOOD = profile(
         n=9,
     ),
     with_evidence(make_entry("temporaries", choice={"allocator": "retain"}, n=1000), retained_bytes=2**27),
-    with_evidence(
-        make_entry("var", n=1000), hosts=3, signer="site", contested=True, created="2026", resolution=0.01
-    ),
+    with_evidence(make_entry("var", n=1000), hosts=3, signer="site", contested=True, created="2026", resolution=0.01),
 )
 
 
@@ -70,11 +66,7 @@ def test_the_published_schemas_are_those_of_the_code():
 
 def test_every_field_of_the_published_schema_is_described():
     kinds = {name: kind for name, kind in PUBLISHED["$defs"].items() if "properties" in kind}
-    fields = {
-        f"{name}.{inner}": value
-        for name, kind in kinds.items()
-        for inner, value in kind["properties"].items()
-    }
+    fields = {f"{name}.{inner}": value for name, kind in kinds.items() for inner, value in kind["properties"].items()}
     assert {name for name, value in fields.items() if "description" not in value} == set()
 
 
@@ -225,9 +217,7 @@ def test_the_lower_end_of_an_interval_comes_first():
 def test_the_example_of_the_documentation_is_a_profile():
     text = (Path(__file__).parents[2] / "docs" / "profile-format.md").read_text()
     example = parse(text.split("```yaml\n")[1].split("```")[0].encode())
-    assert decode_profile(example).entries[0].operation == Operation(
-        name="qr", sizes=(("m", 128), ("n", 128))
-    )
+    assert decode_profile(example).entries[0].operation == Operation(name="qr", sizes=(("m", 128), ("n", 128)))
     VALIDATOR.validate(example)
 
 

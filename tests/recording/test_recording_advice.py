@@ -284,9 +284,7 @@ def test_without_any_recorded_call_a_reason_for_it_leaves_the_gain_unknown():
 
 
 def test_a_recording_survives_a_file():
-    kept = recording(
-        process(call(operation=QR), call("add", group=ARRAYS)), without_autotune=("/usr/bin/python3",)
-    )
+    kept = recording(process(call(operation=QR), call("add", group=ARRAYS)), without_autotune=("/usr/bin/python3",))
     assert Recording.from_dict(json.loads(json.dumps(kept.as_dict()))) == kept
 
 
@@ -341,7 +339,5 @@ def test_a_recording_with_a_value_of_another_type_is_refused(name, value):
 
 @pytest.mark.parametrize("sizes", [{"m": 5}, {"q": 5, "n": 5}, {"m": 5, "n": 5, "q": 5}])
 def test_an_operation_with_sizes_that_the_catalogue_does_not_know_is_none(sizes):
-    read = Recording.from_dict(
-        mutated("processes.calls.operation", {"name": "qr", "dtype": "float64", "sizes": sizes})
-    )
+    read = Recording.from_dict(mutated("processes.calls.operation", {"name": "qr", "dtype": "float64", "sizes": sizes}))
     assert read.processes[0].calls[0].operation is None

@@ -20,9 +20,7 @@ from autotune.runtime.process_state import state
 
 ONE = {"blas_threads": 1}
 pytestmark = pytest.mark.usefixtures("fresh")
-several_threads = pytest.mark.skipif(
-    (blas.current() or 1) < 2, reason="BLAS runs with one thread here anyway"
-)
+several_threads = pytest.mark.skipif((blas.current() or 1) < 2, reason="BLAS runs with one thread here anyway")
 
 
 def write(*entries, path=None):
@@ -109,9 +107,7 @@ def test_a_process_that_shares_its_cpus_is_held_to_its_share():
     before = blas.current()
     with autotune.apply(processes=before) as applied:
         assert blas.current() == 1
-        assert applied.why.startswith(
-            "This process may use 1 CPU (limited by the processes that share them);"
-        )
+        assert applied.why.startswith("This process may use 1 CPU (limited by the processes that share them);")
         with autotune.apply(processes=before) as again:
             assert again.blas_threads == 1
     assert blas.current() == before
@@ -152,8 +148,7 @@ def test_one_line_is_logged_for_those_who_listen(caplog):
         autotune.apply()
     (message,) = caplog.messages
     assert (
-        "BLAS threads of the process stay as they are. No BLAS thread count was measured for this machine."
-        in message
+        "BLAS threads of the process stay as they are. No BLAS thread count was measured for this machine." in message
     )
     assert message.endswith("Profiles cover 0 operations.")
 
@@ -162,9 +157,7 @@ def test_one_line_is_logged_for_those_who_listen(caplog):
 def test_the_text_begins_with_what_is_on():
     write(entry())
     with autotune.apply() as applied:
-        assert str(applied).startswith(
-            "Per-call switching is on: 1 operation tuned. BLAS threads of the process"
-        )
+        assert str(applied).startswith("Per-call switching is on: 1 operation tuned. BLAS threads of the process")
     assert str(applied).startswith("BLAS threads of the process")
     with autotune.apply(per_call=False) as applied:
         assert str(applied).startswith("BLAS threads of the process")
@@ -214,8 +207,7 @@ def wrong(tmp_path):
     (tmp_path / "folder.yaml").mkdir()
     reasons = {name: word for name, (_, word) in contents.items()}
     return {
-        tmp_path / name: word
-        for name, word in {**reasons, "folder.yaml": "folder", "none.yaml": "No such"}.items()
+        tmp_path / name: word for name, word in {**reasons, "folder.yaml": "folder", "none.yaml": "No such"}.items()
     }
 
 
@@ -268,8 +260,7 @@ def test_no_mutated_profile_raises(tmp_path, data):
     start = data.draw(st.integers(0, len(good)))
     end = data.draw(st.integers(start, min(len(good), start + 40)))
     junk = data.draw(
-        st.binary(max_size=20)
-        | st.sampled_from([b"[", b"{", b"&a ", b"*a", b"-1", b"1e999", b"\n", b"null", b"'"])
+        st.binary(max_size=20) | st.sampled_from([b"[", b"{", b"&a ", b"*a", b"-1", b"1e999", b"\n", b"null", b"'"])
     )
     path.write_bytes(good[:start] + junk + good[end:])
     autotune.apply(profile=path).restore()

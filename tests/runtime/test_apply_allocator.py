@@ -56,9 +56,7 @@ def child(code, tmp_path):
     return json.loads(printed(USED_ONCE + code, environ=environ))
 
 
-needs_retaining = pytest.mark.skipif(
-    allocator.unsupported_reason() is not None, reason="memory cannot be retained"
-)
+needs_retaining = pytest.mark.skipif(allocator.unsupported_reason() is not None, reason="memory cannot be retained")
 
 
 @pytest.mark.real

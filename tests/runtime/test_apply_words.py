@@ -29,6 +29,4 @@ def test_an_upgrade_of_numpy_is_warned_of_once_until_the_machine_was_calibrated_
             with autotune.apply():
                 pass
     said = [record.getMessage() for record in caplog.records]
-    assert [text.partition(",")[0] for text in said] == (
-        [] if again else ["1 profile of this host is for NumPy 1.0"]
-    )
+    assert [text.partition(",")[0] for text in said] == ([] if again else ["1 profile of this host is for NumPy 1.0"])

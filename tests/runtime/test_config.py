@@ -52,9 +52,7 @@ def test_none_means_plain_numpy(operation, dtype, sizes, expected):
         assert autotune.config(operation, dtype=dtype, **sizes) == expected
 
 
-@pytest.mark.parametrize(
-    "sizes", [{}, {"n": 0}, {"n": 1.5}, {"n": "many"}, {"n": True}, {"n": [1]}, {"n": 1, "q": 2}]
-)
+@pytest.mark.parametrize("sizes", [{}, {"n": 0}, {"n": 1.5}, {"n": "many"}, {"n": True}, {"n": [1]}, {"n": 1, "q": 2}])
 def test_a_size_that_the_operation_cannot_have_raises(sizes):
     with pytest.raises(BadSize):
         autotune.config("matmul", **sizes)

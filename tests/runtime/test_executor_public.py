@@ -126,9 +126,7 @@ def test_processes_are_taken_only_where_they_are_asked_for(measured):
         assert type(pool) is ProcessExecutor
 
 
-@pytest.mark.parametrize(
-    "entries", [(), (threads(),), (threads(speedup=2.5), processes()), (processes(None),)]
-)
+@pytest.mark.parametrize("entries", [(), (threads(),), (threads(speedup=2.5), processes()), (processes(None),)])
 def test_processes_are_taken_only_where_they_were_measured_to_be_better(measured, entries):
     measured(*entries)
     with autotune.executor("batch_matmul", n=300, processes=True) as pool:

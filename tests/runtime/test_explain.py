@@ -203,9 +203,7 @@ def test_a_profile_that_asks_for_more_threads_than_there_are_cpus_is_held_to_the
         make_entry("batch_matmul", choice={"blas_threads": usable, "workers": 2 * usable}, n=300, tasks=100),
     )
     profile_files.write(made, folders.user_profiles() / "mine.yaml")
-    many, single = (
-        autotune.explain("qr", n=128).operations + autotune.explain("batch_matmul", n=300).operations
-    )
+    many, single = autotune.explain("qr", n=128).operations + autotune.explain("batch_matmul", n=300).operations
     assert many.choice == Configuration(blas_threads=usable) == autotune.config("qr", n=128)
     sentence = f"The profile asks for blas_threads={64 * usable}; the {usable} usable CPUs here allow"
     assert f"{sentence} blas_threads={usable}." in many.reason

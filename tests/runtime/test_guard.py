@@ -90,9 +90,7 @@ def test_an_entry_that_always_loses_is_dropped_after_ten_pairs_and_says_so():
     work.run(calls, 3000)
     (dropped,) = work.guard.dropped
     assert (dropped.pairs, dropped.lost) == (10, 10)
-    assert "qr float64 m=100 n=100: the default was faster than 1 BLAS thread in 10 of 10 pairs" in str(
-        dropped
-    )
+    assert "qr float64 m=100 n=100: the default was faster than 1 BLAS thread in 10 of 10 pairs" in str(dropped)
 
 
 def test_a_dropped_entry_runs_with_the_default_and_not_with_the_count_at_rest():
@@ -176,9 +174,7 @@ def test_no_sequence_of_durations_is_too_odd(durations):
     assert watched.lost <= watched.pairs
 
 
-@pytest.mark.parametrize(
-    ("count", "ends"), [(5, None), (6, (0, 5)), (9, (1, 7)), (20, (5, 14)), (100, (39, 60))]
-)
+@pytest.mark.parametrize(("count", "ends"), [(5, None), (6, (0, 5)), (9, (1, 7)), (20, (5, 14)), (100, (39, 60))])
 def test_the_interval_of_a_median_is_that_of_the_binomial_distribution(count, ends):
     """Conover, Practical Nonparametric Statistics, table A3."""
     assert median_interval(count) == ends

@@ -179,9 +179,7 @@ def test_calls_that_raise_tell_nothing_of_their_time():
     with autotune.apply(learn=True):
         np.linalg.cholesky(np.eye(60))
         (calls,) = [counter for counter in state.per_call._calls.values() if counter.operation == "cholesky"]
-        CORE.watch_calls(
-            lambda _calls, seconds, _control, trial: trials.append((seconds > 0, trial)), 1.0, 0.0
-        )
+        CORE.watch_calls(lambda _calls, seconds, _control, trial: trials.append((seconds > 0, trial)), 1.0, 0.0)
         calls.trial, calls.pause = 1, 0
         with pytest.raises(np.linalg.LinAlgError):
             np.linalg.cholesky(-np.eye(60))

@@ -22,9 +22,7 @@ from autotune.runtime.lesson import (
 class Program:
     """Calls of one operation, one after another; the clock is the sum of what they take."""
 
-    def __init__(
-        self, seconds, *, seed=0, rest=8, most=8, noise=0.03, bursts=False, account=None, candidates=None
-    ):
+    def __init__(self, seconds, *, seed=0, rest=8, most=8, noise=0.03, bursts=False, account=None, candidates=None):
         self._seconds = seconds
         self._random = Random(seed)
         self._noise = noise
@@ -187,8 +185,7 @@ def test_a_loop_of_two_workers_is_at_least_1_7_times_as_fast_within_200_calls():
 
 def test_identical_cuts_with_drift_and_bursts_are_taken_for_faster_in_at_most_1_percent_of_programs():
     programs = [
-        Program(lambda _: 5e-3, seed=seed, bursts=True, candidates=LoopCuts(2)).run(1000)
-        for seed in range(400)
+        Program(lambda _: 5e-3, seed=seed, bursts=True, candidates=LoopCuts(2)).run(1000) for seed in range(400)
     ]
     assert sum(program.lesson.choice is not None for program in programs) <= 4
 

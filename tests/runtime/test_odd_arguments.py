@@ -85,9 +85,7 @@ def test_names_of_the_catalogue_and_of_profiles_are_not_said(caplog):
 
 
 def test_a_misspelt_keyword_of_apply_is_a_type_error_that_names_the_near_one():
-    with pytest.raises(
-        TypeError, match=r"apply\(\) got an unexpected keyword argument 'percall'.*'per_call'"
-    ):
+    with pytest.raises(TypeError, match=r"apply\(\) got an unexpected keyword argument 'percall'.*'per_call'"):
         autotune.apply(percall=True)
     with pytest.raises(TypeError, match="'reproducible'"):
         autotune.apply("svd", n=5, reproducable=True)

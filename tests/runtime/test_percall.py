@@ -21,9 +21,7 @@ from autotune.runtime.process_state import state
 ONE = {"blas_threads": 1}
 A = np.random.default_rng(0).random((100, 100))
 pytestmark = needs_core
-several_threads = pytest.mark.skipif(
-    (blas.current() or 1) < 2, reason="BLAS runs with one thread here anyway"
-)
+several_threads = pytest.mark.skipif((blas.current() or 1) < 2, reason="BLAS runs with one thread here anyway")
 
 
 @pytest.fixture(autouse=True)
@@ -491,9 +489,7 @@ def test_numpys_own_tests_pass_the_same(tmp_path):
     if find_spec("numpy.linalg.tests") is None:
         pytest.skip("this NumPy comes without its tests")
     profile = tmp_path / "ones.yaml"
-    entries = [
-        make_entry(op, choice=ONE, safe=(1,), n=n) for op in ("solve", "inv", "det", "eigh") for n in (1, 900)
-    ]
+    entries = [make_entry(op, choice=ONE, safe=(1,), n=n) for op in ("solve", "inv", "det", "eigh") for n in (1, 900)]
     entries += [make_entry("svd", choice=ONE, safe=(1,), m=n, n=n) for n in (1, 900)]
     entries += [make_entry("matmul", choice=ONE, safe=(1,), m=n, k=n, n=n) for n in (1, 900)]
     profile_files.write(of_this_machine(*entries), profile)

@@ -49,8 +49,6 @@ from autotune.runtime.process_threads import safe_threads
     ],
     ids=range(11),
 )
-def test_a_count_is_taken_as_it_was_measured_or_not_at_all(
-    threads, usable, limit, current, user_limit, count, why
-):
+def test_a_count_is_taken_as_it_was_measured_or_not_at_all(threads, usable, limit, current, user_limit, count, why):
     resolution = SimpleNamespace(threads=threads, threads_why="Measured.", usable_cpus=usable, limit=limit)
     assert safe_threads(resolution, current=current, user_limit=user_limit) == (count, why)

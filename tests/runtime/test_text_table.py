@@ -28,9 +28,7 @@ def test_a_narrow_terminal_gets_a_list_without_dashes_for_what_is_unknown():
 
 
 def test_in_a_list_a_number_has_the_title_of_its_column():
-    assert (
-        written(40, (("qr n=8", "blas_threads=1", "2.00 ms"), ""))[1] == "  blas_threads=1, default 2.00 ms"
-    )
+    assert written(40, (("qr n=8", "blas_threads=1", "2.00 ms"), ""))[1] == "  blas_threads=1, default 2.00 ms"
 
 
 @pytest.mark.parametrize("width", [20, 40, NARROW - 1, NARROW, 80, 200])

@@ -19,9 +19,7 @@ from autotune.model.configuration import Configuration
 from autotune.profiles import folders, profile_files
 from autotune.runtime.tuned import sizes_of
 
-several_threads = pytest.mark.skipif(
-    (blas.current() or 1) < 2, reason="BLAS runs with one thread here anyway"
-)
+several_threads = pytest.mark.skipif((blas.current() or 1) < 2, reason="BLAS runs with one thread here anyway")
 
 
 @pytest.fixture(autouse=True)

@@ -61,9 +61,7 @@ def test_an_exponent_that_came_too_late_is_said_with_the_reason_and_what_to_do(w
     with autotune.apply():
         assert policy.exponent is None
         sentence = autotune.explain().waiting
-    assert all(
-        part in sentence for part in ("too late", "other threads run.", "autotune run", "before NumPy")
-    )
+    assert all(part in sentence for part in ("too late", "other threads run.", "autotune run", "before NumPy"))
 
 
 def test_where_the_default_was_kept_nothing_is_set(write):
@@ -211,9 +209,7 @@ def test_with_loops_alone_in_the_profile_calls_of_blas_are_met_too(write):
 
 @needs_core
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="with one CPU no loop is cut")
-@pytest.mark.parametrize(
-    ("variable", "are_met"), [("OMP_NUM_THREADS", False), ("OPENBLAS_NUM_THREADS", True)]
-)
+@pytest.mark.parametrize(("variable", "are_met"), [("OMP_NUM_THREADS", False), ("OPENBLAS_NUM_THREADS", True)])
 def test_a_cap_for_workers_holds_for_loops_and_one_for_blas_does_not(write, monkeypatch, variable, are_met):
     monkeypatch.setenv(variable, "1")
     write(None, *(make_entry(name, choice=TWO, n=10_000) for name in ("loop_add", "loop_sqrt")))
@@ -236,19 +232,13 @@ print(json.dumps([wait_policy.process.exponent, time_out, autotune.explain().wai
 
 
 @pytest.mark.real
-@pytest.mark.parametrize(
-    "command", [(), (sys.executable, "-m", "autotune", "run", "--")], ids=["apply", "run"]
-)
+@pytest.mark.parametrize("command", [(), (sys.executable, "-m", "autotune", "run", "--")], ids=["apply", "run"])
 def test_a_program_that_applies_before_numpy_has_it_from_its_second_start_on_at_the_latest(write, command):
     write(20)
-    if not any(
-        library.threading == "pthreads" and library.api == "openblas" for library in libraries(load=True)
-    ):
+    if not any(library.threading == "pthreads" and library.api == "openblas" for library in libraries(load=True)):
         pytest.skip("NumPy's BLAS is not OpenBLAS with threads of its own")
     printed(PROGRAM.format(variable=VARIABLE), command=command)
-    exponent, time_out, waiting, variable = json.loads(
-        printed(PROGRAM.format(variable=VARIABLE), command=command)
-    )
+    exponent, time_out, waiting, variable = json.loads(printed(PROGRAM.format(variable=VARIABLE), command=command))
     assert (exponent, variable) == (20, "20" if command else None)
     assert time_out in {20, None}
     assert "2^20 cycles" in waiting

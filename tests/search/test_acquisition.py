@@ -120,9 +120,7 @@ def test_in_a_large_space_with_categories_the_best_region_is_found():
 
 
 def test_every_category_is_among_the_first_points_at_different_counts():
-    grid = Grid.full(
-        {"library": tuple("abcd"), "affinity": ("close", "spread"), "threads": tuple(range(1, 17))}
-    )
+    grid = Grid.full({"library": tuple("abcd"), "affinity": ("close", "spread"), "threads": tuple(range(1, 17))})
     for seed in range(5):
         first = [grid.points[visit.point] for visit in search(grid, lambda _: 0.0, 4, seed=seed)]
         assert {point[0] for point in first} == set("abcd")
@@ -132,9 +130,7 @@ def test_every_category_is_among_the_first_points_at_different_counts():
 
 def test_a_category_whose_curve_has_another_shape_is_not_given_up():
     """Flat in two libraries; in the third slow with few threads, and the fastest with many."""
-    grid = Grid.full(
-        {"library": ("flat", "level", "steep"), "threads": (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)}
-    )
+    grid = Grid.full({"library": ("flat", "level", "steep"), "threads": (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)})
 
     def log_time(point):
         return 0.3 if point[0] != "steep" else 3.0 - 0.72 * math.log(point[1])
@@ -211,9 +207,7 @@ def test_beyond_the_points_that_weigh_hypotheses_every_visit_still_counts():
 def test_the_best_point_right_before_a_cliff_is_chosen():
     """A smooth model of all points would expect it to be as slow as its neighbour beyond the cliff."""
     luck = Random(1)
-    values = {
-        t: (-math.log(t / 40) if t <= 40 else 2.5) + luck.gauss(0, 0.01) for t in (1, 8, 20, 30, 34, 38, 40)
-    }
+    values = {t: (-math.log(t / 40) if t <= 40 else 2.5) + luck.gauss(0, 0.01) for t in (1, 8, 20, 30, 34, 38, 40)}
     values |= {t: 2.5 + luck.gauss(0, 0.01) for t in (41, 43, 50, 64)}
     seen = [GridVisit(point=threads - 1, value=value) for threads, value in values.items()]
     assert CURVE.points[choose(CURVE, seen)] == (40,)
@@ -225,17 +219,13 @@ def test_repeats_that_agree_make_single_timings_credible():
     others = [GridVisit(point=point, value=rough.gauss(0, 0.08)) for point in range(0, 60, 4)]
     lowest = GridVisit(point=62, value=min(visit.value for visit in others) - 0.02)
     exact = [GridVisit(point=30, value=0.0)] * 8
-    noisy = [
-        GridVisit(point=30, value=value) for value in (-0.08, 0.08, 0.05, -0.06, 0.09, -0.09, 0.07, -0.05)
-    ]
+    noisy = [GridVisit(point=30, value=value) for value in (-0.08, 0.08, 0.05, -0.06, 0.09, -0.09, 0.07, -0.05)]
     models = []
     for repeats in (exact, noisy):
         data = {visit.point: visit.value for visit in others} | {30: 0.0, 62: lowest.value}
         squares = sum(visit.value**2 for visit in repeats)
         counts = np.asarray([8.0 if point == 30 else 1.0 for point in data])
-        models.append(
-            Model.fit(CURVE, np.asarray(list(data)), np.asarray(list(data.values())), counts, (7, squares))
-        )
+        models.append(Model.fit(CURVE, np.asarray(list(data)), np.asarray(list(data.values())), counts, (7, squares)))
     exact_noise, noisy_noise = (float(model.weights @ model.noise) for model in models)
     assert exact_noise < 0.02
     assert noisy_noise > 0.05

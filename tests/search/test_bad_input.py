@@ -60,9 +60,7 @@ def test_a_candidate_that_crashes_in_its_fourth_process_is_out():
 
     def answer(operation, configuration, luck):
         return (
-            CRASH
-            if not configuration.is_default and len(bench.plans) == 4
-            else _half(operation, configuration, luck)
+            CRASH if not configuration.is_default and len(bench.plans) == 4 else _half(operation, configuration, luck)
         )
 
     bench = FakeBench(answer)
@@ -93,9 +91,7 @@ def test_where_all_candidates_are_equal_the_default_is_kept():
 
 
 def test_a_call_that_does_not_end_within_the_budget_leaves_its_entry_open_and_says_so():
-    unreached = Failure(
-        kind=FailureKind.NOT_REACHED, reason="The time allowed ended in the middle of a call."
-    )
+    unreached = Failure(kind=FailureKind.NOT_REACHED, reason="The time allowed ended in the middle of a call.")
     bench = FakeBench(lambda *_: unreached)
     entry, _ = _entry(bench, QR)
     assert (entry.status, entry.choice) == (Status.UNDECIDED, DEFAULT)
@@ -110,11 +106,7 @@ def test_a_default_that_fails_is_failed():
 
 def test_a_default_that_begins_to_fail_under_test_claims_nothing():
     def answer(operation, configuration, luck):
-        return (
-            CRASH
-            if configuration.is_default and len(bench.plans) > 3
-            else _half(operation, configuration, luck)
-        )
+        return CRASH if configuration.is_default and len(bench.plans) > 3 else _half(operation, configuration, luck)
 
     bench = FakeBench(answer)
     entry, _ = _entry(bench, QR)

@@ -39,8 +39,7 @@ def test_a_large_gain_takes_four_processes_and_a_small_one_eight():
 @given(st.lists(st.tuples(st.floats(0.3, 1.1), st.booleans()), min_size=4, max_size=9))
 def test_the_interval_of_what_was_accepted_lies_above_the_margin(processes):
     visits = [
-        (full if is_full else reduced)(ratio, elapsed=float(place))
-        for place, (ratio, is_full) in enumerate(processes)
+        (full if is_full else reduced)(ratio, elapsed=float(place)) for place, (ratio, is_full) in enumerate(processes)
     ]
     tested = candidate(*visits)
     findings = tested.findings(FULL)
@@ -98,9 +97,7 @@ def test_few_processes_at_full_capacity_prove_a_large_gain_on_a_machine_that_sel
 def test_a_candidate_with_fewer_cpus_that_gains_nothing_even_without_capacity_or_next_to_others_is_dropped():
     for poor in (reduced(1.0), full(1.0, interference=0.5)):
         assert verdict(candidate(*[poor] * 3, fewer_cpus=True), HALF) is Verdict.DROPPED
-        assert verdict(candidate(*[poor] * 3), HALF) is (
-            Verdict.OPEN if poor == reduced(1.0) else Verdict.DROPPED
-        )
+        assert verdict(candidate(*[poor] * 3), HALF) is (Verdict.OPEN if poor == reduced(1.0) else Verdict.DROPPED)
 
 
 def test_what_missing_cpus_cannot_explain_is_dropped_without_full_capacity():
@@ -148,9 +145,7 @@ def test_a_candidate_with_fewer_cpus_does_not_win_by_the_moments_in_which_cpus_w
     """A QR of 512 x 512: one thread is slower than two, but faster where the second CPU is away."""
     tested = candidate(*[reduced(0.8)] * 12, fewer_cpus=True)
     assert verdict(tested, HALF) is Verdict.OPEN
-    assert (
-        verdict(candidate(*[reduced(0.8)] * 12, *[full(1.13)] * 4, fewer_cpus=True), HALF) is Verdict.DROPPED
-    )
+    assert verdict(candidate(*[reduced(0.8)] * 12, *[full(1.13)] * 4, fewer_cpus=True), HALF) is Verdict.DROPPED
 
 
 def test_a_candidate_that_uses_as_many_cpus_and_wins_next_to_others_wins():
@@ -256,9 +251,7 @@ def test_the_budget_is_kept():
 def test_a_candidate_that_crashes_in_its_fourth_process_is_out():
     def answer(operation, configuration, luck):
         return (
-            CRASH
-            if not configuration.is_default and len(bench.plans) == 4
-            else _gains(operation, configuration, luck)
+            CRASH if not configuration.is_default and len(bench.plans) == 4 else _gains(operation, configuration, luck)
         )
 
     confirmation, bench = _confirmation(answer, candidates=[(SMALL, -0.5)])

@@ -38,8 +38,7 @@ def evidence(operation, ratios, rounds=4):
 def listed(*sizes):
     by_size = {size.operation: size for size in sizes}
     return {
-        operation: {row.choice: 1 / row.speedup for row in rows}
-        for operation, rows in alternatives(by_size).items()
+        operation: {row.choice: 1 / row.speedup for row in rows} for operation, rows in alternatives(by_size).items()
     }
 
 
@@ -72,9 +71,7 @@ def test_of_a_way_the_best_chunk_of_each_size_is_listed():
 
 
 def test_what_one_timing_alone_speaks_for_is_not_listed():
-    assert (
-        listed(evidence(SMALL, {threads(1): 0.1}, rounds=1), evidence(LARGE, {threads(1): 0.1}))[LARGE] == {}
-    )
+    assert listed(evidence(SMALL, {threads(1): 0.1}, rounds=1), evidence(LARGE, {threads(1): 0.1}))[LARGE] == {}
 
 
 def test_leaders_of_either_size_and_counts_between_them_are_to_be_measured_at_both():

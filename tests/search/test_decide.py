@@ -29,9 +29,7 @@ def _evidence(ratio=0.6, *, failure=None, default=None):
         seconds=seconds,
         failure=failure,
     )
-    plain = Measurement(
-        operation=SMALL, configuration=DEFAULT, seconds=() if default else (0.01,) * 4, failure=default
-    )
+    plain = Measurement(operation=SMALL, configuration=DEFAULT, seconds=() if default else (0.01,) * 4, failure=default)
     evidence.add([plain, candidate])
     return evidence
 

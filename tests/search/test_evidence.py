@@ -120,9 +120,7 @@ def test_the_leader_is_never_slower_than_the_default(ratios):
 def test_what_a_choice_holds_beyond_the_default_is_the_most_that_a_session_saw():
     def session(default, chosen):
         resident = {DEFAULT: default, ONE: chosen}
-        return [
-            replace(trial, resident_bytes=resident[trial.configuration]) for trial in _session({ONE: 0.5})
-        ]
+        return [replace(trial, resident_bytes=resident[trial.configuration]) for trial in _session({ONE: 0.5})]
 
     assert _evidence(session(100, 150), session(100, 130)).retained_bytes == {ONE: 50}
     assert _evidence(session(100, 90)).retained_bytes == {ONE: 0}

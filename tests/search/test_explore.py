@@ -204,9 +204,7 @@ def test_what_was_only_seen_while_cpus_were_missing_is_measured_again():
     size = operation("sqrt", n=10**6)
     environment = Environment(usable_cpus=2, default_threads=2)
     item = Item(kind=CATALOGUE["sqrt"], dtype="float64", operations=(size,))
-    exploration = Exploration(
-        item, [size], environment=environment, capacity=capacity, seed=0, seen=lambda *_: None
-    )
+    exploration = Exploration(item, [size], environment=environment, capacity=capacity, seed=0, seen=lambda *_: None)
     bench = FakeBench(lambda _, configuration, __: 0.01 if configuration.is_default else 0.0105, capacity=1.0)
     clock = Clock(bench=bench, budget=1e6)
     step = exploration.next_step
@@ -239,9 +237,7 @@ def best_chunk(best):
 
 def test_what_a_relative_proved_and_holds_ends_the_search_early():
     cold, plain, _ = explored(best_chunk(2**16), cpus=16, name="sqrt", n=10**7)
-    warm, short, _ = explored(
-        best_chunk(2**16), cpus=16, name="sqrt", n=10**7, starts=proved_elsewhere(2**16)
-    )
+    warm, short, _ = explored(best_chunk(2**16), cpus=16, name="sqrt", n=10**7, starts=proved_elsewhere(2**16))
     assert warm.leader(0.01) == cold.leader(0.01)
     assert len(warm.visits) <= 2 * BATCH < len(cold.visits)
     assert 2 * short.clock <= plain.clock

@@ -59,9 +59,7 @@ def test_of_several_profiles_the_newest_says_what_full_capacity_is(monkeypatch, 
     alone(monkeypatch, tmp_path)
     for day, capacity in (("01", 2.0), ("02", 1.3), ("03", None)):
         provenance = Provenance(created=f"2026-11-{day}T00:00:00+00:00", capacity=capacity)
-        profile_files.write(
-            replace(profile(), provenance=provenance), folders.user_profiles() / f"{day}.yaml"
-        )
+        profile_files.write(replace(profile(), provenance=provenance), folders.user_profiles() / f"{day}.yaml")
     assert full_capacity(profile().key) == 1.3
 
 

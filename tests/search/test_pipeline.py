@@ -62,9 +62,7 @@ def test_a_space_with_nothing_but_the_default_is_said_to_be_one():
 
 
 def test_if_every_configuration_but_the_default_fails_the_default_stays():
-    (entry,), bench = _calibrate(
-        lambda operation, configuration, luck: 0.01 if configuration.is_default else CRASH
-    )
+    (entry,), bench = _calibrate(lambda operation, configuration, luck: 0.01 if configuration.is_default else CRASH)
 
     assert entry.status is Status.DEFAULT_KEPT
     assert "failed: It crashed with SIGSEGV." in entry.reason
@@ -72,18 +70,14 @@ def test_if_every_configuration_but_the_default_fails_the_default_stays():
 
 
 def test_a_default_that_fails_is_a_failed_entry_and_nothing_is_tuned():
-    (entry,), _ = _calibrate(
-        lambda operation, configuration, luck: CRASH if configuration.is_default else 0.001
-    )
+    (entry,), _ = _calibrate(lambda operation, configuration, luck: CRASH if configuration.is_default else 0.001)
 
     assert (entry.status, entry.choice) == (Status.FAILED, DEFAULT)
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, math.nan])
 def test_times_that_are_none_never_lead_to_a_choice(seconds):
-    (entry,), _ = _calibrate(
-        lambda operation, configuration, luck: 0.01 if configuration.is_default else seconds
-    )
+    (entry,), _ = _calibrate(lambda operation, configuration, luck: 0.01 if configuration.is_default else seconds)
 
     assert (entry.status, entry.choice) == (Status.DEFAULT_KEPT, DEFAULT)
     assert "The clock did not move" in entry.reason
@@ -205,9 +199,7 @@ NAMES = ("svd", "qr", "eig", "eigh", "solve")
 
 
 def _all(bench, seconds=60.0, *, report=lambda event: None, until_decided=False):
-    request = Request(
-        operations=NAMES, sizes=({"n": 100},), budget_seconds=seconds, until_decided=until_decided
-    )
+    request = Request(operations=NAMES, sizes=({"n": 100},), budget_seconds=seconds, until_decided=until_decided)
     return run_calibration(bench, request, environment_of(2), report=report)
 
 
@@ -221,9 +213,7 @@ def test_exploration_passes_through_all_operations_before_the_first_confirmation
 def _places(capacity):
     """Places of the plans that explore, and of those that confirm, of eight operations that gain much with workers."""
     names = ("sqrt", "exp", "log", "sin", "add", "copy", "power", "fill")
-    bench = FakeBench(
-        lambda operation, configuration, luck: 0.02 / (configuration.workers or 1), capacity=capacity
-    )
+    bench = FakeBench(lambda operation, configuration, luck: 0.02 / (configuration.workers or 1), capacity=capacity)
     sizes = ({"n": 1_000_000},)
     request = Request(operations=names, sizes=sizes, budget_seconds=60.0)
     entries, _, _ = run_calibration(bench, request, environment_of(2, full_capacity=2.0))
@@ -291,9 +281,7 @@ def test_until_decided_goes_on_without_a_budget():
 
 
 def test_a_profile_lists_entries_as_they_were_planned_not_as_they_were_decided():
-    request = Request(
-        operations=("svd", "qr"), sizes=({"m": 100, "n": 100}, {"m": 50, "n": 50}), budget_seconds=60.0
-    )
+    request = Request(operations=("svd", "qr"), sizes=({"m": 100, "n": 100}, {"m": 50, "n": 50}), budget_seconds=60.0)
     plan = make_plan(request, SITE)
     planned = plan.operations
     entries = [

@@ -19,14 +19,10 @@ MEASURED = BlasWait(exponent=20, loops={"functions": 1_000_000}, seconds=3.0)
 def benches(monkeypatch, tmp_path):
     """The benches of the self-tests that were run; each of them takes a second."""
     alone(monkeypatch, tmp_path)
-    monkeypatch.setenv(
-        "AUTOTUNE_STATE_DIR", str(tmp_path)
-    )  # its lock, which no calibration of this host holds
+    monkeypatch.setenv("AUTOTUNE_STATE_DIR", str(tmp_path))  # its lock, which no calibration of this host holds
     monkeypatch.delenv(VARIABLE, raising=False)
     benches = []
-    monkeypatch.setattr(
-        runner, "run_selftest", lambda bench, **_: benches.append(bench) or SelfTest(seconds=1)
-    )
+    monkeypatch.setattr(runner, "run_selftest", lambda bench, **_: benches.append(bench) or SelfTest(seconds=1))
     return benches
 
 
@@ -78,8 +74,6 @@ def test_what_an_earlier_calibration_chose_is_not_measured_again(benches, monkey
 @pytest.mark.parametrize(("answer", "exponent"), [(MEASURED, 20), (None, DEFAULT_EXPONENT)])
 def test_a_default_that_was_kept_is_measured_again(benches, monkeypatch, answer, exponent):
     measure(monkeypatch, answer)
-    earlier = replace(
-        of_this_machine(), key=runner.this_key(), blas_wait=DEFAULT_EXPONENT, loops_after_blas={}
-    )
+    earlier = replace(of_this_machine(), key=runner.this_key(), blas_wait=DEFAULT_EXPONENT, loops_after_blas={})
     profile_files.write(earlier, folders.user_profiles() / "mine.yaml")
     assert examined(600)[0] == exponent

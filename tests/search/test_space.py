@@ -156,9 +156,7 @@ def test_a_users_function_is_not_held_to_what_slices_make_sense():
 
 def test_the_nearest_point_keeps_the_counts_before_the_chunk():
     grid = space(kind("sqrt"), SQRT, 8, default_threads=8)
-    assert setting(grid, nearest(grid, Configuration(workers=8, chunk=2**22))) == Configuration(
-        workers=8, chunk=2**17
-    )
+    assert setting(grid, nearest(grid, Configuration(workers=8, chunk=2**22))) == Configuration(workers=8, chunk=2**17)
     assert setting(grid, nearest(grid, Configuration(workers=100, chunk=2**16))) == Configuration(
         workers=8, chunk=2**16
     )

@@ -99,9 +99,7 @@ def test_time_for_few_runs_is_spent_on_few_counts():
 
 
 def test_too_little_time_for_a_proof_is_refused_with_what_it_takes():
-    with pytest.raises(
-        BadBudget, match=r"One run takes 30 s.*take at least 17 of them, 510 s: allow --budget 11m"
-    ):
+    with pytest.raises(BadBudget, match=r"One run takes 30 s.*take at least 17 of them, 510 s: allow --budget 11m"):
         tuned(lambda _: 30.0, first_seconds=30.0)
 
 
@@ -111,9 +109,7 @@ def test_the_budget_is_kept():
 
 
 def test_fewer_runs_need_less_time():
-    entry, _ = tuned(
-        lambda choice: 0.3 if choice.blas_threads == 1 else 1.0, runs=6, seconds=30.0, usable_cpus=2
-    )
+    entry, _ = tuned(lambda choice: 0.3 if choice.blas_threads == 1 else 1.0, runs=6, seconds=30.0, usable_cpus=2)
     assert (entry.status, entry.evidence.pairs) == (Status.TUNED, 6)
 
 
@@ -142,9 +138,7 @@ def test_what_is_more_than_2_percent_slower_than_the_fastest_saves_no_cpu():
 
 
 def test_the_default_is_kept_where_it_takes_fewest_cpu_seconds():
-    entry, _ = tuned(
-        lambda _: 1.0, cpu_seconds=lambda choice: choice.blas_threads or 0.5, objective=Objective.CPU
-    )
+    entry, _ = tuned(lambda _: 1.0, cpu_seconds=lambda choice: choice.blas_threads or 0.5, objective=Objective.CPU)
     assert (entry.status, entry.choice) == (Status.DEFAULT_KEPT, Configuration())
     assert "fewest CPU seconds" in entry.reason
 
@@ -166,9 +160,7 @@ def test_where_cpu_seconds_are_not_measured_they_are_the_threads_times_the_time(
 
 def test_idle_threads_sleep_where_the_command_loads_such_a_runtime_and_gains():
     command = Command(words=("x",), runtimes=frozenset({"openblas", "openmp"}))
-    entry, _ = tuned(
-        lambda choice: 0.5 if choice.wait is IdleThreads.SLEEP else 1.0, usable_cpus=2, command=command
-    )
+    entry, _ = tuned(lambda choice: 0.5 if choice.wait is IdleThreads.SLEEP else 1.0, usable_cpus=2, command=command)
     assert entry.choice.wait is IdleThreads.SLEEP
     variables = command.variables(entry.choice)
     assert (variables["OPENBLAS_THREAD_TIMEOUT"], variables["OMP_WAIT_POLICY"]) == ("20", "passive")

@@ -58,9 +58,7 @@ def test_another_family_and_a_default_that_was_kept_suggest_nothing():
 
 def test_a_users_function_has_no_relatives_but_itself():
     own = Operation(name="mine", sizes=(("n", 10),))
-    entries = starts(
-        make_entry("mine", choice={"workers": 2}, n=20), make_entry("yours", choice={"workers": 3}, n=10)
-    )
+    entries = starts(make_entry("mine", choice={"workers": 2}, n=20), make_entry("yours", choice={"workers": 3}, n=10))
     assert suggestions(entries, own, 8) == [Configuration(workers=2)]
 
 
@@ -73,19 +71,13 @@ def test_suggestions_are_few_different_and_do_not_depend_on_the_order_of_profile
 
 
 def test_between_two_sizes_what_the_rule_says_comes_first():
-    small = make_entry(
-        choice={"blas_threads": 1}, speedup=5.0, others=[({"blas_threads": 2}, 1 / 0.22)], m=100, n=100
-    )
-    large = make_entry(
-        choice={"blas_threads": 4}, speedup=5.0, others=[({"blas_threads": 2}, 1 / 0.22)], m=400, n=400
-    )
+    small = make_entry(choice={"blas_threads": 1}, speedup=5.0, others=[({"blas_threads": 2}, 1 / 0.22)], m=100, n=100)
+    large = make_entry(choice={"blas_threads": 4}, speedup=5.0, others=[({"blas_threads": 2}, 1 / 0.22)], m=400, n=400)
     assert suggestions(starts(small, large), QR, 8) == [threads(2), threads(1), threads(4)]
 
 
 def test_with_fewer_cpus_what_was_measured_within_them_comes_first_then_all_of_them():
-    entry = make_entry(
-        choice={"blas_threads": 8}, speedup=5.0, others=[({"blas_threads": 3}, 1 / 0.3)], m=200, n=200
-    )
+    entry = make_entry(choice={"blas_threads": 8}, speedup=5.0, others=[({"blas_threads": 3}, 1 / 0.3)], m=200, n=200)
     assert suggestions(starts(entry), QR, 4) == [threads(3), threads(2), threads(4)]
 
 
@@ -119,9 +111,7 @@ def test_the_lessons_of_the_nearer_kin_come_first():
 
 
 def test_warm_starts_come_back_from_json_as_they_were():
-    entries = starts(
-        make_entry(choice={"blas_threads": 3}, m=1, n=2), make_entry("share", choice={"workers": 2}, n=7)
-    )
+    entries = starts(make_entry(choice={"blas_threads": 3}, m=1, n=2), make_entry("share", choice={"workers": 2}, n=7))
     assert decode_warm_starts(json.loads(json.dumps(encode_warm_starts(entries)))) == entries
 
 

@@ -40,9 +40,7 @@ def publication(root):
 def test_what_is_published_lies_under_its_class_and_its_publisher(tmp_path):
     done = publish(said("a"), store_at(tmp_path))
     assert done.new
-    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.json")] == [
-        f"v1/{CLASS}/{done.name}"
-    ]
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.json")] == [f"v1/{CLASS}/{done.name}"]
     assert done.name.startswith("a-")
 
 

@@ -43,9 +43,7 @@ def site(tmp_path):
 
 
 def hosts(root, policy=None):
-    return sorted(
-        file.host for file in read_class(store_at(root), CLASS, policy or TrustPolicy()).publications
-    )
+    return sorted(file.host for file in read_class(store_at(root), CLASS, policy or TrustPolicy()).publications)
 
 
 def refusals(root, policy=None):
@@ -75,9 +73,7 @@ def test_an_integer_that_no_float_holds_is_refused(name, digits):
         decode(*changed(edit))
 
 
-@pytest.mark.parametrize(
-    "stamp", ["zzzz", "2026-01-01\n\x1b[2J", "９９９９-01-01", "9999-99-99T" + "9" * 400]
-)
+@pytest.mark.parametrize("stamp", ["zzzz", "2026-01-01\n\x1b[2J", "９９９９-01-01", "9999-99-99T" + "9" * 400])
 def test_what_is_no_date_dates_nothing(stamp):
     def edit(content, entry):
         entry.setdefault("evidence", {})["created"] = stamp
@@ -187,9 +183,7 @@ def test_who_poses_as_a_host_cannot_have_its_files_pruned(tmp_path, site):
     honest = publish(said("a", created="2026-01-01"), store_at(tmp_path), key=private)
     put(tmp_path, said("a", created="2026-01-02"))
     assert [*removable_files(store_at(tmp_path), policy, now=NOW)] == []
-    assert (
-        next(file.name for file in removable_files(store_at(tmp_path), TrustPolicy(), now=NOW)) == honest.name
-    )
+    assert next(file.name for file in removable_files(store_at(tmp_path), TrustPolicy(), now=NOW)) == honest.name
 
 
 def test_what_was_withdrawn_and_is_put_back_outweighs_no_newer_word(tmp_path, site):

@@ -119,10 +119,7 @@ def test_a_host_that_knows_a_choice_to_be_safe_does_not_dispute_it():
 
 
 def test_agreement_comes_before_gain():
-    assert (
-        election(of("a", 1, speedup=1 / 0.3), of("b", 2, speedup=1 / 0.8), of("c", 2, speedup=1 / 0.8)).choice
-        == TWO
-    )
+    assert election(of("a", 1, speedup=1 / 0.3), of("b", 2, speedup=1 / 0.8), of("c", 2, speedup=1 / 0.8)).choice == TWO
 
 
 def test_of_equally_many_the_lower_bound_of_the_gain_decides():
@@ -163,9 +160,7 @@ def test_what_no_one_measured_is_left_out():
 
 
 def test_the_merged_profile_names_no_host_and_the_latest_date():
-    made = merge_votes(
-        collect_votes([of("a", 1), publication(said("b", created="2026-05-05"))]), KEY, cpu="A CPU"
-    )
+    made = merge_votes(collect_votes([of("a", 1), publication(said("b", created="2026-05-05"))]), KEY, cpu="A CPU")
     assert (made.provenance.host, made.provenance.created, made.provenance.cpu) == (
         None,
         "2026-05-05",

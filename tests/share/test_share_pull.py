@@ -62,9 +62,7 @@ def test_what_was_read_once_is_not_read_again(tmp_path, monkeypatch):
     bring(tmp_path / "store")
     names = []
     read = FolderBackend.read
-    monkeypatch.setattr(
-        FolderBackend, "read", lambda *arguments: names.extend(arguments[2]) or read(*arguments)
-    )
+    monkeypatch.setattr(FolderBackend, "read", lambda *arguments: names.extend(arguments[2]) or read(*arguments))
     put(tmp_path / "store", said("b"))
     bring(tmp_path / "store")
     assert [name[:2] for name in names] == ["b-"]
@@ -76,9 +74,7 @@ def test_only_this_machine_s_class_and_its_siblings_are_listed(tmp_path, monkeyp
         put(tmp_path / "store", said("a", key=key))
     listed = []
     files = FolderBackend.files
-    monkeypatch.setattr(
-        FolderBackend, "files", lambda self, folder: listed.append(folder) or files(self, folder)
-    )
+    monkeypatch.setattr(FolderBackend, "files", lambda self, folder: listed.append(folder) or files(self, folder))
     result = bring(tmp_path / "store")
     assert listed == [KEY.slug, other(usable_cpus=4).slug]
     assert [each.key.usable_cpus for each in result.mirrored] == [8, 4]
@@ -146,9 +142,7 @@ def test_an_error_in_another_class_costs_that_class_only(tmp_path, monkeypatch):
     failing(monkeypatch, sibling.slug)
     pulled = bring(tmp_path / "store")
     assert [each.key for each in pulled.mirrored] == [KEY]
-    assert [(file.folder, "input/output error" in file.reason) for file in pulled.rejected] == [
-        (sibling.slug, True)
-    ]
+    assert [(file.folder, "input/output error" in file.reason) for file in pulled.rejected] == [(sibling.slug, True)]
     assert (cluster_profiles() / f"{sibling.slug}.yaml").exists()
 
 
@@ -198,9 +192,7 @@ def test_a_class_that_is_withdrawn_leaves_the_mirror(tmp_path):
 
 
 def test_two_keys_with_one_name_do_not_mix(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "autotune.model.profile.Key.slug", "genuineintel-6-143-8cpu-openblas-0.3.31-000000000000"
-    )
+    monkeypatch.setattr("autotune.model.profile.Key.slug", "genuineintel-6-143-8cpu-openblas-0.3.31-000000000000")
     put(tmp_path / "store", said("a"))
     put(tmp_path / "store", said("b", qr(4), key=other(usable_cpus=4)))
     result = bring(tmp_path / "store")

@@ -264,7 +264,5 @@ def test_a_listing_of_s3_whose_pages_never_end_is_given_up(names, monkeypatch):
 @pytest.mark.real
 def test_the_ground_floor_never_loads_what_stores_need():
     code = "import autotune.profiles.resolve, autotune.runtime.apply, autotune.share.mirror, sys; print(*sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
     assert not {"fsspec", "cryptography", "s3fs", "aiohttp"} & set(done.stdout.split())

@@ -104,6 +104,4 @@ def test_a_pipe_in_the_file_s_place_is_refused_and_not_waited_for():
 
 def test_a_folder_of_a_user_whom_no_one_knows_is_one_of_that_name(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert read_store_settings("~no-user-has-this-name/x").store == str(
-        tmp_path / "~no-user-has-this-name" / "x"
-    )
+    assert read_store_settings("~no-user-has-this-name/x").store == str(tmp_path / "~no-user-has-this-name" / "x")

@@ -72,9 +72,7 @@ def test_a_signature_with_one_flipped_byte_is_refused(tmp_path):
 def test_a_signature_that_is_none_is_refused(tmp_path, content):
     private, public = new_key(tmp_path)
     done = publish(said("a"), store_at(tmp_path / "store"), key=private)
-    (tmp_path / "store" / "v1" / CLASS / signature_name(done.name, signing_keys.key_id(public))).write_bytes(
-        content
-    )
+    (tmp_path / "store" / "v1" / CLASS / signature_name(done.name, signing_keys.key_id(public))).write_bytes(content)
     assert signers(tmp_path, signed(public)) == []
 
 
@@ -165,9 +163,7 @@ def test_files_of_trusted_owners_are_believed(tmp_path):
 def test_files_of_strangers_are_refused_with_their_number(tmp_path):
     put(tmp_path / "store", said("a"))
     others = TrustPolicy(rule=TrustRule.OWNER, owners=frozenset({os.geteuid() + 1}))
-    assert reasons(tmp_path, others) == [
-        f"it belongs to user {os.geteuid()}, who is not trusted here (trust: owner)."
-    ]
+    assert reasons(tmp_path, others) == [f"it belongs to user {os.geteuid()}, who is not trusted here (trust: owner)."]
 
 
 def test_a_file_that_the_group_may_write_has_no_owner_to_trust(tmp_path):

@@ -65,9 +65,7 @@ class Daemon:
         if not self.state.exists():
             self.trust_what_is_shipped()
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, *self.words], env=self.environ, stderr=log, stdout=log
-            )
+            self.process = subprocess.Popen([sys.executable, *self.words], env=self.environ, stderr=log, stdout=log)
         self.until(lambda: self.ask("status"))
         return self
 

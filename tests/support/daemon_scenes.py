@@ -60,9 +60,7 @@ def entry(
 
 
 def inventory(*entries: InventoryEntry, profile: str = "/p/mine.yaml", facts: Facts = FACTS) -> Inventory:
-    return Inventory(
-        key="k1", host="h1", facts=facts, watched=(), profile=profile, created=None, entries=entries
-    )
+    return Inventory(key="k1", host="h1", facts=facts, watched=(), profile=profile, created=None, entries=entries)
 
 
 def schedule_input(
@@ -180,9 +178,7 @@ class Scene:
         self.folder = folder
         (folder / "state").mkdir(exist_ok=True)
         (folder / "profiles").mkdir(exist_ok=True)
-        self.settings = DaemonSettings(
-            **{"interpreters": (PYTHON,), "idle": QUICK, "calibrate": False, **settings}
-        )
+        self.settings = DaemonSettings(**{"interpreters": (PYTHON,), "idle": QUICK, "calibrate": False, **settings})
         self.paths = DaemonPaths(
             settings=folder / "daemon.yaml",
             state=folder / "state",

@@ -123,9 +123,7 @@ class FakeBench:
         return pairs([row[0] for row in rows], [row[1] for row in rows], self.interference, self.capacity)
 
 
-def _seconds(
-    arm: int, alone: list[float], timings: dict[int, list[tuple[float, float]]]
-) -> tuple[float, ...]:
+def _seconds(arm: int, alone: list[float], timings: dict[int, list[tuple[float, float]]]) -> tuple[float, ...]:
     if arm:
         return tuple(candidate for _, candidate in timings.get(arm, ()))
     return (*alone, *(default for rows in timings.values() for default, _ in rows))

@@ -27,15 +27,11 @@ class Kernel:
     """Or "unknown" (-1), "huge" (made of the number of a board), or "paired" (two packages with one id)."""
 
 
-OLD = Kernel(
-    siblings=("thread_siblings", "core_siblings"), lists=False, online_list=False, words=8, end="\n\0\0\0"
-)
+OLD = Kernel(siblings=("thread_siblings", "core_siblings"), lists=False, online_list=False, words=8, end="\n\0\0\0")
 NEW = Kernel(dies=True)
 KERNELS = {
     "2.6": OLD,
-    "2.6 of Itanium": Kernel(
-        siblings=("thread_siblings", "core_siblings"), lists=False, words=128, package_id="huge"
-    ),
+    "2.6 of Itanium": Kernel(siblings=("thread_siblings", "core_siblings"), lists=False, words=128, package_id="huge"),
     "3.10": Kernel(siblings=("thread_siblings", "core_siblings"), words=160),
     "5.10": NEW,
     "lists only": Kernel(masks=False),
@@ -72,9 +68,7 @@ def write_kernel(
             topology["physical_package_id"] = str(ids[kernel.package_id])
         if cpu.core is not None:
             # core ids begin anew in each package
-            within = sorted(
-                {each.core for each in cpus if each.package == cpu.package and each.core is not None}
-            )
+            within = sorted({each.core for each in cpus if each.package == cpu.package and each.core is not None})
             topology["core_id"] = str(within.index(cpu.core))
         (folder / "topology").mkdir(parents=True)
         _write(folder / "topology", topology, kernel)

@@ -16,11 +16,7 @@ tuned|noisy|failed|blas_threads: 99999|workers|n: 7|"n": 7|../../etc|float32|log
 limit: quota|usable_cpus: 1|placement: nowhere|chunk: 0|"format": 1|"format": 2|"sizes": {}|"calls": -5|{"verb":
 """
 PARTS = [
-    *(
-        part.encode().decode("unicode_escape").encode()
-        for line in WORDS.split("\n")[1:-1]
-        for part in line.split("|")
-    ),
+    *(part.encode().decode("unicode_escape").encode() for line in WORDS.split("\n")[1:-1] for part in line.split("|")),
     *(b"9" * 30, b"1" * 5000, b"x" * 600, b"[" * 40, b"[" * 3000, b'{"a":' * 2000, b"\xff\xfe", b""),
 ]
 

@@ -34,9 +34,7 @@ def needs_root() -> None:
 
 
 @contextmanager
-def control_group(
-    controller: str, first: Mapping[str, str], second: Mapping[str, str]
-) -> Iterator[list[str]]:
+def control_group(controller: str, first: Mapping[str, str], second: Mapping[str, str]) -> Iterator[list[str]]:
     """Make a group of version 1 or 2 with these limits, and yield the command that starts a program in it."""
     groups = Path("/sys/fs/cgroup")
     places = [(groups / controller, first), (groups, second), (groups / "unified", second)]

@@ -20,9 +20,7 @@ needs_core = pytest.mark.skipif(isinstance(CORE, str), reason=str(CORE))
 
 
 @contextmanager
-def loops_cut(
-    *, elements: int = 128, chunk: int = 64, workers: int = 4, reductions: bool = False
-) -> Iterator[Any]:
+def loops_cut(*, elements: int = 128, chunk: int = 64, workers: int = 4, reductions: bool = False) -> Iterator[Any]:
     """Within a `with`, cut every loop of so many elements or more."""
     CORE.configure(workers)
     loops = ArrayLoops(CORE)
@@ -53,7 +51,5 @@ class Recording:
     def met(self) -> list[tuple[Any, ...]]:
         """Every call as (operation, dtype, sizes ...), by operation in the order of their first calls."""
         return [
-            (calls.operation, calls.dtype, *calls.sizes.values())
-            for calls in self.asked
-            for _ in range(calls.count)
+            (calls.operation, calls.dtype, *calls.sizes.values()) for calls in self.asked for _ in range(calls.count)
         ]

@@ -121,7 +121,5 @@ def of_this_machine(*entries: Entry) -> Profile:
 
     site = this_site(*usable_cpus())
     threads = site.schedulable_cpus
-    own = (
-        with_evidence(entry, default_threads=entry.evidence.default_threads and threads) for entry in entries
-    )
+    own = (with_evidence(entry, default_threads=entry.evidence.default_threads and threads) for entry in entries)
     return profile(*own, key=site.key, host=site.host)

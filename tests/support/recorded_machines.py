@@ -52,9 +52,7 @@ def write_files(root: Path, text: str) -> None:
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
             body = content.strip().replace("{}", number)
-            plain = re.sub(
-                r"\\(.)", lambda escape: {"n": "\n", "t": "\t", "0": "\0"}.get(escape[1], escape[1]), body
-            )
+            plain = re.sub(r"\\(.)", lambda escape: {"n": "\n", "t": "\t", "0": "\0"}.get(escape[1], escape[1]), body)
             target.write_bytes(plain.encode() + b"\n")
 
 

@@ -303,11 +303,7 @@ class SimulatedBench:
         self.clock += START_SECONDS
         measurements: list[Measurement] = []
         for place, case in enumerate(plan.cases):
-            left = (
-                inf
-                if plan.seconds is None
-                else (began + plan.seconds - self.clock) / (len(plan.cases) - place)
-            )
+            left = inf if plan.seconds is None else (began + plan.seconds - self.clock) / (len(plan.cases) - place)
             measured, spent = self._measure(case, plan, self.clock + left, luck)
             measurements += measured
             sampled += spent
@@ -315,9 +311,7 @@ class SimulatedBench:
         if luck.random() < self.weather.clock_jumps:
             wall += luck.choice((-3600.0, 3600.0)) if luck.random() < 0.5 else luck.uniform(-10.0, 10.0)
             wall = min(wall, 20.0)
-        probes = [
-            pair.capacity for trial in measurements for pair in trial.pairs if pair.capacity is not None
-        ]
+        probes = [pair.capacity for trial in measurements for pair in trial.pairs if pair.capacity is not None]
         return Session(
             measurements=tuple(measurements),
             wall_seconds=wall,
@@ -341,9 +335,7 @@ class SimulatedBench:
     def _kind(self, operation: Operation) -> Kind:
         return self.kind if self.kind is not None else CATALOGUE[operation.name]
 
-    def _measure(
-        self, case: Case, plan: TrialPlan, until: float, luck: Random
-    ) -> tuple[list[Measurement], float]:
+    def _measure(self, case: Case, plan: TrialPlan, until: float, luck: Random) -> tuple[list[Measurement], float]:
         """Measurements of one case, and the seconds of its samples."""
         arms = _arms(case)
         weather = self.weather

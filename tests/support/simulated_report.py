@@ -59,13 +59,9 @@ def calibrated(
 ) -> Subject:
     """The subject of a report: what calibrating these operations finds; all of the catalogue without any."""
     path = folder / "journal.jsonl"
-    environment = Environment(
-        usable_cpus=8, default_threads=8, l2_bytes=2**21, l3_bytes=2**25, memory_bytes=2**34
-    )
+    environment = Environment(usable_cpus=8, default_threads=8, l2_bytes=2**21, l3_bytes=2**25, memory_bytes=2**34)
     request = Request(operations=tuple(operations), effort=Effort.NORMAL, budget_seconds=budget)
-    header = Header(
-        request=request, environment=environment, self_test=SelfTest(resolution=0.012, capacity=7.6)
-    )
+    header = Header(request=request, environment=environment, self_test=SelfTest(resolution=0.012, capacity=7.6))
     journal = Journal(FakeBench(lambda *what: slower * seconds(*what)), path, header)
     entries, _, _ = run_calibration(journal, request, environment)
     ordered = make_plan(request, environment).in_order(entries)

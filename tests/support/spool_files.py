@@ -14,6 +14,4 @@ def spool_text(
 ) -> str:
     """Return the text for these counts; `lost` are pairs that entries lost, of as many."""
     dropped = {operation: LostPairs(pairs=pairs, lost=pairs) for operation, pairs in (lost or {}).items()}
-    return json.dumps(
-        encode(SpoolDocument(format=FORMAT, calls=calls or {}, used=used or {}, dropped=dropped))
-    )
+    return json.dumps(encode(SpoolDocument(format=FORMAT, calls=calls or {}, used=used or {}, dropped=dropped)))

@@ -76,9 +76,7 @@ Start = Callable[[int | None], Trial]
 """Start a fresh process with an exponent, None for the default."""
 
 
-def measure_blas_wait(
-    software: Software, environ: Mapping[str, str], *, cpus: int, seconds: float
-) -> BlasWait | None:
+def measure_blas_wait(software: Software, environ: Mapping[str, str], *, cpus: int, seconds: float) -> BlasWait | None:
     """Measure the exponent for this machine; None where there is nothing to choose, or no time for it.
 
     Parameters
@@ -104,9 +102,7 @@ def measure_blas_wait(
     )
 
 
-def choose(
-    start: Start, *, seconds: float, clock: Callable[[], float], pause: Callable[[], None]
-) -> BlasWait | None:
+def choose(start: Start, *, seconds: float, clock: Callable[[], float], pause: Callable[[], None]) -> BlasWait | None:
     """Choose an exponent by sets of processes. Pure but for what it is given.
 
     None if there was time for fewer sets than are needed, or if a process failed.
@@ -154,8 +150,7 @@ def _one_set(start: Start, pause: Callable[[], None], is_late: Callable[[], bool
 def loses_nothing(rounds: Sequence[Round], exponent: int) -> bool:
     """Return whether calls of BLAS in a row take no longer with this exponent than with the default. Pure."""
     ratios = {
-        name: [log(seconds[exponent][name] / seconds[None][name]) for seconds in rounds]
-        for name in rounds[0][None]
+        name: [log(seconds[exponent][name] / seconds[None][name]) for seconds in rounds] for name in rounds[0][None]
     }
     means = [fmean(values) for values in zip(*ratios.values(), strict=True)]
     places = median_interval(len(means), tail=0.05)
@@ -172,10 +167,7 @@ def loops_that_gain(processes: Sequence[Mapping[str, Sequence[Sequence[float]]]]
     gains: dict[str, int] = {}
     for kind in processes[0]:
         for elements in sorted({int(row[0]) for row in processes[0][kind]}, reverse=True):
-            ratios = [
-                median(log(cut / plain) for n, plain, cut in pairs[kind] if n == elements)
-                for pairs in processes
-            ]
+            ratios = [median(log(cut / plain) for n, plain, cut in pairs[kind] if n == elements) for pairs in processes]
             if mean_interval(ratios)[2] >= 0:
                 break
             gains[kind] = elements

@@ -166,8 +166,7 @@ class CommandBench:
         if isinstance(outcome, Failure):
             hint = " Allow more by --timeout or --budget." if outcome.kind is FailureKind.TIME_OUT else ""
             raise BadWorkload(
-                f"The command as it stands cannot be measured: {shlex.join(self.command.words)}. "
-                f"{outcome.reason}{hint}"
+                f"The command as it stands cannot be measured: {shlex.join(self.command.words)}. {outcome.reason}{hint}"
             )
         (self._slowest,) = self.wall_seconds.pop(DEFAULT)  # the first run is never a timing
         return self._slowest
@@ -197,9 +196,7 @@ class CommandBench:
 
     def _measure(self, case: Case, plan: TrialPlan, until: float) -> "_CommandRecord":
         """Time pairs of one case, and disturbed ones again, until enough were undisturbed or the time is over."""
-        candidates = tuple(
-            configuration for configuration in case.configurations if not configuration.is_default
-        )
+        candidates = tuple(configuration for configuration in case.configurations if not configuration.is_default)
         record = _CommandRecord(case=case, arms=(DEFAULT, *candidates))
         seed = sampling.order_seed(plan.seed, case.operation)
         agenda = sampling.Agenda(sampling.pair_order(len(candidates), plan.rounds, seed))
@@ -239,9 +236,7 @@ class CommandBench:
         interference = noise.interference(
             first.load_before, second.load_after, second.ended - first.began, self._cpus, crowded=True
         )
-        return Pair(
-            default_seconds=default.value, candidate_seconds=candidate.value, interference=interference
-        )
+        return Pair(default_seconds=default.value, candidate_seconds=candidate.value, interference=interference)
 
     def _run(self, record: "_CommandRecord", arm: int) -> "_Run | None":
         """Run an arm once; None if it, or a run of it before, failed."""
@@ -286,9 +281,7 @@ class CommandBench:
         if ending.cpu_seconds is not None:
             self._cpu_seconds[configuration].append(ending.cpu_seconds)
         if configuration.is_default:
-            self._slowest = (
-                ending.seconds if self._slowest is math.inf else max(ending.seconds, self._slowest)
-            )
+            self._slowest = ending.seconds if self._slowest is math.inf else max(ending.seconds, self._slowest)
         return value, printed
 
 

@@ -28,12 +28,8 @@ def signal_failure(number: int, words: str, *, out_of_memory: bool) -> Failure:
     """Return the failure of a process that a signal ended; `words` are the sentence of `last_words`."""
     if number in {signal.SIGKILL, signal.SIGTERM}:
         if out_of_memory:
-            return Failure(
-                kind=FailureKind.OUT_OF_MEMORY, reason="The kernel killed it because memory ran out."
-            )
-        return Failure(
-            kind=FailureKind.KILLED, reason=f"Another process killed it with {_signal_name(number)}."
-        )
+            return Failure(kind=FailureKind.OUT_OF_MEMORY, reason="The kernel killed it because memory ran out.")
+        return Failure(kind=FailureKind.KILLED, reason=f"Another process killed it with {_signal_name(number)}.")
     return Failure(kind=FailureKind.CRASH, reason=f"It crashed with {_signal_name(number)}.{words}")
 
 

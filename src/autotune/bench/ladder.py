@@ -87,9 +87,7 @@ def seconds_of(kind: Kind, operation: Operation) -> float:
     """
     if kind.family is Family.TASKS:
         size = operation.size
-        operation = replace(
-            operation, sizes=(("n", size["n"]), ("tasks", measured_tasks(**size, usable_cpus=2)))
-        )
+        operation = replace(operation, sizes=(("n", size["n"]), ("tasks", measured_tasks(**size, usable_cpus=2))))
     if kind.name in FLOPS:
         share = operation.size["n"] / 16 if kind.family is Family.STACK else 1.0
         return kind.work_of(operation) / (FLOPS[kind.name] * share)
@@ -149,9 +147,7 @@ def _matrices(kind: Kind, effort: str, dtype: str) -> list[Sizes]:
     """List square ones, of which BLAS threads slow down the small and speed up the large; tall and wide ones."""
     if effort == "quick":
         return [kind.complete({"n": SMALLEST_MATRIX})]
-    squares: list[Sizes] = [
-        kind.complete({"n": n}) for n in MATRICES if n >= SMALLEST_MATRIX or effort == "thorough"
-    ]
+    squares: list[Sizes] = [kind.complete({"n": n}) for n in MATRICES if n >= SMALLEST_MATRIX or effort == "thorough"]
     quick_enough = [size for size in squares if _takes(kind, size, dtype) <= LONGEST_CALL[effort]]
     if effort == "normal":
         quick_enough = _ends_and_middle(quick_enough)

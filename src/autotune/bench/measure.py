@@ -246,9 +246,7 @@ class _TaskRun:
             with self._turn(arm, patience):
                 side = _Side(arm)
                 earlier = (arm.call_seconds or 0.0) if checked else 0.0
-                side.seconds = (
-                    earlier if earlier >= LONG_CALL_SECONDS else self._first_call(side, checked=checked)
-                )
+                side.seconds = earlier if earlier >= LONG_CALL_SECONDS else self._first_call(side, checked=checked)
                 self._sides.append(side)
 
     def _first_call(self, side: _Side, *, checked: bool) -> float:
@@ -331,9 +329,7 @@ class _TaskRun:
         is_last = self._place + 1 == len(self._job.tasks)
         self._probe_capacity(REST_SECONDS if is_last else PROBE_REST_SECONDS)
         self._post.send(pairs=self._place, records=records, sampled=self._sampled)
-        return self._post.send(
-            calls=self._place, seconds=[(side.arm.index, side.seconds) for side in self._sides]
-        )
+        return self._post.send(calls=self._place, seconds=[(side.arm.index, side.seconds) for side in self._sides])
 
     def _pair(self, reference: _Side, side: _Side, turn: sampling.Turn, loops: int) -> _PairRecord | None:
         """Time one pair; None if its candidate failed."""
@@ -352,9 +348,7 @@ class _TaskRun:
         if len(seconds) < 2:
             return None
         ((load, began),) = begin
-        interference = noise.interference(
-            load, self._load(), wall - began, schedulable_cpus(), crowded=self._crowded
-        )
+        interference = noise.interference(load, self._load(), wall - began, schedulable_cpus(), crowded=self._crowded)
         plain = seconds[reference.arm.index]
         return _PairRecord(side.arm.index, plain, seconds[side.arm.index], began, wall, interference)
 
@@ -394,9 +388,7 @@ class _TaskRun:
 
     def _report_memory(self) -> None:
         """Report the memory that the process held under each arm, where arms set the allocator."""
-        rows = [
-            (side.arm.index, side.resident_bytes) for side in self._sides if side.resident_bytes is not None
-        ]
+        rows = [(side.arm.index, side.resident_bytes) for side in self._sides if side.resident_bytes is not None]
         if rows:
             self._post.send(resident=self._place, bytes=rows)
 

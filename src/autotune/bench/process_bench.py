@@ -225,9 +225,7 @@ class ProcessBench:
             _blame(records, mark, failure, printed)
         return probes
 
-    def _follow(
-        self, process: TrialProcess, records: Sequence["_TaskRecord"], probes: list["_Probe"]
-    ) -> TrialEnding:
+    def _follow(self, process: TrialProcess, records: Sequence["_TaskRecord"], probes: list["_Probe"]) -> TrialEnding:
         """Record all messages of a trial process, to its end."""
         try:
             for message in process.messages():
@@ -317,9 +315,7 @@ class _TaskRecord:
 
     def _measurement(self, arm: Arm, probes: Sequence[_Probe]) -> Measurement:
         is_reference = arm is self.task.arms[0]
-        pairs = (
-            () if is_reference else tuple(pair.with_probes(probes) for pair in self.pairs.get(arm.index, ()))
-        )
+        pairs = () if is_reference else tuple(pair.with_probes(probes) for pair in self.pairs.get(arm.index, ()))
         seconds = (
             (*self.alone, *(pair.pair.default_seconds for pairs in self.pairs.values() for pair in pairs))
             if is_reference
@@ -381,9 +377,7 @@ def _take(message: Mapping[str, object], records: Sequence[_TaskRecord], process
             raise ValueError(f"unknown message {message!r}")
 
 
-def _blame(
-    records: Sequence[_TaskRecord], mark: tuple[int, int] | None, failure: Failure, printed: str
-) -> None:
+def _blame(records: Sequence[_TaskRecord], mark: tuple[int, int] | None, failure: Failure, printed: str) -> None:
     """Record the early end of a process. Without a mark it ended before any work, as the next one would."""
     if mark is None or not 0 <= mark[0] < len(records) or records[mark[0]].finished:
         for record in records:
@@ -409,9 +403,7 @@ def _failure(ending: TrialEnding, printed: str, *, out_of_memory: bool) -> Failu
         case TrialEnd.OVER:
             return Failure(kind=FailureKind.NOT_REACHED, reason=OUT_OF_TIME_IN_CALL)
         case TrialEnd.GARBLED:
-            return Failure(
-                kind=FailureKind.PROTOCOL, reason="The trial process wrote what cannot be understood."
-            )
+            return Failure(kind=FailureKind.PROTOCOL, reason="The trial process wrote what cannot be understood.")
     status = ending.status or 0
     if status >= 0:
         return Failure(

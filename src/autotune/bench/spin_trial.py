@@ -56,9 +56,7 @@ def loops_after_a_call(cpus: int) -> dict[str, list[tuple[int, float, float]]]:
         cutting.remove()
 
 
-def _pairs(
-    cutting: ArrayLoops, kind: str, ufunc: np.ufunc, n: int, cpus: int
-) -> Iterator[tuple[int, float, float]]:
+def _pairs(cutting: ArrayLoops, kind: str, ufunc: np.ufunc, n: int, cpus: int) -> Iterator[tuple[int, float, float]]:
     """Yield (elements, seconds plain, seconds cut)."""
     assert kind in CLASSES
     square = np.random.default_rng(0).random((512, 512))

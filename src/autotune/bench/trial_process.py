@@ -102,9 +102,7 @@ class TrialServer:
     ) -> None:
         if sys.platform == "win32" or not hasattr(os, "fork"):
             raise UnsupportedPlatform("Trials need POSIX process groups, which this system does not have.")
-        if (
-            getattr(sys, "frozen", False) or not sys.executable
-        ):  # PyInstaller and the like, or an embedded Python
+        if getattr(sys, "frozen", False) or not sys.executable:  # PyInstaller and the like, or an embedded Python
             raise UnsupportedPlatform(
                 "Trials run in new processes of Python, and this program is none that starts as such: it is frozen, or "
                 "Python is embedded in it. Calibrate in an ordinary Python that has the same NumPy."
@@ -270,9 +268,7 @@ class TrialProcess:
                 left = min(step + allowed, self._until) - monotonic()
                 if left <= 0:
                     is_over = self._until < step + allowed
-                    self.ending = TrialEnding(
-                        end=TrialEnd.OVER if is_over else TrialEnd.TIME_OUT, waited=allowed
-                    )
+                    self.ending = TrialEnding(end=TrialEnd.OVER if is_over else TrialEnd.TIME_OUT, waited=allowed)
                     break
                 ready = {key.fd for key, _ in selector.select(left if lives else 0)}
                 if self._server.fileno() in ready and lives:

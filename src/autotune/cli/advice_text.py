@@ -165,9 +165,7 @@ def _next(advice: Advice) -> str:
         case Next.CALIBRATE if advice.recording.status:
             return f"Next, as soon as the command succeeds: autotune calibrate -- {command}"
         case Next.CALIBRATE if 2 * advice.gain.undecided_share > advice.gain.open_share:
-            return (
-                f"Next, on a quieter machine or with more time: autotune calibrate --budget 10m -- {command}"
-            )
+            return f"Next, on a quieter machine or with more time: autotune calibrate --budget 10m -- {command}"
         case Next.CALIBRATE:
             return f"Next: autotune calibrate -- {command}"
         case Next.RUN:

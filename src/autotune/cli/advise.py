@@ -29,20 +29,14 @@ EITHER = "Name a command after --, or a recording with --recording; not both."
 
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.option("--stop-after", metavar="TIME", help="Record so long, such as 2m, and let the command run on.")
-@click.option(
-    "--record", "kept", type=click.Path(path_type=Path, dir_okay=False), help="Keep the recording here."
-)
+@click.option("--record", "kept", type=click.Path(path_type=Path, dir_okay=False), help="Keep the recording here.")
 @click.option(
     "--recording",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="Advise on a kept recording.",
 )
-@click.option(
-    "--profile", type=click.Path(path_type=Path, exists=True), help="A profile that goes before all others."
-)
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the advice here."
-)
+@click.option("--profile", type=click.Path(path_type=Path, exists=True), help="A profile that goes before all others.")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the advice here.")
 @json_option
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="-- CMD [ARG]...")
 def advise(
@@ -91,9 +85,7 @@ def advise(
     return exit_status(recorded)
 
 
-def _finish(
-    kept: Path | None, profile: Path | None, output: Path | None, as_json: bool, recorded: "Recording"
-) -> None:
+def _finish(kept: Path | None, profile: Path | None, output: Path | None, as_json: bool, recorded: "Recording") -> None:
     """Keep the recording of a command that has ended, or is no longer recorded, and tell the advice."""
     begin_line()
     write_recording(kept, recorded)

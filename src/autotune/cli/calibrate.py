@@ -45,9 +45,7 @@ if TYPE_CHECKING:
 
 @click.command(cls=WithCommand, epilog=program_messages.operations(CATALOGUE))
 @request_options
-@click.option(
-    "--record", type=click.Path(path_type=Path, dir_okay=False), help="Keep the command's recording here."
-)
+@click.option("--record", type=click.Path(path_type=Path, dir_okay=False), help="Keep the command's recording here.")
 @click.option(
     "--recording",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),

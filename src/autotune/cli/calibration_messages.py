@@ -132,9 +132,7 @@ def written_elsewhere(output: object, path: object, why: object) -> str:
 
 
 RESUME = "Interrupted. The same command with --resume goes on from here and repeats no finished trial."
-NOTHING_TO_RESUME = (
-    "There is no calibration of this machine to go on with. Run `autotune calibrate` without --resume."
-)
+NOTHING_TO_RESUME = "There is no calibration of this machine to go on with. Run `autotune calibrate` without --resume."
 
 
 def resumed_differs(names: Iterable[str]) -> str:
@@ -164,9 +162,7 @@ def not_a_profile(path: object, reason: str) -> str:
 
 def lacks_dtype(names: Sequence[str], dtype: str) -> str:
     """Name the operations that were asked for and have no such dtype."""
-    return (
-        f"Not measured with {dtype}, since the catalogue has them with real numbers only: {', '.join(names)}."
-    )
+    return f"Not measured with {dtype}, since the catalogue has them with real numbers only: {', '.join(names)}."
 
 
 def workload_failed(name: str, reason: str) -> str:
@@ -184,16 +180,12 @@ def tuned_together(alias: str, row: str) -> str:
 # --- a program that is calibrated for ---------------------------------------------------
 
 NO_COMMAND = "Name a command after --, such as `autotune calibrate -- python simulate.py`."
-PROGRAM_ALONE = (
-    "A command or a recording is calibrated for alone: name no operations with it, and not both of them."
-)
+PROGRAM_ALONE = "A command or a recording is calibrated for alone: name no operations with it, and not both of them."
 NOTHING_TO_MEASURE = (
     "Nothing that this program calls can be tuned, or it takes less than 1 % of the run. `autotune advise -- CMD` says "
     "where the time goes."
 )
-PROGRAM_DIFFERS = (
-    "The tuned runs ended or wrote otherwise than the plain ones: `autotune compare -- CMD` shows it."
-)
+PROGRAM_DIFFERS = "The tuned runs ended or wrote otherwise than the plain ones: `autotune compare -- CMD` shows it."
 NO_VERIFY_RUNS = "No runs of the command were asked for."
 NOTHING_GAINED = "Nothing that the program calls is tuned, so it runs as before: no pairs of runs were made."
 

@@ -95,20 +95,14 @@ def calibrate(
 @cluster.command(short_help="Print a batch file that measures one kind of node.")
 @click.argument("words", nargs=-1, metavar="[OPERATION]... [NAME=N,N]...")
 @click.option("--slurm", "system", flag_value=str(BatchSystem.SLURM), help="For sbatch.")
-@click.option(
-    "--pbs", "system", flag_value=str(BatchSystem.PBS), help="For qsub of PBS Professional or OpenPBS."
-)
+@click.option("--pbs", "system", flag_value=str(BatchSystem.PBS), help="For qsub of PBS Professional or OpenPBS.")
 @click.option("--lsf", "system", flag_value=str(BatchSystem.LSF), help="For bsub.")
 @click.option("--sge", "system", flag_value=str(BatchSystem.SGE), help="For qsub of Grid Engine.")
 @click.option("--partition", metavar="NAME", help="The partition, or queue.")
-@click.option(
-    "--constraint", metavar="TEXT", help="What the nodes of one kind share, in the system's syntax."
-)
+@click.option("--constraint", metavar="TEXT", help="What the nodes of one kind share, in the system's syntax.")
 @click.option("--account", metavar="NAME", help="The account or project that is charged.")
 @click.option("--qos", metavar="NAME", help="Slurm's quality of service.")
-@click.option(
-    "--directive", "directives", multiple=True, metavar="TEXT", help="One more directive, as it is."
-)
+@click.option("--directive", "directives", multiple=True, metavar="TEXT", help="One more directive, as it is.")
 @click.option(
     "--nodes",
     type=click.IntRange(1, 4096),
@@ -117,12 +111,8 @@ def calibrate(
     metavar="N",
     help="Two confirm each other.",
 )
-@click.option(
-    "--cpus", type=click.IntRange(1, 65536), metavar="N", help="CPUs of a node, for PBS and Grid Engine."
-)
-@click.option(
-    "--shapes", metavar="N,N", help="CPUs that jobs are given, such as 1,4,all: a profile for each."
-)
+@click.option("--cpus", type=click.IntRange(1, 65536), metavar="N", help="CPUs of a node, for PBS and Grid Engine.")
+@click.option("--shapes", metavar="N,N", help="CPUs that jobs are given, such as 1,4,all: a profile for each.")
 @click.option("--sign", is_flag=True, help="Sign the profiles with your key: one node is enough then.")
 @effort_option
 @budget_option
@@ -158,9 +148,7 @@ def script(
     arguments = [*words, "--effort", effort]
     arguments += ["--budget", f"{parse_duration(budget):.0f}s"] if budget is not None else []
     arguments += ["--cpus", shapes] if shapes is not None else []
-    commands = NodeCommands(
-        program=(sys.executable, "-m", "autotune"), calibrate=arguments, store=address, sign=sign
-    )
+    commands = NodeCommands(program=(sys.executable, "-m", "autotune"), calibrate=arguments, store=address, sign=sign)
     resources["minutes"] = ceil(request.seconds / 60) + START_MINUTES
     click.echo(batch_script(BatchSystem(system), BatchRequest(**resources), commands), nl=False)
     if resources["nodes"] == 1 and not sign:
@@ -233,9 +221,7 @@ def print_result(result: ClusterResult, writer: ResultWriter, *, as_json: bool) 
         if published and writer.store is not None:
             note(cluster_messages.cluster_published(len(published), writer.store.address))
     for missing in result.missing:
-        write_error(
-            printable(cluster_messages.cluster_missing(missing.key.slug, str(missing.unit), missing.reason))
-        )
+        write_error(printable(cluster_messages.cluster_missing(missing.key.slug, str(missing.unit), missing.reason)))
     if result.interrupted:
         note(cluster_messages.CLUSTER_INTERRUPTED)
     elif result.problem is not None:
@@ -259,9 +245,7 @@ def document(
             }
             for key, profiles, profile in classes
         ],
-        "missing": [
-            {"class": gap.key.slug, "unit": str(gap.unit), "reason": gap.reason} for gap in result.missing
-        ],
+        "missing": [{"class": gap.key.slug, "unit": str(gap.unit), "reason": gap.reason} for gap in result.missing],
         "interrupted": result.interrupted,
         "problem": result.problem,
     }

@@ -56,9 +56,7 @@ def cluster_written(path: object) -> str:
 
 
 def cluster_published(hosts: int, address: str) -> str:
-    return (
-        f"Published for {count_of(hosts, 'host')} to {address}. `autotune store pull` brings it to each node."
-    )
+    return f"Published for {count_of(hosts, 'host')} to {address}. `autotune store pull` brings it to each node."
 
 
 def not_published(problem: object) -> str:

@@ -39,9 +39,7 @@ class ClusterBoard:
     def _line(self, event: ClusterEvent) -> str | None:
         match event:
             case WorkerJoined(node=node, is_first=is_first):
-                return cluster_messages.worker_joined(
-                    node.host, node.worker, node.key.slug if is_first else None
-                )
+                return cluster_messages.worker_joined(node.host, node.worker, node.key.slug if is_first else None)
             case WorkerRejected():
                 return cluster_messages.worker_rejected(event.worker, event.reason)
             case WorkerLeft():
@@ -57,9 +55,7 @@ class ClusterBoard:
                 return cluster_messages.job_done(job_name(job), job.node.host, counts, event.standing)
             case JobFailed(job=job):
                 self._running.pop(job.node.worker, None)
-                return cluster_messages.job_failed(
-                    job_name(job), job.node.host, event.reason, busy=event.busy
-                )
+                return cluster_messages.job_failed(job_name(job), job.node.host, event.reason, busy=event.busy)
 
     def live_line(self, elapsed: float) -> str:
         """Return the line that each event replaces: what each node does now."""

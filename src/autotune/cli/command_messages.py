@@ -36,9 +36,7 @@ def entry_written(path: object, name: str, *, own_name: bool, is_tuned: bool) ->
 
 def no_tuned_command(name: str) -> str:
     """`run --name` names a command that was not tuned."""
-    return (
-        f"No profile here holds {name}; `autotune tune --name {name.removeprefix(COMMANDS)} -- CMD` makes it."
-    )
+    return f"No profile here holds {name}; `autotune tune --name {name.removeprefix(COMMANDS)} -- CMD` makes it."
 
 
 def command_as_it_stands(name: str) -> str:
@@ -50,9 +48,7 @@ def command_of_more_cpus(name: str, configuration: object, usable_cpus: int) -> 
 
 
 def command_without_place(name: str, place: object) -> str:
-    return (
-        f"{name} is not used: it was tuned with {place} in its arguments, which this command does not have."
-    )
+    return f"{name} is not used: it was tuned with {place} in its arguments, which this command does not have."
 
 
 def command_of_own_variables(name: str, names: Sequence[str]) -> str:
@@ -140,8 +136,7 @@ def cannot_run(command: str, why: str) -> str:
 # --- a comparison -----------------------------------------------------------------------
 
 NO_REPORT = (
-    "No Python of the command reported what was in force: none loaded NumPy, or they ended without their exit "
-    "handlers."
+    "No Python of the command reported what was in force: none loaded NumPy, or they ended without their exit handlers."
 )
 
 

@@ -26,17 +26,11 @@ SHORT_SECONDS = 1.0
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
-@click.option(
-    "--pairs", type=click.IntRange(min=1), default=5, show_default=True, metavar="N", help="Pairs of runs."
-)
+@click.option("--pairs", type=click.IntRange(min=1), default=5, show_default=True, metavar="N", help="Pairs of runs.")
 @click.option("--budget", metavar="TIME", default="5m", show_default=True, help="Time allowed, such as 90s.")
 @run_options
-@click.option(
-    "--profile", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="What if: this profile."
-)
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Seed of the order within pairs."
-)
+@click.option("--profile", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="What if: this profile.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Seed of the order within pairs.")
 @json_option
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD [ARG]...")
 def compare(
@@ -96,9 +90,7 @@ def show(
         if plain_seconds < SHORT_SECONDS:
             click.echo(command_messages.compared_short_runs(plain_seconds))
         counts = {name: getattr(force, name) for name in ("calls", "tuned", "loops")}
-        click.echo(
-            command_messages.compared_in_force(force.reason, **counts) if force.processes else force.reason
-        )
+        click.echo(command_messages.compared_in_force(force.reason, **counts) if force.processes else force.reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,9 +121,7 @@ def mean_report(folder: Path, runs: int) -> InForceThere:
         effect = (folder / EFFECT).read_text(encoding="utf-8")
     reason = max(reasons, key=reasons.count, default=effect)
     totals = [sum(report[name] for report in reports) / runs for name in ("calls", "tuned", "loops")]
-    return InForceThere(
-        processes=len(reports) / runs, calls=totals[0], tuned=totals[1], loops=totals[2], reason=reason
-    )
+    return InForceThere(processes=len(reports) / runs, calls=totals[0], tuned=totals[1], loops=totals[2], reason=reason)
 
 
 def document(words: tuple[str, ...], options: list[str], runs: "PairedRuns") -> dict[str, object]:

@@ -181,9 +181,7 @@ def settings_in_force() -> Iterator[SettingRow]:
 
     for layer, path in folders.places():
         state = "exists" if Path(path).exists() else "does not exist"
-        yield SettingRow(
-            name="profiles", value=path, source=f"{machine_messages.LAYERS[str(layer)]}; {state}"
-        )
+        yield SettingRow(name="profiles", value=path, source=f"{machine_messages.LAYERS[str(layer)]}; {state}")
     variable = "AUTOTUNE_STATE_DIR"
     source = variable if variable in os.environ else "default; AUTOTUNE_STATE_DIR changes it"
     yield SettingRow(name="journals and locks", value=str(folders.state_dir()), source=source)
@@ -230,18 +228,12 @@ def conflicting_packages() -> list[str]:
     for distribution in distributions():
         name = distribution.metadata["Name"]
         files = distribution.read_text("RECORD") or ""
-        if "\nautotune/" in f"\n{files}" or (distribution.read_text("top_level.txt") or "").split() == [
-            "autotune"
-        ]:
+        if "\nautotune/" in f"\n{files}" or (distribution.read_text("top_level.txt") or "").split() == ["autotune"]:
             packages.add(name)
         scripts = distribution.entry_points.select(group="console_scripts", name="autotune")
         commands |= {name for _ in scripts}
     kinds = {"package": packages, "command": commands}
-    return [
-        machine_messages.other_packages(kind, sorted(names))
-        for kind, names in kinds.items()
-        if len(names) > 1
-    ]
+    return [machine_messages.other_packages(kind, sorted(names)) for kind, names in kinds.items() if len(names) > 1]
 
 
 def document(diagnosis: Diagnosis, root: Path) -> dict[str, Any]:
@@ -273,9 +265,7 @@ def describe(diagnosis: Diagnosis) -> Iterator[str]:
     rows: list[tuple[str, str, str]] = [("", "machine", "usable here")]
     for field, label in COUNTS.items():
         whole, usable = getattr(machine.counts, field), getattr(allocation.counts, field)
-        rows.append(
-            (label, "unknown" if whole is None else str(whole), "unknown" if usable is None else str(usable))
-        )
+        rows.append((label, "unknown" if whole is None else str(whole), "unknown" if usable is None else str(usable)))
     rows.append(("memory", units.memory(machine.memory_bytes), units.memory(allocation.memory_bytes)))
     rows.append(("L2, L3", f"{units.memory(machine.l2_bytes)}, {units.memory(machine.l3_bytes)}", ""))
     rows += [(f"{kind} CPUs", str(cpus), "") for kind, cpus in machine.core_kinds]

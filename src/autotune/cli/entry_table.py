@@ -48,13 +48,9 @@ def print_entries(entries: Sequence[Entry], sources: Sequence[str] = ()) -> None
         *([TextColumn("from", 5, right=True)] if sources else []),
     ])  # fmt: skip
     for number, entry in enumerate(entries):
-        table.print_row(
-            [*_cells(entry), *sources[number : number + 1]], *_notes(entry), style=STYLES[entry.status]
-        )
+        table.print_row([*_cells(entry), *sources[number : number + 1]], *_notes(entry), style=STYLES[entry.status])
     print_lines(["", count_statuses(entries)])
-    shares = [
-        entry.evidence.full_capacity_share or 0.0 for entry in entries if entry.evidence.was_short_of_capacity
-    ]
+    shares = [entry.evidence.full_capacity_share or 0.0 for entry in entries if entry.evidence.was_short_of_capacity]
     if shares:
         print_lines(wrap(profile_messages.full_capacity(median(shares)), width()))
 
@@ -74,9 +70,7 @@ def heading(profile: Profile) -> list[str]:
     """Return the machine that a profile is for, and how it was measured."""
     key, made = profile.key, profile.provenance
     software = key.software
-    name = made.cpu or " ".join(
-        str(part) for part in (key.hardware.vendor, key.hardware.model) if part is not None
-    )
+    name = made.cpu or " ".join(str(part) for part in (key.hardware.vendor, key.hardware.model) if part is not None)
     blas = " ".join(part for part in (software.blas, software.blas_version, software.kernels) if part)
     lines = [
         machine_messages.machine(name or None, cpus=key.usable_cpus, limit=key.limit),

@@ -94,11 +94,7 @@ def in_force() -> InForce:
     chosen = (resolution.find(operation) for operation in resolution.operations())
     entries = {match.entry.operation: match for match in chosen if match is not None}
     counts: dict[str, int] = {}
-    reasons = {
-        refusal.path: f"Not used: {refusal.reason}"
-        for refusal in resolution.refusals
-        if refusal.entry is None
-    }
+    reasons = {refusal.path: f"Not used: {refusal.reason}" for refusal in resolution.refusals if refusal.entry is None}
     for match in entries.values():
         counts[match.path] = counts.get(match.path, 0) + 1
         reasons[match.path] = match.why

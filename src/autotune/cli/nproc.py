@@ -38,9 +38,7 @@ def nproc(every: bool, ignore: int, why: bool, as_json: bool) -> None:
     openmp = CpuLimit(name="OpenMP threads", value=threads, source="OMP_NUM_THREADS, OMP_THREAD_LIMIT")
     limits = (*cpu_limits(), openmp) if why or as_json else ()
     if as_json:
-        print_json(
-            "nproc/1", {"cpus": count, "limit": str(limit), "limits": [asdict(each) for each in limits]}
-        )
+        print_json("nproc/1", {"cpus": count, "limit": str(limit), "limits": [asdict(each) for each in limits]})
         return
     print_lines(printable(machine_messages.cpu_limit(each.name, each.value, each.source)) for each in limits)
     click.echo(count)

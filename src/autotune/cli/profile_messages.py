@@ -48,9 +48,7 @@ def made(
     return line if resolution is None else f"{line}; differences below {resolution:.1%} cannot be told"
 
 
-RENUMBERED = (
-    "CPUs had other numbers than the system lists (lxcfs): load of others was seen for all CPUs together."
-)
+RENUMBERED = "CPUs had other numbers than the system lists (lxcfs): load of others was seen for all CPUs together."
 
 
 def risk(expected_wrong: float, *, tested: int) -> str:
@@ -91,9 +89,7 @@ def profile_at(path: object) -> str:
 
 
 def local_profile(layer: str, *, in_force: int) -> str:
-    return (
-        f"{LAYERS[layer][:1].upper()}{LAYERS[layer][1:]}; {count_of(in_force, 'entry', 'entries')} in force."
-    )
+    return f"{LAYERS[layer][:1].upper()}{LAYERS[layer][1:]}; {count_of(in_force, 'entry', 'entries')} in force."
 
 
 def _calibrate(names: Sequence[str], sizes: Sequence[str]) -> str:

@@ -62,9 +62,7 @@ class Gained:
         return asdict(self)
 
 
-def recorded_program(
-    words: tuple[str, ...], *, recording: Path | None, record: Path | None
-) -> "Recording | None":
+def recorded_program(words: tuple[str, ...], *, recording: Path | None, record: Path | None) -> "Recording | None":
     """Return the recording of the command that the command line names, or the kept one; None without either.
 
     Raises UsageError for both, or for operations with them, and BadWorkload for a command that fails.
@@ -119,9 +117,7 @@ def for_program(request: Request, recorded: "Recording") -> Request:
     return replace(request, recorded=work.operations, weights=work.weights, budget_seconds=budget)
 
 
-def gain_of(
-    recorded: "Recording | None", profile: Path | None, *, runs: int, seconds: float
-) -> Gained | None:
+def gain_of(recorded: "Recording | None", profile: Path | None, *, runs: int, seconds: float) -> Gained | None:
     """Say what a program gains by its profile: as its entries predict, and as pairs of its runs show.
 
     None without a recorded program or a profile.

@@ -98,9 +98,7 @@ def read_subjects(paths: Sequence[Path]) -> list[Subject]:
     if not paths:
         profile = in_force().as_profile()
         label = "in force on this machine"
-        return (
-            [] if profile is None else [Subject(label=label, profile=profile, sessions=sessions_of(profile))]
-        )
+        return [] if profile is None else [Subject(label=label, profile=profile, sessions=sessions_of(profile))]
     profiles = [profile_files.read(path) for path in paths]
     return [
         Subject(label=label, profile=profile, path=str(path), sessions=sessions_of(profile))
@@ -133,9 +131,7 @@ def write_page(path: Path, subjects: Sequence[Subject], *, show: bool) -> None:
     try:
         replace_file(path, page(subjects).encode())
     except OSError as problem:
-        raise EnvironmentProblem(
-            profile_messages.not_written(path, problem.strerror or str(problem))
-        ) from problem
+        raise EnvironmentProblem(profile_messages.not_written(path, problem.strerror or str(problem))) from problem
     note(profile_messages.report_written(printable(str(path))))
     if show:
         webbrowser.open(path.resolve().as_uri())
@@ -154,17 +150,14 @@ def write_history(subjects: Sequence[Subject], path: Path) -> None:
     try:
         count = export_study(subjects[0].profile, subjects[0].sessions, path)
     except OSError as problem:
-        raise EnvironmentProblem(
-            profile_messages.not_written(path, problem.strerror or str(problem))
-        ) from problem
+        raise EnvironmentProblem(profile_messages.not_written(path, problem.strerror or str(problem))) from problem
     note(profile_messages.history_written(printable(str(path)), count))
 
 
 def as_csv(rows: Iterable[Mapping[str, Any]]) -> str:
     """Format rows as CSV, with control characters spelled out; nothing for no rows."""
     plain = [
-        {name: printable(value) if isinstance(value, str) else value for name, value in row.items()}
-        for row in rows
+        {name: printable(value) if isinstance(value, str) else value for name, value in row.items()} for row in rows
     ]
     if not plain:
         return ""

@@ -40,9 +40,7 @@ objective_option = click.option(
 budget_option = click.option("--budget", metavar="TIME", help="Time allowed, such as 90s, 5m or 1h30m.")
 
 _OPTIONS = (
-    click.option(
-        "--dtype", "dtypes", multiple=True, type=click.Choice(DTYPES), help="float64 unless said otherwise."
-    ),
+    click.option("--dtype", "dtypes", multiple=True, type=click.Choice(DTYPES), help="float64 unless said otherwise."),
     effort_option,
     budget_option,
     objective_option,

@@ -77,9 +77,7 @@ def run_options(verb: Callable[..., int]) -> Callable[..., int]:
                 is_flag=True,
                 help="Set variables only: one thread count for the process.",
             ),
-            click.option(
-                "--name", metavar="NAME", help="The command's name in the profile; else the script's."
-            ),
+            click.option("--name", metavar="NAME", help="The command's name in the profile; else the script's."),
             click.option(
                 "--reductions",
                 is_flag=True,
@@ -95,9 +93,7 @@ def run_options(verb: Callable[..., int]) -> Callable[..., int]:
                 type=click.Choice([str(wait) for wait in IdleThreads]),
                 help="Let idle threads of OpenBLAS, MKL and OpenMP sleep soon, or spin on.",
             ),
-            click.option(
-                "--children", is_flag=True, help="Also in the Pythons that those of the command start."
-            ),
+            click.option("--children", is_flag=True, help="Also in the Pythons that those of the command start."),
         )
     ):
         verb = option(verb)

@@ -98,7 +98,6 @@ def document(state: InForce, entries: tuple[LookupResult, ...]) -> dict[str, Any
     return {
         "profiles": [asdict(profile) for profile in state.profiles],
         "entries": [
-            {**plain_entry(match.entry), "level": str(match.level), "profile": match.path}
-            for match in entries
+            {**plain_entry(match.entry), "level": str(match.level), "profile": match.path} for match in entries
         ],
     }

@@ -73,13 +73,9 @@ def list_(folder: str | None, store: str | None, as_json: bool) -> int:
 @click.argument("profiles", nargs=-1, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @store_option
 @click.option("--sign", is_flag=True, help="Sign with the key that `autotune store keys --new` made.")
-@click.option(
-    "--key", type=click.Path(path_type=Path, dir_okay=False), help="Sign with the private key in this file."
-)
+@click.option("--key", type=click.Path(path_type=Path, dir_okay=False), help="Sign with the private key in this file.")
 @json_option
-def publish(
-    profiles: tuple[Path, ...], store: str | None, sign: bool, key: Path | None, as_json: bool
-) -> int:
+def publish(profiles: tuple[Path, ...], store: str | None, sign: bool, key: Path | None, as_json: bool) -> int:
     """Give profiles to the store, for every host of the same class.
 
     Without PROFILES, all that were measured on this host. Others use an entry once a second host, or a trusted
@@ -258,15 +254,11 @@ def list_classes(place: "Store", *, as_json: bool) -> int:
 
     classes = list_classes(place)
     if as_json:
-        rows = [
-            {"class": each.folder, **{k: v for k, v in asdict(each).items() if k != "folder"}}
-            for each in classes
-        ]
+        rows = [{"class": each.folder, **{k: v for k, v in asdict(each).items() if k != "folder"}} for each in classes]
         print_json("store.list/1", {"store": place.address, "classes": rows})
     else:
         print_lines(
-            store_messages.listed_class(each.folder, hosts=len(each.hosts), files=each.publications)
-            for each in classes
+            store_messages.listed_class(each.folder, hosts=len(each.hosts), files=each.publications) for each in classes
         )
     if not classes:
         note(store_messages.empty_store(place.address))

@@ -59,9 +59,7 @@ def summary(profile: Profile, stored: Sequence[Profile], tried: Sequence[Tried])
     cpus = profile.key.usable_cpus
     chosen = {entry.operation: entry.choice for entry in profile.entries if not entry.choice.is_default}
     brought = {
-        operation: choice
-        for operation, choice in chosen.items()
-        if choice in suggestions(taught, operation, cpus)
+        operation: choice for operation, choice in chosen.items() if choice in suggestions(taught, operation, cpus)
     }
     return store_messages.warm_start(
         len(taught), brought=len(brought), chosen=len(chosen), seconds=saved_seconds(tried, brought)

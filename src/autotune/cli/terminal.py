@@ -87,9 +87,7 @@ def common_options() -> list[click.Parameter]:
     ]
 
 
-def print_lines(
-    lines: Iterable[str], *, style: str | None = None, bold: bool = False, err: bool = False
-) -> None:
+def print_lines(lines: Iterable[str], *, style: str | None = None, bold: bool = False, err: bool = False) -> None:
     """Print lines; colours only on a terminal, and not where NO_COLOR is set."""
     text = "\n".join(lines)
     if text:

@@ -32,9 +32,7 @@ from autotune.search.request import Objective
     metavar="N",
     help="Pairs of runs after which the proof ends; clear gains need fewer.",
 )
-@click.option(
-    "--workers", metavar="N,N", help="Values for {workers}, the usual one first; else 1 to all CPUs."
-)
+@click.option("--workers", metavar="N,N", help="Values for {workers}, the usual one first; else 1 to all CPUs.")
 @click.option("--chunk", metavar="N,N", help="Values for {chunk}, the usual one first.")
 @click.option("--separate", is_flag=True, help="Tune BLAS threads apart from other libraries' threads.")
 @click.option("--metric", metavar="REGEX", help="Tune by a number that it prints: first group, last match.")
@@ -103,9 +101,7 @@ def tune(
     return FAILED if entry.status is Status.FAILED or kept.path != path else 0
 
 
-def make_command(
-    words: tuple[str, ...], workers: Sequence[int], chunks: Sequence[int], *, separate: bool
-) -> Command:
+def make_command(words: tuple[str, ...], workers: Sequence[int], chunks: Sequence[int], *, separate: bool) -> Command:
     """Make the command with the first value of each place."""
     return Command(
         words=words,

@@ -31,9 +31,7 @@ STYLES = {"holds": "green", "slower": "red", "failed": "red", "open": "yellow", 
 
 @click.command()
 @click.argument("words", nargs=-1, metavar="[FILE] [OPERATION]... [NAME=N,N]...")
-@click.option(
-    "--budget", metavar="TIME", default=BUDGET, show_default=True, help="Time allowed, such as 90s or 5m."
-)
+@click.option("--budget", metavar="TIME", default=BUDGET, show_default=True, help="Time allowed, such as 90s or 5m.")
 @click.option("--workload", metavar="FILE.py:FUNCTION", help="The function of yours that it has entries of.")
 @json_option
 def verify(words: tuple[str, ...], budget: str, workload: str | None, as_json: bool) -> int:
@@ -77,9 +75,7 @@ def verify(words: tuple[str, ...], budget: str, workload: str | None, as_json: b
 
 def check_printer(*, err: bool) -> "Callable[[Check], None]":
     """Return a function that prints verdicts as they come."""
-    table = TablePrinter(
-        (TextColumn("operation"), TextColumn("choice"), TextColumn("", 23), gain_column()), err=err
-    )
+    table = TablePrinter((TextColumn("operation"), TextColumn("choice"), TextColumn("", 23), gain_column()), err=err)
 
     def print_check(check: "Check") -> None:
         cells = (

@@ -118,9 +118,7 @@ def tell(each: Sequence[Kept], *, finished: bool, as_json: bool, gained: "Gained
 def _say_gained(gained: "Gained") -> None:
     predicted = gained.predicted, gained.predicted_low, gained.predicted_high
     if gained.why_not != calibration_messages.NOTHING_GAINED:
-        note(
-            calibration_messages.program_gain(predicted, gained.measured, gained.interval, pairs=gained.pairs)
-        )
+        note(calibration_messages.program_gain(predicted, gained.measured, gained.interval, pairs=gained.pairs))
     if gained.why_not is not None:
         note(gained.why_not)
     if gained.same_output is False:

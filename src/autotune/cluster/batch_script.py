@@ -63,9 +63,7 @@ def batch_script(system: BatchSystem, request: BatchRequest, commands: NodeComma
         if text is not None and not text.isprintable():
             raise UsageError(f"{text!r} cannot stand in a batch file.")
     if request.cpus is None and system in {BatchSystem.PBS, BatchSystem.SGE}:
-        raise UsageError(
-            f"--{system} needs --cpus N, how many CPUs a node has: else a job is held to some of them."
-        )
+        raise UsageError(f"--{system} needs --cpus N, how many CPUs a node has: else a job is held to some of them.")
     prefix, header, launch = _HEADERS[system](request)
     measure = _measure(commands).replace("'", "'\\''")  # as it stands between single quotes
     return "\n".join([

@@ -206,9 +206,7 @@ class ClusterCalibration:
     def _give_up(self) -> None:
         """Raise the first worker's reason: none of them can take part."""
         first = next(iter(self._rejected.values()))
-        text = (
-            f"None of the {len(self._rejected)} workers can take part. The first one says: {first['problem']}"
-        )
+        text = f"None of the {len(self._rejected)} workers can take part. The first one says: {first['problem']}"
         raise UsageError(text) if first["kind"] == "usage" else EnvironmentProblem(text)
 
     def _update_workers(self) -> None:
@@ -310,9 +308,7 @@ class ClusterCalibration:
         profiles = [*self._profiles(key).values(), *self._relatives[key]]
         own = (tuple(e for e in profile.entries if e.operation.name == name) for profile in profiles)
         return tuple(
-            replace(profile, entries=entries)
-            for profile, entries in zip(profiles, own, strict=True)
-            if entries
+            replace(profile, entries=entries) for profile, entries in zip(profiles, own, strict=True) if entries
         )
 
     def _profiles(self, key: Key) -> dict[str, Profile]:

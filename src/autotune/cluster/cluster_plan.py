@@ -115,8 +115,7 @@ class _UnitState:
         return tuple(
             entry
             for entry in first
-            if entry.status is Status.TUNED
-            and agreed.count((entry.operation, entry.choice)) + 1 < AGREEING_HOSTS
+            if entry.status is Status.TUNED and agreed.count((entry.operation, entry.choice)) + 1 < AGREEING_HOSTS
         )
 
     def open_to(self, hosts: Collection[str]) -> set[str]:
@@ -166,9 +165,7 @@ class ClusterPlan:
         self.nodes[node.worker] = node
         if node.key not in self._classes:
             order = sorted(node.units, key=lambda unit: (-unit.seconds, unit.name, unit.dtype))
-            self._classes[node.key] = _ClassState(
-                key=node.key, units=[_UnitState(unit=unit) for unit in order]
-            )
+            self._classes[node.key] = _ClassState(key=node.key, units=[_UnitState(unit=unit) for unit in order])
 
     def leave(self, worker: str) -> NodeJob | None:
         """Remove a worker; return its unfinished job, which another worker takes over."""
@@ -192,9 +189,7 @@ class ClusterPlan:
     def record_profile(self, job: NodeJob, profile: Profile, seconds: float) -> None:
         """Record an exploration or a confirmation that took so many seconds."""
         state = self._end(job, seconds)
-        if job.task is NodeTask.CONFIRM and all(
-            entry.reason.startswith(OUT_OF_TIME) for entry in profile.entries
-        ):
+        if job.task is NodeTask.CONFIRM and all(entry.reason.startswith(OUT_OF_TIME) for entry in profile.entries):
             return  # too little time to decide: it is repeated while there is time
         state.took = state.took or seconds
         state.answers[job.node.host] = profile.entries
@@ -260,9 +255,7 @@ class ClusterPlan:
     def standing(self) -> tuple[int, int, int]:
         """Count the units of all classes, those that were explored, and the confirmations to come."""
         states = [(group, state) for group in self._classes.values() for state in group.units]
-        waiting = sum(
-            state.is_searched and bool(state.open_to(self._hosts(group.key))) for group, state in states
-        )
+        waiting = sum(state.is_searched and bool(state.open_to(self._hosts(group.key))) for group, state in states)
         return len(states), sum(state.is_searched for _, state in states), waiting
 
     @property
@@ -314,9 +307,7 @@ class ClusterPlan:
         hosts = self._hosts(group.key)
         working = hosts & group.tested.keys()
         working |= {
-            job.node.host
-            for job in self.running.values()
-            if job.task is NodeTask.EXAMINE and job.node.key == group.key
+            job.node.host for job in self.running.values() if job.task is NodeTask.EXAMINE and job.node.key == group.key
         }
         units = [state for state in group.units if state.open_to(hosts) or state.running]
         if not units or self._left(group) <= 0:

@@ -49,9 +49,7 @@ def _introduce(order: Order) -> Answer:
         raise BadWorkload(f"There is no file {file} on this node: a workload must be where all nodes see it.")
     key, plan = foresee(order.request)
     seconds = [
-        0.0
-        if item.kind.family is Family.USER
-        else sum(seconds_of(item.kind, each) for each in item.operations)
+        0.0 if item.kind.family is Family.USER else sum(seconds_of(item.kind, each) for each in item.operations)
         for item in plan.items
     ]
     return {
@@ -75,9 +73,7 @@ def _search(order: Order) -> Answer:
     from autotune.search.events import ignore
     from autotune.search.runner import calibrate_machine
 
-    outcome = calibrate_machine(
-        order.request, report=ignore, relatives=order.relatives, self_test=order.self_test
-    )
+    outcome = calibrate_machine(order.request, report=ignore, relatives=order.relatives, self_test=order.self_test)
     if not outcome.finished:
         raise KeyboardInterrupt
     return {"profile": encode_profile(outcome.profile)}

@@ -52,9 +52,7 @@ def unsupported_reason() -> str | None:
     return _found_out()[0]
 
 
-def refusal(
-    *, libc: str | None, replaced: bool, memory_bytes: int | None, settings: tuple[str, ...]
-) -> str | None:
+def refusal(*, libc: str | None, replaced: bool, memory_bytes: int | None, settings: tuple[str, ...]) -> str | None:
     """Decide `unsupported_reason` for a process like this.
 
     `libc` is glibc's version, None for another C library; `replaced` says whether malloc is another's;

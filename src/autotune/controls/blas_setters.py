@@ -155,9 +155,7 @@ def _ceiling(api: str, threads: int, *, is_on_openmp: bool) -> int | None:
     the environment, or by a limit. A count that we exported ourselves is no wish of the user's, nor is the
     single thread with which BLIS starts; there only their own variables limit.
     """
-    exported = thread_variables.exported_names(os.environ).intersection(
-        thread_variables.LIMITS.get(api, ())[:1]
-    )
+    exported = thread_variables.exported_names(os.environ).intersection(thread_variables.LIMITS.get(api, ())[:1])
     if not exported and api != "blis":
         return threads
     return thread_variables.user_limit(os.environ, api=api, is_on_openmp=is_on_openmp)

@@ -120,9 +120,7 @@ def whole(blas_threads: int, others: int) -> dict[str, str]:
     return own | dict.fromkeys(OTHERS, str(others))
 
 
-def user_limit(
-    environ: Mapping[str, str], *, api: str = "openblas", is_on_openmp: bool = False
-) -> int | None:
+def user_limit(environ: Mapping[str, str], *, api: str = "openblas", is_on_openmp: bool = False) -> int | None:
     """Return the most BLAS threads that the user's own variables allow; None if they set no limit.
 
     `api` is the BLAS library as threadpoolctl names it; an unknown one is taken to read OMP_NUM_THREADS. An OpenBLAS
@@ -132,9 +130,7 @@ def user_limit(
     """
     own_names = exported_names(environ)
     names = LIMITS.get(api, ()) if not (api == "openblas" and is_on_openmp) else ()
-    counts = (
-        _count(environ[name]) for name in names or ("OMP_NUM_THREADS",) if name in environ.keys() - own_names
-    )
+    counts = (_count(environ[name]) for name in names or ("OMP_NUM_THREADS",) if name in environ.keys() - own_names)
     return next((count for count in counts if count is not None), None)
 
 

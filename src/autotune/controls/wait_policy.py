@@ -111,9 +111,7 @@ class WaitPolicy:
             yield
         finally:
             os.environ.pop(VARIABLE, None)
-        self._set |= {
-            library.path: exponent for library in _spinning() if library.path and library.path not in before
-        }
+        self._set |= {library.path: exponent for library in _spinning() if library.path and library.path not in before}
         self.exponent = exponent
 
     def set_late(self, exponent: int) -> str | None:

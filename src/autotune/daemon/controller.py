@@ -143,8 +143,7 @@ class Controller:
             for interpreter in context.settings.interpreters
             if interpreter.name in self.inventories.by_name
             for path in pulled_profiles(context.paths, interpreter)
-            if context.state.trusted.get(str(path)) != fingerprint(path)
-            and not is_in_force(context.paths, path)
+            if context.state.trusted.get(str(path)) != fingerprint(path) and not is_in_force(context.paths, path)
         }
         in_use = {
             entry.path: name
@@ -175,14 +174,10 @@ class Controller:
         jobs = queue(self.schedule_input())
         if not jobs:
             inventories = self.inventories.by_name
-            self.waiting = (
-                "There is nothing to do." if inventories else "No interpreter can be asked what it has."
-            )
+            self.waiting = "There is nothing to do." if inventories else "No interpreter can be asked what it has."
             return
         job = jobs[0]
-        interpreter = next(
-            each for each in self.context.settings.interpreters if each.name == job.interpreter
-        )
+        interpreter = next(each for each in self.context.settings.interpreters if each.name == job.interpreter)
         self._report("begun", job, job.reason)
         procedure = job_steps(self.context, job, self.inventories.by_name[job.interpreter])
         self._advance(Activity(interpreter, procedure, job))
@@ -276,9 +271,7 @@ class Controller:
             self.inventories.ask_again(job.interpreter)
 
     def _report(self, event: str, job: ScheduledJob, why: str) -> None:
-        self.context.report(
-            event, job.subject, why, cause=job.cause.name.lower(), interpreter=job.interpreter
-        )
+        self.context.report(event, job.subject, why, cause=job.cause.name.lower(), interpreter=job.interpreter)
 
     # --- orders -------------------------------------------------------------------------------------
 

@@ -30,9 +30,7 @@ SYSTEM_USER = "autotune"
 """A static user, so that programs of other users can tell whose profiles they read."""
 
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_HOURS = re.compile(
-    r"(?:(?P<days>[a-z]{3}(?:,[a-z]{3})*) )?(?P<from>\d\d:[0-5]\d)-(?P<to>\d\d:[0-5]\d)", re.ASCII
-)
+_HOURS = re.compile(r"(?:(?P<days>[a-z]{3}(?:,[a-z]{3})*) )?(?P<from>\d\d:[0-5]\d)-(?P<to>\d\d:[0-5]\d)", re.ASCII)
 VariableName = Annotated[str, Pattern("[A-Za-z_][A-Za-z0-9_]{0,63}", "the name of an environment variable")]
 ProgramName = Annotated[str, Pattern(r"[^/\0]{1,64}", "the name of a program, without a folder")]
 AbsolutePath = Annotated[str, Pattern(r"/[^\0]*", "an absolute path")]

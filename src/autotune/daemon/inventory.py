@@ -192,9 +192,7 @@ class Inventories:
         answered = False
         try:
             arguments = ("inventory", str(self._context.paths.profiles))
-            answered = self._take_in(
-                interpreter, (yield ChildCommand(module=PROFILE_HELPER, arguments=arguments))
-            )
+            answered = self._take_in(interpreter, (yield ChildCommand(module=PROFILE_HELPER, arguments=arguments)))
         finally:
             if not answered:
                 self._due.add(interpreter.name)
@@ -222,9 +220,7 @@ class Inventories:
         if not result.answer:
             return result.last_line
         if isinstance(error, json.JSONDecodeError):
-            return (
-                f"Its answer breaks off; {self._context.paths.state}, which holds it meanwhile, may be full."
-            )
+            return f"Its answer breaks off; {self._context.paths.state}, which holds it meanwhile, may be full."
         return str(error) if isinstance(error, ValueError) else UNKNOWN_ANSWER
 
     def _look_at(self, interpreter: Interpreter, inventory: Inventory | None) -> tuple[Any, ...]:
@@ -259,9 +255,7 @@ class Inventories:
         """Return the last facts of this interpreter, or of the same Python with the environment that it had."""
         listed = {each.name for each in self._context.settings.interpreters}
         facts = self._context.state.facts
-        former = [
-            name for name in facts if name not in listed and name.rpartition(" ")[2] == interpreter.python
-        ]
+        former = [name for name in facts if name not in listed and name.rpartition(" ")[2] == interpreter.python]
         before = facts.get(interpreter.name)
         for name in former:
             before = before or facts[name]

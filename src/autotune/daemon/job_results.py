@@ -94,9 +94,7 @@ def _quarantine(context: DaemonContext, path: Path, why: str) -> None:
         context.log.write("quarantine", f"{path} is out of use: {why}", level="warning")
 
 
-def _record_recheck(
-    context: DaemonContext, operation: Operation, inventory: Inventory, result: JobResult
-) -> None:
+def _record_recheck(context: DaemonContext, operation: Operation, inventory: Inventory, result: JobResult) -> None:
     state = context.state
     for entry in filter(doubts, result.entries):
         state.doubts[entry.operation] = f"{operation} was checked again. {entry.reason}"

@@ -53,9 +53,7 @@ def daemon_status(
     }
 
 
-def _interpreter_status(
-    interpreter: Interpreter, context: DaemonContext, inventories: Inventories
-) -> dict[str, Any]:
+def _interpreter_status(interpreter: Interpreter, context: DaemonContext, inventories: Inventories) -> dict[str, Any]:
     inventory = inventories.by_name.get(interpreter.name)
     return {
         "name": interpreter.name,
@@ -86,9 +84,7 @@ def _lines(context: DaemonContext, inventories: Inventories, status: Mapping[str
     yield from _family("jobs_total", "counter", "Jobs by how they ended.")
     for end in (*JobEnd, "interrupted"):
         yield _sample("jobs_total", counts.get(end, 0.0), outcome=end)
-    claimed = [
-        log(entry.speedup) for entry in entries if entry.is_own and entry.status == "tuned" and entry.speedup
-    ]
+    claimed = [log(entry.speedup) for entry in entries if entry.is_own and entry.status == "tuned" and entry.speedup]
     checked = counts.get("rechecked_entries", 0.0)
     rechecked = exp(counts["rechecked_log_speedup"] / checked) if checked else None
     oldest = min((time for times in state.checked.values() for time in times.values()), default=None)

@@ -107,9 +107,7 @@ def job_steps(context: DaemonContext, job: ScheduledJob, inventory: Inventory) -
         return JobResult(end=JobEnd.FAILED, why=why)
 
 
-def _calibrate(
-    context: DaemonContext, job: ScheduledJob, operation: Operation, inventory: Inventory
-) -> Steps:
+def _calibrate(context: DaemonContext, job: ScheduledJob, operation: Operation, inventory: Inventory) -> Steps:
     """Measure an operation, time the result once more, and put it into force."""
     candidate = context.paths.candidate
     if job.cause in CLASS_WIDE and context.settings.store is not None:

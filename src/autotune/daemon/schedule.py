@@ -115,9 +115,7 @@ def _all_jobs(given: ScheduleInput) -> Iterator[ScheduledJob]:
         yield from _old(name, inventory, given)
 
 
-def _job(
-    cause: JobCause, interpreter: str, operation: Operation, reason: str, gain: float = 0.0
-) -> ScheduledJob:
+def _job(cause: JobCause, interpreter: str, operation: Operation, reason: str, gain: float = 0.0) -> ScheduledJob:
     return ScheduledJob(cause=cause, interpreter=interpreter, operation=operation, reason=reason, gain=gain)
 
 
@@ -125,9 +123,7 @@ def _demanded(name: str, inventory: Inventory, state: DaemonState) -> Iterator[S
     for operation, calls in state.demand.items():
         if operation.sizes and operation not in inventory.settled:
             gain = calls * expected_gain(operation, inventory)
-            reason = (
-                f"Programs called it about {calls:.0f} times, and no entry covers it: {gain:.3g} s to gain."
-            )
+            reason = f"Programs called it about {calls:.0f} times, and no entry covers it: {gain:.3g} s to gain."
             yield _job(JobCause.DEMAND, name, operation, reason, gain)
 
 
@@ -146,9 +142,7 @@ def _missing(name: str, inventory: Inventory, given: ScheduleInput) -> Iterator[
     stale = given.state.stale.get(name)
     called = [operation.name for operation in given.state.demand]
     places = {operation: place for place, operation in enumerate(CATALOGUE)}
-    for operation in unmeasured_operations(
-        inventory, calibrate=given.settings.calibrate, is_stale=stale is not None
-    ):
+    for operation in unmeasured_operations(inventory, calibrate=given.settings.calibrate, is_stale=stale is not None):
         entries = inventory.of(operation, "float64")
         if stale is not None:
             reason = f"Stale: {stale}"

@@ -80,9 +80,7 @@ class MachineSensors:
             # CPU time is charged in whole ticks: subtract what rounding alone may add
             foreign = max(0.0, foreign - self._cpus**0.5 / TICKS_PER_SECOND / (now - began))
         waiting = None if measuring else _rate(before.waiting_seconds, load.waiting_seconds, now - began)
-        return LoadSample(
-            began=began, ended=now, foreign_cpus=foreign, waiting=waiting, obstacle=self._obstacle()
-        )
+        return LoadSample(began=began, ended=now, foreign_cpus=foreign, waiting=waiting, obstacle=self._obstacle())
 
     def running_program(self, names: Collection[str]) -> str | None:
         """Return one of these programs that runs now. The kernel keeps 15 bytes of a program's name."""

@@ -46,9 +46,7 @@ class DaemonService:
     def __init__(self, paths: DaemonPaths, *, log: DaemonLog | None = None) -> None:
         """Raises DaemonRuns, EnvironmentProblem without a place for the files, UsageError for wrong settings."""
         if os.name != "posix":
-            raise UnsupportedPlatform(
-                "The daemon needs POSIX signals and sockets, which this system does not have."
-            )
+            raise UnsupportedPlatform("The daemon needs POSIX signals and sockets, which this system does not have.")
         self.paths = paths
         self._log = DaemonLog() if log is None else log
         settings = load_settings(paths.settings)
@@ -75,9 +73,7 @@ class DaemonService:
         """Run until SIGTERM, SIGINT or `stop`. A second signal ends the process at once, and so its children."""
         self._handle_signals()
         notify_systemd("READY=1")
-        self._log.write(
-            "started", f"Configuration {self.paths.settings}, socket {self.paths.socket}.", pid=os.getpid()
-        )
+        self._log.write("started", f"Configuration {self.paths.settings}, socket {self.paths.socket}.", pid=os.getpid())
         due = monotonic()
         try:
             while not self._stopping:

@@ -89,9 +89,7 @@ class SpoolReader:
         context.has_unsaved |= bool(content.calls or content.used or content.dropped)
 
 
-def read_spool(
-    folder: Path, *, shared: bool, undeletable: set[str], max_names: int = MAX_NAMES
-) -> SpoolContent:
+def read_spool(folder: Path, *, shared: bool, undeletable: set[str], max_names: int = MAX_NAMES) -> SpoolContent:
     """Read the files of the spool and remove them.
 
     `undeletable` remembers the names of files that could not be removed, so that they count once. In a `shared` spool

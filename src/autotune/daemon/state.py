@@ -161,9 +161,7 @@ class DaemonState:
         factor = 0.5 ** (age / HALF_LIFE_SECONDS)
         self.demand, self.used = _decayed(self.demand, factor), _decayed(self.used, factor)
         self.retries = {
-            subject: retry
-            for subject, retry in self.retries.items()
-            if now - retry.not_before < RETRY_MEMORY_SECONDS
+            subject: retry for subject, retry in self.retries.items() if now - retry.not_before < RETRY_MEMORY_SECONDS
         }
         self.decayed = now
 
@@ -191,8 +189,7 @@ class DaemonState:
         }
         self.first_seen = {key: min(then, now) for key, then in self.first_seen.items()}
         self.checked = {
-            key: {operation: min(then, now) for operation, then in times.items()}
-            for key, times in self.checked.items()
+            key: {operation: min(then, now) for operation, then in times.items()} for key, times in self.checked.items()
         }
         self.pulled = min(self.pulled, now)
 
@@ -226,8 +223,7 @@ def _state_of(document: Any) -> DaemonState:
     unfinished = [] if state.unfinished is None else [state.unfinished.operation]
     ladders = chain(state.orders, state.doubts, unfinished, *state.checked.values())
     if not all(map(is_measurable, chain(state.demand, state.used))) or not all(
-        is_measurable(operation)
-        or (not operation.sizes and operation.name in CATALOGUE and operation.dtype in DTYPES)
+        is_measurable(operation) or (not operation.sizes and operation.name in CATALOGUE and operation.dtype in DTYPES)
         for operation in ladders
     ):
         raise ValueError("it names an operation that this version does not measure")

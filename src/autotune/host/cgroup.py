@@ -200,7 +200,4 @@ def _chain(mount_point: str, hierarchy_root: str, member: str) -> list[str]:
     inside = member.removeprefix(top) if f"{member}/".startswith(f"{top}/") else member
     named = [part for part in inside.split("/") if part not in {"", "."}][:DEEPEST]
     parts = [] if ".." in named else named
-    return [
-        f"{mount_point.rstrip('/')}/{'/'.join(parts[:depth])}".rstrip("/")
-        for depth in range(len(parts), -1, -1)
-    ]
+    return [f"{mount_point.rstrip('/')}/{'/'.join(parts[:depth])}".rstrip("/") for depth in range(len(parts), -1, -1)]

@@ -45,9 +45,7 @@ def cpu_limits(environ: Mapping[str, str] | None = None) -> tuple[CpuLimit, ...]
             source="sched_getaffinity(2)",
         ),
         CpuLimit(name="CPU quota", value=quota, source=folder),
-        CpuLimit(
-            name="cap of the job or container", value=caps.get(tightest), source=_variable(environ, tightest)
-        ),
+        CpuLimit(name="cap of the job or container", value=caps.get(tightest), source=_variable(environ, tightest)),
         CpuLimit(
             name="processes that share the CPUs",
             value=processes if processes > 1 else None,

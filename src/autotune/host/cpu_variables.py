@@ -107,9 +107,7 @@ def ranks(environ: Mapping[str, str]) -> tuple[str, int]:
     for name, mark in RANKS.items():
         if mark not in environ or (mark == "SLURM_STEP_ID" and not _is_in_step(environ)):
             continue
-        number = count(environ.get(name)) or _on_this_node(
-            environ.get(name, ""), environ.get("SLURM_NODEID", "")
-        )
+        number = count(environ.get(name)) or _on_this_node(environ.get(name, ""), environ.get("SLURM_NODEID", ""))
         if number is not None:
             return name, number
     return "", 1
@@ -146,9 +144,7 @@ def workers_of_server(environ: Mapping[str, str], arguments: Sequence[str], *, o
         given = _number(_values(environ.get("GUNICORN_CMD_ARGS", "").split(), SERVERS[program]))
     if program in _WORKER_VARIABLES:
         return given or count(environ.get(_WORKER_VARIABLES[program])) or 1
-    if program == "celery" and (
-        "worker" not in words or _POOLS_OF_ONE.intersection(_values(words, ("-P", "--pool")))
-    ):
+    if program == "celery" and ("worker" not in words or _POOLS_OF_ONE.intersection(_values(words, ("-P", "--pool")))):
         return 1
     return given or online
 
@@ -160,9 +156,7 @@ def test_workers(environ: Mapping[str, str]) -> int:
 
 def invalid(environ: Mapping[str, str]) -> tuple[str, ...]:
     """Return our variables that are set to something that is not a whole number of at least 1."""
-    return tuple(
-        name for name in (CAP, PROCESSES) if environ.get(name, "1") and count(environ.get(name, "1")) is None
-    )
+    return tuple(name for name in (CAP, PROCESSES) if environ.get(name, "1") and count(environ.get(name, "1")) is None)
 
 
 def _is_in_step(environ: Mapping[str, str]) -> bool:

@@ -95,9 +95,7 @@ def _processor(fields: Section) -> Processor:
             name=_known(fields, "model name", "family"),
         )
     if "IBM/S390" in fields.get("vendor_id", ""):
-        machine = next(
-            (match[1] for text in fields.values() if (match := re.search(r"machine = (\d+)", text))), ""
-        )
+        machine = next((match[1] for text in fields.values() if (match := re.search(r"machine = (\d+)", text))), "")
         return Processor(architecture="s390x", vendor="IBM/S390", model=_hexadecimal(machine))
     return _other(fields)
 
@@ -147,10 +145,7 @@ def _hexadecimal(text: str) -> int | None:
 def places(cpus: Mapping[int, Section]) -> Mapping[int, Place | None]:
     """Return CPU -> its place if both ids are written; for computers whose /sys has no topology."""
     pairs = {cpu: (_number(lines, "physical id"), _number(lines, "core id")) for cpu, lines in cpus.items()}
-    return {
-        cpu: None if package is None or core is None else (package, core)
-        for cpu, (package, core) in pairs.items()
-    }
+    return {cpu: None if package is None or core is None else (package, core) for cpu, (package, core) in pairs.items()}
 
 
 def active(shared: Section) -> Sequence[int]:

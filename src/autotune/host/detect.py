@@ -56,9 +56,7 @@ def _machine(root: str, structure: Topology, kind: cpuinfo.Processor) -> Machine
     )
 
 
-def _allocation(
-    root: str, structure: Topology, machine: Machine, processes: int | None, *, own: bool
-) -> Allocation:
+def _allocation(root: str, structure: Topology, machine: Machine, processes: int | None, *, own: bool) -> Allocation:
     folders = cgroup.folders(root)
     environ: Mapping[str, str] = os.environ if own else {}
     mask = affinity() if own else None
@@ -99,9 +97,7 @@ def _homes(structure: Topology, nodes: frozenset[int] | None = None) -> list[lis
     ]
 
 
-def _usable_homes(
-    structure: Topology, chosen: Sequence[Cpu], folders: cgroup.Folders
-) -> list[list[Cpu]] | None:
+def _usable_homes(structure: Topology, chosen: Sequence[Cpu], folders: cgroup.Folders) -> list[list[Cpu]] | None:
     """Return the nodes whose memory the process may use; None where only its affinity takes CPUs away."""
     given, nodes = cgroup.cpus(folders), cgroup.nodes(folders)
     in_cpuset = given is not None and any(cpu.number not in given for cpu in structure.cpus)

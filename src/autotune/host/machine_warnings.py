@@ -93,8 +93,7 @@ def invalid_count(name: str, value: str) -> str:
 def _settings(environ: Mapping[str, str]) -> list[str]:
     said = [invalid_count(name, environ[name]) for name in cpu_variables.invalid(environ)]
     said += [
-        f"{name}={value!r} is not a number of threads. Libraries ignore it, each in its own way; "
-        "correct or unset it."
+        f"{name}={value!r} is not a number of threads. Libraries ignore it, each in its own way; correct or unset it."
         for name in THREAD_COUNTS
         if (value := environ.get(name, "")) and not _is_thread_count(name, value)
     ]
@@ -136,9 +135,7 @@ def _launchers(allocation: Allocation, environ: Mapping[str, str]) -> list[str]:
     return said
 
 
-def _threads(
-    allocation: Allocation, libraries: Sequence[BlasLibrary], environ: Mapping[str, str]
-) -> list[str]:
+def _threads(allocation: Allocation, libraries: Sequence[BlasLibrary], environ: Mapping[str, str]) -> list[str]:
     usable = allocation.usable_cpus
     said = []
     if (

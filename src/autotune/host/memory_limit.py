@@ -22,9 +22,7 @@ def available_bytes() -> int | None:
     That is what the computer has left, or the tightest control group, with the cache that the kernel would give up
     for it and with the swap that it may use. Address space is another matter: what only reserves it needs none of this.
     """
-    fields = dict(
-        re.findall(r"^(MemAvailable|SwapFree):\s+(\d{1,18}) kB", read("/proc/meminfo") or "", re.MULTILINE)
-    )
+    fields = dict(re.findall(r"^(MemAvailable|SwapFree):\s+(\d{1,18}) kB", read("/proc/meminfo") or "", re.MULTILINE))
     swap = 1024 * int(fields.get("SwapFree", 0))
     machine = 1024 * int(fields["MemAvailable"]) + swap if "MemAvailable" in fields else None
     left = [machine, cgroup.memory_left(cgroup.folders(), swap)]

@@ -69,9 +69,7 @@ def _library(pool: dict[str, Any]) -> "BlasLibrary":
     from autotune.model.software import BlasLibrary
 
     path = pool.get("filepath")
-    return BlasLibrary(
-        **_description(pool), threads=pool.get("num_threads"), path=path, user=brought_by(path or "")
-    )
+    return BlasLibrary(**_description(pool), threads=pool.get("num_threads"), path=path, user=brought_by(path or ""))
 
 
 def _description(pool: dict[str, Any]) -> dict[str, Any]:

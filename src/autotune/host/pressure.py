@@ -132,9 +132,7 @@ def _tree(proc: str, pid: int) -> Iterable[int]:
         seen.add(each)
         yield each
         for thread in _threads(f"{proc}/{each}"):
-            children = (
-                kernel_files.whole(text) for text in (kernel_files.read(f"{thread}/children") or "").split()
-            )
+            children = (kernel_files.whole(text) for text in (kernel_files.read(f"{thread}/children") or "").split())
             waiting += [child for child in children if child is not None]
 
 

@@ -75,9 +75,7 @@ def topology(root: str, sections: Mapping[int, cpuinfo.Section], shared: cpuinfo
     )
 
 
-def _cores(
-    system: str, online: frozenset[int], written: Mapping[int, cpuinfo.Place | None]
-) -> dict[int, int]:
+def _cores(system: str, online: frozenset[int], written: Mapping[int, cpuinfo.Place | None]) -> dict[int, int]:
     """Return CPU -> its core, by the sets of siblings, or else by what /proc/cpuinfo writes.
 
     Core ids are not asked: in AMD's family 15h the two CPUs of a module keep ids of their own (hwloc counts them as
@@ -98,9 +96,7 @@ def _packages(
     packages = _groups(
         online,
         lambda cpu: (
-            _siblings(system, cpu, ("package_cpus", "core_siblings"), online)
-            or same_id.get(cpu)
-            or same.get(cpu)
+            _siblings(system, cpu, ("package_cpus", "core_siblings"), online) or same_id.get(cpu) or same.get(cpu)
         ),
     )
     return _merged(packages, ids) if kind.architecture in X86 else packages
@@ -250,12 +246,8 @@ def _graphics_nodes(root: str) -> frozenset[int]:
     They come and go with the driver, which says so; a computer must not look like another one for that.
     """
     with suppress(OSError):
-        texts = [
-            read(f"{card}/numa_status") or "" for card in Path(f"{root}/proc/driver/nvidia/gpus").iterdir()
-        ]
-        return frozenset(
-            int(node) for text in texts for node in re.findall(r"^Node:\s*(\d{1,5})", text, re.MULTILINE)
-        )
+        texts = [read(f"{card}/numa_status") or "" for card in Path(f"{root}/proc/driver/nvidia/gpus").iterdir()]
+        return frozenset(int(node) for text in texts for node in re.findall(r"^Node:\s*(\d{1,5})", text, re.MULTILINE))
     return frozenset()
 
 

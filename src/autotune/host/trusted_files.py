@@ -94,17 +94,13 @@ def is_private(status: os.stat_result) -> bool:
     return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-def replace_file(
-    path: str | os.PathLike[str], data: bytes, mode: int = 0o644, *, durable: bool = True
-) -> None:
+def replace_file(path: str | os.PathLike[str], data: bytes, mode: int = 0o644, *, durable: bool = True) -> None:
     """Write a file so that a reader sees the old content or the new.
 
     With `durable` a power cut loses neither. Raises OSError with the old file untouched.
     """
     path = os.fspath(path)
-    temporary = write_temporary(
-        os.path.dirname(path), data, mode, name=os.path.basename(path), durable=durable
-    )
+    temporary = write_temporary(os.path.dirname(path), data, mode, name=os.path.basename(path), durable=durable)
     try:
         os.replace(temporary, path)
     except BaseException:
@@ -115,9 +111,7 @@ def replace_file(
         sync_folder(os.path.dirname(path))
 
 
-def write_temporary(
-    folder: str | os.PathLike[str], data: bytes, mode: int, *, name: str, durable: bool = True
-) -> str:
+def write_temporary(folder: str | os.PathLike[str], data: bytes, mode: int, *, name: str, durable: bool = True) -> str:
     """Write a new hidden file, named after a file and this process, and return its path. Raises OSError."""
     from binascii import hexlify
 

@@ -89,9 +89,7 @@ def online_cpus() -> int:
         return os.cpu_count() or 1
 
 
-def sharing(
-    environ: Mapping[str, str], allowed: frozenset[int] | None, folders: cgroup.Folders, online: int
-) -> int:
+def sharing(environ: Mapping[str, str], allowed: frozenset[int] | None, folders: cgroup.Folders, online: int) -> int:
     """Count the processes that share this process's CPUs, by the environment and the program's arguments.
 
     AUTOTUNE_PROCESSES is believed as it stands. Else the ranks of a launcher that share CPUs, times the workers of a

@@ -45,9 +45,7 @@ class NumpyCalls:
                 self._hooks.append(self._core.meet_call(target, self._asked(name, matcher), self._switch))
             except (TypeError, RuntimeError):
                 missed.append(name)
-        return (
-            f"Calls of {', '.join(missed)} are left alone: NumPy is not built as usual." if missed else None
-        )
+        return f"Calls of {', '.join(missed)} are left alone: NumPy is not built as usual." if missed else None
 
     def remove(self) -> None:
         """Take it off. What another extension has put in its place since stays."""

@@ -62,9 +62,7 @@ class RecordedCalls:
         if not self._core.record_indexing():
             missed.append("indexing")
         if missed:
-            self.refusals.append(
-                f"Calls of {', '.join(missed)} are not recorded: NumPy is not built as usual."
-            )
+            self.refusals.append(f"Calls of {', '.join(missed)} are not recorded: NumPy is not built as usual.")
         for module in _SCIPY_MODULES:
             when_imported((module,), partial(self._meet_module, module))
         when_imported((_SCIPY_UFUNCS,), self._meet_special)

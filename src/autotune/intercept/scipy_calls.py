@@ -128,9 +128,7 @@ class _Meeting:
                 shapes = arrays[0].shape, _columns(arrays[-1])
                 dtype = _DTYPES[functions[0].typecode]
                 functions = [
-                    function
-                    if routine is None
-                    else self._met(function, routine.named(*shapes), dtype, routine)
+                    function if routine is None else self._met(function, routine.named(*shapes), dtype, routine)
                     for function, routine in zip(functions, _ROUTINES[names], strict=True)
                 ]
                 _remember(made, key, functions)
@@ -161,9 +159,7 @@ class _Meeting:
         made: dict[Any, _Compiled] = {}
 
         def call(*args: Any) -> Any:
-            key = tuple(
-                [(value.shape, value.dtype) if isinstance(value, np.ndarray) else value for value in args]
-            )
+            key = tuple([(value.shape, value.dtype) if isinstance(value, np.ndarray) else value for value in args])
             met = made.get(key)
             if met is None:
                 met = self._met(function, named(*args), args[0].dtype.name)

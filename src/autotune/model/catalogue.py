@@ -47,9 +47,7 @@ class Family(StrEnum):
     """The user's own function."""
 
 
-OPEN_UPWARDS = frozenset(
-    {Family.ELEMENTWISE, Family.LOOP, Family.REDUCTION, Family.RANDOM, Family.EXPRESSION}
-)
+OPEN_UPWARDS = frozenset({Family.ELEMENTWISE, Family.LOOP, Family.REDUCTION, Family.RANDOM, Family.EXPRESSION})
 """Families whose work grows with the elements of an array and with nothing else."""
 
 REAL_ONLY = frozenset(
@@ -225,9 +223,7 @@ _ROWS = (
         lambda s: s["m"] * s["k"] + s["k"] * s["n"] + s["m"] * s["n"],
         "a @ b, np.matmul, np.dot, np.einsum",
     ),
-    _linalg(
-        "matvec", "m n", lambda s: 2.0 * s["m"] * s["n"], lambda s: s["m"] * s["n"] + s["m"] + s["n"], "a @ x"
-    ),
+    _linalg("matvec", "m n", lambda s: 2.0 * s["m"] * s["n"], lambda s: s["m"] * s["n"] + s["m"] + s["n"], "a @ x"),
     _linalg("vdot", "n", lambda s: 2.0 * s["n"], lambda s: 2 * s["n"], "x @ y, np.dot, np.vdot of vectors"),
     _linalg("solve", "n", lambda s: 2 / 3 * s["n"] ** 3, lambda s: 2 * s["n"] ** 2, "np.linalg.solve"),
     _linalg("inv", "n", lambda s: 2.0 * s["n"] ** 3, lambda s: 4 * s["n"] ** 2, "np.linalg.inv"),
@@ -271,12 +267,8 @@ _ROWS = (
     _elements("share", Family.SHARING, 2, "one array worked on by several processes"),
     # flops of a row and column: ten iterations over eight centres, ten trees, and distances to 200 queries
     _estimator("k_means", 240.0, "KMeans.fit of scikit-learn: 8 clusters, 10 iterations"),
-    _estimator(
-        "hist_gradient_boosting", 600.0, "HistGradientBoostingRegressor.fit of scikit-learn: 10 trees"
-    ),
-    _estimator(
-        "nearest_neighbours", 400.0, "NearestNeighbors.kneighbors of scikit-learn, brute force, 200 queries"
-    ),
+    _estimator("hist_gradient_boosting", 600.0, "HistGradientBoostingRegressor.fit of scikit-learn: 10 trees"),
+    _estimator("nearest_neighbours", 400.0, "NearestNeighbors.kneighbors of scikit-learn, brute force, 200 queries"),
     _elements("temporaries", Family.ALLOCATION, 5, "large temporaries, as in sqrt(x*y + x)"),
 )
 
@@ -335,9 +327,7 @@ def operation(name: str, *, dtype: str = "float64", **sizes: int) -> Operation:
         if not is_whole(value) or not 1 <= value <= LARGEST_SIZE:
             raise BadSize(f"{name}: {size} must be a whole number from 1 to {LARGEST_SIZE}, not {value!r}.")
     if row is None:
-        return Operation(
-            name=name, dtype=dtype, sizes=tuple((key, int(value)) for key, value in sizes.items())
-        )
+        return Operation(name=name, dtype=dtype, sizes=tuple((key, int(value)) for key, value in sizes.items()))
     return Operation(name=row.name, dtype=dtype, sizes=tuple(row.complete(sizes).items()))
 
 

@@ -90,9 +90,7 @@ def decode_fields(kind: type[_T], document: Any, where: str = "", **given: Any) 
 
 def encode(value: Any, *, omit: frozenset[str] = frozenset()) -> Any:
     """Convert a value to a document. `omit` names fields of a dataclass that are left out."""
-    return (
-        _dataclass_encoder(type(value), omit)(value) if is_dataclass(value) else _encoder(type(value))(value)
-    )
+    return _dataclass_encoder(type(value), omit)(value) if is_dataclass(value) else _encoder(type(value))(value)
 
 
 def mismatch(expected: str, value: Any) -> str:
@@ -368,9 +366,7 @@ def _dataclass_decoder(kind: Any, given_names: frozenset[str]) -> Callable[[Any,
             decoder = decoders.get(name)
             if decoder is None:
                 if strict:
-                    raise _at(
-                        str(name)[:80], f"there is no such field; the fields are {', '.join(decoders)}."
-                    )
+                    raise _at(str(name)[:80], f"there is no such field; the fields are {', '.join(decoders)}.")
                 continue
             if item is None:
                 if name in optional:
@@ -405,9 +401,7 @@ def _encoder(kind: Any) -> _Encoder:
                 return constraint.format
         return _encoder(arguments[0])
     if origin in {UnionType, Union}:
-        encoders = {
-            get_args(kind)[0] if get_origin(kind) is Annotated else kind: _encoder(kind) for kind in arguments
-        }
+        encoders = {get_args(kind)[0] if get_origin(kind) is Annotated else kind: _encoder(kind) for kind in arguments}
         present = [kind for kind in arguments if kind is not NoneType]
         return lambda value: None if value is None else encoders.get(type(value), _encoder(present[0]))(value)
     if origin is tuple:
@@ -439,11 +433,7 @@ def _tuple_encoder(kinds: tuple[Any, ...]) -> _Encoder:
 @_cached
 def _dataclass_encoder(kind: Any, omit: frozenset[str]) -> _Encoder:
     types = annotations(kind)
-    items = [
-        (item.name, _encoder(types[item.name]), _default(item))
-        for item in fields(kind)
-        if item.name not in omit
-    ]
+    items = [(item.name, _encoder(types[item.name]), _default(item)) for item in fields(kind) if item.name not in omit]
 
     def encode_dataclass(value: Any) -> dict[str, Any]:
         document = {}

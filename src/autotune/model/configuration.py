@@ -114,11 +114,7 @@ class Configuration:
     def as_dict(self) -> dict[str, int | str]:
         """Return the knobs that are set, as plain values."""
         pairs = ((item.name, getattr(self, item.name)) for item in fields(self))
-        return {
-            name: str(value) if isinstance(value, StrEnum) else value
-            for name, value in pairs
-            if value is not None
-        }
+        return {name: str(value) if isinstance(value, StrEnum) else value for name, value in pairs if value is not None}
 
     def __str__(self) -> str:
         return ", ".join(f"{name}={value}" for name, value in self.as_dict().items()) or "default"

@@ -50,9 +50,7 @@ def choose(entries: Sequence[Entry], operation: Operation) -> Entry | None:
 
 def _choose_between(entries: Sequence[Entry], operation: Operation) -> Entry | None:
     """Choose for a size from decided entries on both sides of it; None without them."""
-    nearest = sorted(
-        entries, key=lambda entry: (size_distance(entry.operation, operation), str(entry.operation))
-    )
+    nearest = sorted(entries, key=lambda entry: (size_distance(entry.operation, operation), str(entry.operation)))
     below = _frontier([entry for entry in nearest if entry.operation.is_within(operation)])
     above = _frontier([entry for entry in nearest if operation.is_within(entry.operation)])
     if not below or not above:
@@ -96,9 +94,7 @@ def adjacent_sizes(operations: Sequence[Operation]) -> Iterator[tuple[Operation,
     for small in operations:
         larger = [size for size in operations if size != small and small.is_within(size)]
         yield from (
-            (small, size)
-            for size in larger
-            if not any(middle.is_within(size) for middle in larger if middle != size)
+            (small, size) for size in larger if not any(middle.is_within(size) for middle in larger if middle != size)
         )
 
 
@@ -119,9 +115,7 @@ def _between(neighbours: Sequence[Entry], operation: Operation) -> Entry:
     ways_at = [_safe_ways(entry) for entry in neighbours]
     closeness = [1 / size_distance(entry.operation, operation) for entry in neighbours]
     shares = [value / sum(closeness) for value in closeness]
-    common = {
-        way: [ways[way] for ways in ways_at] for way in ways_at[0] if all(way in ways for ways in ways_at)
-    }
+    common = {way: [ways[way] for ways in ways_at] for way in ways_at[0] if all(way in ways for ways in ways_at)}
     expected = {way: _mean([size.log_ratio for size in sizes], shares) for way, sizes in common.items()}
     least = min(expected.values())
     equal = [way for way, ratio in expected.items() if ratio <= min(least + TIE, 0.0)]

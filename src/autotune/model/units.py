@@ -90,9 +90,5 @@ def html_table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, caption:
     def line(cells: Sequence[str], tag: str) -> str:
         return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
-    head = (
-        f'<caption style="text-align:left;white-space:pre-line">{escape(caption)}</caption>'
-        if caption
-        else ""
-    )
+    head = f'<caption style="text-align:left;white-space:pre-line">{escape(caption)}</caption>' if caption else ""
     return f"<table>{head}{line(titles, 'th')}{''.join(line(row, 'td') for row in rows)}</table>"

@@ -68,9 +68,7 @@ def _untried() -> str | None:
     import numpy as np
 
     if sys.implementation.name != "cpython":
-        return (
-            f"The C core was not tried with {sys.implementation.name}; {SWITCH}=force uses it all the same."
-        )
+        return f"The C core was not tried with {sys.implementation.name}; {SWITCH}=force uses it all the same."
     oldest, newest = TRIED_PYTHON
     if not oldest <= sys.version_info[:2] <= newest:
         version = ".".join(map(str, sys.version_info[:2]))

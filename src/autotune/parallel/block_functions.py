@@ -155,9 +155,7 @@ def map_with_scratch(
     return end
 
 
-def _with_scratch(
-    function: Function, parts: Sequence[Any], scratch: Scratch, shape: Shape, out: Array | None
-) -> Any:
+def _with_scratch(function: Function, parts: Sequence[Any], scratch: Scratch, shape: Shape, out: Array | None) -> Any:
     scratch.begin(shape, out)
     result = function(*parts, scratch=scratch)
     return scratch.out if result is None else result

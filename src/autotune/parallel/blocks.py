@@ -147,9 +147,7 @@ def _stamp(part: Array, stretch: Array) -> None:
 
 def _broadcasts(shape: Shape, target: Shape) -> bool:
     tail = target[len(target) - len(shape) :] if len(shape) <= len(target) else ()
-    return len(tail) == len(shape) and all(
-        length in {1, end} for length, end in zip(shape, tail, strict=True)
-    )
+    return len(tail) == len(shape) and all(length in {1, end} for length, end in zip(shape, tail, strict=True))
 
 
 def _map_ufunc(
@@ -194,9 +192,7 @@ def _result_dtypes(
             resolved = function.resolve_dtypes(kinds)
         else:
             wanted = np.dtype(dtype)
-            resolved = function.resolve_dtypes(
-                kinds, signature=(*[None] * function.nin, *[wanted] * function.nout)
-            )
+            resolved = function.resolve_dtypes(kinds, signature=(*[None] * function.nin, *[wanted] * function.nout))
     except TypeError:
         return None
     return cast("tuple[np.dtype[Any], ...]", tuple(resolved[function.nin :]))

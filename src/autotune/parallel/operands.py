@@ -42,9 +42,7 @@ def cutter(value: Any, shape: Shape) -> Callable[[Index], Any]:
         return cast("Callable[[Index], Any]", value.__getitem__)
     skipped = len(shape) - value.ndim
     wide = [length != 1 for length in value.shape]
-    return lambda index: value[
-        tuple(part if cut else WHOLE for part, cut in zip(index[skipped:], wide, strict=True))
-    ]
+    return lambda index: value[tuple(part if cut else WHOLE for part, cut in zip(index[skipped:], wide, strict=True))]
 
 
 def row_cutter(value: Any) -> Callable[[Index], Any]:
@@ -108,9 +106,7 @@ def common_order(shape: Shape, values: Sequence[Any]) -> tuple[int, ...]:
 
 def _strides(array: Array, count: int) -> tuple[int, ...]:
     """Return the strides along the last `count` axes; 0 where the array has none or one element, which is broadcast."""
-    strides = (
-        stride if length != 1 else 0 for stride, length in zip(array.strides, array.shape, strict=True)
-    )
+    strides = (stride if length != 1 else 0 for stride, length in zip(array.strides, array.shape, strict=True))
     return (0,) * (count - array.ndim) + tuple(strides)
 
 
@@ -157,11 +153,7 @@ def check_overlap(values: Sequence[Any], outs: Outs) -> None:
         if out is None:
             continue
         for operand in (*values, *outs[:place]):
-            if (
-                isinstance(operand, np.ndarray)
-                and np.may_share_memory(out, operand)
-                and _overlaps(out, operand)
-            ):
+            if isinstance(operand, np.ndarray) and np.may_share_memory(out, operand) and _overlaps(out, operand):
                 raise UsageError(
                     "out overlaps an input or another out in memory without being the same array. Blocks "
                     "would read what others have already written: copy the input, or give another out."

@@ -167,9 +167,7 @@ def _answer(function: BlockFunction, block: Array, *, is_in_place: bool, is_samp
     result = function(block if is_in_place or type(block) not in PLAIN_TYPES else read_only(block))
     if result is None:
         if not is_in_place:
-            raise UsageError(
-                "The function returned None; that means it changed its block, and needs out=array."
-            )
+            raise UsageError("The function returned None; that means it changed its block, and needs out=array.")
         result = block
     check_shape(function, result, block.shape)
     if type(block) in PLAIN_TYPES:
@@ -222,13 +220,7 @@ def _map_shared(
 def _make_target(array: Array, workers: Sequence[Worker], method: Method) -> SharedArray:
     """Make the memory of the result once the first blocks tell its dtype, and hand it to the processes."""
     dtype, *_ = receive_all(workers)
-    way = (
-        method
-        if method in SENDABLE
-        else Method.MEMFD
-        if hasattr(os, "memfd_create")
-        else Method.SHARED_MEMORY
-    )
+    way = method if method in SENDABLE else Method.MEMFD if hasattr(os, "memfd_create") else Method.SHARED_MEMORY
     try:
         target = shared(array.shape, dtype, method=way, for_strangers=False)
     except SharedMemoryError as error:
@@ -258,9 +250,7 @@ def _compute_shared(
     array = attach(source)
     is_in_place = target == source
     inputs = array.view(np.ndarray)
-    outputs: Array | None = (
-        inputs if is_in_place else None if target is None else attach(target).view(np.ndarray)
-    )
+    outputs: Array | None = inputs if is_in_place else None if target is None else attach(target).view(np.ndarray)
     for number in share:
         index = grid[number]
         block = inputs[index]

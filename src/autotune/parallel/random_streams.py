@@ -61,14 +61,10 @@ def random(
     """
     check_counts(workers, chunk)
     if method not in OUT_METHODS | SCALAR_METHODS:
-        raise UsageError(
-            f"random has no method {method!r}; it has {', '.join(sorted(OUT_METHODS | SCALAR_METHODS))}."
-        )
+        raise UsageError(f"random has no method {method!r}; it has {', '.join(sorted(OUT_METHODS | SCALAR_METHODS))}.")
     for name, value in parameters.items():
         if np.ndim(value):
-            raise UsageError(
-                f"{method}: {name} must be a single number, since the stream is cut into blocks."
-            )
+            raise UsageError(f"{method}: {name} must be a single number, since the stream is cut into blocks.")
     if out is not None and not (out.flags.c_contiguous and out.flags.writeable):
         raise UsageError("out must be a writable array in C order.")
     options = dict(parameters)

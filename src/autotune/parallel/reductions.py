@@ -41,9 +41,7 @@ UFUNCS: dict[str, np.ufunc] = {
 }
 """Reductions that are a ufunc along the axes; the others are mean, var, std and dot."""
 
-CALLS: dict[str, Callable[..., Any]] = {
-    name: getattr(np, name) for name in (*UFUNCS, "mean", "var", "std", "dot")
-}
+CALLS: dict[str, Callable[..., Any]] = {name: getattr(np, name) for name in (*UFUNCS, "mean", "var", "std", "dot")}
 """The plain calls."""
 
 NAMES: dict[object, str] = {call: name for names in (CALLS, UFUNCS) for name, call in names.items()}
@@ -119,11 +117,7 @@ class _Cut:
     """An array cut into items: `depth` blocks along the reduced axes, times blocks along the kept ones."""
 
     def __init__(self, array: Array, axes: tuple[int, ...]) -> None:
-        if (
-            len(axes) == array.ndim
-            and array.ndim > 1
-            and (array.flags.c_contiguous or array.flags.f_contiguous)
-        ):
+        if len(axes) == array.ndim and array.ndim > 1 and (array.flags.c_contiguous or array.flags.f_contiguous):
             array, axes = array.reshape(-1, order="A"), (0,)
         self.array = array.view(np.ndarray)
         self.axes = axes
@@ -161,9 +155,7 @@ def _grid(array: Array, axes: tuple[int, ...], chunk: int) -> TileGrid:
 def _reduce(name: str, cut: _Cut, dtype: DTypeLike | None, workers: int, chunk: int) -> Array:
     kind = _result_dtype(name, cut.array, dtype)
     if cut.depth == 1:
-        return _reduce_across(
-            CALLS[name], cut, kind, {} if dtype is None else {"dtype": dtype}, workers, chunk
-        )
+        return _reduce_across(CALLS[name], cut, kind, {} if dtype is None else {"dtype": dtype}, workers, chunk)
     if name in {"var", "std"}:
         return _variance(name, cut, kind, workers, chunk)
     ufunc = UFUNCS["sum" if name == "mean" else name]

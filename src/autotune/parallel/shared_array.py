@@ -50,19 +50,13 @@ class ClosedArray(SharedArray):
     """State of a closed SharedArray: every use is an error that says so."""
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
-        raise SharedMemoryError(
-            "This shared array is closed; use it inside its `with` block, or copy it first."
-        )
+        raise SharedMemoryError("This shared array is closed; use it inside its `with` block, or copy it first.")
 
     def _name(self) -> str:
         return "<closed shared array>"
 
     def __getattribute__(self, name: str) -> Any:
-        return (
-            super().__getattribute__(name)
-            if name[0] == "_" or name in {"close", "handle"}
-            else self._refuse()
-        )
+        return super().__getattribute__(name) if name[0] == "_" or name in {"close", "handle"} else self._refuse()
 
     __getitem__ = __setitem__ = __iter__ = __len__ = __contains__ = _refuse
     __array_ufunc__ = __array_function__ = __reduce__ = __copy__ = __deepcopy__ = _refuse

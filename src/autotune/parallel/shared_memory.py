@@ -73,9 +73,7 @@ def shared(
         raise UsageError(f"The method {method} copies; to share an array take one of {', '.join(SHARING)}.")
     kind = np.dtype(dtype)
     if kind.hasobject:
-        raise UsageError(
-            f"An array of {kind} cannot be shared: its elements point into one process's memory."
-        )
+        raise UsageError(f"An array of {kind} cannot be shared: its elements point into one process's memory.")
     sizes = shape_of(shape)
     if any(length < 0 for length in sizes):
         raise UsageError(f"A shape has no negative lengths: {sizes}.")
@@ -349,11 +347,7 @@ def check_memory(size: int, method: Method) -> None:
     of the program, and then the kernel kills it.
     """
     free = available_bytes()
-    if (
-        free is not None
-        and size > free
-        and (method is not Method.MEMMAP or _is_in_memory(tempfile.gettempdir()))
-    ):
+    if free is not None and size > free and (method is not Method.MEMMAP or _is_in_memory(tempfile.gettempdir())):
         raise SharedMemoryError(
             f"This process can get {free} bytes of memory more, by the machine and its control group, and the array "
             f"needs {size}."
@@ -366,9 +360,7 @@ def _is_in_memory(folder: str) -> bool:
     number = f"{os.major(device)}:{os.minor(device)}"
     lines = (line.split() for line in (read("/proc/self/mountinfo") or "").splitlines())
     return any(
-        fields[2] == number and fields[fields.index("-") + 1] in {"tmpfs", "ramfs"}
-        for fields in lines
-        if "-" in fields
+        fields[2] == number and fields[fields.index("-") + 1] in {"tmpfs", "ramfs"} for fields in lines if "-" in fields
     )
 
 

@@ -128,9 +128,7 @@ class HelperPool:
 
     def _grow(self, helpers: int) -> None:
         while len(self.threads) < helpers:
-            thread = threading.Thread(
-                target=_attend, args=(self,), name=f"autotune-{len(self.threads)}", daemon=True
-            )
+            thread = threading.Thread(target=_attend, args=(self,), name=f"autotune-{len(self.threads)}", daemon=True)
             try:
                 thread.start()
             except RuntimeError:
@@ -213,9 +211,7 @@ def _raise(job: BlockJob, count: int) -> None:
     assert job.failure is not None
     error, block = job.failure
     if block is not None and not isinstance(error, KeyboardInterrupt):
-        error.add_note(
-            f"Raised in block {block} of {count}; the result's other blocks may have been written."
-        )
+        error.add_note(f"Raised in block {block} of {count}; the result's other blocks may have been written.")
     try:
         raise error
     finally:

@@ -67,9 +67,7 @@ def receive_all(workers: Sequence[Worker]) -> list[Any]:
     answers: dict[int, Any] = {}
     while len(answers) < len(workers):
         ready = wait([worker.connection for place, worker in enumerate(workers) if place not in answers])
-        answers |= {
-            place: worker.receive() for place, worker in enumerate(workers) if worker.connection in ready
-        }
+        answers |= {place: worker.receive() for place, worker in enumerate(workers) if worker.connection in ready}
     return [answers[place] for place in range(len(workers))]
 
 
@@ -114,9 +112,7 @@ def shortages_as_no_children() -> Iterator[None]:
 def check_main() -> None:
     """Raise UsageError in a process that is just importing the main module of the program that started it."""
     if getattr(multiprocessing.current_process(), "_inheriting", False):  # how multiprocessing itself knows
-        raise UsageError(
-            f"This process was started to be a worker, and cannot start workers yet. {UNGUARDED}"
-        )
+        raise UsageError(f"This process was started to be a worker, and cannot start workers yet. {UNGUARDED}")
 
 
 @contextmanager

@@ -97,9 +97,7 @@ class Compiled:
 
         start += len(mark)
         return [
-            Rung(
-                Level(level), _text_of(path), _text_of(why), [decode_entry(row, name, dtype) for row in rows]
-            )
+            Rung(Level(level), _text_of(path), _text_of(why), [decode_entry(row, name, dtype) for row in rows])
             for level, path, why, rows in loads(self.body[start : self.body.index(b"\n", start)])
         ]
 
@@ -128,10 +126,7 @@ def body(rungs: "Mapping[tuple[str, str], Sequence[Rung]]", refusals: "Sequence[
 
     lines = [_json(refusals)]
     for (name, dtype), steps in rungs.items():
-        rows = [
-            [step.level, step.path, step.why, [encode_entry(entry) for entry in step.entries]]
-            for step in steps
-        ]
+        rows = [[step.level, step.path, step.why, [encode_entry(entry) for entry in step.entries]] for step in steps]
         lines.append(f"{name} {dtype}\t{_json(rows)}")
     return "\n".join([*lines, ""]).encode()
 
@@ -168,17 +163,12 @@ def load(path: str) -> Compiled | None:
 
 def save(path: str, copy: Compiled) -> None:
     """Put a copy in its place. A folder that cannot be written costs later programs time and nothing else."""
-    plans = (
-        f"{plan.kind} {plan.dtype} {plan.layout} {' '.join(map(_range_text, plan.ranges))}"
-        for plan in copy.loops
-    )
+    plans = (f"{plan.kind} {plan.dtype} {plan.layout} {' '.join(map(_range_text, plan.ranges))}" for plan in copy.loops)
     head = (
         copy.circumstances,
         copy.software,
         f"{_text(copy.threads[0])}\t{copy.threads[1]}",
-        " ".join(
-            [_text(copy.wait.exponent), *(f"{kind}:{elements}" for kind, elements in copy.wait.loops.items())]
-        ),
+        " ".join([_text(copy.wait.exponent), *(f"{kind}:{elements}" for kind, elements in copy.wait.loops.items())]),
         "\t".join(plans),
         copy.outdated or "",
     )

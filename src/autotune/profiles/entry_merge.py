@@ -65,17 +65,14 @@ def join_profiles(old: Profile, new: Profile, *, sizes_named: bool = False) -> P
     firm = {entry.operation for entry in new.entries if entry.is_firm}
     unmoved = {entry.operation for entry in new.entries if entry.operation not in firm} & settled
     measured = [
-        entry
-        for entry in new.entries
-        if entry.evidence.default_seconds is not None and entry.operation not in unmoved
+        entry for entry in new.entries if entry.evidence.default_seconds is not None and entry.operation not in unmoved
     ]
     fresh = {entry.operation for entry in measured}
     replaced = {scope(entry.operation) for entry in measured if entry.operation in firm}
     kept = [
         _dated(entry, old.provenance)
         for entry in old.entries
-        if entry.operation in unmoved
-        or (entry.operation not in fresh and scope(entry.operation) not in replaced)
+        if entry.operation in unmoved or (entry.operation not in fresh and scope(entry.operation) not in replaced)
     ]
     reported = {entry.operation for entry in [*measured, *kept]}
     missed = [entry for entry in new.entries if entry.operation not in reported]

@@ -61,9 +61,7 @@ class Fit:
     """The NumPy or BLAS of a profile that is refused for this alone, such as "NumPy 2.4"."""
 
 
-def rungs(
-    sources: Iterable[Source], site: Site
-) -> tuple[Mapping[tuple[str, str], Sequence[Rung]], list[Refusal]]:
+def rungs(sources: Iterable[Source], site: Site) -> tuple[Mapping[tuple[str, str], Sequence[Rung]], list[Refusal]]:
     """Return the rungs of each operation and dtype, best level first, and every file and entry that is not used.
 
     Sources come nearest layer first; within a level the nearer layer goes first. Asked when profiles change; which
@@ -117,9 +115,7 @@ def fit(profile: Profile, layer: Layer, site: Site) -> Fit:
     stale = ""
     for field, recorded, present in _differences(origin, key):
         if field != _VERSION or not _same_series(recorded, present):
-            outdated = (
-                None if layer is Layer.SHIPPED or not (same_host or renamed) else _outdated(origin, key)
-            )
+            outdated = None if layer is Layer.SHIPPED or not (same_host or renamed) else _outdated(origin, key)
             return Fit(level=None, reason=_differs(field, recorded, present), outdated=outdated)
         stale = f"Stale: {_differs(field, recorded, present)}"
     if not (same_host or renamed or layer in _CONFIRMED_BY_PLACE or any(map(_confirmed, profile.entries))):
@@ -151,9 +147,7 @@ def usable(entry: Entry, source: Source, site: Site) -> Entry | str:
         if source.layer not in _CONFIRMED_BY_PLACE and not _confirmed(entry):
             hosts = entry.evidence.hosts
             count = "one host alone has" if hosts in {None, 1} else f"{hosts} hosts have"
-            return (
-                f"hosts: {count} measured it; {AGREEING_HOSTS} must agree, or a trusted signer vouch for it."
-            )
+            return f"hosts: {count} measured it; {AGREEING_HOSTS} must agree, or a trusted signer vouch for it."
     interval = entry.evidence.interval
     # where CPU seconds were the objective the choice was proved to be no more than that slower
     least = 1.0 if entry.evidence.cpu_ratio is None else 1.0 - CPU_SLACK

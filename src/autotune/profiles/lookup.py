@@ -104,7 +104,6 @@ def _outside(entries: "Sequence[Entry]", operation: "Operation") -> str:
         named = ", ".join(f"{name}={value}" for name, value in operation.sizes)
         return f"No sizes that it was measured for lie on both sides of {named}."
     reach = ", ".join(
-        f"{name}={low}" if low == high else f"{name} from {low} to {high}"
-        for name, (low, high) in ends.items()
+        f"{name}={low}" if low == high else f"{name} from {low} to {high}" for name, (low, high) in ends.items()
     )
     return f"It was measured for {reach or 'no sizes'}; outside nothing is claimed."

@@ -66,9 +66,7 @@ def _decode_profile(document: Any) -> Profile:
         entries=tuple(_decode_operations(top["operations"])),
         provenance=decode(Provenance, {} if provenance is None else provenance, "provenance"),
         blas_wait=decode(types["blas_wait"], top.get("blas_wait"), "blas_wait"),
-        loops_after_blas=decode(
-            types["loops_after_blas"], {} if loops is None else loops, "loops_after_blas"
-        ),
+        loops_after_blas=decode(types["loops_after_blas"], {} if loops is None else loops, "loops_after_blas"),
     )
 
 

@@ -47,9 +47,7 @@ class Resolution:
     again, once.
     """
 
-    def __init__(
-        self, copy: Compiled, usable: int, limit: Limit, remake: Callable[[], Compiled] | None = None
-    ) -> None:
+    def __init__(self, copy: Compiled, usable: int, limit: Limit, remake: Callable[[], Compiled] | None = None) -> None:
         self.usable_cpus = usable
         self.limit = limit
         self.threads, self.threads_why = copy.threads

@@ -28,9 +28,7 @@ def text_of(profile: Profile) -> str:
             "provenance:",
             *(f"  {name}: {_flow(value)}" for name, value in document["provenance"].items()),
         ]
-    lines += [
-        f"{name}: {_flow(document[name])}" for name in ("blas_wait", "loops_after_blas") if name in document
-    ]
+    lines += [f"{name}: {_flow(document[name])}" for name in ("blas_wait", "loops_after_blas") if name in document]
     lines.append("operations:" if document["operations"] else "operations: {}")
     for name, dtypes in document["operations"].items():
         lines.append(f"  {name}:")

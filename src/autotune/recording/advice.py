@@ -74,8 +74,7 @@ class Advice:
         return {
             **recorded,
             "calls": [
-                {**_without_layout(row.call), "share": row.share, "known": asdict(row.gain)}
-                for row in self.calls
+                {**_without_layout(row.call), "share": row.share, "known": asdict(row.gain)} for row in self.calls
             ],
             "call_share": self.call_share,
             "processes": [asdict(process) for process in self.processes],
@@ -85,9 +84,7 @@ class Advice:
         }
 
 
-def advise_on(
-    recording: Recording, find: Find, measured: Callable[[str, str], Iterable[Operation]]
-) -> Advice:
+def advise_on(recording: Recording, find: Find, measured: Callable[[str, str], Iterable[Operation]]) -> Advice:
     """Say what a recorded run would gain here, by what profiles know."""
     total = total_seconds(recording)
     joined = recording.joined_calls()

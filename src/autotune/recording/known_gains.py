@@ -54,9 +54,7 @@ def known_gain(call: Call, find: Find, measured: Callable[[str, str], Iterable[O
     if entry is not None and entry.status is Status.TUNED:
         speedup, low, high = speedup_of(entry)
         if speedup is not None:
-            return KnownGain(
-                source=GainSource.MEASURED, speedup=speedup, low=low, high=high, choice=str(entry.choice)
-            )
+            return KnownGain(source=GainSource.MEASURED, speedup=speedup, low=low, high=high, choice=str(entry.choice))
     if entry is not None and entry.status is Status.DEFAULT_KEPT:
         return KnownGain(source=GainSource.DEFAULT_KEPT, speedup=1.0, low=1.0, high=1.0)
     if call.is_too_short:

@@ -64,9 +64,7 @@ def call_of(row: LedgerRow, loop_classes: Mapping[str, str]) -> Call:
         ufunc, _, method = row.name.rpartition(".")
         name = _REDUCTIONS.get(ufunc, row.name) if method == "reduce" else row.name
         operation = _array_operation(_LOOP_OF_REDUCTION.get(name), row, mean)
-        return _call(
-            row, name, recording.REDUCTIONS, size, operation, needs_reductions=name in {"sum", "prod"}
-        )
+        return _call(row, name, recording.REDUCTIONS, size, operation, needs_reductions=name in {"sum", "prod"})
     if row.kind == "u":
         operation = _array_operation(loop_classes.get(row.name), row, mean)
         return _call(row, row.name, recording.ARRAYS, size, operation)

@@ -50,9 +50,7 @@ def recorded_work(recording: Recording) -> RecordedWork:
             continue
         kind = CATALOGUE.get(operation.name)
         if kind is None or operation.dtype not in kind.dtypes:
-            left_out += (
-                [f"{call.name} {call.dtype} {call.size}"] if call.seconds >= LEAST_SHARE * total else []
-            )
+            left_out += [f"{call.name} {call.dtype} {call.size}"] if call.seconds >= LEAST_SHARE * total else []
         else:
             groups.setdefault((operation.name, operation.dtype), []).append((operation, call.seconds))
             if operation.name in _DEAREST and call.seconds >= LEAST_SHARE * total:

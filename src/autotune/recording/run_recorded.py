@@ -187,9 +187,7 @@ def _passing_signals() -> Iterator[SignalForwarder]:
 
     chosen = dict.fromkeys(_FORWARDED, forwarder.forward) | dict.fromkeys(_LEFT_TO_THE_COMMAND, leave)
     chosen["SIGCHLD"] = leave  # where an ancestor ignores it, the kernel would keep no status of the command
-    before = {
-        getattr(signal, name): signal.signal(getattr(signal, name), act) for name, act in chosen.items()
-    }
+    before = {getattr(signal, name): signal.signal(getattr(signal, name), act) for name, act in chosen.items()}
     try:
         yield forwarder
     finally:

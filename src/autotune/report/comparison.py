@@ -42,9 +42,7 @@ def comparison(subjects: Sequence[Subject]) -> str:
     ]
     head = (
         f'<header><p class="kicker">autotune report</p><h1>{len(subjects)} profiles compared</h1></header>'
-        + section(
-            "glance", "The profiles", "", HtmlTable("Machine and software of each", columns, machines).html()
-        )
+        + section("glance", "The profiles", "", HtmlTable("Machine and software of each", columns, machines).html())
     )
     operations = sorted(by_label(entries), key=lambda pair: pair[0])
     compared = "".join(_compared(label, group) for label, group in operations[:MOST_OPERATIONS])

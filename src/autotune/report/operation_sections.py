@@ -35,9 +35,7 @@ def operations(subject: Subject, entries: Sequence[Row]) -> Iterable[str]:
         else "No journal of its calibration is on this machine, so the search is not shown."
     )
     if len(groups) > MOST_OPERATIONS:
-        said += (
-            f" The first {MOST_OPERATIONS} of {len(groups)} operations are drawn; the table above holds all."
-        )
+        said += f" The first {MOST_OPERATIONS} of {len(groups)} operations are drawn; the table above holds all."
     shown = groups[:MOST_OPERATIONS]
     links = "".join(f'<a href="#op-{place}">{text(label)}</a>' for place, (label, _) in enumerate(shown))
     yield section("operations", "Operation by operation", said, f'<nav aria-label="Operations">{links}</nav>')
@@ -46,13 +44,9 @@ def operations(subject: Subject, entries: Sequence[Row]) -> Iterable[str]:
         yield _operation(place, label, group, trials.get(name, []), points.get(name, []))
 
 
-def _operation(
-    place: int, label: str, entries: list[Row], trials: Sequence[Row], points: Sequence[Row]
-) -> str:
+def _operation(place: int, label: str, entries: list[Row], trials: Sequence[Row], points: Sequence[Row]) -> str:
     chosen = {(row["sizes"], row["choice"]) for row in entries if row["status"] == Status.TUNED}
-    marked = [
-        {**row, "chosen": int((row["sizes"], row["choice"]) in chosen)} for row in map(display_row, points)
-    ]
+    marked = [{**row, "chosen": int((row["sizes"], row["choice"]) in chosen)} for row in map(display_row, points)]
     figures = [_time(label, entries), *_heats(label, marked), _chunks(label, marked), _search(label, trials)]
     tuned = sum(row["status"] == Status.TUNED for row in entries)
     best = max(row["speedup"] for row in entries)
@@ -69,9 +63,7 @@ def _operation(
 
 
 def _time(label: str, entries: Sequence[Row]) -> str:
-    shown = sorted(
-        (row for row in entries if row["default_seconds"]), key=lambda row: (row["shape"], row["size"])
-    )
+    shown = sorted((row for row in entries if row["default_seconds"]), key=lambda row: (row["shape"], row["size"]))
     columns = [*ENTRY, HtmlColumn("size", "", str), HtmlColumn("shape"), HtmlColumn("seconds", "", str)]
     if not shown:
         return HtmlTable(f"{label}: entries", columns, entries).html()
@@ -94,9 +86,7 @@ def _heats(label: str, points: Sequence[Row]) -> Iterable[str]:
         HtmlColumn("processes", "processes", str),
         HtmlColumn("chosen", "", str),
     ]
-    for sizes, group in groupby(
-        sorted(both, key=lambda row: (row["size"], row["sizes"])), lambda row: row["sizes"]
-    ):
+    for sizes, group in groupby(sorted(both, key=lambda row: (row["size"], row["sizes"])), lambda row: row["sizes"]):
         # of several chunks or methods the best fills its cell
         cells: dict[tuple[int, int], Row] = {}
         for row in sorted(group, key=lambda row: row["speedup"]):

@@ -18,9 +18,7 @@ from autotune.report.overview import facts, gain, header, limits, noise
 from autotune.report.rows import Subject
 
 
-def page(
-    subjects: Sequence[Subject], *, library: str | None = None, specs: Mapping[str, Any] | None = None
-) -> str:
+def page(subjects: Sequence[Subject], *, library: str | None = None, specs: Mapping[str, Any] | None = None) -> str:
     """Write the page. `library` is Vega as a script and `specs` its figures, both the shipped ones unless given.
 
     All text from profiles is escaped; nothing is loaded from anywhere.

@@ -139,9 +139,7 @@ def points(subject: Subject) -> list[Row]:
             "speedup": record.speedup,
             "processes": record.processes,
         }
-        for record in (
-            trial_history.list_configurations(subject.sessions, cpus) if subject.sessions else corners
-        )
+        for record in (trial_history.list_configurations(subject.sessions, cpus) if subject.sessions else corners)
     ]
 
 
@@ -196,9 +194,7 @@ def shape(operation: Operation) -> str:
     """Return the value that sizes on one line share: a matrix's proportions, else all sizes but the first."""
     values = [value for _, value in operation.sizes]
     if _is_matrix(operation):
-        return (
-            "square" if len(set(values)) == 1 else " : ".join(f"{value / min(values):g}" for value in values)
-        )
+        return "square" if len(set(values)) == 1 else " : ".join(f"{value / min(values):g}" for value in values)
     return " ".join(f"{name}={value}" for name, value in operation.sizes[1:])
 
 

@@ -289,9 +289,7 @@ def random(
     if out is not None:
         shape, dtype = out.shape, out.dtype
     count = prod(shape_of(shape))
-    chosen = (
-        config("random", dtype=np.dtype(dtype), n=count) if count > random_streams.BLOCK else None
-    ) or DEFAULT
+    chosen = (config("random", dtype=np.dtype(dtype), n=count) if count > random_streams.BLOCK else None) or DEFAULT
     workers = chosen.workers or 1
     return random_streams.random(
         shape,
@@ -311,18 +309,12 @@ def _is_small(arrays: tuple[Any, ...], out: Any) -> bool:
     for array in arrays:
         if type(array) is not np.ndarray or array.size > SMALL or array.shape != arrays[0].shape:
             return False
-        if (
-            out is not None
-            and out is not array
-            and (isinstance(out, tuple) or np.may_share_memory(out, array))
-        ):
+        if out is not None and out is not array and (isinstance(out, tuple) or np.may_share_memory(out, array)):
             return False
     return True
 
 
-def _operation(
-    function: Callable[..., Any], arrays: tuple[Any, ...], *, rows: bool, scratch: bool
-) -> str | None:
+def _operation(function: Callable[..., Any], arrays: tuple[Any, ...], *, rows: bool, scratch: bool) -> str | None:
     """Return the catalogue's name for this work; None if it has none."""
     if scratch:
         return "expression"

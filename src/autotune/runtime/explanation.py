@@ -211,9 +211,7 @@ def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes:
     else:
         name = None if operation is None else _entry_name(operation, resolution)
         rows = tuple(
-            _explain_operation(resolution, item)
-            for item in resolution.operations()
-            if name in {None, item.name}
+            _explain_operation(resolution, item) for item in resolution.operations() if name in {None, item.name}
         )
     per_call = state.per_call
     calls, switched = (0, 0) if per_call is None else per_call.counts()
@@ -251,9 +249,7 @@ def _entry_name(name: str, resolution: Resolution) -> str:
 def _explain_request(resolution: Resolution, operation: str, dtype: Any, sizes: dict[str, int]) -> Explained:
     named = as_operation(operation, dtype, sizes)
     if named is None:
-        return Explained(
-            operation=f"{operation} {dtype}", level=Level.DEFAULT, choice=Configuration(), reason=_NOTHING
-        )
+        return Explained(operation=f"{operation} {dtype}", level=Level.DEFAULT, choice=Configuration(), reason=_NOTHING)
     return _explain_operation(resolution, named)
 
 
@@ -276,9 +272,7 @@ def _explain_operation(resolution: Resolution, operation: Operation) -> Explaine
             f"Without it {match.entry.choice} would run, of which the profile says: {reason}"
         )
     elif choice != match.entry.choice:
-        reason += (
-            f" The profile asks for {match.entry.choice}; the {usable_cpus} usable CPUs here allow {choice}."
-        )
+        reason += f" The profile asks for {match.entry.choice}; the {usable_cpus} usable CPUs here allow {choice}."
     if override is not None:
         choice = override
         reason += (
@@ -333,9 +327,7 @@ def _lines(explanation: Explanation, width: int) -> Iterator[str]:
     if shipped:
         yield ""
         others = units.count_of(shipped, "shipped profile is", "shipped profiles are")
-        yield from wrap(
-            f"{others} for other machines, or another NumPy or BLAS; `autotune show` lists them.", width
-        )
+        yield from wrap(f"{others} for other machines, or another NumPy or BLAS; `autotune show` lists them.", width)
     if files:
         yield ""
         yield "Not used:"
@@ -346,9 +338,7 @@ def _lines(explanation: Explanation, width: int) -> Iterator[str]:
 
 def _process(explanation: Explanation, width: int) -> Iterator[str]:
     """Return the settings of the whole process."""
-    limit = (
-        "" if explanation.limit in {None, Limit.NONE} else f" (limited by {LIMITED_BY[explanation.limit]})"
-    )
+    limit = "" if explanation.limit in {None, Limit.NONE} else f" (limited by {LIMITED_BY[explanation.limit]})"
     yield f"Usable CPUs: {explanation.usable_cpus}{limit}"
     threads = threads_text(explanation.blas_threads)
     yield from wrap(f"{threads} {explanation.blas_threads_reason}", width)
@@ -426,9 +416,7 @@ def _overview(rows: Sequence[Explained], paths: dict[str, int], width: int) -> I
     yield from wrap('The reasons: `autotune explain NAME`, or autotune.explain("NAME").', width)
 
 
-def _table(
-    rows: Sequence[Explained], paths: dict[str, int], width: int, *, reasons: bool = True
-) -> Iterator[str]:
+def _table(rows: Sequence[Explained], paths: dict[str, int], width: int, *, reasons: bool = True) -> Iterator[str]:
     """Yield a row for each operation; below it the reason, and the nearer entries that were refused."""
     names = [row.operation.replace(" float64", "", 1) for row in rows]
     levels = [str(row.level) if row.source is None else f"{row.level} [{paths[row.source]}]" for row in rows]

@@ -99,9 +99,7 @@ class Guard:
         if watched.has_lost and threads is not None:
             watched.is_over = True
             calls.pause = _FOR_EVER
-            dropped = Dropped(
-                calls.operation, calls.dtype, dict(calls.sizes), threads, watched.pairs, watched.lost
-            )
+            dropped = Dropped(calls.operation, calls.dtype, dict(calls.sizes), threads, watched.pairs, watched.lost)
             self.dropped.append(dropped)
             calls.threads = None if is_loop(calls.operation) else self._default
             self._on_drop(dropped)
@@ -116,11 +114,7 @@ class Guard:
         No claim exceeds these seconds.
         """
         watched = [(calls, watch) for calls, watch in list(self._watched) if watch.pairs]
-        claims = [
-            saved
-            for calls, watch in watched
-            if (saved := watch.savings(calls.nanoseconds * 1e-9)) is not None
-        ]
+        claims = [saved for calls, watch in watched if (saved := watch.savings(calls.nanoseconds * 1e-9)) is not None]
         if not watched:
             return None
         seconds = sum(claim.seconds for claim in claims)

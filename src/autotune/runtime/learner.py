@@ -145,9 +145,7 @@ class Learner:
             self._on_choice(learning.learned())
             self._confirm_others(learning)
         elif pairing.lesson.candidate is None:
-            calls.pause = int(
-                min(2**31, AGAIN * calls.nanoseconds * 1e-9 / max(abs(seconds), LEARNED_FROM_SECONDS))
-            )
+            calls.pause = int(min(2**31, AGAIN * calls.nanoseconds * 1e-9 / max(abs(seconds), LEARNED_FROM_SECONDS)))
         elif following is not None:
             calls.trial, calls.trial_slices = following
         else:

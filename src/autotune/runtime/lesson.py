@@ -108,9 +108,7 @@ class LoopCuts(NamedTuple):
 
     def following(self, scores: Mapping[CallThreads, float]) -> CallThreads | None:
         """Return the candidate to be tried next, by the log-ratios of those that were; None: no more."""
-        workers = next_count(
-            {tried.threads: score for tried, score in scores.items() if tried.slices == 1}, self.most
-        )
+        workers = next_count({tried.threads: score for tried, score in scores.items() if tried.slices == 1}, self.most)
         if workers is not None:
             return CallThreads(workers)
         best = min(scores, key=scores.__getitem__)
@@ -211,10 +209,7 @@ class Lesson:
         if seen:
             return max(LEAST_RISK, exp(_typical(seen)) - 1.0)
         # twice or half the threads of a count that was tried may take twice its time
-        ratios = (
-            exp(score) * _apart(self.candidate.threads, tried.threads)
-            for tried, score in self._scores().items()
-        )
+        ratios = (exp(score) * _apart(self.candidate.threads, tried.threads) for tried, score in self._scores().items())
         return max(LEAST_RISK, min(ratios) - 1.0)
 
 
@@ -279,11 +274,7 @@ class Pairing:
 
     def pause(self, seconds: float) -> int:
         """Return how many calls of so many seconds need not be looked at, so that looking costs 1 % at most."""
-        return (
-            0
-            if self._waiting is not None or self._is_ordered
-            else int(PAIR_SECONDS / SHARE / max(seconds, 1e-6))
-        )
+        return 0 if self._waiting is not None or self._is_ordered else int(PAIR_SECONDS / SHARE / max(seconds, 1e-6))
 
 
 def next_count(scores: Mapping[int, float], most: int) -> int | None:

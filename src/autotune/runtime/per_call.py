@@ -80,9 +80,7 @@ class PerCall:
         self.why = ""
         """Sentences about settings that could not be set, and about loops."""
 
-    def start(
-        self, *, switch: bool, loops: bool, guard: bool, record: bool, reductions: bool, learn: bool
-    ) -> None:
+    def start(self, *, switch: bool, loops: bool, guard: bool, record: bool, reductions: bool, learn: bool) -> None:
         """Meet calls and loops from now on, as far as a profile covers them."""
         core_or_reason = core()
         if isinstance(core_or_reason, str):
@@ -119,9 +117,7 @@ class PerCall:
         on = []
         if self._switches:
             plural = "" if tuned == 1 else "s"
-            on.append(
-                f"Per-call switching is on: {tuned} operation{plural} tuned." if tuned else self._none_tuned
-            )
+            on.append(f"Per-call switching is on: {tuned} operation{plural} tuned." if tuned else self._none_tuned)
         if self._plans_loops:
             on.append("Long loops of ufuncs run on several CPUs.")
         return " ".join(on) or self.why
@@ -164,9 +160,7 @@ class PerCall:
     def called_operations(self, *, covered: bool) -> "list[tuple[Operation, int]]":
         """List the operations that some entry covers, or none, with how often they were called."""
         met_calls = [
-            calls
-            for calls in self._operations()
-            if calls.operation and calls.covered is covered and calls.count
+            calls for calls in self._operations() if calls.operation and calls.covered is covered and calls.count
         ]
         named = [(_operation(calls), calls.count) for calls in met_calls]
         return [(operation, count) for operation, count in named if operation is not None]
@@ -196,9 +190,7 @@ class PerCall:
             self.learner.forget_calls_in_flight()
         if after_fork.is_cut_off and self._taps:
             self._core.watch_calls(None)
-            self._say(
-                "In this process calls run as plain NumPy: it was forked while another thread read profiles."
-            )
+            self._say("In this process calls run as plain NumPy: it was forked while another thread read profiles.")
 
     # --- calls of linear algebra ---------------------------------------------------------------
 

@@ -55,9 +55,7 @@ def _is_known_without_library(resolution: "Resolution") -> bool:
     return resolution.has_blas and resolution.limit not in _TIGHT and names.isdisjoint(os.environ)
 
 
-def safe_threads(
-    resolution: "Resolution", *, current: int | None, user_limit: int | None
-) -> tuple[int | None, str]:
+def safe_threads(resolution: "Resolution", *, current: int | None, user_limit: int | None) -> tuple[int | None, str]:
     """Return the count that slows no measured size, and why; None: leave it alone.
 
     A count that all entries allow is used as it is or not at all: a clamped one was not measured. Without such a
@@ -83,6 +81,4 @@ def safe_threads(
 
 def threads_text(threads: int | None) -> str:
     """Say in a sentence to what the BLAS threads of the process are set; None: they are left alone."""
-    return (
-        f"BLAS threads of the process {'stay as they are' if threads is None else f'are set to {threads}'}."
-    )
+    return f"BLAS threads of the process {'stay as they are' if threads is None else f'are set to {threads}'}."

@@ -96,10 +96,6 @@ def _note(native: str | None, refusals: list[str]) -> dict[str, Any]:
             }
             for pool in controller().info()
         ],
-        "others": [
-            name for name in ("torch", "numba", "numexpr", "jax", "tensorflow") if name in sys.modules
-        ],
-        "environment": {
-            name: os.environ[name] for name in (*BINDINGS, *_THREAD_VARIABLES) if name in os.environ
-        },
+        "others": [name for name in ("torch", "numba", "numexpr", "jax", "tensorflow") if name in sys.modules],
+        "environment": {name: os.environ[name] for name in (*BINDINGS, *_THREAD_VARIABLES) if name in os.environ},
     }

@@ -162,9 +162,7 @@ def process_map(
         array = np.asarray(array)
     chosen = _chosen(array.size, array.dtype) or DEFAULT
     method = chosen.method or DEFAULT_METHOD
-    if (method is Method.INHERIT and not process_blocks.forks()) or (
-        method is Method.QUEUE and not has_semaphores()
-    ):
+    if (method is Method.INHERIT and not process_blocks.forks()) or (method is Method.QUEUE and not has_semaphores()):
         method = DEFAULT_METHOD
     most, _ = unmeasured_workers()
     workers = chosen.workers or most
@@ -193,6 +191,4 @@ def _method(name: Method | str) -> Method:
     try:
         return Method(name)
     except ValueError:
-        raise UsageError(
-            f"There is no method {name!r}; it is one of {', '.join(shared_memory.SHARING)}."
-        ) from None
+        raise UsageError(f"There is no method {name!r}; it is one of {', '.join(shared_memory.SHARING)}.") from None

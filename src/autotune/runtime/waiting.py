@@ -31,11 +31,7 @@ def wait_as_profile_says(resolution: "Resolution") -> str:
     """Have the BLAS libraries wait as the profile says. Return the outcome as a sentence; empty if there is none."""
     chosen = wait_policy.exponent_of(os.environ)
     if chosen is not None:
-        who = (
-            "autotune run"
-            if wait_policy.VARIABLE in thread_variables.exported_names(os.environ)
-            else "The user"
-        )
+        who = "autotune run" if wait_policy.VARIABLE in thread_variables.exported_names(os.environ) else "The user"
         return f"{who} has idle BLAS threads sleep after 2^{chosen} cycles."
     exponent = resolution.wait.exponent
     if exponent is None:

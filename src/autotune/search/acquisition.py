@@ -181,10 +181,7 @@ def _centre(values: Sequence[float]) -> float:
 def _scatter(repeated: Iterable[Sequence[float]]) -> tuple[int, float]:
     """Return degrees of freedom and sum of squares of repeats around their centres; disturbances are cut off."""
     deviations = [
-        min(abs(value - _centre(values)), DISTURBED)
-        for values in repeated
-        if len(values) > 1
-        for value in values
+        min(abs(value - _centre(values)), DISTURBED) for values in repeated if len(values) > 1 for value in values
     ]
     freedom = sum(len(values) - 1 for values in repeated)
     return freedom, sum(deviation**2 for deviation in deviations)
@@ -330,9 +327,7 @@ def _reaches(grid: Grid, left: npt.NDArray[np.intp], right: npt.NDArray[np.intp]
     return np.asarray(np.where(grid.categorical, a == b, a >= b).all(axis=2))
 
 
-def _closeness(
-    grid: Grid, left: npt.NDArray[np.intp], right: npt.NDArray[np.intp]
-) -> npt.NDArray[np.float64]:
+def _closeness(grid: Grid, left: npt.NDArray[np.intp], right: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
     """Count (left,) the points of `right` that are close, each weighed by a Gaussian of its distance."""
     apart = np.abs(grid.coordinates[left][:, None, :] - grid.coordinates[right][None, :, :])
     apart = np.where(grid.categorical, (apart > 0) * REACH, apart)
@@ -345,9 +340,7 @@ def _candidates(grid: Grid, data: _Data, seen: set[int], random: np.random.Gener
     everything = np.arange(len(grid.points))
     if len(everything) > CONSIDERED:
         leaders = data.visited[np.argsort(data.values, kind="stable")[:5]]
-        around = [
-            near for leader in leaders for near in (*grid.neighbours(int(leader)), *_near(grid, int(leader)))
-        ]
+        around = [near for leader in leaders for near in (*grid.neighbours(int(leader)), *_near(grid, int(leader)))]
         drawn = random.choice(everything, CONSIDERED, replace=False)
         everything = np.unique(np.concatenate([drawn, np.asarray(around, dtype=np.intp), data.visited]))
         everything = np.union1d(everything, np.asarray(sorted(seen - data.failed), dtype=np.intp))
@@ -364,9 +357,7 @@ def _near(grid: Grid, point: int) -> npt.NDArray[np.intp]:
 def _initial_points(grid: Grid) -> int:
     """Return how many points are spread over the space before the model is asked."""
     categories = [
-        len(values)
-        for values, is_text in zip(grid.parameters.values(), grid.categorical, strict=True)
-        if is_text
+        len(values) for values, is_text in zip(grid.parameters.values(), grid.categorical, strict=True) if is_text
     ]
     return min(max([FIRST, *categories]), MOST_FIRST)
 

@@ -98,8 +98,7 @@ CALLS_WITHOUT_ANSWER = 3
 
 
 LITTLE_GAIN = (
-    "Not proved faster in the time allowed; it gains little, if anything: the speed-up is below {:.2f} "
-    "(error 10 %)."
+    "Not proved faster in the time allowed; it gains little, if anything: the speed-up is below {:.2f} (error 10 %)."
 )
 
 
@@ -486,9 +485,7 @@ Judge = Callable[[Candidate, Capacity | None], tuple[Verdict, str]]
 class Confirmation:
     """Candidates under test, and the rounds that visit them."""
 
-    def __init__(
-        self, clock: Clock, capacity: Capacity | None, states: Capacity, *, judge: Judge = judge
-    ) -> None:
+    def __init__(self, clock: Clock, capacity: Capacity | None, states: Capacity, *, judge: Judge = judge) -> None:
         """Begin without candidates.
 
         `capacity` decides which pairs count, or is None where it plays no part; `states` takes in every probe.
@@ -561,9 +558,7 @@ class Confirmation:
         for candidate in self.open:
             findings = candidate.findings(self._capacity)
             most = _most_gain(candidate, findings, SMALL_GAIN_ERRORS)
-            objection = (
-                _objection(candidate, findings) if len(findings.values) >= OBJECTED_PROCESSES else None
-            )
+            objection = _objection(candidate, findings) if len(findings.values) >= OBJECTED_PROCESSES else None
             if objection is not None and is_proved_faster(candidate, findings):
                 candidate.verdict, candidate.reason = Verdict.DROPPED, objection
                 yield candidate
@@ -604,12 +599,8 @@ class Confirmation:
         Those that set BLAS threads come last: the threads of the default spin for a while afterwards.
         """
         group = sorted(group, key=lambda candidate: candidate.choice.blas_threads is not None)
-        seconds = min(
-            self._clock.remaining, START_SECONDS + sum(candidate.visit_seconds for candidate in group)
-        )
-        cases = [
-            Case(operation=candidate.operation, configurations=(candidate.choice,)) for candidate in group
-        ]
+        seconds = min(self._clock.remaining, START_SECONDS + sum(candidate.visit_seconds for candidate in group))
+        cases = [Case(operation=candidate.operation, configurations=(candidate.choice,)) for candidate in group]
         pairs = max(candidate.pairs_wanted for candidate in group)
         session = self._clock.run(cases, pairs=pairs, seconds=seconds, quiet=group[0].quiet)
         self._states.add(session)
@@ -654,6 +645,4 @@ def _costs(session: Session, group: Iterable[Candidate]) -> dict[Operation, floa
             sampled[measurement.operation] += sum(max(0.01, second) for second in measurement.seconds)
     total = sum(sampled.values())
     even = session.wall_seconds / len(sampled)
-    return {
-        operation: (even + session.wall_seconds * part / total) / 2 for operation, part in sampled.items()
-    }
+    return {operation: (even + session.wall_seconds * part / total) / 2 for operation, part in sampled.items()}

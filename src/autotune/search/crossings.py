@@ -34,17 +34,14 @@ def alternatives(by_size: Found) -> dict[Operation, Alternatives]:
     """
     safe = {size: _best_of_ways(evidence, log1p(MARGIN)) for size, evidence in by_size.items()}
     ratios = {
-        size: {chosen: by_size[size].estimate(best) for chosen, best in ways.items()}
-        for size, ways in safe.items()
+        size: {chosen: by_size[size].estimate(best) for chosen, best in ways.items()} for size, ways in safe.items()
     }
     kept: dict[Operation, dict[Configuration, None]] = {size: {} for size in by_size}
     for small, large in adjacent_sizes(list(by_size)):
         for best in _envelope(ratios[small], ratios[large]):
             kept[small][best] = kept[large][best] = None
     return {
-        size: tuple(
-            Alternative(choice=safe[size][chosen], speedup=exp(-ratios[size][chosen])) for chosen in ways
-        )
+        size: tuple(Alternative(choice=safe[size][chosen], speedup=exp(-ratios[size][chosen])) for chosen in ways)
         for size, ways in kept.items()
     }
 
@@ -78,9 +75,7 @@ def _leaders(best: Mapping[Configuration, Configuration], evidence: TrialEvidenc
     return sorted(best, key=lambda chosen: evidence.estimate(best[chosen]))[:LEADERS]
 
 
-def _envelope(
-    small: Mapping[Configuration, float], large: Mapping[Configuration, float]
-) -> Iterator[Configuration]:
+def _envelope(small: Mapping[Configuration, float], large: Mapping[Configuration, float]) -> Iterator[Configuration]:
     """Yield the ways that are the best at some place between two sizes; the default, a line at zero, is left out.
 
     Of those within a tie the one using least, as at the sizes themselves: so what is proved there is among them.

@@ -189,9 +189,7 @@ def _nothing_better(evidence: TrialEvidence) -> str:
         return failed[0] if failed else "There is nothing to choose from on this allocation."
     best = min(evidence.candidates, key=evidence.estimate)
     gain = evidence.estimate(best)
-    seemed = (
-        f"The best other configuration, {best}, looked {seeming(exp(-gain))} times as fast as the default"
-    )
+    seemed = f"The best other configuration, {best}, looked {seeming(exp(-gain))} times as fast as the default"
     if gain <= -log1p(MARGIN):  # next to neighbours a candidate must be no slower without them, too
         return f"{seemed}, but it was not seen to be as fast without neighbours, or too seldom: it was not tested."
     return f"{seemed}; a gain below {MARGIN:.0%} is not pursued." if gain < 0 else f"{seemed}."

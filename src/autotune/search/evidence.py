@@ -68,9 +68,7 @@ class TrialEvidence:
         for measurement in candidates:
             if sane(measurement):
                 if measurement.pairs:
-                    self.visits[measurement.configuration].append(
-                        Visit(pairs=measurement.pairs, elapsed=elapsed)
-                    )
+                    self.visits[measurement.configuration].append(Visit(pairs=measurement.pairs, elapsed=elapsed))
                     self._weigh(measurement, default)
             elif measurement.failure is None or measurement.failure.final:
                 self.failures[measurement.configuration] = measurement.failure or CLOCK_STOOD

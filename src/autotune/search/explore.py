@@ -427,9 +427,7 @@ class _SizeSearch:
         rivals = [choice for choice in leaders[1:] if self._lower(choice) < within]
         if self._is_unverified(first):
             return self._again(self._contenders(leaders, wanted))
-        if not rivals and (
-            len(leaders) == 1 or evidence.doubt(first) < max(TIE, -evidence.estimate(first) / 4)
-        ):
+        if not rivals and (len(leaders) == 1 or evidence.doubt(first) < max(TIE, -evidence.estimate(first) / 4)):
             return []
         return self._again(self._contenders([first, *(rivals or leaders[1:RIVALS])], wanted))
 
@@ -484,9 +482,7 @@ class _SizeSearch:
         """Was it seen only while CPUs were missing, and may it gain by the margin if they had all been its own?"""
         return self.evidence.is_pessimistic(candidate) and self.evidence.at_best(candidate) < -log1p(MARGIN)
 
-    def tell(
-        self, measurements: Sequence[Measurement], elapsed: float, seen: Seen, *, quiet: bool = False
-    ) -> None:
+    def tell(self, measurements: Sequence[Measurement], elapsed: float, seen: Seen, *, quiet: bool = False) -> None:
         """Take in what a step measured, and settle whether another is worth its time."""
         if quiet:
             self._quiet.add(measurements, elapsed)
@@ -507,9 +503,7 @@ class _SizeSearch:
     def _quiet_leader(self) -> Configuration:
         """Return the candidates that are best next to neighbours, of those no slower than the default without them."""
         loaded, quiet = self.evidence, self._quiet
-        kept = [
-            each for each in loaded.candidates if each in quiet.candidates and quiet.estimate(each) <= TIE
-        ]
+        kept = [each for each in loaded.candidates if each in quiet.candidates and quiet.estimate(each) <= TIE]
         best = min(kept, key=loaded.estimate, default=DEFAULT)
         if best == DEFAULT or loaded.estimate(best) >= -log1p(MARGIN):
             return DEFAULT

@@ -109,8 +109,7 @@ class GridSampler(BaseSampler):
         points = [
             point
             for point in product(*choices.values())
-            if legal is None
-            or legal({name: choices[name][value] for name, value in zip(names, point, strict=True)})
+            if legal is None or legal({name: choices[name][value] for name, value in zip(names, point, strict=True)})
         ]
         if len(points) > MOST_POINTS:
             raise ValueError(f"The grid has {len(points):,} points; at most {MOST_POINTS:,} can be searched.")
@@ -132,9 +131,7 @@ class GridSampler(BaseSampler):
     ) -> None:
         self.grid = grid
         self._space, self._choices, self._logarithms = dict(space), choices, logarithms
-        self._names = {
-            name: {choice: value for value, choice in values.items()} for name, values in choices.items()
-        }
+        self._names = {name: {choice: value for value, choice in values.items()} for name, values in choices.items()}
         self._first: list[int] = []
         self._seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         # trial number -> point; guarded by the lock: trials run in threads
@@ -144,9 +141,7 @@ class GridSampler(BaseSampler):
     def reseed_rng(self) -> None:
         """Keep the seed: proposals depend on the trials told so far, and differ between workers by these."""
 
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return the whole search space: all parameters of a trial are drawn together."""
         del trial
         if len(study.directions) > 1:
@@ -209,9 +204,7 @@ class GridSampler(BaseSampler):
         places = [(trial, place) for trial in trials if (place := self._place(trial)) is not None]
         values = [trial.value if trial.state is TrialState.COMPLETE else None for trial, _ in places]
         modelled = self._modelled(values, maximize=study.direction is StudyDirection.MAXIMIZE)
-        return [
-            GridVisit(point=place, value=value) for (_, place), value in zip(places, modelled, strict=True)
-        ]
+        return [GridVisit(point=place, value=value) for (_, place), value in zip(places, modelled, strict=True)]
 
     def _modelled(self, values: Sequence[float | None], *, maximize: bool) -> list[float | None]:
         """Bring the values to logarithms of times, lower is better; None where there is no finite one."""
@@ -266,11 +259,7 @@ def _choices(name: str, distribution: BaseDistribution) -> dict[Value, Any]:
     """Return the values of a parameter, each under the name that the grid gives it."""
     match distribution:
         case CategoricalDistribution(choices=choices):
-            numbers = [
-                choice
-                for choice in choices
-                if isinstance(choice, int | float) and not isinstance(choice, bool)
-            ]
+            numbers = [choice for choice in choices if isinstance(choice, int | float) and not isinstance(choice, bool)]
             if len(numbers) == len(choices):
                 return {number: number for number in numbers}
             return {f"{place}: {choice}": choice for place, choice in enumerate(choices)}

@@ -86,9 +86,7 @@ class Journal:
         """Write the file anew: what was used so far and what may be used."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(
-                self._path, "".join(json.dumps(line) + "\n" for line in [*self._lines, *ahead]).encode()
-            )
+            replace_file(self._path, "".join(json.dumps(line) + "\n" for line in [*self._lines, *ahead]).encode())
         except OSError:
             return  # without a journal the calibration is as good, only not resumable
 

@@ -122,9 +122,7 @@ class Capacity:
         lost = 0.0 if share is None else 1.0 - share
         words = [
             f"full capacity was missing {lost:.0%} of the time" if lost >= OCCUPANCY else "",
-            f"others disturbed {self.disturbed_share:.0%} of the pairs"
-            if self.disturbed_share >= DISTURBED
-            else "",
+            f"others disturbed {self.disturbed_share:.0%} of the pairs" if self.disturbed_share >= DISTURBED else "",
         ]
         text = " and ".join(word for word in words if word)
         return f"{text[0].upper()}{text[1:]}." if text else ""

@@ -160,9 +160,7 @@ class _Calibration:
         for exploration in self.explorations:
             self._nominate(exploration)
             yield from self._settle(exploration.evidence)
-        while self.clock.remaining > 0 and (
-            self.confirmation.open or self._unexplored(within=self.clock.remaining)
-        ):
+        while self.clock.remaining > 0 and (self.confirmation.open or self._unexplored(within=self.clock.remaining)):
             before = self.clock.plans
             for candidate in self.confirmation.rounds(self._report_round):
                 yield from self._decided(candidate)
@@ -239,9 +237,7 @@ class _Calibration:
 
         A user's function may ignore knobs, which the end of its exploration tells; so it does of CPU time and company.
         """
-        early = not (
-            self._saves_cpu or self.environment.has_company or exploration.item.kind.family is Family.USER
-        )
+        early = not (self._saves_cpu or self.environment.has_company or exploration.item.kind.family is Family.USER)
         for operation, evidence in exploration.evidence.items():
             size, leader = self.sizes[operation], exploration.leader(operation)
             leads = early and not leader.is_default and evidence.estimate(leader) < -LARGE_GAIN
@@ -442,9 +438,7 @@ class _Calibration:
             if size is None:
                 item = self.plan.item_of(operation)
                 reason = self.too_long.get(operation, OUT_OF_TIME)
-                entry = make_bare_entry(
-                    operation, item.kind, self.environment, status=Status.UNDECIDED, reason=reason
-                )
+                entry = make_bare_entry(operation, item.kind, self.environment, status=Status.UNDECIDED, reason=reason)
             elif size.entry is None:
                 entry = size.entry = self._entry(size, ())
             else:
@@ -490,8 +484,7 @@ def confirm(
     counted = None if environment.has_company else capacity
     confirmation = Confirmation(clock, counted, capacity)
     kinds = {
-        entry.operation: workload.kind if workload is not None else CATALOGUE[entry.operation.name]
-        for entry in choices
+        entry.operation: workload.kind if workload is not None else CATALOGUE[entry.operation.name] for entry in choices
     }
     for entry in choices:
         confirmation.add(candidate_of(entry, kinds[entry.operation], environment))
@@ -513,9 +506,7 @@ def confirm(
 def _evidence(candidate: Candidate, environment: Environment) -> TrialEvidence:
     """Return the default's times in the processes of a test."""
     seconds = [pair.default_seconds for visit in candidate.visits for pair in visit.pairs]
-    return TrialEvidence(
-        operation=candidate.operation, usable_cpus=environment.usable_cpus, default_seconds=seconds
-    )
+    return TrialEvidence(operation=candidate.operation, usable_cpus=environment.usable_cpus, default_seconds=seconds)
 
 
 def _within(operations: Sequence[Operation], seconds: float) -> tuple[Operation, ...]:

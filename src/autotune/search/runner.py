@@ -214,9 +214,7 @@ def confirm_choices(request: Request, choices: Sequence[Entry], *, self_test: Se
         capacity = _capacity(host.environment)
         with neighbours(request.neighbours) as pids:
             clock = Clock(bench=Accompanied(host.bench, pids), budget=request.seconds, seed=request.seed)
-            entries = confirm(
-                choices, request.workload, environment=host.environment, clock=clock, capacity=capacity
-            )
+            entries = confirm(choices, request.workload, environment=host.environment, clock=clock, capacity=capacity)
         return _profile(request, host, self_test, capacity, entries)
 
 
@@ -226,9 +224,7 @@ def verify_profile(profile: Profile, *, seconds: float, workload: UserWorkload |
     Scope of effect: holds the host's lock, for `seconds` at most. Raises HostBusy.
     """
     made = profile.provenance
-    request = Request(
-        budget_seconds=seconds, neighbours=made.neighbours, copies=made.copies, workload=workload
-    )
+    request = Request(budget_seconds=seconds, neighbours=made.neighbours, copies=made.copies, workload=workload)
     names = () if workload is None else (workload.name,)
     entries, refused = select_verifiable(profile, resolve.this_site(*usable_cpus()), own=names)
     yield from refused
@@ -239,9 +235,7 @@ def verify_profile(profile: Profile, *, seconds: float, workload: UserWorkload |
         host.bench.wait(profile.blas_wait)
         clock = Clock(bench=Accompanied(host.bench, pids), budget=seconds)
         capacity = _capacity(host.environment, made.capacity)
-        yield from verify(
-            entries, request.workload, environment=host.environment, clock=clock, capacity=capacity
-        )
+        yield from verify(entries, request.workload, environment=host.environment, clock=clock, capacity=capacity)
 
 
 def tune_command(request: CommandRequest, *, report: Listener) -> Entry:
@@ -280,9 +274,7 @@ def profile_with(entry: Entry, path: Path) -> Profile:
         old = profile_files.read(path)
         if old.key == key and is_measured_here(old.provenance):
             return Profile(key=key, entries=(entry,), provenance=old.provenance)
-    provenance = replace(
-        _made_here(detect()[0]), error_per_rule=ERROR, rules_tested=int(entry.evidence.processes > 0)
-    )
+    provenance = replace(_made_here(detect()[0]), error_per_rule=ERROR, rules_tested=int(entry.evidence.processes > 0))
     return Profile(key=key, entries=(entry,), provenance=provenance)
 
 
@@ -379,9 +371,7 @@ def _examine(request: Request, host: _Workbench, report: Listener) -> SelfTest:
             seed=request.seed,
             rates=request.seconds >= CEILINGS_FROM,
         )
-    return replace(
-        tested, blas_wait=wait.exponent, loops_after_blas=wait.loops, seconds=tested.seconds + wait.seconds
-    )
+    return replace(tested, blas_wait=wait.exponent, loops_after_blas=wait.loops, seconds=tested.seconds + wait.seconds)
 
 
 def _pools_at_work(plan: Plan, host: _Workbench, seconds: float) -> tuple[tuple[str, ...], float]:

@@ -57,9 +57,7 @@ class Grid:
         two both scales are one. Categories get their place, which only says whether two of them differ.
         """
         columns = [self._column(values) for values in self.parameters.values()]
-        rows = [
-            [column[value] for column, value in zip(columns, point, strict=True)] for point in self.points
-        ]
+        rows = [[column[value] for column, value in zip(columns, point, strict=True)] for point in self.points]
         return np.asarray(rows, dtype=np.float64).reshape(len(self.points), len(columns))
 
     @cached_property
@@ -125,9 +123,7 @@ class Grid:
 
     def corners(self) -> list[int]:
         """Return the legal points at which every number among the parameters has its smallest or largest value."""
-        ends = [
-            (values[0], values[-1]) if _numeric(values) else values for values in self.parameters.values()
-        ]
+        ends = [(values[0], values[-1]) if _numeric(values) else values for values in self.parameters.values()]
         return [self.index[point] for point in dict.fromkeys(product(*ends)) if point in self.index]
 
     @staticmethod

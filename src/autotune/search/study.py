@@ -24,9 +24,7 @@ class Study:
     of sessions survives a crash, and the same study grows from it again.
     """
 
-    def __init__(
-        self, grid: Grid, *, seed: int = 0, first: Sequence[int] = (), name: str | None = None
-    ) -> None:
+    def __init__(self, grid: Grid, *, seed: int = 0, first: Sequence[int] = (), name: str | None = None) -> None:
         """Create an empty study; `first` are the points to try before any other, in order."""
         self.grid = grid
         self._sampler = LogTimeSampler(grid, first=first, seed=seed)

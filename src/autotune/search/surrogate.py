@@ -154,9 +154,7 @@ class Model:
         return self.centre + self.scale * np.asarray(self.weights @ (self.target - solved / precision))
 
 
-def _solve(
-    prior: "_Prior", grid: Grid, visited: Points, target: Array, repeats: Array
-) -> tuple[Array, Array]:
+def _solve(prior: "_Prior", grid: Grid, visited: Points, target: Array, repeats: Array) -> tuple[Array, Array]:
     """Factorise each hypothesis' covariance of the timings (Rasmussen and Williams, algorithm 2.1)."""
     rows, columns = np.tril_indices(len(target))
     among = np.zeros((len(prior.noise), len(target), len(target)))

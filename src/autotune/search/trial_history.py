@@ -50,9 +50,7 @@ def list_trials(sessions: Iterable[Session], usable_cpus: int) -> Iterator[Trial
         for name in names:
             spent[name] = spent.get(name, 0.0) + session.wall_seconds
         for operation, measured in _by_size(session):
-            evidence = evidence_of.setdefault(
-                operation, TrialEvidence(operation=operation, usable_cpus=usable_cpus)
-            )
+            evidence = evidence_of.setdefault(operation, TrialEvidence(operation=operation, usable_cpus=usable_cpus))
             evidence.add(measured)
             best = exp(-min(map(evidence.estimate, evidence.candidates), default=0.0))
             for trial in measured[1:]:

@@ -108,11 +108,7 @@ def _affordable(request: CommandRequest, usable_cpus: int, run: float) -> Grid:
     coarsest = grids[-1]
     runs = request.fewest_runs(len(coarsest.points))
     if runs * run > request.seconds:
-        fewer = (
-            "choose among fewer values"
-            if request.workers or request.chunks
-            else "give the command less to do"
-        )
+        fewer = "choose among fewer values" if request.workers or request.chunks else "give the command less to do"
         raise BadBudget(
             f"One run takes {run:.3g} s, and a choice among {len(coarsest.points)} configurations and its test take at "
             f"least {runs} of them, {runs * run:.0f} s: allow --budget {budget(runs * run)}, or {fewer}."

@@ -133,9 +133,7 @@ def is_slower(candidate: Candidate, capacity: Capacity | None) -> bool:
     Interference and lost capacity only ever slow down a choice that uses at least as many CPUs as the default: its loss
     counts on undisturbed pairs at full capacity only.
     """
-    return is_proved(
-        [-value for value in _losses(candidate, capacity)], bound=-max(0.0, candidate.bound), error=ERROR
-    )
+    return is_proved([-value for value in _losses(candidate, capacity)], bound=-max(0.0, candidate.bound), error=ERROR)
 
 
 def _may_be_slower(candidate: Candidate, capacity: Capacity | None) -> bool:

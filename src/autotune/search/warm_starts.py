@@ -86,9 +86,7 @@ def _groups(entries: Sequence[Entry], operation: Operation) -> Iterator[list[Ent
         yield [entry for entry in own if entry.operation.dtype == dtype]
 
 
-def _carried(
-    entries: Sequence[Entry], operation: Operation, old_cpus: int, new_cpus: int
-) -> Iterator[Configuration]:
+def _carried(entries: Sequence[Entry], operation: Operation, old_cpus: int, new_cpus: int) -> Iterator[Configuration]:
     """Carry choices from sizes measured with `old_cpus` CPUs to a size with `new_cpus`.
 
     First what the rule says for the size if only what fits the new CPUs is looked at, then what it says at all, then
@@ -148,9 +146,7 @@ def _divisor(total: int, wanted: float) -> int:
     return min(divisors, key=lambda count: (abs(log(count / wanted)), count))
 
 
-def _of_relatives(
-    profiles: Sequence[Profile], operation: Operation, usable_cpus: int
-) -> Iterator[Configuration]:
+def _of_relatives(profiles: Sequence[Profile], operation: Operation, usable_cpus: int) -> Iterator[Configuration]:
     """Return choices proved for other operations of the family, nearest amount of work first."""
     row = CATALOGUE.get(operation.name)
     if row is None or row.family is Family.USER:

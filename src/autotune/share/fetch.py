@@ -53,9 +53,7 @@ class ClassContents:
     def for_key(self, key: Key) -> "ClassContents":
         """Keep the publications of this key. Two keys can share a folder: its name ends in 48 bits of a hash."""
         reason = "it is for another class whose name is the same."
-        foreign = [
-            RejectedFile(self.folder, p.name, reason) for p in self.publications if p.profile.key != key
-        ]
+        foreign = [RejectedFile(self.folder, p.name, reason) for p in self.publications if p.profile.key != key]
         return ClassContents(
             folder=self.folder,
             publications=tuple(p for p in self.publications if p.profile.key == key),

@@ -158,9 +158,7 @@ def _list_pages(system: Any, place: str) -> list[dict[str, Any]]:
     more: dict[str, str] = {}
     for _ in range(MOST_PAGES):
         page = system.call_s3("list_objects_v2", Bucket=bucket, Prefix=f"{prefix}/", Delimiter="/", **more)
-        entries += [
-            {"name": each["Prefix"], "type": "directory"} for each in page.get("CommonPrefixes") or ()
-        ]
+        entries += [{"name": each["Prefix"], "type": "directory"} for each in page.get("CommonPrefixes") or ()]
         entries += [{"name": each["Key"], "size": each["Size"]} for each in page.get("Contents") or ()]
         if not page.get("IsTruncated") or len(entries) > MAX_LISTED:
             return entries

@@ -82,9 +82,7 @@ def merge_votes(votes: Votes, key: Key, *, cpu: str | None = None) -> Profile:
     at least as many hosts chose something else.
     """
     operations = sorted(votes, key=lambda operation: (operation.name, operation.dtype, operation.sizes))
-    ballots = (
-        [vote for vote in votes[operation].values() if is_measured(vote.entry)] for operation in operations
-    )
+    ballots = ([vote for vote in votes[operation].values() if is_measured(vote.entry)] for operation in operations)
     entries = tuple(_count(ballot) for ballot in ballots if ballot)
     latest = max((entry.evidence.created for entry in entries if entry.evidence.created), default=None)
     return Profile(key=key, entries=entries, provenance=Provenance(created=latest, cpu=cpu))
@@ -163,22 +161,16 @@ def _count(ballot: Sequence[Vote]) -> Entry:
 def _opponents(choice: Configuration, ballot: Sequence[Vote]) -> int:
     """Count the hosts that chose something else and did not measure this choice to be safe."""
     threads = choice.only_blas_threads
-    return sum(
-        vote.entry.choice != choice and threads not in vote.entry.evidence.safe_threads for vote in ballot
-    )
+    return sum(vote.entry.choice != choice and threads not in vote.entry.evidence.safe_threads for vote in ballot)
 
 
 def _alternatives(entry: Entry, ballot: Sequence[Vote]) -> tuple[Alternative, ...]:
     """Return the alternatives that every host measured, each with the speed-up of the host where it is slowest."""
     speedups = [_speedups(vote.entry) for vote in ballot]
     common = [
-        alternative.choice
-        for alternative in entry.alternatives
-        if all(alternative.choice in host for host in speedups)
+        alternative.choice for alternative in entry.alternatives if all(alternative.choice in host for host in speedups)
     ]
-    slowest = (
-        Alternative(choice=choice, speedup=min(host[choice] for host in speedups)) for choice in common
-    )
+    slowest = (Alternative(choice=choice, speedup=min(host[choice] for host in speedups)) for choice in common)
     return tuple(sorted(slowest, key=lambda alternative: (-alternative.speedup, str(alternative.choice))))
 
 

@@ -68,9 +68,7 @@ class PullResult:
     """Files of the mirror without a class in the store."""
 
 
-def pull(
-    store: Store, policy: TrustPolicy, own: Key, *, fresh: bool = False, now: float | None = None
-) -> PullResult:
+def pull(store: Store, policy: TrustPolicy, own: Key, *, fresh: bool = False, now: float | None = None) -> PullResult:
     """Mirror the classes of a store that this machine can use.
 
     `fresh` removes the local copies first, so that withdrawn files are gone at once. Scope of effect: writes the
@@ -163,9 +161,7 @@ def _readable(profile: Profile) -> tuple[Profile, bytes]:
         except ProfileError:
             if not profile.entries:
                 raise
-            ranked = sorted(
-                profile.entries, key=lambda entry: (not _is_confirmed(entry), -(entry.evidence.hosts or 0))
-            )
+            ranked = sorted(profile.entries, key=lambda entry: (not _is_confirmed(entry), -(entry.evidence.hosts or 0)))
             profile = replace(profile, entries=tuple(ranked[: len(ranked) // 2]))
         else:
             return profile, text

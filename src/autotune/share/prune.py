@@ -78,17 +78,13 @@ def removable_files(
         contents = read_class(store, folder, policy, most=len(files))
         reasons = dict(_outdated(contents.publications, older, moment))
         reasons |= {
-            file.name: "--host names the host that published it."
-            for file in files
-            if publisher(file.name) in banned
+            file.name: "--host names the host that published it." for file in files if publisher(file.name) in banned
         }
         yield from (RemovableFile(folder, name, reason) for name, reason in sorted(reasons.items()))
         yield from _leftovers(folder, files, reasons, moment)
 
 
-def _outdated(
-    publications: Iterable[Publication], older: timedelta | None, now: datetime
-) -> Iterator[tuple[str, str]]:
+def _outdated(publications: Iterable[Publication], older: timedelta | None, now: datetime) -> Iterator[tuple[str, str]]:
     """Find publications that are too old or superseded, each with its reason."""
     everything = list(publications)
     stamp = now.isoformat(timespec="seconds")

@@ -53,9 +53,7 @@ def encode(profile: Profile) -> tuple[str, bytes]:
     """
     host = profile.provenance.host
     if host is None:
-        raise ProfileError(
-            "it does not say which host measured it; only what one host measured is published."
-        )
+        raise ProfileError("it does not say which host measured it; only what one host measured is published.")
     if re.fullmatch(HOST, host) is None:
         raise ProfileError(f"provenance.host: {host!r} cannot be part of a file's name.")
     if not any(map(is_measured, profile.entries)):
@@ -79,9 +77,7 @@ def decode(name: str, data: bytes) -> Publication:
     profile = decode_profile(_plain(data))
     if profile.provenance.host != matched["publisher"]:
         raise ProfileError(f"it was measured by {profile.provenance.host}, and published as another's.")
-    return Publication(
-        name=name, profile=replace(profile, entries=tuple(map(_without_merge_results, profile.entries)))
-    )
+    return Publication(name=name, profile=replace(profile, entries=tuple(map(_without_merge_results, profile.entries))))
 
 
 def digest_fits(name: str, data: bytes) -> bool:

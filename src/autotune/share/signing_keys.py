@@ -53,9 +53,7 @@ def make_key_pair(path: Path) -> str:
             f"There is a key in {path} already, and no key is ever replaced. Name another file with --file."
         ) from None
     except OSError as problem:
-        raise EnvironmentProblem(
-            f"{path}: the key cannot be written ({problem.strerror or problem})."
-        ) from problem
+        raise EnvironmentProblem(f"{path}: the key cannot be written ({problem.strerror or problem}).") from problem
     return public
 
 
@@ -119,9 +117,7 @@ def _raw(public: str) -> bytes:
         raw = base64.b64decode(text, validate=True)
         if public.startswith(PREFIX) and len(raw) == 32:
             return raw
-    raise BadSettings(
-        f"{public[:80]!r} is not a public key such as `autotune store keys` prints ({PREFIX}...)."
-    )
+    raise BadSettings(f"{public[:80]!r} is not a public key such as `autotune store keys` prints ({PREFIX}...).")
 
 
 def _library() -> Any:

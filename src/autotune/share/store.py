@@ -95,9 +95,7 @@ def open_store(address: str, *, seconds: float = CALL_SECONDS) -> Store:
 
         path = os.path.expanduser(address)  # noqa: PTH111 - text in, text out
         if not os.path.isabs(path):  # noqa: PTH117
-            raise BadSettings(
-                f"A store's folder is an absolute path, such as /nfs/autotune, not {address!r}."
-            )
+            raise BadSettings(f"A store's folder is an absolute path, such as /nfs/autotune, not {address!r}.")
         return Store(address, FolderBackend(path), seconds)
     from autotune.share.fsspec_backend import FsspecBackend
 

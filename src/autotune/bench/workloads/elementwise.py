@@ -46,9 +46,7 @@ def mapped_work(
         workers, chunk = cut(configuration, n)
         where, scratch = configuration.placement, by_block is not None
         function = by_block or plain
-        return lambda: map_blocks(
-            function, arrays, out, workers=workers, chunk=chunk, placement=where, scratch=scratch
-        )
+        return lambda: map_blocks(function, arrays, out, workers=workers, chunk=chunk, placement=where, scratch=scratch)
 
     return Work(
         plain=lambda: plain(*arrays, out=out),

@@ -84,9 +84,7 @@ def orthogonal_triangular(inputs: Inputs, result: tuple[Array, Array]) -> str | 
     (a,), (q, r) = inputs, result
     if np.tril(r, -1).any():
         return "The factor R is not upper triangular."
-    return _orthonormal("Q", q) or residual(
-        "Q R = A", q @ r - a, float(norm(a)), dtype=a.dtype, size=max(a.shape)
-    )
+    return _orthonormal("Q", q) or residual("Q R = A", q @ r - a, float(norm(a)), dtype=a.dtype, size=max(a.shape))
 
 
 def symmetric_eigen(inputs: Inputs, result: tuple[Array, Array]) -> str | None:

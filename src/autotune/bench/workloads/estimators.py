@@ -79,9 +79,7 @@ def _nearest_neighbours(rows: Array, _rng: Generator) -> Prepared:
         tolerance = 1e-3 * (1 + apart)
         if not (np.abs(apart - distances) <= tolerance).all():
             return "A distance is not that of the rows that it is told of."
-        return (
-            None if (distances[:, 0] <= tolerance[:, 0]).all() else "A row is not its own nearest neighbour."
-        )
+        return None if (distances[:, 0] <= tolerance[:, 0]).all() else "A row is not its own nearest neighbour."
 
     return lambda: estimator.kneighbors(queries), check
 

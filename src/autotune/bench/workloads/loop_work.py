@@ -71,10 +71,7 @@ def _planned(
         raise UnsupportedPlatform(native)
     element_wise, reducing = LOOP_KINDS[0], LOOP_KINDS[-1]
     types = np.dtype(operation.dtype).char
-    if (
-        native.meet_loops(function, types, LOOP_KINDS.index(element_wise), LOOP_KINDS.index(reducing), kind)
-        < 1
-    ):
+    if native.meet_loops(function, types, LOOP_KINDS.index(element_wise), LOOP_KINDS.index(reducing), kind) < 1:
         raise UnsupportedPlatform(f"The loop of np.{function.__name__} cannot be exchanged.")
     number = class_number(element_wise if kind == Reduction.NEVER else reducing, operation.dtype)
 
@@ -99,10 +96,7 @@ def _planned(
 
 
 RECIPES: Mapping[str, Recipe] = {
-    **{
-        f"loop_{name}": _exchanged(ELEMENTWISE[name], getattr(np, name))
-        for name in ("add", "sqrt", "exp", "power")
-    },
+    **{f"loop_{name}": _exchanged(ELEMENTWISE[name], getattr(np, name)) for name in ("add", "sqrt", "exp", "power")},
     "loop_scale": _multiply(Layout.BROADCAST),
     "loop_strided": _multiply(Layout.STRIDED),
     "loop_max": _exchanged(REDUCTIONS["max"], np.maximum, Reduction.EXACT),

@@ -39,9 +39,7 @@ def _stack(
                 return f"The result is not {count} matrices of finite numbers."
             for place in np.unique(np.linspace(0, count - 1, CHECKED).astype(int)):
                 matrices = [part[place] for part in parts]
-                problem = check(
-                    tuple(array[place] for array in inputs), matrices if len(matrices) > 1 else matrices[0]
-                )
+                problem = check(tuple(array[place] for array in inputs), matrices if len(matrices) > 1 else matrices[0])
                 if problem:
                     return f"Matrix {place}: {problem}"
             for part in parts:

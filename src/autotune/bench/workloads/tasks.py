@@ -46,9 +46,7 @@ class _Processes:
     def get(self, configuration: Configuration) -> ProcessExecutor:
         """Return the executor, all of its workers started."""
         if configuration not in self._open:
-            pool = ProcessExecutor(
-                configuration.workers or 1, configuration.blas_threads, configuration.placement
-            )
+            pool = ProcessExecutor(configuration.workers or 1, configuration.blas_threads, configuration.placement)
             self._stack.enter_context(pool)
             self._open[configuration] = pool, pool.start()
         return self._open[configuration][0]
