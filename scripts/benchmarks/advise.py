@@ -191,13 +191,8 @@ def measure(name: str, rounds: int, pairs: int, sampler: Path) -> Row:
 def processes_in_turn(name: str) -> tuple[float, float]:
     """Return the log-ratio of the seconds of a recorded and a plain process, and what recording adds to the start."""
     serve = [*words(name, 0)[:-1], SERVE]
-    environ = {**HEAP, **os.environ, "OPENBLAS_NUM_THREADS": "1"}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environ}
-    with (
-        subprocess.Popen(serve, **pipes) as plain,
-        subprocess.Popen([*AUTOTUNE, "advise", "-o", os.devnull, "--", *serve], **pipes) as recorded,
-    ):
-        starts = [float(process.stdout.readline()) for process in (plain, recorded)]
+    with _served(serve) as plain, _served([*AUTOTUNE, "advise", "-o", os.devnull, "--", *serve]) as recorded:
+        starts = [_answer(process) for process in (plain, recorded)]
         rounds = max(1, round(TURN_SECONDS / min(_turn(plain, 1) for _ in range(3))))
         seconds: dict[bool, list[float]] = {False: [], True: []}
         for number in range(TURNS):
@@ -207,9 +202,19 @@ def processes_in_turn(name: str) -> tuple[float, float]:
     return hodges_lehmann(ratios), starts[1] - starts[0]
 
 
-def _turn(process: subprocess.Popen, rounds: int) -> float:
+def _served(command: list[str]) -> subprocess.Popen[str]:
+    environ = {**HEAP, **os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ)
+
+
+def _turn(process: subprocess.Popen[str], rounds: int) -> float:
     """Return the seconds that a process takes for so many rounds."""
     print(rounds, file=process.stdin, flush=True)
+    return _answer(process)
+
+
+def _answer(process: subprocess.Popen[str]) -> float:
+    assert process.stdout is not None
     return float(process.stdout.readline())
 
 
