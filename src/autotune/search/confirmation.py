@@ -155,6 +155,11 @@ class Findings:
         return self.full if self.rests_on_full else self.everything
 
     @property
+    def processes(self) -> int:
+        """Number of processes that the test rests on: of a candidate that uses all CPUs those at any capacity."""
+        return len(self.full if self.fewer_cpus else self.everything)
+
+    @property
     def log_ratio(self) -> float | None:
         """Estimate at full capacity; None without a value."""
         return estimate(self.values) if self.values else None
@@ -188,7 +193,7 @@ class Findings:
     def interval(self) -> tuple[float, float, float] | None:
         """(ratio, low, high); None where processes, or their pairs, are too few."""
         pairs = self.full_pairs if self.rests_on_full else self.everything_pairs
-        enough = self.fewer_cpus or len(self.everything) >= LEAST_PROCESSES_OF_LARGE_GAIN
+        enough = self.processes >= LEAST_PROCESSES_OF_LARGE_GAIN
         return interval(self.values, pairs, self.capital) if enough else None
 
 
@@ -360,7 +365,7 @@ def judge(candidate: Candidate, capacity: Capacity | None) -> tuple[Verdict, str
 
     """
     findings = candidate.findings(capacity)
-    count = len(findings.full if candidate.fewer_cpus else findings.everything)
+    count = findings.processes
     objection = _objection(candidate, findings)
     least = LEAST_PROCESSES if candidate.fewer_cpus else LEAST_PROCESSES_OF_LARGE_GAIN
     proved = count >= least and is_proved_faster(candidate, findings)

@@ -168,7 +168,7 @@ def _tested_quietly(entry: Entry, candidate: Candidate, quiet: Candidate, capaci
 
 def _with_findings(evidence: Evidence, findings: Findings) -> Evidence:
     """Return the evidence with the numbers of the test; no speed-up is stated below the least number of processes."""
-    counted = replace(evidence, processes=len(findings.values), pairs=len(findings.pairs))
+    counted = replace(evidence, processes=findings.processes, pairs=len(findings.pairs))
     if findings.interval is None or findings.expected is None:
         return counted
     ratio, low, high = findings.interval

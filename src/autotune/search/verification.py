@@ -170,7 +170,7 @@ def _check(entry: Entry, candidate: Candidate, capacity: Capacity | None) -> Che
         standing, reason = Standing.OPEN, "The time ended before it could be told."
     if standing is not Standing.FAILED and capacity is not None:
         reason = f"{reason} {capacity}".rstrip()
-    check = Check(entry=entry, standing=standing, reason=reason, processes=len(findings.values))
+    check = Check(entry=entry, standing=standing, reason=reason, processes=findings.processes)
     if findings.interval is None:
         return check
     ratio, low, high = findings.interval
