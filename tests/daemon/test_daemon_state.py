@@ -74,6 +74,18 @@ def test_a_state_file_with_anything_in_it_is_refused_or_can_be_worked_with(tmp_p
     save_state(path, state)
 
 
+@pytest.mark.parametrize("nothing", [False, 0, 0.0, "", {}])
+def test_what_is_no_list_of_pairs_is_refused_though_it_is_empty(tmp_path, nothing):
+    path = tmp_path / "state.json"
+    save_state(path, FULL_STATE)
+    document = json.loads(path.read_text("utf-8"))
+    name = next(name for name, value in document.items() if type(value) is list and type(value[0]) is list)
+    path.write_text(json.dumps({**document, name: nothing}), "utf-8")
+    state, problem = load_state(path)
+    assert state == DaemonState()
+    assert "list of pairs" in problem
+
+
 def test_a_mutant_of_a_state_file_is_refused_or_can_be_worked_with(tmp_path):
     path = tmp_path / "state.json"
     save_state(path, FULL_STATE)

@@ -332,7 +332,7 @@ def _mapping_decoder(key: Any, kind: Any) -> _Decoder:
     def decode_mapping(value: Any) -> dict[Any, Any]:
         if has_text_keys and type(value) is not dict:
             raise _wrong("a mapping of names to values", value)
-        if not has_text_keys and value and not (type(value) is list and all(map(_is_pair, value))):
+        if not has_text_keys and not (type(value) is list and all(map(_is_pair, value))):
             raise _wrong("a list of pairs", value)
         items = {}
         for name, item in value.items() if has_text_keys else value:
