@@ -166,8 +166,8 @@ def build_sampler(folder: Path) -> Path:
     return library
 
 
-def words(name: str, rounds: int) -> list[str]:
-    """Return the command that runs a program."""
+def words(name: str, rounds: int | str) -> list[str]:
+    """Return the command that runs a program so many rounds, or serves them."""
     return [sys.executable, "-m", "benchmarks.advise_programs", name, str(rounds)]
 
 
@@ -190,7 +190,7 @@ def measure(name: str, rounds: int, pairs: int, sampler: Path) -> Row:
 
 def processes_in_turn(name: str) -> tuple[float, float]:
     """Return the log-ratio of the seconds of a recorded and a plain process, and what recording adds to the start."""
-    serve = [*words(name, 0)[:-1], SERVE]
+    serve = words(name, SERVE)
     with _served(serve) as plain, _served([*AUTOTUNE, "advise", "-o", os.devnull, "--", *serve]) as recorded:
         starts = [_answer(process) for process in (plain, recorded)]
         rounds = max(1, round(TURN_SECONDS / min(_turn(plain, 1) for _ in range(3))))

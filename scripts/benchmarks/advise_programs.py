@@ -1,9 +1,8 @@
 """Programs that `advise` and `calibrate -- CMD` are tried on: `python -m benchmarks.advise_programs NAME [ROUNDS]`.
 
 Two of a course on parallel NumPy, then five in the style of other projects, each with its origin. A program prints a
-number that depends on its results, and on standard error the seconds since its process was started. With `serve` in
-place of ROUNDS it prints these seconds at once, and then, for each line of standard input, a number of rounds, the
-seconds that they took.
+number that depends on its results. With `serve` in place of ROUNDS it prints the seconds since its process was started,
+and then, for each line of standard input, a number of rounds, the seconds that they took.
 """
 
 import os
@@ -133,4 +132,3 @@ if __name__ == "__main__":
         serve(sys.argv[1])
     else:
         print(f"{PROGRAMS[sys.argv[1]](int(sys.argv[2]) if len(sys.argv) > 2 else 50):.6g}")
-        print(f"{seconds_since_start():.6f}", file=sys.stderr)

@@ -34,7 +34,7 @@ def test_a_slower_candidate_never_wins_more(values, slower):
 @given(st.lists(st.floats(-1.0, 1.0), max_size=LEAST_PROCESSES - 1))
 def test_below_the_least_number_of_processes_nothing_is_proved_and_no_interval_is_stated(values):
     assert not is_proved(values, bound=0.0, error=ERROR)
-    assert interval(values) is None
+    assert interval(values, (), partial(capital, values)) is None
 
 
 def test_six_processes_prove_a_large_gain():
@@ -47,7 +47,7 @@ def test_one_process_of_six_that_disagrees_leaves_it_open():
 
 @given(st.lists(st.floats(-0.5, 0.5), min_size=LEAST_PROCESSES, max_size=12))
 def test_the_interval_holds_the_estimate_and_agrees_with_the_test(values):
-    ratio, low, high = interval(values)
+    ratio, low, high = interval(values, (), partial(capital, values))
     assert low <= ratio * (1 + 1e-6)
     assert ratio <= high * (1 + 1e-6)
     end = upper_end(partial(capital, values), 0.0)

@@ -272,10 +272,7 @@ class _TaskRun:
         call as long as a sample was warm-up enough, and in a process that has measured before any first call.
         """
         reference, *candidates = self._sides
-        if self._place and all(side.arm.call_seconds is not None for side in self._sides):
-            for side in self._sides:
-                side.seconds = side.arm.call_seconds or side.seconds
-            return sampling.loops(reference.seconds, min(side.seconds for side in self._sides))
+        warm = self._place > 0 and all(side.arm.call_seconds is not None for side in self._sides)
         calls, spent, sample = 0, 0.0, 0.0
         earlier = reference.arm.call_seconds
         loops, least_calls = 1, WARM_UP_CALLS
@@ -286,8 +283,10 @@ class _TaskRun:
         enough = WARM_UP_SECONDS if earlier is None and not self._place else LATER_WARM_UP_SECONDS
         with self._costs.of("warm-up"):
             with self._turn(reference.arm, self._patience(reference.seconds * WARM_UP_CALLS)):
-                while reference.seconds < LONG_CALL_SECONDS and not (
-                    calls >= least_calls and spent >= enough and sample >= sampling.SAMPLE_SECONDS
+                while (
+                    not warm
+                    and reference.seconds < LONG_CALL_SECONDS
+                    and not (calls >= least_calls and spent >= enough and sample >= sampling.SAMPLE_SECONDS)
                 ):
                     if monotonic() >= until and sample >= sampling.SAMPLE_SECONDS:
                         break

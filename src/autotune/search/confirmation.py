@@ -147,7 +147,7 @@ class Findings:
     def rests_on_full(self) -> bool:
         """Are there enough processes at full capacity for the values that the entry states?"""
         enough = len(self.full) >= LEAST_BEFORE_DROPPING and len(self.full_pairs) >= LEAST_PROCESSES
-        return self.fewer_cpus or enough or len(self.full) >= LEAST_PROCESSES
+        return self.fewer_cpus or enough
 
     @property
     def values(self) -> tuple[float, ...]:

@@ -314,7 +314,9 @@ class _SizeSearch:
                 return _order(setting(grid, point), usable_cpus)
 
             corners = sorted(grid.corners(), key=order)
-            middles = sorted(_middle_of_each_way(grid), key=order) if _small(grid) else []
+            # of each way of working the point with a middle chunk
+            ways = _ways(grid).values() if _small(grid) else ()
+            middles = sorted((points[len(points) // 2] for points in ways), key=order)
             if middles and self._family is not Family.USER:
                 first_batch = min(first_batch, max(FIRST_OF_SMALL, len(middles) + 1))
             first = dict.fromkeys([*(point for point in near if point is not None), *middles, *corners])
@@ -400,11 +402,13 @@ class _SizeSearch:
                 return False, self.evidence.estimate(choice)
             return True, abs(log2((choice.chunk or 1) / (leader.chunk or choice.chunk or 1)))
 
-        by_way: dict[Configuration, list[Configuration]] = {}
-        for choice in (setting(grid, point) for point in range(len(grid.points))):
-            if choice not in self.evidence.failures:
-                by_way.setdefault(choice.without_chunk, []).append(choice)
-        chosen = (min(by_way[way], key=rank) for way in ways if way in by_way)
+        by_way = {
+            way: [
+                choice for choice in (setting(grid, point) for point in points) if choice not in self.evidence.failures
+            ]
+            for way, points in _ways(grid).items()
+        }
+        chosen = (min(by_way[way], key=rank) for way in ways if by_way.get(way))
         return self._try(self._study, [position(grid, choice) for choice in chosen])
 
     def racers(self, wanted: int) -> list[Configuration]:
@@ -585,12 +589,12 @@ def _order(choice: Configuration, usable_cpus: int) -> tuple[bool, int, int]:
     return choice.cpus > usable_cpus, -(choice.workers or 1), choice.blas_threads or 1
 
 
-def _middle_of_each_way(grid: Grid) -> list[int]:
-    """Return a point with a middle chunk of each combination of the other knobs."""
+def _ways(grid: Grid) -> dict[Configuration, list[int]]:
+    """Return the points of each combination of the knobs other than the chunk."""
     ways: dict[Configuration, list[int]] = {}
     for point in range(len(grid.points)):
         ways.setdefault(setting(grid, point).without_chunk, []).append(point)
-    return [points[len(points) // 2] for points in ways.values()]
+    return ways
 
 
 def _small(grid: Grid) -> bool:

@@ -117,14 +117,12 @@ def estimate(values: Sequence[float]) -> float:
 
 
 def interval(
-    values: Sequence[float],
-    pair_values: Sequence[float] = (),
-    capital_at: Callable[[float], float] | None = None,
+    values: Sequence[float], pair_values: Sequence[float], capital_at: Callable[[float], float]
 ) -> tuple[float, float, float] | None:
     """Return (ratio, low, high) of the time over the default's, with its 95 % interval; None where there are too few.
 
-    The upper end is that of the test, whose capital `capital_at` tells (of the processes if it is not given): what was
-    accepted lies below its bound. Below six processes the lower end is that of the pairs, less `LARGEST_SHIFT`.
+    The upper end is that of the test, whose capital `capital_at` tells: what was accepted lies below its bound. Below
+    six processes the lower end is that of the pairs, less `LARGEST_SHIFT`.
     """
     few = len(values) < LEAST_PROCESSES
     if not values or (few and len(pair_values) < LEAST_PROCESSES):
@@ -133,5 +131,5 @@ def interval(
     # the lower end is the upper end of the reversed log-ratio, default over candidate
     back = [-value for value in (pair_values if few else values)]
     low = -upper_end(partial(pair_capital if few else capital, back), -near)
-    high = max(near, upper_end(capital_at or partial(capital, values), near))
+    high = max(near, upper_end(capital_at, near))
     return None if inf in {-low, high} else (exp(near), exp(min(low, near)), exp(high))
