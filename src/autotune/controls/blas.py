@@ -144,7 +144,6 @@ class BlasThreads:
             self._switches = ()
 
     def enter(self, scope: "ThreadLimit", threads: int) -> None:
-        """Count a scope in."""
         after_fork.check()
         with self._lock:
             if len(sys.modules) != self._modules:
@@ -191,10 +190,7 @@ class BlasThreads:
         switch: Switch | None = next((made for owner, made in self._switches if owner is library), None)
         if switch is None:
             switch = native.Switch(
-                *addresses,
-                usable_cpus,
-                per_thread=library.per_thread,
-                returns_previous=library.returns_previous,
+                *addresses, usable_cpus, per_thread=library.per_thread, returns_previous=library.returns_previous
             )
             self._switches += ((library, switch),)
             if not self._process.scopes:

@@ -73,8 +73,6 @@ KNOBS: Mapping[Family, tuple[Knob, ...]] = {
 
 
 class WorkUnit(StrEnum):
-    """Unit of an operation's work."""
-
     FLOPS = "flops"
     BYTES = "bytes"
 
@@ -113,7 +111,6 @@ class Kind:
 
     @property
     def knobs(self) -> tuple[Knob, ...]:
-        """Knobs that are tuned."""
         return KNOBS[self.family]
 
     @property

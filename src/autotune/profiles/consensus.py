@@ -27,10 +27,7 @@ def consensus(entries: Iterable[Entry]) -> tuple[int | None, str]:
         if not common:
             if entry.status in {Status.NOISY, Status.FAILED}:
                 return None, f"{entry.operation} has no evidence for any count."
-            return (
-                None,
-                f"No single thread count suits all measured sizes; {entry.operation} rules out the last.",
-            )
+            return (None, f"No single thread count suits all measured sizes; {entry.operation} rules out the last.")
     assert common is not None
     gains = {count: sum(_gain(entry, count) for entry in votes) for count in sorted(common)}
     best = max(gains, key=lambda count: gains[count])
