@@ -82,13 +82,15 @@ class Compiled(Record):
             return []
         from json import loads
 
+        from autotune.model.codec import decode
         from autotune.model.entry import decode_entry
         from autotune.profiles.lookup import Level, Rung
 
         start += len(mark)
+        document = loads(self.body[start : self.body.index(b"\n", start)])
         return [
-            Rung(Level(level), _text_of(path), _text_of(why), [decode_entry(row, name, dtype) for row in rows])
-            for level, path, why, rows in loads(self.body[start : self.body.index(b"\n", start)])
+            Rung(level, path, why, [decode_entry(row, name, dtype) for row in rows])
+            for level, path, why, rows in decode(tuple[tuple[Level, str, str, tuple[Any, ...]], ...], document)
         ]
 
     def pairs(self) -> Iterator[tuple[str, str]]:
@@ -101,13 +103,11 @@ class Compiled(Record):
         """Return the profiles and entries that are not used, with their reasons. Raises UNREADABLE."""
         from json import loads
 
+        from autotune.model.codec import decode
         from autotune.profiles.lookup import Refusal
 
-        rows = loads(self.body.partition(b"\n")[0])
-        return tuple(
-            Refusal(_text_of(path), _text_or_none(entry), _text_of(reason), _text_or_none(outdated))
-            for path, entry, reason, outdated in rows
-        )
+        rows = decode(tuple[tuple[str, str | None, str, str | None], ...], loads(self.body.partition(b"\n")[0]))
+        return tuple(Refusal(*row) for row in rows)
 
 
 def body(rungs: "Mapping[tuple[str, str], Sequence[Rung]]", refusals: "Sequence[Refusal]") -> bytes:
@@ -193,17 +193,6 @@ def _read_plan(kind: str, dtype: str, layout: str, *rows: str) -> LoopPlan:
         ranges.append(setting)
         below = elements
     return LoopPlan(kind, dtype, int(layout), tuple(ranges))
-
-
-def _text_of(value: object) -> str:
-    """Return a value that is text. Raises TypeError for any other."""
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
-def _text_or_none(value: object) -> str | None:
-    return None if value is None else _text_of(value)
 
 
 def _text(number: int | None) -> str:
