@@ -1,6 +1,7 @@
 """Child processes end with their parent, and take with them all that they started."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -159,6 +160,12 @@ def test_a_command_that_ignores_its_grace_is_killed():
 def test_a_command_that_is_not_there_cannot_be_started():
     with pytest.raises(FileNotFoundError):
         Supervised(["/no/such/command"])
+
+
+def test_a_supervisor_that_ends_before_its_command_began_is_an_error(monkeypatch):
+    monkeypatch.setattr(sys, "executable", shutil.which("true"))
+    with pytest.raises(ChildProcessError):
+        Supervised(["sleep", "1"])
 
 
 def test_input_and_output_are_the_commands():

@@ -11,6 +11,7 @@ This file runs as a script, too: `python -I -S supervise.py LIFELINE REPORT GRAC
 standard library's fastest modules only, so that a supervisor starts within 10 ms.
 """
 
+import errno
 import os
 import select
 import signal
@@ -248,9 +249,10 @@ class Supervised:
         except BaseException:
             self.end()
             raise
-        if word == "failed":
+        if word != "started":
             self.end()
-            raise OSError(int(number), os.strerror(int(number)))
+            code = int(number) if word == "failed" else errno.ECHILD  # the supervisor itself was killed
+            raise OSError(code, os.strerror(code))
         self.pid = int(number)
         """Process id of the command."""
 

@@ -16,7 +16,7 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import StrEnum
 from functools import cache
 from types import MappingProxyType, NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from autotune.errors import BadDocument
 from autotune.model.constraints import MAX_INTEGER, Ascending, AsMapping, Bounds, NonEmpty, Parsed, Pattern, Unique
@@ -25,33 +25,14 @@ _T = TypeVar("_T")
 _Decoder = Callable[[Any], Any]
 _Encoder = Callable[[Any], Any]
 _MAX_FLOAT = sys.float_info.max
-_F = TypeVar("_F", bound=Callable[..., Any])
-
-
-def _cached(function: _F) -> _F:
-    """Cache a function of annotations, which are hashable although their types do not say so."""
-    return cast(_F, cache(function))
 
 
 def decode(kind: type[_T] | Any, document: Any, where: str = "", **given: Any) -> _T:
-    """Convert a document to a value of this type.
+    """Convert a document to a value of this type: a dataclass, or any annotation that a field may have.
 
-    Parameters
-    ----------
-    kind
-        A dataclass, or any annotation that a field may have.
-    document
-        Plain values.
-    where : str
-        Place of the document in a larger one, for error messages.
-    **given
-        Fields of a dataclass that do not stand in the document.
-
-    Raises
-    ------
-    BadDocument
-        For the first value that is not what is expected; names its place, the expectation and the value.
-
+    `where` is the place of the document in a larger one, for error messages; `given` are fields of a dataclass that do
+    not stand in the document. Raises BadDocument for the first value that is not what is expected; it names its place,
+    the expectation and the value.
     """
     try:
         value: _T = _dataclass_decoder(kind, frozenset(given))(document, given) if given else _decoder(kind)(document)
@@ -92,7 +73,7 @@ def _within(outer: str, error: BadDocument) -> BadDocument:
     return BadDocument(error.reason, f"{outer}{dot}{error.where}"[:200])
 
 
-@_cached
+@cache
 def _decoder(kind: Any) -> _Decoder:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
@@ -258,7 +239,7 @@ def _mapping_decoder(key: Any, kind: Any) -> _Decoder:
     return decode_mapping
 
 
-@_cached
+@cache
 def _dataclass_decoder(kind: Any, given_names: frozenset[str]) -> Callable[..., Any]:
     types = annotations(kind)
     decoders = {name: _decoder(types[name]) for name in types if name not in given_names}
@@ -297,7 +278,7 @@ def _dataclass_decoder(kind: Any, given_names: frozenset[str]) -> Callable[..., 
     return decode_dataclass
 
 
-@_cached
+@cache
 def _encoder(kind: Any) -> _Encoder:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
@@ -311,8 +292,12 @@ def _encoder(kind: Any) -> _Encoder:
         encoders = {get_args(kind)[0] if get_origin(kind) is Annotated else kind: _encoder(kind) for kind in arguments}
         present = [kind for kind in arguments if kind is not NoneType]
         return lambda value: None if value is None else encoders.get(type(value), _encoder(present[0]))(value)
+    if origin is tuple and arguments[1:] == (Ellipsis,):
+        encoder = _encoder(arguments[0])
+        return lambda value: [encoder(item) for item in value]
     if origin is tuple:
-        return _tuple_encoder(arguments)
+        parts = [_encoder(kind) for kind in arguments]
+        return lambda value: [encoder(item) for encoder, item in zip(parts, value, strict=True)]
     if origin in {dict, Mapping}:
         encode_key, encode_item = _encoder(arguments[0]), _encoder(arguments[1])
         if encode_key is _same:
@@ -329,15 +314,7 @@ def _same(value: Any) -> Any:
     return value
 
 
-def _tuple_encoder(kinds: tuple[Any, ...]) -> _Encoder:
-    if len(kinds) == 2 and kinds[1] is Ellipsis:
-        encoder = _encoder(kinds[0])
-        return lambda value: [encoder(item) for item in value]
-    encoders = [_encoder(kind) for kind in kinds]
-    return lambda value: [encoder(item) for encoder, item in zip(encoders, value, strict=True)]
-
-
-@_cached
+@cache
 def _dataclass_encoder(kind: Any, omit: frozenset[str]) -> _Encoder:
     types = annotations(kind)
     items = [(item.name, _encoder(types[item.name]), _default(item)) for item in fields(kind) if item.name not in omit]

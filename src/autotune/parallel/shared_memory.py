@@ -401,7 +401,7 @@ def _described(number: int, size: int, prepare: Callable[[int, int], object]) ->
     try:
         prepare(number, size)
         memory = mmap.mmap(number, size)
-    except OSError:
+    except BaseException:
         os.close(number)
         raise
     return memory, Descriptor(os.getpid(), number, _inode(number)), partial(os.close, number)
