@@ -175,7 +175,7 @@ class BlasThreads:
         new = tuple(library for library in self._find() if library.path not in paths)
         self._libraries += new
         self._per_thread += tuple(library for library in new if library.per_thread)
-        self._process.take(library for library in new if not library.per_thread)
+        self._process.counts += [_Count(library) for library in new if not library.per_thread]
         return bool(new)
 
     def _switched(self, library: Library, usable_cpus: int) -> tuple["Switch", int] | str:
@@ -215,8 +215,7 @@ class BlasThreads:
             domain: _Domain = self._thread.domain
         except AttributeError:
             domain = self._thread.domain = _Domain()
-        if len(domain.counts) < len(self._per_thread):
-            domain.take(self._per_thread[len(domain.counts) :])
+        domain.counts += map(_Count, self._per_thread[len(domain.counts) :])
         return domain
 
     def _after_fork(self) -> None:
@@ -260,9 +259,6 @@ class _Domain:
     def __init__(self) -> None:
         self.counts: list[_Count] = []
         self.scopes: dict[ThreadLimit, int] = {}
-
-    def take(self, new: Iterable[Library]) -> None:
-        self.counts += map(_Count, new)
 
     def ceiling(self, library: Library) -> int | None:
         return next(count for count in self.counts if count.library is library).ceiling()
