@@ -188,8 +188,8 @@ def _result_dtypes(
         return None
     kinds = (*map(_kind, arrays), *[None] * function.nout)
     try:
-        signature = None if dtype is None else (*[None] * function.nin, *[np.dtype(dtype)] * function.nout)
-        resolved = function.resolve_dtypes(kinds, signature=signature)
+        wanted = None if dtype is None else np.dtype(dtype)
+        resolved = function.resolve_dtypes(kinds, signature=(*[None] * function.nin, *[wanted] * function.nout))
     except TypeError:
         return None
     return cast("tuple[np.dtype[Any], ...]", tuple(resolved[function.nin :]))
