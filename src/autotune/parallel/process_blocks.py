@@ -53,7 +53,7 @@ BlockFunction = Callable[[Array], Array | None]
 
 
 class _NoTarget(Exception):
-    """No shared memory can be made for the result."""
+    """No shared memory can be made for the result, or handed over."""
 
 
 class _Shares(NamedTuple):
@@ -223,11 +223,11 @@ def _make_target(array: Array, workers: Sequence[Worker], method: Method) -> Sha
     way = method if method in SENDABLE else Method.MEMFD if hasattr(os, "memfd_create") else Method.SHARED_MEMORY
     try:
         target = shared(array.shape, dtype, method=way, for_strangers=False)
-    except SharedMemoryError as error:
+        for worker in workers:
+            with suppress(ConnectionError):  # `receive` says that it has ended
+                send_handle(target.handle, worker.connection)
+    except OSError as error:  # too little room, or a filter of system calls that forbids sendmsg
         raise _NoTarget from error
-    for worker in workers:
-        with suppress(ConnectionError):  # `receive` says that it has ended
-            send_handle(target.handle, worker.connection)
     return target
 
 
