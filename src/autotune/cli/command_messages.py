@@ -129,6 +129,9 @@ def running(
     return f"autotune run: {threads_text(threads)} {reason}{rest}"
 
 
+KEPT_FROM_SITE = "Its calls run as plain NumPy: Python's options -I, -E and -S keep autotune out."
+
+
 def cannot_run(command: str, why: str) -> str:
     return f"{command} cannot be run: {why}."
 
