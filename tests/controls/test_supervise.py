@@ -77,6 +77,18 @@ def test_a_program_that_ignores_the_ends_of_its_children_gets_the_status():
         signal.signal(signal.SIGCHLD, before)
 
 
+@pytest.mark.parametrize("closed", [(1,), (0, 1, 2)])
+def test_a_program_that_has_closed_its_standard_streams_gets_the_status(closed, tmp_path):
+    code = (
+        "import os; from autotune.controls.supervise import Supervised\n"
+        f"for each in {closed}: os.close(each)\n"
+        "with Supervised(['sh', '-c', 'sleep 0.1; exit 7']) as command: status = command.wait(60.0).status\n"
+        f"os.write(os.open({str(tmp_path / 'status')!r}, os.O_CREAT | os.O_WRONLY), str(status).encode())"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    assert (tmp_path / "status").read_text() == "7"
+
+
 def test_a_program_with_more_files_than_select_takes_can_wait():
     files = [os.open(os.devnull, os.O_RDONLY)]
     try:
