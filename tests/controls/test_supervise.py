@@ -8,6 +8,7 @@ import time
 
 import psutil
 import pytest
+from support.namespaces import control_group
 
 from autotune.controls.supervise import Supervised, descendants
 
@@ -166,6 +167,17 @@ def test_a_command_that_ignores_its_grace_is_killed():
         command.stdout.readline()
 
     wait(lambda: not runs(command.pid))
+
+
+def test_a_command_that_a_limit_of_processes_forbids_cannot_be_started():
+    code = (
+        "from autotune.controls.supervise import Supervised\n"
+        "try: Supervised(['true'])\n"
+        "except BlockingIOError as error: print(error)"
+    )
+    with control_group("pids", {"pids.max": "2"}, {"pids.max": "2"}) as inside:
+        done = subprocess.run([*inside, sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[Errno 11] Resource temporarily unavailable\n", "")
 
 
 def test_a_command_that_is_not_there_cannot_be_started():

@@ -11,6 +11,7 @@ This file runs as a script, too: `python -I -S supervise.py LIFELINE REPORT GRAC
 standard library's fastest modules only, so that a supervisor starts within 10 ms.
 """
 
+import errno
 import os
 import select
 import signal
@@ -273,9 +274,10 @@ class Supervised:
 
     def _started(self) -> int:
         word, number = self._line().split()
-        if word == "failed":
-            raise OSError(int(number), os.strerror(int(number)))
-        return int(number)
+        if word == "started":
+            return int(number)
+        code = int(number) if word == "failed" else errno.ECHILD  # the supervisor itself has ended
+        raise OSError(code, os.strerror(code))
 
     def _line(self) -> str:
         text = b""
@@ -364,7 +366,11 @@ def main(arguments: list[str]) -> int:
         signal.signal(number, lambda *_: os.write(stop, b"."))
     began, supervisor = perf_counter(), os.getpid()
     executed, failure = os.pipe()  # closed by a successful exec
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError as error:  # a limit of processes
+        os.write(report, f"failed {error.errno}\n".encode())
+        return 0
     if not pid:
         _execute(command, supervisor, failure)
     os.close(failure)
