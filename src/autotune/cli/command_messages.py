@@ -121,7 +121,7 @@ def running(
     """
     reason = reason if text is None else f"{reason} {text}"
     rest = " Calls and loops of its Pythons run as measured" if calls else ""
-    rest += ", others are learned" if learns else ""
+    rest += ", others are learned" if calls and learns else ""
     rest += "." if calls else ""
     rest += "" if wait is None else f" Idle threads {wait}."
     if threads is not None and user_limit is not None:

@@ -130,8 +130,8 @@ def run(*, command: tuple[str, ...], **settings: Any) -> int:
       autotune run --blas-threads 1 -- make test
     """
     options = RunOptions(**settings)
-    only = options.only_variables or (is_kept_from_site(command) and not options.children)
-    learn = options.learn and not only
+    kept_out = is_kept_from_site(command) and not options.children
+    only = options.only_variables or kept_out
     tuned = tuned_command(command, name=options.name) if options.may_be_tuned else None
     if isinstance(tuned, TunedCommand):
         say(command_messages.running_tuned(tuned.name, tuned.choice, tuned.speedup))
@@ -141,11 +141,10 @@ def run(*, command: tuple[str, ...], **settings: Any) -> int:
     variables = thread_variables.exports(threads, os.environ)
     limit = None if variables else thread_variables.user_limit(os.environ)
     effect = command_messages.running(
-        threads, choice.reason, calls=not only, user_limit=limit, text=tuned, learns=learn, wait=options.wait
+        threads, choice.reason, calls=not only, user_limit=limit, text=tuned, learns=options.learn, wait=options.wait
     )
-    if only and not options.only_variables:
-        effect = f"{effect} {command_messages.KEPT_FROM_SITE}"
-    say(effect, unreported="" if only else f" {command_messages.NO_REPORT}")
+    said = f"{effect} {command_messages.KEPT_FROM_SITE}" if kept_out else effect
+    say(said, unreported="" if only else f" {command_messages.NO_REPORT}")
     waiting = wait_policy.wait_variables(
         None if options.wait is None else IdleThreads(options.wait), wait_policy.RUNTIMES
     )
