@@ -151,7 +151,7 @@ def run(*, command: tuple[str, ...], **settings: Any) -> int:
     variables = thread_variables.exports(threads, os.environ, extra={**choice.variables, **waiting})
     if not only:
         variables |= startup_variables(
-            os.environ, reductions=options.reductions, learn=learn, children=options.children
+            os.environ, reductions=options.reductions, learn=options.learn, children=options.children
         )
     return replace_process(command, {**os.environ, **variables})
 
