@@ -217,8 +217,8 @@ class Supervised:
     ) -> None:
         import subprocess
 
-        lifeline, self._lifeline = os.pipe()
-        self.report, report = os.pipe()
+        lifeline, self._lifeline = _pipe()
+        self.report, report = _pipe()
         """Can be read once the command has ended."""
         self._grace = grace
         self._ending: Ending | None = None
@@ -311,8 +311,23 @@ class Supervised:
         self.end()
 
 
+def _pipe() -> list[int]:
+    """Make a pipe whose ends are no standard streams, though the program has closed its own."""
+    from fcntl import F_DUPFD_CLOEXEC, fcntl
+
+    ends = os.pipe()
+    try:
+        return [fcntl(end, F_DUPFD_CLOEXEC, 3) for end in ends]
+    finally:
+        for end in ends:
+            os.close(end)
+
+
 def main(arguments: list[str]) -> int:
     """Run a command until it ends or the lifeline does."""
+    while (standard := os.open(os.devnull, os.O_RDWR)) < 3:  # closed by the program: no pipe may take its place
+        os.set_inheritable(standard, True)
+    os.close(standard)
     (lifeline, report), grace = map(int, arguments[:2]), float(arguments[2])
     inherited = [] if arguments[3] == "-" else [int(number) for number in arguments[3].split(",")]
     command = arguments[4:]
@@ -324,7 +339,11 @@ def main(arguments: list[str]) -> int:
         signal.signal(number, lambda *_: os.write(stop, b"."))
     began, supervisor = perf_counter(), os.getpid()
     executed, failure = os.pipe()  # closed by a successful exec
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError as error:  # a limit of processes
+        os.write(report, f"failed {error.errno}\n".encode())
+        return 0
     if not pid:
         _execute(command, supervisor, failure)
     os.close(failure)

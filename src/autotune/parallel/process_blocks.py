@@ -115,7 +115,7 @@ class _Work(NamedTuple):
 
 
 class _NoSharedMemory(Exception):
-    """No shared memory can be made: too little is left, or a limit of files or a filter of system calls forbids it."""
+    """No memory can be shared: too little is left, or a limit of files or a filter of system calls forbids it."""
 
 
 def _cut(array: Array, chunk: int, workers: int) -> tuple[TileGrid, list[range]]:
@@ -208,11 +208,11 @@ def _make_target(array: Array, workers: Sequence[Worker], method: Method) -> Sha
     way = method if method in SENDABLE else Method.MEMFD if hasattr(os, "memfd_create") else Method.SHARED_MEMORY
     try:
         target = shared(array.shape, dtype, method=way, for_strangers=False)
-    except SharedMemoryError as error:
+        for worker in workers:
+            with suppress(ConnectionError):  # `receive` says that it has ended
+                send_handle(target.handle, worker.connection)
+    except OSError as error:  # too little room, or a filter of system calls that forbids sendmsg
         raise _NoSharedMemory from error
-    for worker in workers:
-        with suppress(ConnectionError):  # `receive` says that it has ended
-            send_handle(target.handle, worker.connection)
     return target
 
 

@@ -224,7 +224,10 @@ def _run(
     except (EOFError, ConnectionError):
         return
     try:
-        blas.set_threads(blas_threads)
+        try:
+            blas.set_threads(blas_threads)
+        except KeyboardInterrupt:  # of OpenBLAS, where a limit forbids the threads that it would wait for later
+            blas.set_threads(1)
         work(connection, *task)
     except BrokenPipeError:
         return  # the parent is gone, or wants no more
