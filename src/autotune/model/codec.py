@@ -16,7 +16,7 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import StrEnum
 from functools import cache
 from types import MappingProxyType, NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from autotune.errors import BadDocument
 from autotune.model.constraints import MAX_INTEGER, Ascending, AsMapping, Bounds, NonEmpty, Parsed, Pattern, Unique
@@ -25,6 +25,12 @@ _T = TypeVar("_T")
 _Decoder = Callable[[Any], Any]
 _Encoder = Callable[[Any], Any]
 _MAX_FLOAT = sys.float_info.max
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def _cached(function: _F) -> _F:
+    """Cache a function of annotations, which are hashable although their types do not say so."""
+    return cast(_F, cache(function))
 
 
 def decode(kind: type[_T] | Any, document: Any, where: str = "", **given: Any) -> _T:
@@ -73,7 +79,7 @@ def _within(outer: str, error: BadDocument) -> BadDocument:
     return BadDocument(error.reason, f"{outer}{dot}{error.where}"[:200])
 
 
-@cache
+@_cached
 def _decoder(kind: Any) -> _Decoder:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
@@ -239,7 +245,7 @@ def _mapping_decoder(key: Any, kind: Any) -> _Decoder:
     return decode_mapping
 
 
-@cache
+@_cached
 def _dataclass_decoder(kind: Any, given_names: frozenset[str]) -> Callable[..., Any]:
     types = annotations(kind)
     decoders = {name: _decoder(types[name]) for name in types if name not in given_names}
@@ -278,7 +284,7 @@ def _dataclass_decoder(kind: Any, given_names: frozenset[str]) -> Callable[..., 
     return decode_dataclass
 
 
-@cache
+@_cached
 def _encoder(kind: Any) -> _Encoder:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
@@ -314,7 +320,7 @@ def _same(value: Any) -> Any:
     return value
 
 
-@cache
+@_cached
 def _dataclass_encoder(kind: Any, omit: frozenset[str]) -> _Encoder:
     types = annotations(kind)
     items = [(item.name, _encoder(types[item.name]), _default(item)) for item in fields(kind) if item.name not in omit]

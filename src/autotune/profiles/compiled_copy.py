@@ -88,9 +88,9 @@ class Compiled(Record):
 
         start += len(mark)
         document = loads(self.body[start : self.body.index(b"\n", start)])
+        steps: Any = decode(tuple[tuple[Level, str, str, tuple[Any, ...]], ...], document)
         return [
-            Rung(level, path, why, [decode_entry(row, name, dtype) for row in rows])
-            for level, path, why, rows in decode(tuple[tuple[Level, str, str, tuple[Any, ...]], ...], document)
+            Rung(level, path, why, [decode_entry(row, name, dtype) for row in rows]) for level, path, why, rows in steps
         ]
 
     def pairs(self) -> Iterator[tuple[str, str]]:
@@ -106,7 +106,7 @@ class Compiled(Record):
         from autotune.model.codec import decode
         from autotune.profiles.lookup import Refusal
 
-        rows = decode(tuple[tuple[str, str | None, str, str | None], ...], loads(self.body.partition(b"\n")[0]))
+        rows: Any = decode(tuple[tuple[str, str | None, str, str | None], ...], loads(self.body.partition(b"\n")[0]))
         return tuple(Refusal(*row) for row in rows)
 
 
