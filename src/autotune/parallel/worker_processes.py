@@ -255,10 +255,9 @@ def _wait_for_parent() -> None:
 def _forget_handlers() -> None:
     """Take off the program's handlers of signals, which a forked child inherits: they act for the parent."""
     signal.set_wakeup_fd(-1)  # asyncio's is a socket that the parent reads
-    usual = {signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
-    for number, handler in usual.items():
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         if callable(signal.getsignal(number)):
-            signal.signal(number, handler)
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 def _portable(error: BaseException) -> BaseException:
