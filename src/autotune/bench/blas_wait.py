@@ -8,6 +8,7 @@ loops right after a product are timed plain and cut: only those that gain there 
 
 import json
 import sys
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -77,29 +78,16 @@ Start = Callable[[int | None], Trial]
 
 
 def measure_blas_wait(software: Software, environ: Mapping[str, str], *, cpus: int, seconds: float) -> BlasWait | None:
-    """Measure the exponent for this machine; None where there is nothing to choose, or no time for it.
+    """Measure the exponent for this machine in so many seconds, with loops on so many CPUs.
 
-    Parameters
-    ----------
-    software
-        Whose BLAS it is: OpenBLAS with threads of its own has the knob.
-    environ
-        Environment of the trials. An exponent that the user has set is kept: there is nothing to choose.
-    cpus
-        CPUs that loops may use.
-    seconds
-        Time for all of it.
-
+    None where there is no time for it, or nothing to choose: only OpenBLAS with threads of its own has the knob, and an
+    exponent that the user has set in the trials' environment is kept.
     """
     has_knob = software.blas == "openblas" and software.threading == "pthreads"
     if not has_knob or cpus < 2 or VARIABLE in environ:
         return None
-    return choose(
-        partial(_TrialProcess, environ, cpus),
-        seconds=seconds,
-        clock=monotonic,
-        pause=lambda: sleep(PAUSE_SECONDS),
-    )
+    start = partial(_TrialProcess, environ, cpus)
+    return choose(start, seconds=seconds, clock=monotonic, pause=lambda: sleep(PAUSE_SECONDS))
 
 
 def choose(start: Start, *, seconds: float, clock: Callable[[], float], pause: Callable[[], None]) -> BlasWait | None:
@@ -136,14 +124,15 @@ def _one_set(start: Start, pause: Callable[[], None], is_late: Callable[[], bool
     with ExitStack() as stack:
         trials = {exponent: stack.enter_context(start(exponent)) for exponent in (None, *EXPONENTS)}
         rounds: list[Round] = []
-        for turn in range(ROUNDS):
+        order = deque(trials)
+        for _ in range(ROUNDS):
             if is_late():
                 raise TimeoutError
-            seconds: Round = {}
-            for exponent in _in_turn((None, *EXPONENTS), turn):
+            rounds.append({})
+            for exponent in order:
                 pause()
-                seconds[exponent] = trials[exponent].ask("calls")
-            rounds.append(seconds)
+                rounds[-1][exponent] = trials[exponent].ask("calls")
+            order.rotate(-1)  # each round begins with another, so that a drift of the machine spreads evenly
     return rounds
 
 
@@ -172,12 +161,6 @@ def loops_that_gain(processes: Sequence[Mapping[str, Sequence[Sequence[float]]]]
                 break
             gains[kind] = elements
     return gains
-
-
-def _in_turn(arms: tuple[int | None, ...], turn: int) -> tuple[int | None, ...]:
-    """Begin each round with another arm, so that a drift of the machine spreads evenly."""
-    start = turn % len(arms)
-    return arms[start:] + arms[:start]
 
 
 class _TrialProcess:

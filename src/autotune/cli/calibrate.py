@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from autotune.bench.inspect_workload import describe
+from autotune.bench.process_bench import inspect_workload
 from autotune.cli import calibration_messages, program_messages
 from autotune.cli.doctor import share_of_others
 from autotune.cli.options import json_option, store_option
@@ -129,7 +129,7 @@ def calibrate(
         cpus=cpus,
         neighbours=neighbours,
         copies=copies,
-        workload=describe(workload) if workload is not None else None,
+        workload=inspect_workload(workload) if workload is not None else None,
     )
     program = recorded_program(words, recording=recording, record=record)
     request = weigh_by_spool(request) if program is None else for_program(request, program)

@@ -70,10 +70,10 @@ def calibrate(
       autotune cluster calibrate tcp://head:8786 --store /nfs/autotune
       autotune cluster calibrate tcp://head:8786 svd qr n=500,1000 --budget 5m
     """
-    from autotune.bench.inspect_workload import describe
+    from autotune.bench.process_bench import inspect_workload
     from autotune.share.store_settings import open_named_store
 
-    request = make_request(words, workload=None if workload is None else describe(workload), **options)
+    request = make_request(words, workload=None if workload is None else inspect_workload(workload), **options)
     opened = open_named_store(store)
     writer = ResultWriter(store=None if opened is None else opened[0], output=output)
     with connect(scheduler) as workers, show_progress() as report:

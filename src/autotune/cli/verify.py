@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from autotune.bench.inspect_workload import describe
+from autotune.bench.process_bench import inspect_workload
 from autotune.cli import profile_messages
 from autotune.cli.entry_table import gain, gain_column, operation_name
 from autotune.cli.in_force import in_force, not_covered
@@ -58,7 +58,7 @@ def verify(words: tuple[str, ...], budget: str, workload: str | None, as_json: b
     if not shown.entries and (names or texts):
         note(not_covered(names, texts, profile.entries))
         return FAILED
-    own = describe(workload) if workload is not None else None
+    own = inspect_workload(workload) if workload is not None else None
     if path is not None:
         note(profile_messages.profile_at(printable(str(path))))
     checks: list[Check] = []
