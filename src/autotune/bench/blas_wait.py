@@ -9,8 +9,8 @@ loops right after a product are timed plain and cut: only those that gain there 
 import json
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from math import exp, log
@@ -18,7 +18,7 @@ from select import select
 from statistics import fmean, median
 from subprocess import PIPE
 from time import monotonic, sleep
-from typing import Any, Protocol, Self
+from typing import Any
 
 from autotune.bench.statistics import mean_interval
 from autotune.controls.supervise import Supervised
@@ -62,18 +62,10 @@ Round = dict[int | None, Mapping[str, float]]
 """Seconds of each kind of calls, by exponent; None: the default."""
 
 
-class Trial(Protocol):
-    """A process with an exponent. Use it in `with`."""
+Ask = Callable[[str], Any]
+"""Have a process measure "calls" or "loops". Raises OSError or ValueError if it does not answer."""
 
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def ask(self, what: str) -> Any:
-        """Measure "calls" or "loops". Raises OSError or ValueError if the process does not answer."""
-
-
-Start = Callable[[int | None], Trial]
+Start = Callable[[int | None], AbstractContextManager[Ask]]
 """Start a fresh process with an exponent, None for the default."""
 
 
@@ -86,7 +78,7 @@ def measure_blas_wait(software: Software, environ: Mapping[str, str], *, cpus: i
     has_knob = software.blas == "openblas" and software.threading == "pthreads"
     if not has_knob or cpus < 2 or VARIABLE in environ:
         return None
-    start = partial(_TrialProcess, environ, cpus)
+    start = partial(spin_trial, environ, cpus)
     return choose(start, seconds=seconds, clock=monotonic, pause=lambda: sleep(PAUSE_SECONDS))
 
 
@@ -109,8 +101,8 @@ def choose(start: Start, *, seconds: float, clock: Callable[[], float], pause: C
             return BlasWait(exponent=DEFAULT_EXPONENT, seconds=clock() - began)
         loops = []
         for _ in range(LEAST_SETS + 1):
-            with start(chosen) as trial:
-                loops.append(trial.ask("loops"))
+            with start(chosen) as ask:
+                loops.append(ask("loops"))
     except (OSError, ValueError):
         return None
     return BlasWait(exponent=chosen, loops=loops_that_gain(loops), seconds=clock() - began)
@@ -131,7 +123,7 @@ def _one_set(start: Start, pause: Callable[[], None], is_late: Callable[[], bool
             rounds.append({})
             for exponent in order:
                 pause()
-                rounds[-1][exponent] = trials[exponent].ask("calls")
+                rounds[-1][exponent] = trials[exponent]("calls")
             order.rotate(-1)  # each round begins with another, so that a drift of the machine spreads evenly
     return rounds
 
@@ -163,26 +155,21 @@ def loops_that_gain(processes: Sequence[Mapping[str, Sequence[Sequence[float]]]]
     return gains
 
 
-class _TrialProcess:
-    """`spin_trial` in a fresh process."""
+@contextmanager
+def spin_trial(environ: Mapping[str, str], cpus: int, exponent: int | None) -> Iterator[Ask]:
+    """Start the program `spin_trial` in a fresh process."""
+    wait = {} if exponent is None else {VARIABLE: str(exponent)}
+    command = [sys.executable, "-P", "-m", "autotune.bench.spin_trial", str(cpus)]
+    with Supervised(command, stdin=PIPE, stdout=PIPE, env={**environ, **wait}) as process:
+        requests, answers = process.stdin, process.stdout
+        assert requests is not None
+        assert answers is not None
 
-    def __init__(self, environ: Mapping[str, str], cpus: int, exponent: int | None) -> None:
-        wait = {} if exponent is None else {VARIABLE: str(exponent)}
-        command = [sys.executable, "-P", "-m", "autotune.bench.spin_trial", str(cpus)]
-        self._process = Supervised(command, stdin=PIPE, stdout=PIPE, env={**environ, **wait})
+        def ask(what: str) -> Any:
+            requests.write(f"{what}\n".encode())
+            requests.flush()
+            if not select([answers], [], [], ANSWER_SECONDS)[0]:
+                raise TimeoutError
+            return json.loads(answers.readline())
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.end()
-
-    def ask(self, what: str) -> Any:
-        requests, answers = self._process.stdin, self._process.stdout
-        if requests is None or answers is None:
-            raise OSError
-        requests.write(f"{what}\n".encode())
-        requests.flush()
-        if not select([answers], [], [], ANSWER_SECONDS)[0]:
-            raise TimeoutError
-        return json.loads(answers.readline())
+        yield ask

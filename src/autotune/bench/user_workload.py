@@ -7,7 +7,6 @@ the one that asks.
 """
 
 import inspect
-import math
 import re
 import sys
 from base64 import b64decode, b64encode
@@ -24,7 +23,7 @@ from typing import Any
 from autotune.bench.failure_text import cause
 from autotune.bench.workloads.workload import Work
 from autotune.errors import BadWorkload
-from autotune.model.catalogue import Family, Kind, row_of
+from autotune.model.catalogue import Kind, row_of, user_kind
 from autotune.model.configuration import Configuration, Knob
 from autotune.model.constraints import NAME
 from autotune.model.operation import WORKLOAD_MARK, Operation
@@ -38,18 +37,6 @@ PRESUMED = (BLAS,)
 """Pools that may be at work in a function of which nothing was seen."""
 PASSED_KNOBS = (Knob.BLAS_THREADS, Knob.WORKERS, Knob.CHUNK)
 """The knobs that a function may take."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UserKind(Kind):
-    """The row that a user's function would have in the catalogue. Its work and memory are unknown: NaN."""
-
-    own_knobs: tuple[Knob, ...]
-
-    @property
-    def knobs(self) -> tuple[Knob, ...]:
-        """The knobs of this function, those of the pools that it keeps busy among them."""
-        return tuple(knob for knob in Knob if knob in self.own_knobs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,21 +71,15 @@ class UserWorkload:
         return ("C",)
 
     @property
-    def kind(self) -> UserKind:
+    def kind(self) -> Kind:
         """The function as a row of the catalogue."""
-        return UserKind(
-            name=self.name,
-            family=Family.USER,
-            size_names=self.sizes,
-            work=lambda _: math.nan,
-            footprint=lambda _: math.nan,
-            summary=self.source or f"the function {self.name}",
-            own_knobs=(
-                *self.knobs,
-                *([Knob.BLAS_THREADS] if BLAS in self.pools else []),
-                *([Knob.OPENMP_THREADS] if set(self.pools) - {BLAS} else []),
-            ),
-        )
+        knobs = {*self.knobs}
+        if BLAS in self.pools:
+            knobs.add(Knob.BLAS_THREADS)
+        if set(self.pools) - {BLAS}:
+            knobs.add(Knob.OPENMP_THREADS)
+        summary = self.source or f"the function {self.name}"
+        return user_kind(self.name, self.sizes, tuple(knob for knob in Knob if knob in knobs), summary)
 
     def refuse(self, sizes: Mapping[str, int]) -> None:
         """Raise BadWorkload if the function does not take exactly these sizes."""
