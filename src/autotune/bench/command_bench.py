@@ -182,9 +182,9 @@ class CommandBench:
         cpu_seconds = {chosen: median(seconds) or None for chosen, seconds in self._cpu_seconds.items()}
         return Session(
             measurements=tuple(
-                replace(measurement, cpu_seconds=cpu_seconds.get(measurement.configuration))
+                record.measurement(arm, cpu_seconds.get(chosen))
                 for record in records
-                for measurement in record.measurements()
+                for arm, chosen in enumerate(record.arms)
             ),
             wall_seconds=monotonic() - began,
             sampled_seconds=sum(record.sampled_seconds for record in records),
@@ -307,24 +307,21 @@ class _CommandRecord:
     failures: dict[int, Failure] = field(default_factory=dict)
     notes: dict[int, str] = field(default_factory=dict)
 
-    def measurements(self) -> tuple[Measurement, ...]:
-        """Return a measurement for each arm; none has timings if the default failed."""
-        if 0 in self.failures:
+    def measurement(self, arm: int, cpu_seconds: float | None) -> Measurement:
+        """Return the measurement of an arm; none has timings if the default failed."""
+        pairs = self.pairs.get(arm, [])
+        failure = self.failures.get(arm)
+        if failure is None and 0 in self.failures:
             reason = f"The default failed: {self.failures[0].reason}"
-            orphan = Failure(kind=FailureKind.NOT_REACHED, reason=reason)
-            self.failures = {arm: self.failures.get(arm, orphan) for arm in range(len(self.arms))}
-        return tuple(self._measurement(arm) for arm in range(len(self.arms)))
-
-    def _measurement(self, arm: int) -> Measurement:
-        pairs = self.pairs.get(arm, ())
+            failure = Failure(kind=FailureKind.NOT_REACHED, reason=reason)
         seconds = [pair.candidate_seconds for pair in pairs] if arm else self.default_seconds
-        failed = arm in self.failures
         return Measurement(
             operation=self.case.operation,
             configuration=self.arms[arm],
-            pairs=() if failed else tuple(pairs),
-            seconds=() if failed else tuple(seconds),
-            failure=self.failures.get(arm),
+            pairs=() if failure else tuple(pairs),
+            seconds=() if failure else tuple(seconds),
+            cpu_seconds=cpu_seconds,
+            failure=failure,
             note=printed_note(self.notes.get(arm, "")),
         )
 
