@@ -70,7 +70,13 @@ def run_selftest(
     tasks = [Task(operation=reference, arms=same) for reference in REFERENCES]
     session = bench.compare(tasks, TrialPlan(cases=(), rounds=GROUPS * PAIRS, seed=seed, seconds=seconds))
     peak = measure_peak_rates(usable_cpus, memory_bytes) if rates else {}
-    return SelfTest(resolution=resolution(session), capacity=session.best_capacity, seconds=monotonic() - began, **peak)
+    return SelfTest(
+        resolution=resolution(session),
+        capacity=session.best_capacity,
+        memory_bandwidth=peak.get("memory_bandwidth"),
+        peak_flops=peak.get("peak_flops"),
+        seconds=monotonic() - began,
+    )
 
 
 def resolution(session: Session) -> float | None:
