@@ -278,8 +278,10 @@ class _TaskRecord:
     def finish(self, message: Mapping[str, Any], printed: str) -> None:
         """Record the results of the task. Raises one of the four errors of a malformed message."""
         self.pairs = [
-            TimedPair(int(arm), float(plain), float(tuned), float(began), float(ended), share and float(share))
-            for arm, plain, tuned, began, ended, share in message["pairs"]
+            TimedPair(
+                int(arm), float(plain), float(tuned), float(begin), float(end), None if share is None else float(share)
+            )
+            for arm, plain, tuned, begin, end, share in message["pairs"]
         ]
         if not {pair.arm for pair in self.pairs} <= {arm.index for arm in self.task.arms[1:]}:
             raise ValueError("a pair of an unknown arm")
