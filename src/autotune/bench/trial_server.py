@@ -52,7 +52,8 @@ def main(arguments: list[str]) -> None:
     if trial is None:
         os._exit(0)  # nothing is left to be done; taking NumPy down would take 0.1 s
     errand, post = trial
-    _run(errand, post)
+    if not _run(errand, post):
+        return
     post.send(done=True)
     if settings["preload"]:  # else a user's module may have asked for something at the interpreter's exit
         sys.stdout.flush()
@@ -146,31 +147,30 @@ def _watch(line: socket.socket, pid: int) -> bool:
     return bool(order)
 
 
-def _run(errand: Mapping[str, Any], post: Post) -> None:
+def _run(errand: Mapping[str, Any], post: Post) -> bool:
+    """Run an errand; False at the end of a copy, which answers nothing."""
     match errand:
-        case {"errand": "measure", "job": job}:
-            _measure(decode(TrialJob, job), post)
-        case {"errand": "pools", "job": job}:
+        case {"errand": "measure", "job": encoded}:
+            from autotune.bench.measure import measure
+            from autotune.bench.trial_copies import Copies, follow, fork
+
+            job = decode(TrialJob, encoded)
+            lines = fork(job.copies - 1)
+            if not isinstance(lines, list):
+                post.close()
+                follow(job, lines)
+                return False
+            measure(job, post, Copies(lines))
+        case {"errand": "pools", "job": encoded}:
             from autotune.bench.thread_activity import pools_at_work
 
-            post.send(pools=pools_at_work(decode(TrialJob, job), post))
+            post.send(pools=pools_at_work(decode(TrialJob, encoded), post))
         case {"errand": "describe", "source": source}:
             try:
                 post.send(workload=encode(from_source(source)))
             except BadWorkload as problem:
                 post.send(refused=str(problem))
-
-
-def _measure(job: TrialJob, post: Post) -> None:
-    from autotune.bench.measure import measure
-    from autotune.bench.trial_copies import Copies, follow, fork
-
-    lines = fork(job.copies - 1)
-    if not isinstance(lines, list):
-        post.close()
-        follow(job, lines)
-        sys.exit()
-    measure(job, post, Copies(lines))
+    return True
 
 
 if __name__ == "__main__":
