@@ -275,12 +275,10 @@ def _compile(files: list[tuple[Layer, str]], site: "Site", circumstances: str, f
         compiled_copy.body(built, refusals),
         outdated=_outdated(refusals, {step.level for steps in built.values() for step in steps}),
     )
-    copy.loops = _loop_plans(Resolution(copy, site.key.usable_cpus, site.key.limit))
-    return copy
+    return copy.replace(loops=_loop_plans(Resolution(copy, site.key.usable_cpus, site.key.limit)))
 
 
 def _loop_plans(resolution: Resolution) -> list[LoopPlan]:
-    """Plan the whole-array loops by the entries that fit."""
     from autotune.model.operation import Operation
     from autotune.profiles.loop_plan import loop_plans
 
