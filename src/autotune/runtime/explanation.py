@@ -4,7 +4,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from autotune.controls.placement import cpus_for
@@ -73,7 +73,7 @@ class Explained:
             "reason": self.reason,
             "source": self.source,
             "fit": self.fit,
-            "refused": [refusal._asdict() for refusal in self.refused],
+            "refused": [asdict(refusal) for refusal in self.refused],
         }
 
 
@@ -137,7 +137,7 @@ class Explanation:
                 "spent_seconds": self.spent_seconds,
             },
             "operations": [row.as_dict() for row in self.operations],
-            "refusals": [refusal._asdict() for refusal in self.refusals],
+            "refusals": [asdict(refusal) for refusal in self.refusals],
         }
 
     def text(self, width: int = WIDTH) -> str:
