@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from autotune.runtime.array_calls import map_blocks as map_blocks
     from autotune.runtime.array_calls import random as random
     from autotune.runtime.array_calls import reduce_blocks as reduce_blocks
-    from autotune.runtime.cpu_count import usable_cpus as usable_cpus
     from autotune.runtime.explanation import explain as explain
     from autotune.runtime.lookup_configuration import config as config
+    from autotune.runtime.lookup_configuration import usable_cpus as usable_cpus
     from autotune.runtime.naming import workload as workload
     from autotune.runtime.shared_arrays import attach as attach
     from autotune.runtime.shared_arrays import process_map as process_map
@@ -37,7 +37,7 @@ _HOMES = {
     "shared": "runtime.shared_arrays",
     "tuned": "runtime.tuned",
     "tuned_call": "runtime.tuned",
-    "usable_cpus": "runtime.cpu_count",
+    "usable_cpus": "runtime.lookup_configuration",
     "workload": "runtime.naming",
 }
 """The module of each public name. It is loaded when it is first used: importing autotune costs next to

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from autotune.intercept.array_loops import is_loop
 from autotune.model.betting import SignTest, median_interval
+from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.units import count_of
 
 if TYPE_CHECKING:
@@ -51,6 +52,11 @@ class Dropped(NamedTuple):
     """BLAS threads or workers that the entry gave them."""
     pairs: int
     lost: int
+
+    @property
+    def configuration(self) -> Configuration:
+        """The default, which is used instead."""
+        return DEFAULT
 
     def __str__(self) -> str:
         sizes = " ".join(f"{name}={value}" for name, value in self.sizes.items())
