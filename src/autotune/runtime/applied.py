@@ -87,7 +87,6 @@ class Applied:
         return f"<autotune: {self}>"
 
     def _repr_html_(self) -> str:
-        """Return the same for a notebook."""
         from autotune.model.units import html_table
 
         threads = "as they are" if self.blas_threads is None else str(self.blas_threads)
@@ -239,7 +238,6 @@ def _is_recording(wish: bool | None) -> bool:
 
 
 def _change_setting(before: Setting, now: Setting) -> None:
-    """Change the process from one setting to another."""
     stop_interception()
     if now.blas_threads is not None or before.blas_threads is not None:
         blas.set_threads(now.blas_threads)

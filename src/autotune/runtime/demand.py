@@ -47,7 +47,6 @@ class Demand:
             row[0] += 1
 
     def add(self, operation: Operation, calls: int, *, covered: bool = False) -> None:
-        """Count so many calls."""
         rows = self._used if covered else self._rows
         if operation in rows:
             rows[operation][0] += calls

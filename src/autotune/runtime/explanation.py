@@ -145,7 +145,6 @@ class Explanation:
         return "\n".join(_lines(self, max(20, width)))
 
     def _repr_html_(self) -> str:
-        """Return the same as a table for a notebook."""
         if self.failure is not None:
             return units.html_table((), (), caption=self.text())
         speedups = [row.evidence.speedup for row in self.operations]

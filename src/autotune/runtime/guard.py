@@ -164,7 +164,6 @@ class Watched:
 
     @property
     def pairs(self) -> int:
-        """Number of pairs so far."""
         return self._test.pairs
 
     @property
@@ -174,11 +173,9 @@ class Watched:
 
     @property
     def has_lost(self) -> bool:
-        """Whether the default is proved to be faster."""
         return self._test.is_proved(ALPHA)
 
     def due(self) -> bool:
-        """Return whether it is time for a control."""
         if self.calls < self._next:
             return False
         self._next += EVERY + randrange(_JITTER)

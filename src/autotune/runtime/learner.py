@@ -73,7 +73,6 @@ class LearningCalls:
         self.seen_nanoseconds = 0
 
     def learned(self) -> Learned:
-        """Return what is known."""
         lesson, calls = self.pairing.lesson, self.calls
         pairs, won = (0, 0) if lesson.test is None else (lesson.test.pairs, lesson.test.won)
         return Learned(

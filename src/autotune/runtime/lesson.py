@@ -56,7 +56,6 @@ class Account:
         self._confirmations = 0
 
     def allows(self, seconds: float) -> bool:
-        """Return whether a candidate may lose so many seconds now."""
         return self.lost_seconds + seconds <= SHARE * self.total_seconds
 
     def next_error(self) -> float:
@@ -149,7 +148,6 @@ class Lesson:
         self._turn_to(candidate)
 
     def _scores(self) -> dict[CallThreads, float]:
-        """Return the median log-ratio of each candidate that was tried."""
         return {self._candidates.default: 0.0} | {
             candidate: median(ratios) for candidate, ratios in self._ratios.items()
         }
@@ -253,7 +251,6 @@ class Pairing:
         return self.lesson.candidate
 
     def abandon(self) -> None:
-        """Give up the pair that was begun."""
         self._first = self._waiting = None
         self._is_ordered = False
 

@@ -103,7 +103,6 @@ class PerCall:
             self.why = "No profile has an entry for single calls here, so they run as plain NumPy."
 
     def stop(self) -> None:
-        """Take it all off."""
         expect_no_longer(_SCIPYS_FIRST)
         with self._lock:
             for tap in self._taps:
@@ -173,7 +172,6 @@ class PerCall:
         return [(operation, count) for operation, count in named if operation is not None]
 
     def _operations(self) -> "list[Calls]":
-        """Return the calls that count as calls of an operation."""
         return [calls for (_, _, _, follows, *_), calls in list(self._calls.items()) if not follows]
 
     def hand_over(self, demand: "Demand") -> None:

@@ -109,7 +109,6 @@ class State:
         self.answers = {}
 
     def remember(self, question: object, answer: "Configuration | None") -> None:
-        """Keep an answer of config()."""
         if len(self.answers) >= _MOST_ANSWERS:
             self.answers = {}
         self.answers[question] = answer
