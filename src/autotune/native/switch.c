@@ -327,14 +327,12 @@ static void calls_dealloc(PyObject *object)
 
 static PyObject *calls_threads(PyObject *self, void *unused)
 {
-    (void)unused;
     const int threads = ((Calls *)self)->threads;
     return threads ? PyLong_FromLong(threads) : Py_NewRef(Py_None);
 }
 
 static int calls_set_threads(PyObject *self, PyObject *value, void *unused)
 {
-    (void)unused;
     const long threads = value == NULL || value == Py_None ? 0 : PyLong_AsLong(value);
     if (PyErr_Occurred()) {
         return -1;
@@ -434,7 +432,6 @@ static void undo_here(const Switch *self)
 
 static PyObject *switch_step_aside(PyObject *object, PyObject *unused)
 {
-    (void)unused;
     Switch *self = (Switch *)object;
     if (self->per_thread) {
         undo_here(self);
@@ -447,7 +444,6 @@ static PyObject *switch_step_aside(PyObject *object, PyObject *unused)
 
 static PyObject *switch_come_back(PyObject *object, PyObject *unused)
 {
-    (void)unused;
     Switch *self = (Switch *)object;
     self->aside = 0;
     if (self->rest == 0) {
@@ -481,7 +477,6 @@ static PyObject *switch_stop(PyObject *object, PyObject *unused)
 
 static PyObject *switch_forget(PyObject *object, PyObject *unused)
 {
-    (void)unused;
     Switch *self = (Switch *)object;
     forget_other_threads();
     if (self->per_thread) {
@@ -509,7 +504,6 @@ static PyObject *switch_python_begin(PyObject *object, PyObject *calls)
 
 static PyObject *switch_python_end(PyObject *object, PyObject *unused)
 {
-    (void)unused;
     const uintptr_t here = (uintptr_t)pthread_self();
     struct flight *flight = first;
     while (flight != NULL &&
@@ -524,7 +518,6 @@ static PyObject *switch_python_end(PyObject *object, PyObject *unused)
 
 static PyObject *switch_rest(PyObject *self, void *unused)
 {
-    (void)unused;
     const int rest = ((Switch *)self)->rest;
     return rest ? PyLong_FromLong(rest) : Py_NewRef(Py_None);
 }
