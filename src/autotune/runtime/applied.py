@@ -259,14 +259,8 @@ def _change_setting(before: Setting, now: Setting) -> None:
 
 def _start_interception(setting: Setting, resolution: "Resolution") -> None:
     """Meet single calls as the setting asks for, after the former interception has ended."""
-    import atexit
-
     from autotune.runtime.per_call import PerCall
 
-    if setting.record:
-        from autotune.runtime.demand import Demand
-
-        state.demand = state.process_demand = state.process_demand or Demand()
     state.overrides = {}
     state.per_call = PerCall(resolution, setting, state.override)
     try:
@@ -274,20 +268,25 @@ def _start_interception(setting: Setting, resolution: "Resolution") -> None:
     except BaseException:
         stop_interception()
         raise
-    atexit.unregister(write_files_at_exit)
-    atexit.register(write_files_at_exit)
+    _leave_files(record=setting.record)
 
 
 def record_requests() -> None:
     """Count what config() is asked for, where $AUTOTUNE_RECORD says so and apply() was not called."""
     if state.setting.reason is NOT_APPLIED and _is_recording(None):
-        import atexit
+        _leave_files(record=True)
 
+
+def _leave_files(*, record: bool) -> None:
+    """Have files written at the end of the process, after the counting of requests has begun if it is to be."""
+    import atexit
+
+    if record:
         from autotune.runtime.demand import Demand
 
         state.demand = state.process_demand = state.process_demand or Demand()
-        atexit.unregister(write_files_at_exit)
-        atexit.register(write_files_at_exit)
+    atexit.unregister(write_files_at_exit)
+    atexit.register(write_files_at_exit)
 
 
 def write_files_at_exit() -> None:

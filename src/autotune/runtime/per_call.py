@@ -4,6 +4,7 @@ loops of ufuncs on several CPUs. What meets them is the C core; without it nothi
 
 import os
 from _thread import RLock
+from contextlib import suppress
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -70,6 +71,7 @@ class PerCall:
         self._switches = False
         self._through: Switch | None = None
         """Of NumPy's BLAS; None: its calls are counted at most."""
+        self._loops: ArrayLoops | None = None
         self._loop_workers = 1
         """Most workers of a loop that is met; 1: none are."""
         self._plans_loops = False
@@ -107,7 +109,7 @@ class PerCall:
         with self._lock:
             for tap in self._taps:
                 tap.remove()
-            self._taps = []
+            self._taps, self._loops = [], None
         if self._core is not None:
             self._core.watch_calls(None)
             self._core.blas_spins(0)
@@ -160,25 +162,18 @@ class PerCall:
 
     def loops_cut(self) -> int | None:
         """Count the long loops computed in slices so far; None: none are met."""
-        is_met = any(isinstance(tap, ArrayLoops) for tap in self._taps)
-        return int(self._core.status()["cut"]) if is_met else None
-
-    def called_operations(self, *, covered: bool) -> "list[tuple[Operation, int]]":
-        """List the operations that some entry covers, or none, with how often they were called."""
-        met_calls = [
-            calls for calls in self._operations() if calls.operation and calls.covered is covered and calls.count
-        ]
-        named = [(_operation_or_none(calls), calls.count) for calls in met_calls]
-        return [(operation, count) for operation, count in named if operation is not None]
-
-    def _operations(self) -> "list[Calls]":
-        return [calls for (_, _, _, follows, *_), calls in list(self._calls.items()) if not follows]
+        return None if self._loops is None else int(self._core.status()["cut"])
 
     def hand_over(self, demand: "Demand") -> None:
         """Add the counts, which every call leaves anyway, to the demand."""
-        for covered in (False, True):
-            for operation, count in self.called_operations(covered=covered):
-                demand.add(operation, count, covered=covered)
+        from autotune.errors import UsageError
+
+        for (_, _, _, follows, *_), calls in list(self._calls.items()):
+            if calls.operation and calls.count and not follows:
+                with suppress(UsageError):  # more elements than any computer holds: a view of a single one
+                    operation = operation_of(calls)
+                    if operation is not None:
+                        demand.add(operation, calls.count, covered=calls.covered)
 
     def savings(self) -> "Saved | None":
         """Return what the guard knows to have been saved since this began."""
@@ -252,10 +247,8 @@ class PerCall:
             self._say("Nothing is learned: calls and loops may have one thread only.")
         self._core.watch_calls(self._look, LONG_SECONDS, LEARNED_FROM_SECONDS)
         # not before there is a learner: loops of other threads would be decided without it
-        if self.learner is not None:
-            for tap in self._taps:
-                if isinstance(tap, ArrayLoops):
-                    tap.learn(self._decide_loop)
+        if self.learner is not None and self._loops is not None:
+            self._loops.learn(self._decide_loop)
 
     def _look(self, calls: "Calls", seconds: float, control: int, trial: int) -> None:
         """Take in a long call, as the C core tells it."""
@@ -370,7 +363,9 @@ class PerCall:
         self._core.configure(cpus)
         self._core.blas_spins(wait_policy.spin_seconds(wait_policy.process.exponent))
         kinds = {plan.kind for plan in plans}
-        loops = ArrayLoops(self._core, CLASSES if learn else kinds | {"reductions"} if reductions else kinds)
+        self._loops = loops = ArrayLoops(
+            self._core, CLASSES if learn else kinds | {"reductions"} if reductions else kinds
+        )
         self._tap(loops)
         for plan in plans:
             loops.plan(plan.kind, plan.dtype, plan.layout, plan.ranges)
@@ -392,12 +387,3 @@ class PerCall:
         if len(self._calls) < _MOST_CALLS:
             self._calls["loops", operation, dtype, False, len(self._calls)] = calls
         return calls
-
-
-def _operation_or_none(calls: "Calls") -> "Operation | None":
-    from autotune.errors import UsageError
-
-    try:
-        return operation_of(calls)
-    except UsageError:  # more elements than any computer holds: a view of a single one
-        return None
