@@ -90,7 +90,7 @@ class Configuration(Record, kw_only=True):
     @property
     def is_default(self) -> bool:
         """Is this plain NumPy, with no knob touched?"""
-        return all(getattr(self, name) is None for name in self.FIELDS)
+        return all(value is None for value in self.__dict__.values())
 
     @property
     def cpus(self) -> int:
@@ -112,8 +112,8 @@ class Configuration(Record, kw_only=True):
 
     def as_dict(self) -> dict[str, int | str]:
         """Return the knobs that are set, as plain values."""
-        pairs = ((name, getattr(self, name)) for name in self.FIELDS)
-        return {name: str(value) if isinstance(value, StrEnum) else value for name, value in pairs if value is not None}
+        set_knobs = {name: value for name, value in self.__dict__.items() if value is not None}
+        return {name: str(value) if isinstance(value, StrEnum) else value for name, value in set_knobs.items()}
 
     def __str__(self) -> str:
         return ", ".join(f"{name}={value}" for name, value in self.as_dict().items()) or "default"
