@@ -12,8 +12,17 @@ from autotune.model.record import Record
 from autotune.profiles.folders import Layer, places
 from autotune.profiles.resolve import resolve
 from autotune.runtime.naming import as_operation
-from autotune.runtime.process_state import DISABLED, NOT_APPLIED, Setting, is_disabled, state
-from autotune.runtime.process_threads import import_numpy, safe_threads, threads_text, wait_as_profile_says
+from autotune.runtime.process_settings import (
+    DISABLED,
+    NOT_APPLIED,
+    Setting,
+    import_numpy,
+    is_disabled,
+    safe_threads,
+    threads_text,
+    wait_as_profile_says,
+)
+from autotune.runtime.process_state import state
 
 if TYPE_CHECKING:
     from autotune.profiles.resolve import Resolution

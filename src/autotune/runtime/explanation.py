@@ -22,8 +22,8 @@ from autotune.runtime.guard import Dropped, Saved
 from autotune.runtime.learner import Learned
 from autotune.runtime.lookup_configuration import clamp_to_limits
 from autotune.runtime.naming import as_operation
+from autotune.runtime.process_settings import threads_text
 from autotune.runtime.process_state import state
-from autotune.runtime.process_threads import threads_text
 from autotune.runtime.text_table import TextColumn, TextTable, printable, wrap
 
 WIDTH = 80

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from autotune.runtime.demand import Demand
     from autotune.runtime.guard import Dropped, Guard, Saved
     from autotune.runtime.learner import Learned, Learner
-    from autotune.runtime.process_state import Setting
+    from autotune.runtime.process_settings import Setting
 
     class _Tap(Protocol):
         """Something that meets calls."""

@@ -1,4 +1,4 @@
-"""The BLAS thread count and the wait policy for the whole process."""
+"""Settings of the whole process: those of an apply(), and how the BLAS thread count and the wait policy are chosen."""
 
 import os
 import sys
@@ -6,20 +6,50 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from autotune.controls import thread_variables, wait_policy
-from autotune.controls.import_hooks import when_imported
 from autotune.model.allocation import LIMITED_BY, Limit
 from autotune.model.record import Record
-from autotune.native import loaded_core
 from autotune.profiles.resolve import resolve, resolve_before_numpy
-from autotune.runtime.process_state import DISABLED, is_disabled
 
 if TYPE_CHECKING:
     from autotune.profiles.resolve import Named, Resolution
 
+DISABLED = "AUTOTUNE_DISABLE is set."
+NOT_APPLIED = "autotune.apply() was not called."
 _TIGHT = {Limit.QUOTA, Limit.CAP, Limit.SHARED}
 """Limits that BLAS libraries do not see, and so start more threads than there are CPUs to run them."""
 _SCIPYS_BLAS = ("scipy.linalg._fblas", "scipy.linalg._flapack")
 """Modules with which SciPy's wheel brings a BLAS of its own."""
+
+
+def is_disabled() -> bool:
+    """Return whether the user has switched autotune off, by AUTOTUNE_DISABLE."""
+    return os.environ.get("AUTOTUNE_DISABLE", "") not in {"", "0"}
+
+
+class Setting(Record):
+    """Settings that one apply() put into force."""
+
+    resolution: "Resolution | None" = None
+    """The profiles that fit this machine; None: not read yet, or reading failed."""
+    failure: str | None = None
+    """Why no profile could be read; None if it could."""
+    blas_threads: int | None = None
+    """The process-wide count that was set; None: left alone."""
+    initial_threads: int | None = None
+    """The count before any apply(); None without BLAS."""
+    reason: str = NOT_APPLIED
+    """Why the count was set, or left alone: a sentence."""
+    waiting: str = ""
+    """Spin time of idle BLAS threads, and the reason: a sentence; empty if no profile says anything about it."""
+    exported: Mapping[str, str] = {}
+    """Environment variables for child processes."""
+    allocator: str | None = None
+    per_call: bool = False
+    reductions: bool = False
+    guard: bool = False
+    learn: bool = False
+    record: bool = False
+    reproducible: bool = False
 
 
 class ProcessChoice(Record):
@@ -111,6 +141,8 @@ def wait_as_profile_says(resolution: "Resolution") -> str:
         return "Idle BLAS threads spin as long as their library lets them: no shorter time was shown to cost nothing."
     refusal = wait_policy.process.set_late(exponent)
     if refusal is None:
+        from autotune.controls.import_hooks import when_imported
+
         when_imported(_SCIPYS_BLAS, lambda: _set_for_scipy(exponent))
         return f"Idle BLAS threads sleep after 2^{exponent} cycles."
     return (
@@ -122,6 +154,8 @@ def wait_as_profile_says(resolution: "Resolution") -> str:
 def _set_for_scipy(exponent: int) -> None:
     """Have SciPy's library wait as NumPy's does; where it cannot, loops wait for its threads, too."""
     if wait_policy.process.set_late(exponent) is not None:
+        from autotune.native import loaded_core
+
         wait_policy.process.exponent = None
         native = loaded_core()
         if native is not None:
