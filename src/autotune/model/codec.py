@@ -100,16 +100,17 @@ def mismatch(expected: str, value: Any) -> str:
 
 def annotations(kind: type) -> Mapping[str, Any]:
     """Return the annotations of a dataclass, constraints included."""
-    types = kind.__annotations__
-    if any(isinstance(types[name], str) for name in defaults(kind)):
-        return get_type_hints(kind, include_extras=True)
-    return {name: types[name] for name in defaults(kind)}
+    if issubclass(kind, Record):
+        types = kind.TYPES
+    else:
+        types = {name: kind.__dataclass_fields__[name].type for name in defaults(kind)}  # type: ignore[attr-defined]
+    return get_type_hints(kind, include_extras=True) if any(isinstance(each, str) for each in types.values()) else types
 
 
-def defaults(kind: type) -> Mapping[str, Any]:
+def defaults(kind: Any) -> Mapping[str, Any]:
     """Return the fields of a Record or dataclass with their defaults; REQUIRED for a field that has none."""
     if issubclass(kind, Record):
-        return kind.FIELDS
+        return cast("Mapping[str, Any]", kind.FIELDS)
     from dataclasses import MISSING, fields
 
     values = {

@@ -1,7 +1,7 @@
 """Base of the data types that apply(), and the first call that a profile covers, load."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast, dataclass_transform
 
 if TYPE_CHECKING:
     from dataclasses import Field
@@ -14,13 +14,20 @@ class _DataclassFields:
     """Fields as `dataclasses` keeps them, made when they are first read: its replace() and asdict() take a Record."""
 
     def __get__(self, _record: object, kind: "type[Record]") -> "dict[str, Field[Any]]":
-        from dataclasses import MISSING, field, make_dataclass
+        from dataclasses import field, make_dataclass
+        from functools import partial
 
-        defaults = {name: MISSING if value is REQUIRED else value for name, value in kind.FIELDS.items()}
-        rows = [(name, kind.__annotations__[name], field(default=value)) for name, value in defaults.items()]
+        rows = [
+            (
+                name,
+                kind.TYPES[name],
+                field() if value is REQUIRED else field(default_factory=partial(getattr, kind, name)),
+            )
+            for name, value in kind.FIELDS.items()
+        ]
         made = make_dataclass(kind.__name__, rows, kw_only=True)
-        kind.__dataclass_fields__ = made.__dataclass_fields__
-        return kind.__dataclass_fields__
+        kind.__dataclass_fields__ = fields = made.__dataclass_fields__  # type: ignore[attr-defined]
+        return cast("dict[str, Field[Any]]", fields)
 
 
 @dataclass_transform(eq_default=True, frozen_default=True)
@@ -29,19 +36,22 @@ class Record:
 
     FIELDS: ClassVar[Mapping[str, Any]] = {}
     """The fields with their defaults; an object's `__dict__` has all of them in this order."""
+    TYPES: ClassVar[Mapping[str, Any]] = {}
+    """The fields with their annotations."""
+    __match_args__: ClassVar[tuple[str, ...]] = ()
     _required: ClassVar[frozenset[str]] = frozenset()
     if TYPE_CHECKING:
         __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
-    else:
-        __dataclass_fields__ = _DataclassFields()
 
     def __init_subclass__(cls, *, kw_only: bool = False) -> None:
-        names = [
-            name for name, kind in cls.__annotations__.items() if getattr(kind, "__origin__", None) is not ClassVar
-        ]
-        cls.FIELDS = {name: vars(cls).get(name, REQUIRED) for name in names}
-        cls.__match_args__ = () if kw_only else tuple(names)
-        cls._required = frozenset(name for name in names if cls.FIELDS[name] is REQUIRED)
+        own = {
+            name: kind for name, kind in cls.__annotations__.items() if getattr(kind, "__origin__", 0) is not ClassVar
+        }
+        cls.TYPES = {**cls.TYPES, **own}
+        cls.FIELDS = {name: getattr(cls, name, REQUIRED) for name in cls.TYPES}
+        cls.__match_args__ = () if kw_only else tuple(cls.FIELDS)  # type: ignore[misc]
+        cls.__dataclass_fields__ = _DataclassFields()  # type: ignore[assignment]
+        cls._required = frozenset(name for name, default in cls.FIELDS.items() if default is REQUIRED)
 
     def __init__(self, *values: Any, **named: Any) -> None:
         given = dict(zip(self.__match_args__, values, strict=False)) | named if values else named

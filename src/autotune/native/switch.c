@@ -124,7 +124,7 @@ static void forget_other_threads(void)
     for (struct flight *each = first; each != NULL; each = each->next) {
         if (each->thread == here) {
             each->previous = previous;
-            *place = previous = one;
+            *place = previous = each;
             place = &each->next;
             in_flight++;
         }

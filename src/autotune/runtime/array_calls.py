@@ -31,7 +31,7 @@ NAMES = {"positive": "copy"}
 """Functions whose row of the catalogue has another name."""
 
 
-class _Cut(TypedDict):
+class _CutKeywords(TypedDict):
     """Keywords by which `autotune.parallel` cuts work."""
 
     workers: int
@@ -115,7 +115,7 @@ def map_blocks(
     if chosen is not None and (chosen.workers is not None or chosen.chunk is not None):
         cut = _cut(chosen, len(arrays[0]) if rows else _size(arrays))
     elif scratch:
-        cut = _Cut(workers=1, chunk=SCRATCH_CHUNK, placement=None)
+        cut = _CutKeywords(workers=1, chunk=SCRATCH_CHUNK, placement=None)
     else:
         check_overlap(arrays, as_outs(out))
         return blocks.plain(function, arrays, out, dtype=dtype)
@@ -168,7 +168,7 @@ def reduce_blocks(
     name = reductions.name_of(function)
     as_outs(out)
     first = arrays[0] if arrays else None
-    cut = _Cut(workers=1, chunk=np.iinfo(np.int64).max, placement=None)
+    cut = _CutKeywords(workers=1, chunk=np.iinfo(np.int64).max, placement=None)
     if type(first) is np.ndarray and first.size <= reductions.BLOCK and dtype is None and len(arrays) == 1:
         return reductions.CALLS[name](first, axis=axis, out=out, keepdims=keepdims)
     if isinstance(first, np.ndarray) and first.size > reductions.BLOCK and name not in UNMEASURED:
@@ -323,8 +323,8 @@ def _size(arrays: tuple[Any, ...]) -> int:
     return int(np.prod(common_shape(arrays)))
 
 
-def _cut(chosen: "Configuration", size: int) -> _Cut:
+def _cut(chosen: "Configuration", size: int) -> _CutKeywords:
     """Return how work on so many elements, or matrices of a stack, is cut."""
     workers = chosen.workers or 1
     chunk = chosen.chunk or max(1, size // (CHUNKS_A_WORKER * workers))
-    return _Cut(workers=workers, chunk=chunk, placement=chosen.placement)
+    return _CutKeywords(workers=workers, chunk=chunk, placement=chosen.placement)
