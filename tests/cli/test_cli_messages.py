@@ -18,12 +18,14 @@ from autotune.model.allocation import Limit
 from autotune.model.configuration import Configuration
 from autotune.model.entry import Alternative
 from autotune.model.measurement import Failure, FailureKind
+from autotune.recording.program_gain import VerifiedGain
 from autotune.search.events import Confirming, Exploring
 from autotune.search.verification import Check, Standing
 
 TUNED = make_entry("svd", choice={"blas_threads": 1}, speedup=2, m=8, n=8)
 EXPLORING = Exploring(elapsed=5.0, remaining=60.0, name="svd", dtype="float32", index=1, total=2)
 CONFIRMING = Confirming(elapsed=5.0, remaining=60.0, decided=1, undecided=2, seconds_left=30.0)
+GAINED = VerifiedGain(predicted=2.0, predicted_low=1.8, predicted_high=2.2, measured=2.0, interval=(1.8, 2.2), pairs=7)
 SAMPLES = {
     "address": "/nfs/autotune",
     "alias": "einsum",
@@ -123,7 +125,7 @@ SPECIAL = {
     "compared": {"interval": (1.8, 2.2), "pairs": 7, "speedup": 2.0},
     "compared_failures": {"status": -9},
     "not_measurable": {"call": "svd longdouble n=8"},
-    "program_gain": {"predicted": (2.0, 1.8, 2.2), "measured": 2.0, "interval": (1.8, 2.2)},
+    "program_gain": {"gained": GAINED},
     "full_capacity": {"share": 0.56},
     "program_operations": {"share": 0.5},
     "recorded_run_failed": {"command": ["make"], "status": 7},

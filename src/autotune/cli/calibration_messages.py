@@ -13,6 +13,7 @@ from autotune.model.units import count_of
 
 if TYPE_CHECKING:
     from autotune.model.measurement import Failure
+    from autotune.recording.program_gain import VerifiedGain
     from autotune.search.events import Confirming, Exploring
 
 
@@ -237,20 +238,18 @@ def verifying_runs(pairs: int) -> str:
     return f"Running the command in {count_of(pairs, 'pair')}, plain and tuned."
 
 
-def program_gain(
-    predicted: tuple[float, float, float],
-    measured: float | None,
-    interval: tuple[float, float] | None,
-    *,
-    pairs: int,
-) -> str:
-    speedup, low, high = predicted
+def program_gain(gained: "VerifiedGain") -> str:
+    speedup, low, high = gained.predicted, gained.predicted_low, gained.predicted_high
     by_entries = f"{speedup:.2f} times as fast by its entries ({low:.2f} to {high:.2f})"
     # where none of its calls is tuned there is no interval
     said = f"The whole program: {by_entries if low < high else 'as fast as before, since none of its calls is tuned'}"
-    if measured is None:
+    if gained.measured is None:
         return f"{said}."
-    runs = f"{measured:.2f} in {count_of(pairs, 'pair')} of its runs"
+    with_start = gained.predicted_with_start
+    if with_start is not None and f"{with_start:.2f}" != f"{speedup:.2f}":
+        said += f", {with_start:.2f} with the {gained.start_seconds:.2g} s that `autotune run` takes to start"
+    interval = gained.interval
+    runs = f"{gained.measured:.2f} in {count_of(gained.pairs, 'pair')} of its runs"
     repeat = "`autotune compare -- CMD` repeats them, at a quieter moment or with more --pairs"
     if interval is None:
         return f"{said}, {runs}: too few to tell. {repeat}."

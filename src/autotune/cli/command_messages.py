@@ -121,12 +121,15 @@ def running(
     """
     reason = reason if text is None else f"{reason} {text}"
     rest = " Calls and loops of its Pythons run as measured" if calls else ""
-    rest += ", others are learned" if learns else ""
+    rest += ", others are learned" if calls and learns else ""
     rest += "." if calls else ""
     rest += "" if wait is None else f" Idle threads {wait}."
     if threads is not None and user_limit is not None:
         return f"autotune run: your own BLAS thread variables stay ({count_of(user_limit, 'thread')}).{rest}"
     return f"autotune run: {threads_text(threads)} {reason}{rest}"
+
+
+KEPT_FROM_SITE = "Its calls run as plain NumPy: Python's options -I, -E and -S keep autotune out."
 
 
 def cannot_run(command: str, why: str) -> str:

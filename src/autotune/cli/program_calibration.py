@@ -2,9 +2,11 @@
 
 import os
 import sys
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from statistics import median
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,12 +15,16 @@ from autotune.cli.advise import advise_here, read_recording, write_recording
 from autotune.cli.run import recording_variables
 from autotune.cli.terminal import note
 from autotune.errors import BadWorkload, UsageError
+from autotune.recording.program_gain import VerifiedGain
 from autotune.search.request import Request
 
 if TYPE_CHECKING:
+    from autotune.bench.command_pairs import PairedRuns
     from autotune.recording.recording import Recording
 
 VERIFY_RUNS = 3
+START_PAIRS = 3
+"""Pairs of processes that load NumPy: the time that `autotune run` adds is many times their scatter."""
 BUDGET_SECONDS = 120.0
 """For a program, if no budget is named: it calls a few operations, and not the whole catalogue."""
 COMMAND = "autotune.command"
@@ -39,27 +45,6 @@ class WithCommand(click.Command):
         """Format as click does, with the command at the end."""
         pieces = [*self.collect_usage_pieces(ctx), "[-- CMD [ARG]...]"]
         formatter.write_usage(ctx.command_path, " ".join(pieces))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gained:
-    """The gain of a whole program."""
-
-    predicted: float
-    """Speed-up by the entries and the recording (Amdahl's law)."""
-    predicted_low: float
-    predicted_high: float
-    measured: float | None = None
-    """Speed-up of pairs of runs; None if none were run."""
-    interval: tuple[float, float] | None = None
-    pairs: int = 0
-    same_output: bool | None = None
-    why_not: str | None = None
-    """Why no pairs were run."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields as plain values."""
-        return asdict(self)
 
 
 def recorded_program(words: tuple[str, ...], *, recording: Path | None, record: Path | None) -> "Recording | None":
@@ -117,7 +102,7 @@ def for_program(request: Request, recorded: "Recording") -> Request:
     return replace(request, recorded=work.operations, weights=work.weights, budget_seconds=budget)
 
 
-def gain_of(recorded: "Recording | None", profile: Path | None, *, runs: int, seconds: float) -> Gained | None:
+def gain_of(recorded: "Recording | None", profile: Path | None, *, runs: int, seconds: float) -> VerifiedGain | None:
     """Say what a program gains by its profile: as its entries predict, and as pairs of its runs show.
 
     None without a recorded program or a profile.
@@ -125,7 +110,7 @@ def gain_of(recorded: "Recording | None", profile: Path | None, *, runs: int, se
     if recorded is None or profile is None:
         return None
     gain = advise_here(recorded, profile).gain
-    predicted = Gained(predicted=gain.speedup, predicted_low=gain.low, predicted_high=gain.high)
+    predicted = VerifiedGain(predicted=gain.speedup, predicted_low=gain.low, predicted_high=gain.high)
     needed = (2 * runs + 1) * recorded.wall_seconds
     if gain.low == gain.high == 1:  # no entry for it is tuned: both sides of a pair would be the same program
         return replace(predicted, why_not=calibration_messages.NOTHING_GAINED)
@@ -133,28 +118,33 @@ def gain_of(recorded: "Recording | None", profile: Path | None, *, runs: int, se
         return replace(predicted, why_not=calibration_messages.NO_VERIFY_RUNS)
     if needed > seconds:
         return replace(predicted, why_not=calibration_messages.runs_too_long(runs, needed, seconds))
-    from autotune.bench.command_pairs import run_pairs
-
     note(calibration_messages.verifying_runs(runs))
-    runs_of = [sys.executable, "-m", "autotune", "run", "-q", "--children", "--", *recorded.command]
+    variables = {**os.environ, "AUTOTUNE_PROFILE": str(profile.absolute())}
+    load_numpy = (sys.executable, "-c", "import numpy")
     try:
-        pairs = run_pairs(
-            recorded.command,
-            runs_of,
-            pairs=runs,
-            seconds=2 * needed,
-            seed=0,
-            environ=os.environ,
-            variant_environ={**os.environ, "AUTOTUNE_PROFILE": str(profile.absolute())},
-        )
+        starts = _pairs_of(load_numpy, variables, pairs=START_PAIRS, seconds=needed)
+        pairs = _pairs_of(recorded.command, variables, pairs=runs, seconds=2 * needed)
     except BadWorkload as problem:  # of a recording from another machine, say
         return replace(predicted, why_not=str(problem))
+    start = median(variant.seconds - plain.seconds for plain, variant in zip(starts.plain, starts.variant, strict=True))
     return replace(
         predicted,
+        start_seconds=start,
+        predicted_with_start=1 / (1 / gain.speedup + start / recorded.wall_seconds),
         measured=pairs.speedup,
         interval=pairs.interval,
         pairs=len(pairs.plain),
         same_output=pairs.same_output if pairs.same_status else False,
+    )
+
+
+def _pairs_of(command: Sequence[str], variables: dict[str, str], *, pairs: int, seconds: float) -> "PairedRuns":
+    """Run a command plain and by `autotune run`, the latter with these variables. Raises BadWorkload."""
+    from autotune.bench.command_pairs import run_pairs
+
+    by_run = [sys.executable, "-m", "autotune", "run", "-q", "--children", "--", *command]
+    return run_pairs(
+        command, by_run, pairs=pairs, seconds=seconds, seed=0, environ=os.environ, variant_environ=variables
     )
 
 

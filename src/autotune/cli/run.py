@@ -1,13 +1,15 @@
 """`autotune run`."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from itertools import takewhile
+from pathlib import Path, PurePath
 from typing import Any
 
 import click
@@ -26,6 +28,8 @@ REPORT = "AUTOTUNE_START_REPORT"
 """Set by `compare`: a folder for reports of what was in force (`runtime/startup/sitecustomize.py`)."""
 EFFECT = "effect.txt"
 """In that folder: the sentence of `run`."""
+_PYTHON = re.compile(r"(python|pypy)[0-9.]*t?(\.exe)?")
+_FLAGS = re.compile(r"-[bBdEiIOPqRsSuvx]+[cm]?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +130,8 @@ def run(*, command: tuple[str, ...], **settings: Any) -> int:
       autotune run --blas-threads 1 -- make test
     """
     options = RunOptions(**settings)
-    only, learn = options.only_variables, options.learn
+    kept_out = is_kept_from_site(command) and not options.children
+    only = options.only_variables or kept_out
     tuned = tuned_command(command, name=options.name) if options.may_be_tuned else None
     if isinstance(tuned, TunedCommand):
         say(command_messages.running_tuned(tuned.name, tuned.choice, tuned.speedup))
@@ -136,18 +141,26 @@ def run(*, command: tuple[str, ...], **settings: Any) -> int:
     variables = thread_variables.exports(threads, os.environ)
     limit = None if variables else thread_variables.user_limit(os.environ)
     effect = command_messages.running(
-        threads, choice.reason, calls=not only, user_limit=limit, text=tuned, learns=learn, wait=options.wait
+        threads, choice.reason, calls=not only, user_limit=limit, text=tuned, learns=options.learn, wait=options.wait
     )
-    say(effect, unreported="" if only else f" {command_messages.NO_REPORT}")
+    said = f"{effect} {command_messages.KEPT_FROM_SITE}" if kept_out else effect
+    say(said, unreported="" if only else f" {command_messages.NO_REPORT}")
     waiting = wait_policy.wait_variables(
         None if options.wait is None else IdleThreads(options.wait), wait_policy.RUNTIMES
     )
     variables = thread_variables.exports(threads, os.environ, extra={**choice.variables, **waiting})
     if not only:
         variables |= startup_variables(
-            os.environ, reductions=options.reductions, learn=learn, children=options.children
+            os.environ, reductions=options.reductions, learn=options.learn, children=options.children
         )
     return replace_process(command, {**os.environ, **variables})
+
+
+def is_kept_from_site(command: Sequence[str]) -> bool:
+    """Is the command a Python with -I, -E or -S, which keep it from `runtime/startup/sitecustomize.py`?"""
+    options = takewhile(_FLAGS.fullmatch, command[1:])
+    is_python = _PYTHON.fullmatch(PurePath(command[0]).name)
+    return is_python is not None and any({"I", "E", "S"} & set(word) for word in options)
 
 
 def say(effect: str, *, unreported: str = "") -> None:

@@ -3,7 +3,7 @@
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from autotune.profiles import entry_merge, folders, profile_files
 from autotune.profiles.yaml_writer import text_of
 
 if TYPE_CHECKING:
-    from autotune.cli.program_calibration import Gained
+    from autotune.recording.program_gain import VerifiedGain
     from autotune.search.runner import Outcome
 
 
@@ -97,13 +97,13 @@ def keep(profile: Profile, path: Path, *, sizes_named: bool = False) -> Kept:
     return Kept(measured=profile, profile=written, path=place, output=path, why=why, sizes_named=sizes_named)
 
 
-def tell(each: Sequence[Kept], *, finished: bool, as_json: bool, gained: "Gained | None" = None) -> None:
+def tell(each: Sequence[Kept], *, finished: bool, as_json: bool, gained: "VerifiedGain | None" = None) -> None:
     """Print what was measured for each allocation, where it is, what a program gained, and what to do next.
 
     As JSON it is one object with the profiles of all allocations.
     """
     if as_json:
-        program = {} if gained is None else {"program": gained.as_dict()}
+        program = {} if gained is None else {"program": asdict(gained)}
         print_json("calibrate/1", {"profiles": [_document(kept) for kept in each], **program})
     for kept in each:
         if not as_json:
@@ -115,10 +115,9 @@ def tell(each: Sequence[Kept], *, finished: bool, as_json: bool, gained: "Gained
         note(calibration_messages.RESUME)
 
 
-def _say_gained(gained: "Gained") -> None:
-    predicted = gained.predicted, gained.predicted_low, gained.predicted_high
+def _say_gained(gained: "VerifiedGain") -> None:
     if gained.why_not != calibration_messages.NOTHING_GAINED:
-        note(calibration_messages.program_gain(predicted, gained.measured, gained.interval, pairs=gained.pairs))
+        note(calibration_messages.program_gain(gained))
     if gained.why_not is not None:
         note(gained.why_not)
     if gained.same_output is False:

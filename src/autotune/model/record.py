@@ -60,7 +60,6 @@ class Record:
         self.__dict__.update({**self.FIELDS, **given})
 
     def replace(self, **changes: Any) -> Self:
-        """Return a copy with other values of some fields."""
         return type(self)(**(self.__dict__ | changes))
 
     def __setattr__(self, name: str, _value: object) -> None:

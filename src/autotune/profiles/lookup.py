@@ -68,7 +68,7 @@ def climb(rungs: "Iterable[Rung]", operation: "Operation") -> tuple[LookupResult
     tell, or whose time ended, still counts as an answer: it is used, and keeps the default. None:
     plain NumPy.
     """
-    from autotune.model.interpolation import choose  # here, since a dataclass costs a millisecond at start
+    from autotune.model.interpolation import choose  # here, since the entries' types are not loaded at start
 
     undecided: LookupResult | None = None
     passed: list[Refusal] = []
