@@ -7,7 +7,7 @@ from autotune.model import units
 from autotune.model.catalogue import COMMANDS
 from autotune.model.entry import Entry, Status
 from autotune.model.units import count_of
-from autotune.runtime.process_threads import threads_text
+from autotune.runtime.process_settings import threads_text
 
 # --- a whole command --------------------------------------------------------------------
 
