@@ -154,7 +154,7 @@ def _run(errand: Mapping[str, Any], post: Post) -> bool:
             from autotune.bench.measure import measure
             from autotune.bench.trial_copies import Copies, follow, fork
 
-            job = decode(TrialJob, encoded)
+            job: TrialJob = decode(TrialJob, encoded)
             lines = fork(job.copies - 1)
             if not isinstance(lines, list):
                 post.close()
