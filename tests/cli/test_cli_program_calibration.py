@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from autotune.bench.command_pairs import CommandRun, PairedRuns
 from autotune.cli.calibrate import calibrate
-from autotune.cli.calibration_messages import program_gain
+from autotune.cli.messages import program_gain
 from autotune.cli.program_calibration import gain_of, weigh_by_spool
 from autotune.errors import BadWorkload
 from autotune.model.catalogue import operation

@@ -11,8 +11,9 @@ from click.testing import CliRunner
 from support.profile_builders import alone, make_entry, of_this_machine
 from support.shown_profiles import DEFAULTS_ONLY, EMPTY, USUAL
 
-from autotune.cli import profile_messages
-from autotune.cli.in_force import in_force, matches
+from autotune.cli import messages
+from autotune.cli.in_force import in_force
+from autotune.cli.options import Selection
 from autotune.cli.program import program
 from autotune.model.operation import Operation
 from autotune.profiles import folders, profile_files
@@ -119,7 +120,7 @@ def test_a_profile_that_does_not_fit_is_listed_with_the_reason(machine):
     assert result.exit_code == 1
     assert " ".join(result.stdout.split()).count("the profile has 1.0") == 2
     assert result.stderr.startswith("2 profiles of this host are for NumPy 1.0,")
-    assert result.stderr.endswith(f"{profile_messages.NO_PROFILE}\n")
+    assert result.stderr.endswith(f"{messages.NO_PROFILE}\n")
 
 
 @pytest.mark.parametrize(
@@ -134,11 +135,12 @@ def test_a_profile_that_does_not_fit_is_listed_with_the_reason(machine):
     ],
 )
 def test_a_size_that_is_left_out_equals_n(sizes, wanted):
-    assert matches(QR.operation, set(), sizes) is wanted
+    assert Selection(sizes=sizes).contains(QR.operation) is wanted
 
 
 def test_sizes_with_a_default_of_their_own_do_not_follow_n():
-    assert matches(Operation(name="stack_inv", sizes=(("n", 16), ("count", 1000))), set(), {"n": (16,)})
+    stack = Operation(name="stack_inv", sizes=(("n", 16), ("count", 1000)))
+    assert Selection(sizes={"n": (16,)}).contains(stack)
 
 
 def test_everything_in_force_is_one_profile_for_reports(machine):

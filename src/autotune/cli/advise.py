@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from autotune.cli import advice_text, store_messages
-from autotune.cli.options import json_option, parse_duration
+from autotune.cli import advice_text, messages
+from autotune.cli.options import FILE, PRESENT_FILE, json_option, parse_duration
 from autotune.cli.program import FAILED
 from autotune.cli.run import cannot_start, recording_variables
 from autotune.cli.terminal import begin_line, note, print_lines, width, write_error
@@ -24,19 +24,13 @@ if TYPE_CHECKING:
 _MOST_BYTES = 2**26
 """Of a recording whose command is run again: thousands of processes."""
 
-EITHER = "Name a command after --, or a recording with --recording; not both."
-
 
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.option("--stop-after", metavar="TIME", help="Record so long, such as 2m, and let the command run on.")
-@click.option("--record", "kept", type=click.Path(path_type=Path, dir_okay=False), help="Keep the recording here.")
-@click.option(
-    "--recording",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="Advise on a kept recording.",
-)
+@click.option("--record", "kept", type=FILE, help="Keep the recording here.")
+@click.option("--recording", type=PRESENT_FILE, help="Advise on a kept recording.")
 @click.option("--profile", type=click.Path(path_type=Path, exists=True), help="A profile that goes before all others.")
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the advice here.")
+@click.option("-o", "--output", type=FILE, help="Write the advice here.")
 @json_option
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="-- CMD [ARG]...")
 def advise(
@@ -62,7 +56,7 @@ def advise(
       autotune advise --stop-after 2m -- python server.py
     """
     if bool(command) == (recording is not None):
-        raise UsageError(EITHER)
+        raise UsageError("Name a command after --, or a recording with --recording; not both.")
     if recording is not None:
         is_written = tell(advise_here(read_recording(recording), profile), output, as_json=as_json)
         return 0 if is_written else FAILED
@@ -108,7 +102,7 @@ def advise_here(recorded: "Recording", profile: Path | None) -> "Advice":
     resolution = resolve(profile)
     for refusal in resolution.refusals:
         if profile is not None and Path(refusal.path) == profile.absolute() and refusal.entry is None:
-            note(store_messages.refused_file(refusal.path, refusal.reason))
+            note(messages.refused_file(refusal.path, refusal.reason))
 
     measured: dict[Operation, Entry] = {}
     for result in resolution.entries():

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from autotune.cli import command_messages
-from autotune.cli.options import json_option, parse_duration
+from autotune.cli import messages
+from autotune.cli.options import PRESENT_FILE, json_option, parse_duration
 from autotune.cli.program import FAILED
 from autotune.cli.run import EFFECT, REPORT, RunOptions, run_options
 from autotune.cli.terminal import print_json
@@ -23,25 +23,20 @@ if TYPE_CHECKING:
 
 SHORT_SECONDS = 1.0
 """Time of a plain run below which the start of `autotune run` is much of the tuned one."""
+COUNTS = ("calls", "tuned", "loops")
+"""Fields of a report that are counts."""
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.option("--pairs", type=click.IntRange(min=1), default=5, show_default=True, metavar="N", help="Pairs of runs.")
 @click.option("--budget", metavar="TIME", default="5m", show_default=True, help="Time allowed, such as 90s.")
 @run_options
-@click.option("--profile", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="What if: this profile.")
+@click.option("--profile", type=PRESENT_FILE, help="What if: this profile.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Seed of the order within pairs.")
 @json_option
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD [ARG]...")
 def compare(
-    *,
-    pairs: int,
-    budget: str,
-    profile: Path | None,
-    seed: int,
-    as_json: bool,
-    words: tuple[str, ...],
-    **settings: Any,
+    *, pairs: int, budget: str, profile: Path | None, seed: int, as_json: bool, words: tuple[str, ...], **settings: Any
 ) -> int:
     """Run a command plain and as `autotune run` starts it, in pairs of fresh runs, and print the speed-up.
 
@@ -80,17 +75,17 @@ def show(
     """Print the speed-up, whether the runs did the same, and what was in force."""
     if as_json:
         print_json("compare/1", {**document(words, options, runs), "in_force": asdict(force)})
-    else:
-        if runs.failure:
-            click.echo(command_messages.compared_failures(runs.failure))
-            return
-        click.echo(command_messages.compared(runs.speedup, runs.interval, len(runs.plain)))
-        click.echo(command_messages.compared_runs(same_status=runs.same_status, same_output=runs.same_output))
-        plain_seconds = median(run.seconds for run in runs.plain)
-        if plain_seconds < SHORT_SECONDS:
-            click.echo(command_messages.compared_short_runs(plain_seconds))
-        counts = {name: getattr(force, name) for name in ("calls", "tuned", "loops")}
-        click.echo(command_messages.compared_in_force(force.reason, **counts) if force.processes else force.reason)
+        return
+    if runs.failure:
+        click.echo(messages.compared_failures(runs.failure))
+        return
+    click.echo(messages.compared(runs.speedup, runs.interval, len(runs.plain)))
+    click.echo(messages.compared_runs(same_status=runs.same_status, same_output=runs.same_output))
+    plain_seconds = median(run.seconds for run in runs.plain)
+    if plain_seconds < SHORT_SECONDS:
+        click.echo(messages.compared_short_runs(plain_seconds))
+    counts = {name: getattr(force, name) for name in COUNTS}
+    click.echo(messages.compared_in_force(force.reason, **counts) if force.processes else force.reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,12 +111,12 @@ def mean_report(folder: Path, runs: int) -> InForceThere:
         with suppress(OSError, ValueError):
             reports.append(json.loads(path.read_text(encoding="utf-8")))
     reasons = [f"{report['reason']} {report['per_call']}".strip() for report in reports]
-    effect = command_messages.NO_REPORT
+    effect = messages.NO_REPORT
     with suppress(OSError):
         effect = (folder / EFFECT).read_text(encoding="utf-8")
     reason = max(reasons, key=reasons.count, default=effect)
-    totals = [sum(report[name] for report in reports) / runs for name in ("calls", "tuned", "loops")]
-    return InForceThere(processes=len(reports) / runs, calls=totals[0], tuned=totals[1], loops=totals[2], reason=reason)
+    means = {name: sum(report[name] for report in reports) / runs for name in COUNTS}
+    return InForceThere(processes=len(reports) / runs, reason=reason, **means)
 
 
 def document(words: tuple[str, ...], options: list[str], runs: "PairedRuns") -> dict[str, object]:

@@ -4,10 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from autotune.cli import profile_messages
-from autotune.model.catalogue import ALIASES, kind, row_of
+from autotune.cli import messages
+from autotune.model.catalogue import kind, row_of
 from autotune.model.entry import Entry
-from autotune.model.operation import Operation
 from autotune.model.profile import Profile
 from autotune.profiles import folders, profile_files
 from autotune.profiles.lookup import LookupResult
@@ -37,11 +36,6 @@ class InForce:
     outdated: str | None = None
     """A sentence about this host's profiles for another NumPy or BLAS."""
 
-    def select(self, names: Sequence[str], sizes: dict[str, tuple[int, ...]]) -> tuple[LookupResult, ...]:
-        """Keep the entries of these operations, all without names, that have one of the values of each size."""
-        wanted = {ALIASES.get(name, name) for name in names}
-        return tuple(match for match in self.entries if matches(match.entry.operation, wanted, sizes))
-
     def as_profile(self) -> Profile | None:
         """Return all entries as one profile, with key and provenance of the file of most of them; None without any."""
         files = [profile for profile in self.profiles if profile.in_force]
@@ -51,24 +45,7 @@ class InForce:
         return replace(main, entries=tuple(match.entry for match in self.entries))
 
 
-def matches(operation: Operation, names: set[str], sizes: dict[str, tuple[int, ...]]) -> bool:
-    """Is the operation of one of these names, any if empty, with one of the values of each size?
-
-    `n` stands for the sizes that are left out, as in all verbs.
-    """
-    own = operation.size
-    if (names and operation.name not in names) or not sizes.keys() <= {*own, "n"}:
-        return False
-    row = row_of(operation.name)
-    defaults = {} if row is None else row.defaults
-    for name, value in own.items():
-        values = sizes.get(name) or (sizes.get("n") if name not in defaults else None)
-        if values and value not in values:
-            return False
-    return True
-
-
-def not_covered(names: Sequence[str], sizes: Sequence[str], entries: Iterable[Entry]) -> str:
+def not_covered(names: Sequence[str], sizes: Sequence[str], entries: Iterable[Entry] = ()) -> str:
     """Return a sentence about operations and sizes that none of the entries covers.
 
     Raises UnknownOperation for a name that neither the catalogue nor an entry has, unless a profile of the user's is
@@ -80,8 +57,8 @@ def not_covered(names: Sequence[str], sizes: Sequence[str], entries: Iterable[En
             profiles = in_force().profiles
             if all(profile.in_force or profile.layer == folders.Layer.SHIPPED for profile in profiles):
                 kind(name)
-            return profile_messages.not_in_catalogue(name)
-    return profile_messages.not_measured(names, sizes)
+            return messages.not_in_catalogue(name)
+    return messages.not_measured(names, sizes)
 
 
 def in_force() -> InForce:

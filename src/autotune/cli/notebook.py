@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from autotune.cli.program_messages import VERBS
+from autotune.cli import VERBS
 from autotune.errors import UsageError
 
 RUN_A_PROGRAM = ("advise", "calibrate", "compare", "run", "tune")

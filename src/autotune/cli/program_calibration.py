@@ -2,13 +2,14 @@
 
 import os
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from shlex import join
+from typing import TYPE_CHECKING
 
 import click
 
-from autotune.cli import calibration_messages, command_messages
+from autotune.cli import messages
 from autotune.cli.advise import advise_here, read_recording, write_recording
 from autotune.cli.run import recording_variables
 from autotune.cli.terminal import note
@@ -57,9 +58,15 @@ class Gained:
     why_not: str | None = None
     """Why no pairs were run."""
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields as plain values."""
-        return asdict(self)
+    def tell(self) -> None:
+        """Write the gain to standard error."""
+        predicted = self.predicted, self.predicted_low, self.predicted_high
+        if self.why_not != messages.NOTHING_GAINED:
+            note(messages.program_gain(predicted, self.measured, self.interval, pairs=self.pairs))
+        if self.why_not is not None:
+            note(self.why_not)
+        if self.same_output is False:
+            note(messages.PROGRAM_DIFFERS)
 
 
 def recorded_program(words: tuple[str, ...], *, recording: Path | None, record: Path | None) -> "Recording | None":
@@ -70,10 +77,12 @@ def recorded_program(words: tuple[str, ...], *, recording: Path | None, record: 
     command: tuple[str, ...] = click.get_current_context().meta.get(COMMAND, ())
     if not command and recording is None:
         if COMMAND in click.get_current_context().meta or record is not None:
-            raise UsageError(calibration_messages.NO_COMMAND)
+            raise UsageError("Name a command after --, such as `autotune calibrate -- python simulate.py`.")
         return None
     if words or (command and recording is not None):
-        raise UsageError(calibration_messages.PROGRAM_ALONE)
+        raise UsageError(
+            "A command or a recording is calibrated for alone: name no operations with it, and not both of them."
+        )
     if recording is not None:
         return read_recording(recording, is_to_run=True)
     recorded = recorded_run(command)
@@ -86,16 +95,21 @@ def recorded_run(command: tuple[str, ...]) -> "Recording":
     """Record a run of a command, whose input is empty and whose output is not shown. Raises BadWorkload if it fails."""
     from autotune.recording.run_recorded import run_recorded
 
-    note(calibration_messages.recording_run(command))
+    note(messages.recording_run(command))
     try:
         recorded = run_recorded(
             command, os.environ, lambda folder: recording_variables(os.environ, folder), is_silent=True
         )
     except (OSError, ValueError) as problem:
         reason = getattr(problem, "strerror", None) or problem
-        raise BadWorkload(command_messages.cannot_run(command[0], str(reason))) from None
-    if recorded.status:
-        raise BadWorkload(calibration_messages.recorded_run_failed(command, recorded.status))
+        raise BadWorkload(messages.cannot_run(command[0], reason)) from None
+    status = recorded.status
+    if status:
+        how = f"was ended by signal {-status}" if status < 0 else f"ended with exit status {status}"
+        raise BadWorkload(
+            f"{join(command)} {how}, with empty input: nothing is measured for it. `autotune advise -- CMD` shows its "
+            "output; --record there and --recording here take what it called until then."
+        )
     return recorded
 
 
@@ -105,12 +119,15 @@ def for_program(request: Request, recorded: "Recording") -> Request:
 
     work = recorded_work(recorded)
     for call in work.left_out:
-        note(calibration_messages.not_measurable(call))
+        note(messages.not_measurable(call))
     if not work.operations:
-        raise BadWorkload(calibration_messages.NOTHING_TO_MEASURE)
-    note(calibration_messages.program_operations(len(work.operations), work.share))
+        raise BadWorkload(
+            "Nothing that this program calls can be tuned, or it takes less than 1 % of the run. `autotune advise -- "
+            "CMD` says where the time goes."
+        )
+    note(messages.program_operations(len(work.operations), work.share))
     for members, functions in work.classes.items():
-        note(calibration_messages.loop_class(functions, members))
+        note(messages.loop_class(functions, members))
     budget = request.budget_seconds
     if budget is None and not request.until_decided:
         budget = BUDGET_SECONDS
@@ -128,14 +145,14 @@ def gain_of(recorded: "Recording | None", profile: Path | None, *, runs: int, se
     predicted = Gained(predicted=gain.speedup, predicted_low=gain.low, predicted_high=gain.high)
     needed = (2 * runs + 1) * recorded.wall_seconds
     if gain.low == gain.high == 1:  # no entry for it is tuned: both sides of a pair would be the same program
-        return replace(predicted, why_not=calibration_messages.NOTHING_GAINED)
+        return replace(predicted, why_not=messages.NOTHING_GAINED)
     if not runs:
-        return replace(predicted, why_not=calibration_messages.NO_VERIFY_RUNS)
+        return replace(predicted, why_not=messages.NO_VERIFY_RUNS)
     if needed > seconds:
-        return replace(predicted, why_not=calibration_messages.runs_too_long(runs, needed, seconds))
+        return replace(predicted, why_not=messages.runs_too_long(runs, needed, seconds))
     from autotune.bench.command_pairs import run_pairs
 
-    note(calibration_messages.verifying_runs(runs))
+    note(messages.verifying_runs(runs))
     runs_of = [sys.executable, "-m", "autotune", "run", "-q", "--children", "--", *recorded.command]
     try:
         pairs = run_pairs(
@@ -166,5 +183,5 @@ def weigh_by_spool(request: Request) -> Request:
         return request
     weights = spool_weights()
     if weights:
-        note(calibration_messages.weighted_by_spool(len(weights)))
+        note(messages.weighted_by_spool(len(weights)))
     return replace(request, weights=weights)
