@@ -161,11 +161,9 @@ class ResultWriter:
 
     @property
     def went_elsewhere(self) -> bool:
-        """Is a result elsewhere than asked?"""
         return self.problem is not None or any(kept.path != kept.output for kept in self.kept.values())
 
     def save(self, key: Key, profiles: dict[str, Profile]) -> None:
-        """Save the profiles of the hosts of a class."""
         if self.store is not None and self.problem is None:
             try:
                 self._publish(self.store, key, profiles)
@@ -221,7 +219,6 @@ def print_result(result: ClusterResult, writer: ResultWriter, *, as_json: bool) 
 def document(
     result: ClusterResult, writer: ResultWriter, classes: Sequence[tuple[Key, dict[str, Profile], Profile]]
 ) -> dict[str, Any]:
-    """Return the result for programs."""
     from autotune.profiles.profile_document import encode_profile
 
     return {

@@ -24,8 +24,6 @@ TASKS = {"examine": "self-test", "search": "search of {}", "confirm": "confirmat
 
 
 class ClusterBoard:
-    """The state of the calibration in words."""
-
     def __init__(self) -> None:
         self._running: dict[str, NodeJob] = {}
         self._standing = (0, 0, 0)
@@ -78,6 +76,5 @@ def job_name(job: NodeJob) -> str:
 
 
 def show_progress() -> AbstractContextManager[Callable[[ClusterEvent], None]]:
-    """Show events on standard error."""
     board, began = ClusterBoard(), monotonic()
     return show_events(board.take, lambda _: board.live_line(monotonic() - began))

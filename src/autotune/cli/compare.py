@@ -72,7 +72,6 @@ def compare(
 def show(
     words: tuple[str, ...], options: list[str], runs: "PairedRuns", force: "InForceThere", *, as_json: bool
 ) -> None:
-    """Print the speed-up, whether the runs did the same, and what was in force."""
     if as_json:
         print_json("compare/1", {**document(words, options, runs), "in_force": asdict(force)})
         return

@@ -101,7 +101,6 @@ def doctor(as_json: bool, root: Path) -> None:
 
 
 def examine_this_machine() -> Diagnosis:
-    """Examine the machine, its load, the libraries and the settings."""
     machine, allocation = detect()
     libraries = load_libraries()
     warnings = machine_warnings(
@@ -129,7 +128,6 @@ def examine_this_machine() -> Diagnosis:
 
 
 def examine_recording(root: Path) -> Diagnosis:
-    """Examine the recording of another computer."""
     machine, allocation = detect(root)
     return Diagnosis(
         machine=machine,
@@ -245,7 +243,6 @@ def conflicting_packages() -> list[str]:
 
 
 def document(diagnosis: Diagnosis, root: Path) -> dict[str, Any]:
-    """Return the diagnosis for programs."""
     machine, allocation = asdict(diagnosis.machine), asdict(diagnosis.allocation)
     return {
         "machine": {
@@ -295,7 +292,6 @@ def describe(diagnosis: Diagnosis) -> Iterator[str]:
 
 
 def describe_library(library: BlasLibrary) -> str:
-    """Return a BLAS library in one line."""
     integers = {True: "64-bit integers", False: "32-bit integers", None: None}[library.ilp64]
     parts = (
         f"{library.api} {library.version or ''}".strip() + (f" of {library.user}" if library.user else ""),

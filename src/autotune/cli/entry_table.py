@@ -56,7 +56,6 @@ def print_entries(entries: Sequence[Entry], sources: Sequence[str] = ()) -> None
 
 
 def gain_column() -> TextColumn:
-    """Return the column of a speed-up with its interval."""
     return TextColumn("speed-up", 22 if width() >= WIDE else 16, right=True)
 
 
@@ -103,7 +102,6 @@ def operation_name(operation: Operation) -> str:
 
 
 def plain_entry(entry: Entry) -> dict[str, Any]:
-    """Return an entry for programs."""
     evidence = entry.evidence
     return {
         "operation": entry.operation.name,

@@ -59,7 +59,6 @@ class Gained:
     """Why no pairs were run."""
 
     def tell(self) -> None:
-        """Write the gain to standard error."""
         predicted = self.predicted, self.predicted_low, self.predicted_high
         if self.why_not != messages.NOTHING_GAINED:
             note(messages.program_gain(predicted, self.measured, self.interval, pairs=self.pairs))

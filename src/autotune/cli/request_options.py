@@ -80,14 +80,10 @@ def make_request(
     effort: str = "normal",
     budget: str | None = None,
     objective: str = "time",
-    until_decided: bool = False,
-    seed: int = 0,
-    cpus: str | None = None,
-    neighbours: int = 0,
-    copies: int = 1,
     workload: "UserWorkload | None" = None,
+    **fields: Any,
 ) -> Request:
-    """Make the Request of a command line; a word with an equals sign is a size.
+    """Make the Request of a command line; a word with an equals sign is a size, and `fields` are those of the Request.
 
     Raises UnknownOperation, BadSize, BadBudget, or BadWorkload if operations are named together with the user's
     function. Says on standard error what an alias stands for.
@@ -107,13 +103,9 @@ def make_request(
         effort=Effort(effort),
         objective=Objective(objective),
         budget_seconds=None if budget is None else parse_duration(budget),
-        until_decided=until_decided,
-        seed=seed,
-        cpus=cpus,
-        neighbours=neighbours,
-        copies=copies,
         workload=workload,
         asked_at=datetime.now(UTC).isoformat(),
+        **fields,
     )
 
 

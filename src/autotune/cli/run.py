@@ -74,7 +74,6 @@ class RunOptions:
 
 
 def run_options(verb: Callable[..., int]) -> Callable[..., int]:
-    """Give a verb the options of `run`."""
     for option in (  # the last is the first of the help
         click.option("--children", is_flag=True, help="Also in the Pythons that those of the command start."),
         click.option(

@@ -55,7 +55,6 @@ def show(words: tuple[str, ...], as_json: bool) -> int:
 
 
 def show_file(selection: Selection, *, as_json: bool) -> int:
-    """Show the entries of one file."""
     (path,) = selection.files
     profile = selection.narrow(profile_files.read(path))
     if as_json:

@@ -237,7 +237,6 @@ def required_store(url: str | None) -> "tuple[Store, TrustPolicy]":
 
 
 def no_store() -> BadSettings:
-    """Return the error of a command line and configuration that name no store."""
     from autotune.share.store_settings import settings_files
 
     return BadSettings(
@@ -255,7 +254,6 @@ def check_class(folder: str) -> None:
 
 
 def list_classes(place: "Store", *, as_json: bool) -> int:
-    """Print every class of a store."""
     from autotune.share.prune import list_classes
 
     classes = list_classes(place)
@@ -281,7 +279,6 @@ def print_class(contents: "ClassContents") -> None:
 
 
 def plain_class(contents: "ClassContents") -> dict[str, Any]:
-    """Return the publications and rejected files of a class, for programs."""
     from autotune.share.publication import is_measured
 
     return {
@@ -301,7 +298,6 @@ def plain_class(contents: "ClassContents") -> dict[str, Any]:
 
 
 def plain_pull(result: "PullResult") -> dict[str, Any]:
-    """Return the result of a pull, for programs."""
     fields = ("publications", "hosts", "entries", "decided", "confirmed", "contested", "changed")
     return {
         "store": result.store,

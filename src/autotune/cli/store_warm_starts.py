@@ -41,7 +41,6 @@ class Log:
         """For all of the calibration, as the last round of confirmation expected; None before one."""
 
     def __call__(self, event: Event) -> None:
-        """Note an event and pass it on."""
         if isinstance(event, Tried):
             self.tried.append(event)
         elif isinstance(event, Confirming):

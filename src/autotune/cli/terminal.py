@@ -39,7 +39,6 @@ def note(sentence: str) -> None:
 
 
 def report_error(problem: object) -> None:
-    """Write the sentence of an error to standard error."""
     write_error(f"autotune: {printable(str(problem))}")
 
 
@@ -51,7 +50,6 @@ def write_error(sentence: str) -> None:
 
 
 def is_quiet() -> bool:
-    """Was --quiet given?"""
     context = click.get_current_context(silent=True)
     return context is not None and bool(context.meta.get(_QUIET))
 
@@ -70,7 +68,6 @@ def _set_verbose(_context: click.Context, _: click.Parameter, value: bool) -> No
 
 
 def common_options() -> list[click.Parameter]:
-    """Make the options that every verb has."""
     options = (
         ("--quiet", _set_quiet, "Errors only on standard error."),
         ("--verbose", _set_verbose, "Also write the messages of the logger `autotune` to standard error."),

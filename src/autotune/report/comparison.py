@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from statistics import geometric_mean
+from typing import Any
 
 from autotune.model.entry import Status
 from autotune.report import rows
@@ -13,6 +14,7 @@ from autotune.report.html import (
     HtmlTable,
     best_of,
     by_label,
+    columns,
     display_row,
     fastest,
     figure,
@@ -27,7 +29,7 @@ from autotune.report.rows import Row, Subject
 def comparison(subjects: Sequence[Subject]) -> str:
     entries = [display_row(row) for subject in subjects for row in rows.entries(subject)]
     machines = [rows.machine(subject) for subject in subjects]
-    columns = [
+    shown = [
         HtmlColumn("profile", "profile"),
         HtmlColumn("cpu", "CPU"),
         HtmlColumn("usable_cpus", "CPUs", str),
@@ -42,7 +44,7 @@ def comparison(subjects: Sequence[Subject]) -> str:
     ]
     head = (
         f'<header><p class="kicker">autotune report</p><h1>{len(subjects)} profiles compared</h1></header>'
-        + section("glance", "The profiles", "", HtmlTable("Machine and software of each", columns, machines).html())
+        + section("glance", "The profiles", "", HtmlTable("Machine and software of each", shown, machines).html())
     )
     operations = sorted(by_label(entries), key=lambda pair: pair[0])
     compared = "".join(_compared(label, group) for label, group in operations[:MOST_OPERATIONS])
@@ -59,21 +61,14 @@ def _matrix(subjects: Sequence[Subject], entries: Sequence[Row]) -> str:
     cells: dict[tuple[str, str], list[float]] = {}
     for row in entries:
         cells.setdefault((row["label"], row["profile"]), []).append(row["speedup"])
-    shown = [
+    shown: list[dict[str, Any]] = [
         {"label": label, "profile": profile, "speedup": geometric_mean(gains), "sizes": len(gains)}
         for (label, profile), gains in cells.items()
     ]
-    best: dict[str, float] = {}
-    for cell in shown:
-        best[str(cell["label"])] = max(best.get(str(cell["label"]), 0.0), float(str(cell["speedup"])))
-    order = {subject.label: place for place, subject in enumerate(subjects)}
-    shown.sort(key=lambda cell: (-best[str(cell["label"])], cell["label"], order[str(cell["profile"])]))
-    columns = [
-        HtmlColumn("label", "operation"),
-        HtmlColumn("profile", "profile"),
-        HtmlColumn("speedup", "speed-up", times),
-        HtmlColumn("sizes", "sizes", str),
-    ]
+    best = {cell["label"]: cell["speedup"] for cell in sorted(shown, key=lambda cell: cell["speedup"])}
+    order = [subject.label for subject in subjects]
+    shown.sort(key=lambda cell: (-best[cell["label"]], cell["label"], order.index(cell["profile"])))
+    shown_columns = [*columns("label profile speedup"), HtmlColumn("sizes", "sizes", str)]
     if not shown:
         return "<p>None of the profiles has entries.</p>"
     return section(
@@ -83,7 +78,7 @@ def _matrix(subjects: Sequence[Subject], entries: Sequence[Row]) -> str:
         figure(
             "matrix",
             "Speed-up by operation and profile",
-            HtmlTable("Geometric mean over sizes", columns, shown),
+            HtmlTable("Geometric mean over sizes", shown_columns, shown),
             best_of(shown),
             fixed=True,
             key=KEY_CELLS,
@@ -94,14 +89,8 @@ def _matrix(subjects: Sequence[Subject], entries: Sequence[Row]) -> str:
 
 def _compared(label: str, entries: Sequence[Row]) -> str:
     shown = [row for row in entries if row["default_seconds"]]
-    columns = [
-        HtmlColumn("profile", "profile"),
-        *ENTRY,
-        HtmlColumn("size", "", str),
-        HtmlColumn("shape"),
-        HtmlColumn("seconds", "", str),
-    ]
-    table = HtmlTable(f"{label}: time over size, profile by profile", columns, shown or entries)
+    shown_columns = [*columns("profile"), *ENTRY, *columns("size shape seconds")]
+    table = HtmlTable(f"{label}: time over size, profile by profile", shown_columns, shown or entries)
     if not shown:
         return f"<div>{table.html()}</div>"
     return figure("times", f"{label}: {_finding(shown)}", table, screen_reader_text(shown))

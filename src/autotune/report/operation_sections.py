@@ -7,14 +7,15 @@ from autotune.model.entry import Status
 from autotune.model.units import count_of
 from autotune.report import rows
 from autotune.report.html import (
+    CONFIGURATION,
     ENTRY,
     KEY_CELLS,
     KEY_PAIR,
     MOST_OPERATIONS,
-    HtmlColumn,
     HtmlTable,
     best_of,
     by_label,
+    columns,
     display_row,
     figure,
     finding,
@@ -64,13 +65,13 @@ def _operation(place: int, label: str, entries: list[Row], trials: Sequence[Row]
 
 def _time(label: str, entries: Sequence[Row]) -> str:
     shown = sorted((row for row in entries if row["default_seconds"]), key=lambda row: (row["shape"], row["size"]))
-    columns = [*ENTRY, HtmlColumn("size", "", str), HtmlColumn("shape"), HtmlColumn("seconds", "", str)]
+    shown_columns = [*ENTRY, *columns("size shape seconds")]
     if not shown:
-        return HtmlTable(f"{label}: entries", columns, entries).html()
+        return HtmlTable(f"{label}: entries", shown_columns, entries).html()
     return figure(
         "time",
         finding(shown),
-        HtmlTable(f"{label}: time over size", columns, shown),
+        HtmlTable(f"{label}: time over size", shown_columns, shown),
         screen_reader_text(shown),
         key=KEY_PAIR,
     )
@@ -78,14 +79,7 @@ def _time(label: str, entries: Sequence[Row]) -> str:
 
 def _heats(label: str, points: Sequence[Row]) -> Iterable[str]:
     both = [row for row in points if row["blas_threads"] is not None and row["workers"] is not None]
-    columns = [
-        HtmlColumn("choice", "configuration"),
-        HtmlColumn("blas_threads", "BLAS threads", str),
-        HtmlColumn("workers", "workers", str),
-        HtmlColumn("speedup", "speed-up", times),
-        HtmlColumn("processes", "processes", str),
-        HtmlColumn("chosen", "", str),
-    ]
+    shown_columns = [CONFIGURATION, *columns("blas_threads workers speedup processes chosen")]
     for sizes, group in groupby(sorted(both, key=lambda row: (row["size"], row["sizes"])), lambda row: row["sizes"]):
         # of several chunks or methods the best fills its cell
         cells: dict[tuple[int, int], Row] = {}
@@ -96,7 +90,7 @@ def _heats(label: str, points: Sequence[Row]) -> Iterable[str]:
         yield figure(
             "heat",
             title,
-            HtmlTable(f"{name}, as the search found it", columns, list(cells.values())),
+            HtmlTable(f"{name}, as the search found it", shown_columns, list(cells.values())),
             "As the search found it",
             fixed=True,
             key=KEY_CELLS,
@@ -110,20 +104,11 @@ def _chunks(label: str, points: Sequence[Row]) -> str:
     )
     if not shown:
         return ""
-    columns = [
-        HtmlColumn("choice", "configuration"),
-        HtmlColumn("sizes", "sizes"),
-        HtmlColumn("chunk", "chunk", rows.amount),
-        HtmlColumn("workers", "workers", str),
-        HtmlColumn("speedup", "speed-up", times),
-        HtmlColumn("processes", "processes", str),
-        HtmlColumn("chosen", "", str),
-        HtmlColumn("at"),
-    ]
+    shown_columns = [CONFIGURATION, *columns("sizes chunk workers speedup processes chosen at")]
     return figure(
         "chunk",
         f"{label}: speed-up over chunk size. {best_of(shown)}",
-        HtmlTable(f"{label}: every point that was measured", columns, shown),
+        HtmlTable(f"{label}: every point that was measured", shown_columns, shown),
         "Every point that was measured",
     )
 
@@ -131,21 +116,12 @@ def _chunks(label: str, points: Sequence[Row]) -> str:
 def _search(label: str, trials: Sequence[Row]) -> str:
     if not trials:
         return ""
-    columns = [
-        HtmlColumn("choice", "configuration"),
-        HtmlColumn("sizes", "sizes"),
-        HtmlColumn("process", "process", str),
-        HtmlColumn("elapsed", "after", lambda value: f"{value:.1f} s"),
-        HtmlColumn("speedup", "speed-up", times),
-        HtmlColumn("best", "leader", times),
-        HtmlColumn("failure", "failure"),
-        HtmlColumn("at"),
-    ]
+    shown_columns = [CONFIGURATION, *columns("sizes process elapsed speedup best failure at")]
     shown = sorted(trials, key=lambda row: (row["size"], row["sizes"], row["elapsed"]))
     return figure(
         "search",
         f"{label}: {len(shown)} trials in {max(row['elapsed'] for row in shown):.0f} s; the line is what led",
-        HtmlTable(f"{label}: trials in order", columns, shown),
+        HtmlTable(f"{label}: trials in order", shown_columns, shown),
         f"The best leader ran {times(max(row['best'] for row in shown))} as fast",
     )
 

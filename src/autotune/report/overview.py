@@ -12,15 +12,14 @@ from autotune.report.html import (
     ENTRY,
     KEY_PAIR,
     KEY_STATUS,
-    HtmlColumn,
     HtmlTable,
     by_label,
+    columns,
     fastest,
     figure,
     finding,
     percent,
     screen_reader_text,
-    seconds,
     section,
     text,
     work,
@@ -70,8 +69,6 @@ def gain(entries: Sequence[Row]) -> str:
     for row in entries:
         best[row["label"]] = max(best[row["label"]], row["speedup"])
     ordered = sorted(entries, key=lambda row: (-best[row["label"]], row["label"], row["size"]))
-    columns = [HtmlColumn("label", "operation"), *ENTRY]
-    summary = screen_reader_text(ordered)
     return section(
         "gain",
         "What is gained",
@@ -80,8 +77,8 @@ def gain(entries: Sequence[Row]) -> str:
         figure(
             "gain",
             finding(ordered),
-            HtmlTable("Every entry, with its evidence", columns, ordered),
-            summary,
+            HtmlTable("Every entry, with its evidence", [*columns("label"), *ENTRY], ordered),
+            screen_reader_text(ordered),
             key=KEY_STATUS,
         ),
     )
@@ -89,18 +86,13 @@ def gain(entries: Sequence[Row]) -> str:
 
 def limits(entries: Sequence[Row]) -> str:
     bounded = [row for row in entries if row["limit_seconds"] is not None and row["default_seconds"]]
-    largest = [max(group, key=lambda row: row["limit_seconds"]) for _, group in by_label(bounded)]
-    shown = [
-        {
-            **row,
-            "default_share": default,
-            "share": share,
-            "default_drawn": min(default, MOST_SHARE),
-            "drawn": min(share, MOST_SHARE),
-        }
-        for row in largest
-        for default, share in [_shares(row)]
-    ]
+    shown = []
+    for _, group in by_label(bounded):
+        row = max(group, key=lambda row: row["limit_seconds"])
+        limit, default = row["limit_seconds"], row["default_seconds"]
+        shares = {"default_share": limit / default, "share": limit / (row["seconds"] or default)}
+        drawn = {"default_drawn": min(shares["default_share"], MOST_SHARE), "drawn": min(shares["share"], MOST_SHARE)}
+        shown.append({**row, **shares, **drawn})
     if not shown:
         return section(
             "limits",
@@ -108,17 +100,7 @@ def limits(entries: Sequence[Row]) -> str:
             "The profile holds no measurement of them; <code>autotune calibrate</code> with a budget of at least a "
             "minute takes one.",
         )
-    columns = [
-        HtmlColumn("label", "operation"),
-        HtmlColumn("sizes", "sizes"),
-        HtmlColumn("bound", "held by"),
-        HtmlColumn("status", "entry"),
-        HtmlColumn("limit_seconds", "least time", seconds),
-        HtmlColumn("default_share", "plain NumPy reaches", percent),
-        HtmlColumn("share", "with autotune", percent),
-        HtmlColumn("default_drawn", "", str),
-        HtmlColumn("drawn", "", str),
-    ]
+    fields = "label sizes bound status limit_seconds default_share share default_drawn drawn"
     left_out = any(row["dtype"] != "float64" and row["limit_seconds"] is None for row in entries)
     single = " float32 arithmetic has no share: the self-test measures float64&rsquo;s peak only." * left_out
     return section(
@@ -131,7 +113,7 @@ def limits(entries: Sequence[Row]) -> str:
         figure(
             "limits",
             _nearer(shown),
-            HtmlTable("Largest size of each operation", columns, shown),
+            HtmlTable("Largest size of each operation", columns(fields), shown),
             "; ".join(f"{row['label']} {row['share']:.0%}" for row in shown[:12]),
             key=KEY_PAIR,
         ),
@@ -150,12 +132,6 @@ def _nearer(shown: Sequence[Row]) -> str:
     return f"{best['label']} reaches {best['share']:.0%} of its limit instead of {best['default_share']:.0%}"
 
 
-def _shares(row: Row) -> tuple[float, float]:
-    """Return the part of its limit that an entry reaches: plain NumPy, and what is used."""
-    default, used = row["default_seconds"], row["seconds"]
-    return row["limit_seconds"] / default, row["limit_seconds"] / (used or default)
-
-
 def noise(entries: Sequence[Row], subject: Subject) -> str:
     resolution = subject.profile.provenance.resolution
     shown = [
@@ -171,16 +147,7 @@ def noise(entries: Sequence[Row], subject: Subject) -> str:
     )
     if not shown:
         return section("noise", "How sure", f"{said} No entry was put to a test.")
-    columns = [
-        HtmlColumn("label", "operation"),
-        HtmlColumn("sizes", "sizes"),
-        HtmlColumn("status", "entry"),
-        HtmlColumn("default_seconds", "plain NumPy", seconds),
-        HtmlColumn("half_width", "half the interval", percent),
-        HtmlColumn("processes", "processes", str),
-        HtmlColumn("pairs", "pairs", str),
-        HtmlColumn("resolution", "", str),
-    ]
+    fields = "label sizes status default_seconds half_width processes pairs resolution"
     return section(
         "noise",
         "How sure",
@@ -188,7 +155,7 @@ def noise(entries: Sequence[Row], subject: Subject) -> str:
         figure(
             "noise",
             f"Half of the tests are sure to ±{percent(median(row['half_width'] for row in shown))} or better",
-            HtmlTable("Every entry that was put to a test", columns, shown),
+            HtmlTable("Every entry that was put to a test", columns(fields), shown),
             f"{len(shown)} tests, half-widths from {min(row['half_width'] for row in shown):.1%} to "
             f"{max(row['half_width'] for row in shown):.1%}",
         ),
