@@ -35,6 +35,7 @@ def page(subjects: Sequence[Subject], *, library: str | None = None, specs: Mapp
     cpu = subjects[0].profile.provenance.cpu or "Unknown CPU"
     title = cpu if len(subjects) == 1 else f"{len(subjects)} profiles compared"
     figures = json.dumps({name: specs[name] for name in specs if f'data-kind="{name}"' in body})
+    figures = figures.replace("<", "\\u003c")  # or a browser could take a text for the end of the script
     return "\n".join(
         (
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
@@ -45,8 +46,7 @@ def page(subjects: Sequence[Subject], *, library: str | None = None, specs: Mapp
             f"<style>\n{_asset('page.css')}</style>\n</head>\n<body>",
             body,
             _FOOTER,
-            # no browser takes the JSON for the end of its script
-            f'<script type="application/json" id="figures">{figures.replace("<", "\\u003c")}</script>',
+            f'<script type="application/json" id="figures">{figures}</script>',
             f"<script>{library}</script>\n<script>\n{_asset('page.js')}</script>\n</body>\n</html>\n",
         )
     )
