@@ -11,8 +11,7 @@ from click.testing import CliRunner
 
 from autotune.bench.command_pairs import CommandRun, PairedRuns
 from autotune.cli.calibrate import calibrate
-from autotune.cli.messages import program_gain
-from autotune.cli.program_calibration import gain_of, weigh_by_spool
+from autotune.cli.program_calibration import Gained, gain_of, weigh_by_spool
 from autotune.errors import BadWorkload
 from autotune.model.catalogue import operation
 from autotune.profiles import folders
@@ -133,5 +132,5 @@ def test_operations_that_programs_have_called_count_more(monkeypatch, tmp_path):
     ("interval", "is_open"), [(None, True), ((0.2, 1.4), True), ((1.05, 1.12), False), ((1.5, 2.5), False)]
 )
 def test_pairs_that_tell_nothing_are_said_to_and_how_to_repeat_them(interval, is_open):
-    text = program_gain((1.04, 1.02, 1.05), 1.08, interval, pairs=3)
-    assert ("autotune compare" in text) == is_open
+    gained = Gained(predicted=1.04, predicted_low=1.02, predicted_high=1.05, measured=1.08, interval=interval, pairs=3)
+    assert ("autotune compare" in gained.text()) == is_open

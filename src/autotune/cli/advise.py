@@ -2,7 +2,6 @@
 
 import json
 import os
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from autotune.cli import advice_text, messages
 from autotune.cli.options import FILE, PRESENT_FILE, json_option, parse_duration
 from autotune.cli.program import FAILED
 from autotune.cli.run import cannot_start, recording_variables
-from autotune.cli.terminal import begin_line, note, print_lines, width, write_error
+from autotune.cli.terminal import begin_line, json_text, note, print_lines, width, write_error
 from autotune.errors import UsageError
 
 if TYPE_CHECKING:
@@ -63,27 +62,18 @@ def advise(
     seconds = None if stop_after is None else parse_duration(stop_after)
     from autotune.recording.run_recorded import run_recorded
 
-    finish = partial(_finish, kept, profile, output, as_json)
+    def finish(recorded: "Recording") -> None:
+        begin_line()
+        write_recording(kept, recorded)
+        tell(advise_here(recorded, profile), output, as_json=as_json)
+
     try:
-        recorded = run_recorded(
-            command,
-            os.environ,
-            lambda folder: recording_variables(os.environ, folder),
-            stop_after=seconds,
-            when_stopped=finish,
-        )
+        recorded = run_recorded(command, os.environ, recording_variables, stop_after=seconds, when_stopped=finish)
     except (OSError, ValueError) as problem:
         return cannot_start(command[0], problem)
     if recorded.is_complete:
         finish(recorded)
     return exit_status(recorded)
-
-
-def _finish(kept: Path | None, profile: Path | None, output: Path | None, as_json: bool, recorded: "Recording") -> None:
-    """Keep the recording of a command that has ended, or is no longer recorded, and tell the advice."""
-    begin_line()
-    write_recording(kept, recorded)
-    tell(advise_here(recorded, profile), output, as_json=as_json)
 
 
 def exit_status(recorded: "Recording") -> int:
@@ -130,15 +120,14 @@ def tell(advice: "Advice", output: Path | None, *, as_json: bool) -> bool:
     If the file cannot be written, the advice goes to standard error, and False is returned.
     """
     if as_json:
-        text = json.dumps({"schema": "autotune.advise/1", **advice.as_dict()}, indent=2)
+        text = json_text("advise/1", advice.as_dict())
     else:
         text = "\n".join(advice_text.lines(advice, 80 if output else width()))
     if output is not None:
         try:
             output.write_text(text + "\n", encoding="utf-8")
         except OSError as problem:
-            why = problem.strerror or problem
-            write_error(f"{output} could not be written ({why}). The advice follows here.")
+            write_error(f"{output} could not be written ({problem.strerror or problem}). The advice follows here.")
         else:
             return True
     print_lines([text], err=True)

@@ -130,9 +130,7 @@ def examine_this_machine() -> Diagnosis:
 def examine_recording(root: Path) -> Diagnosis:
     machine, allocation = detect(root)
     return Diagnosis(
-        machine=machine,
-        allocation=allocation,
-        warnings=machine_warnings(machine, allocation, governor=governor(root)),
+        machine=machine, allocation=allocation, warnings=machine_warnings(machine, allocation, governor=governor(root))
     )
 
 
@@ -243,7 +241,8 @@ def conflicting_packages() -> list[str]:
 
 
 def document(diagnosis: Diagnosis, root: Path) -> dict[str, Any]:
-    machine, allocation = asdict(diagnosis.machine), asdict(diagnosis.allocation)
+    fields = asdict(diagnosis)
+    machine, allocation = fields.pop("machine"), fields.pop("allocation")
     return {
         "machine": {
             **machine.pop("counts"),
@@ -253,12 +252,7 @@ def document(diagnosis: Diagnosis, root: Path) -> dict[str, Any]:
             "governor": governor(root),
         },
         "allocation": {**allocation.pop("counts"), **allocation},
-        "libraries": [asdict(library) for library in diagnosis.libraries],
-        "software": asdict(diagnosis.software) if diagnosis.software else None,
-        "host": diagnosis.host,
-        "core": diagnosis.core,
-        "settings": [asdict(setting) for setting in diagnosis.settings],
-        "warnings": list(diagnosis.warnings),
+        **fields,
     }
 
 

@@ -1,7 +1,5 @@
 """`autotune explain`."""
 
-from collections.abc import Iterable
-
 import click
 
 from autotune.cli import messages
@@ -45,18 +43,7 @@ def explain(words: tuple[str, ...], dtype: str, as_json: bool) -> int:
         note(messages.NOTHING_APPLIES)
     elif names and not any(row.entry for row in explanation.operations):
         options = [] if dtype == DTYPES[0] else [f"--dtype {dtype}"]
-        return say_how_to_measure(ALIASES.get(names[0], names[0]), [*texts, *options], measured)
-    return 0
-
-
-def say_how_to_measure(name: str, sizes: list[str], measured: Iterable[str]) -> int:
-    """Name the command that measures what no entry covers; return the exit code.
-
-    Raises UnknownOperation for a name that neither the catalogue nor a profile can have.
-    """
-    own = [operation for operation in measured if operation.partition(" ")[0] == name]
-    if not own and row_of(name) is None:
-        note(not_covered([name], sizes))
-        return FAILED
-    note(messages.how_to_measure(name, sizes, measured=own))
+        note(not_covered([ALIASES.get(names[0], names[0])], [*texts, *options], measured))
+        is_known = row_of(names[0]) is not None or names[0] in {operation.partition(" ")[0] for operation in measured}
+        return 0 if is_known else FAILED
     return 0

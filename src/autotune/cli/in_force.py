@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autotune.cli import messages
-from autotune.model.catalogue import kind, row_of
-from autotune.model.entry import Entry
+from autotune.model.catalogue import ALIASES, kind, row_of
 from autotune.model.profile import Profile
 from autotune.profiles import folders, profile_files
 from autotune.profiles.lookup import LookupResult
@@ -45,20 +44,21 @@ class InForce:
         return replace(main, entries=tuple(match.entry for match in self.entries))
 
 
-def not_covered(names: Sequence[str], sizes: Sequence[str], entries: Iterable[Entry] = ()) -> str:
-    """Return a sentence about operations and sizes that none of the entries covers.
+def not_covered(names: Sequence[str], sizes: Sequence[str], measured: Iterable[str]) -> str:
+    """Return a sentence about operations and sizes that none of the measured ones covers.
 
-    Raises UnknownOperation for a name that neither the catalogue nor an entry has, unless a profile of the user's is
-    refused, which may hold a function of that name.
+    Raises UnknownOperation for a name that neither the catalogue nor a measured operation has, unless a profile of the
+    user's is refused, which may hold a function of that name.
     """
-    own = {entry.operation.name for entry in entries}
+    wanted = {ALIASES.get(name, name) for name in names}
+    own = [operation for operation in measured if operation.partition(" ")[0] in wanted]
     for name in names:
-        if name not in own and row_of(name) is None:
+        if row_of(name) is None and not any(operation.partition(" ")[0] == name for operation in own):
             profiles = in_force().profiles
             if all(profile.in_force or profile.layer == folders.Layer.SHIPPED for profile in profiles):
                 kind(name)
             return messages.not_in_catalogue(name)
-    return messages.not_measured(names, sizes)
+    return messages.not_measured(names, sizes, own)
 
 
 def in_force() -> InForce:

@@ -164,25 +164,6 @@ def runs_too_long(pairs: int, needed: float, allowed: float) -> str:
     )
 
 
-def program_gain(
-    predicted: tuple[float, float, float], measured: float | None, interval: tuple[float, float] | None, *, pairs: int
-) -> str:
-    speedup, low, high = predicted
-    by_entries = f"{speedup:.2f} times as fast by its entries ({low:.2f} to {high:.2f})"
-    # where none of its calls is tuned there is no interval
-    said = f"The whole program: {by_entries if low < high else 'as fast as before, since none of its calls is tuned'}"
-    if measured is None:
-        return f"{said}."
-    runs = f"{measured:.2f} in {count_of(pairs, 'pair')} of its runs"
-    repeat = "`autotune compare -- CMD` repeats them, at a quieter moment or with more --pairs"
-    if interval is None:
-        return f"{said}, {runs}: too few to tell. {repeat}."
-    shown = f"{said}, {runs}, 95 % interval {units.interval(interval)}."
-    if units.cannot_tell(interval):
-        shown += f" The pairs cannot tell on this machine now: {repeat}."
-    return shown
-
-
 # --- a command that is run, compared or tuned as a whole --------------------------------
 
 
@@ -217,54 +198,6 @@ def cannot_run(command: str, why: object) -> str:
 NO_REPORT = (
     "No Python of the command reported what was in force: none loaded NumPy, or they ended without their exit handlers."
 )
-
-
-def compared(speedup: float, interval: tuple[float, float] | None, pairs: int) -> str:
-    runs = f"{count_of(pairs, 'pair')} of runs"
-    if interval is None:
-        said = f"Speed-up {units.speedup(speedup)} in {runs}"
-        return f"{said}; an interval needs 3 pairs: give a larger --pairs or --budget."
-    said = f"Speed-up {units.speedup(speedup)}, 95 % interval {units.interval(interval)}, in {runs}."
-    if units.cannot_tell(interval):
-        said += (
-            " These runs cannot tell whether tuned ones are faster: the interval is wide and contains 1. Repeat it on "
-            "a quieter machine, or with more --pairs and --budget."
-        )
-    return said
-
-
-def compared_runs(*, same_status: bool, same_output: bool | None) -> str:
-    status = (
-        "All runs ended with the same exit status"
-        if same_status
-        else "The exit statuses of the runs differ (--json lists them)"
-    )
-    output = {
-        True: "and wrote the same",
-        False: "and the tuned runs wrote something else than the plain ones",
-        None: "and the output varies between plain runs, so that it cannot be compared",
-    }[same_output]
-    return f"{status} {output}."
-
-
-def compared_short_runs(seconds: float) -> str:
-    return (
-        f"A plain run takes {seconds:.2g} s, and the start of `autotune run`, some tenths of a second, is part of each "
-        "tuned one: give the command more to do."
-    )
-
-
-def compared_failures(status: int) -> str:
-    end = f"signal {-status} ended it" if status < 0 else f"exit status {status}"
-    return f"The command failed in every run ({end}), so there is no speed-up: run it alone to see why."
-
-
-def compared_in_force(reason: str, *, calls: float, tuned: float, loops: float) -> str:
-    """Describe the effect of `run` on a tuned run of a command."""
-    return (
-        f"In force in a run: {tuned:.0f} of {calls:.0f} calls of linear algebra had a thread count of their own, and "
-        f"{loops:.0f} loops ran on several CPUs. {reason}"
-    )
 
 
 def tuned(entry: Entry, *, by_metric: bool) -> str:
@@ -302,16 +235,12 @@ def _calibrate(names: Sequence[str], sizes: Sequence[str]) -> str:
     return " ".join(["autotune calibrate", *subjects, *sizes])
 
 
-def not_measured(names: Sequence[str], sizes: Sequence[str]) -> str:
-    named = " ".join([*names, *sizes])
-    return f"No entry in force covers {named}. `{_calibrate(names, sizes)}` measures it."
-
-
-def how_to_measure(name: str, sizes: Sequence[str], *, measured: list[str]) -> str:
-    """Name the sizes of an operation that have an entry, and the command that adds others."""
+def not_measured(names: Sequence[str], sizes: Sequence[str], measured: Sequence[str] = ()) -> str:
+    """Name the sizes of these operations that have an entry, and the command that adds others."""
     listed = ", ".join(measured[:MOST_NAMED]) + (", ..." if len(measured) > MOST_NAMED else "")
     hint = f"Measured: {listed}. " if measured else ""
-    return f"{hint}`{_calibrate([name], sizes)}` measures {' '.join([name, *sizes])}."
+    named = " ".join([*names, *sizes])
+    return f"No entry in force covers {named}. {hint}`{_calibrate(names, sizes)}` measures it."
 
 
 def not_in_catalogue(name: str) -> str:

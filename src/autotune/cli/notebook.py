@@ -72,12 +72,7 @@ def run_verb(words: Sequence[str]) -> None:
     command = [sys.executable, "-m", "autotune", *words]
     environment = {**os.environ, "COLUMNS": "100"}
     with subprocess.Popen(  # noqa: S603 - this Python, with words that the user typed
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment,
-        errors="replace",
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, errors="replace"
     ) as process:
         assert process.stdout is not None
         try:

@@ -1,7 +1,6 @@
 """Calibration for one program: what it calls is measured, and what it gains is told."""
 
 import os
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import join
@@ -11,9 +10,11 @@ import click
 
 from autotune.cli import messages
 from autotune.cli.advise import advise_here, read_recording, write_recording
+from autotune.cli.compare import run_tuned_pairs
 from autotune.cli.run import recording_variables
 from autotune.cli.terminal import note
 from autotune.errors import BadWorkload, UsageError
+from autotune.model import units
 from autotune.search.request import Request
 
 if TYPE_CHECKING:
@@ -58,10 +59,26 @@ class Gained:
     why_not: str | None = None
     """Why no pairs were run."""
 
+    def text(self) -> str:
+        """Say what the whole program gains, as predicted and as measured."""
+        said = "The whole program: as fast as before, since none of its calls is tuned"  # there is no interval
+        if self.predicted_low < self.predicted_high:
+            interval = f"{self.predicted_low:.2f} to {self.predicted_high:.2f}"
+            said = f"The whole program: {self.predicted:.2f} times as fast by its entries ({interval})"
+        if self.measured is None:
+            return f"{said}."
+        said += f", {self.measured:.2f} in {units.count_of(self.pairs, 'pair')} of its runs"
+        repeat = "`autotune compare -- CMD` repeats them, at a quieter moment or with more --pairs."
+        if self.interval is None:
+            return f"{said}: too few to tell. {repeat}"
+        said += f", 95 % interval {units.interval(self.interval)}."
+        return (
+            f"{said} The pairs cannot tell on this machine now: {repeat}" if units.cannot_tell(self.interval) else said
+        )
+
     def tell(self) -> None:
-        predicted = self.predicted, self.predicted_low, self.predicted_high
         if self.why_not != messages.NOTHING_GAINED:
-            note(messages.program_gain(predicted, self.measured, self.interval, pairs=self.pairs))
+            note(self.text())
         if self.why_not is not None:
             note(self.why_not)
         if self.same_output is False:
@@ -96,9 +113,7 @@ def recorded_run(command: tuple[str, ...]) -> "Recording":
 
     note(messages.recording_run(command))
     try:
-        recorded = run_recorded(
-            command, os.environ, lambda folder: recording_variables(os.environ, folder), is_silent=True
-        )
+        recorded = run_recorded(command, os.environ, recording_variables, is_silent=True)
     except (OSError, ValueError) as problem:
         reason = getattr(problem, "strerror", None) or problem
         raise BadWorkload(messages.cannot_run(command[0], reason)) from None
@@ -149,20 +164,10 @@ def gain_of(recorded: "Recording | None", profile: Path | None, *, runs: int, se
         return replace(predicted, why_not=messages.NO_VERIFY_RUNS)
     if needed > seconds:
         return replace(predicted, why_not=messages.runs_too_long(runs, needed, seconds))
-    from autotune.bench.command_pairs import run_pairs
-
     note(messages.verifying_runs(runs))
-    runs_of = [sys.executable, "-m", "autotune", "run", "-q", "--children", "--", *recorded.command]
     try:
-        pairs = run_pairs(
-            recorded.command,
-            runs_of,
-            pairs=runs,
-            seconds=2 * needed,
-            seed=0,
-            environ=os.environ,
-            variant_environ={**os.environ, "AUTOTUNE_PROFILE": str(profile.absolute())},
-        )
+        named = {"AUTOTUNE_PROFILE": str(profile.absolute())}
+        pairs = run_tuned_pairs(recorded.command, ["--children"], named, pairs=runs, seconds=2 * needed)
     except BadWorkload as problem:  # of a recording from another machine, say
         return replace(predicted, why_not=str(problem))
     return replace(

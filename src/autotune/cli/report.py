@@ -59,7 +59,7 @@ def report(
         raise UsageError("Give at most one of --output, --json, --csv and --optuna.")
     selection = Selection.parse(words, most_files=None)
     subjects = read_subjects(selection.files)
-    every = [entry for subject in subjects for entry in subject.profile.entries]
+    every = [str(entry.operation) for subject in subjects for entry in subject.profile.entries]
     subjects = [narrow(subject, selection) for subject in subjects]
     if not subjects:
         note(messages.NO_PROFILE)

@@ -161,9 +161,9 @@ def startup_variables(
     return {**variables, "AUTOTUNE_START_CHILDREN": "1"} if children else variables
 
 
-def recording_variables(environ: Mapping[str, str], folder: str) -> dict[str, str]:
+def recording_variables(folder: str) -> dict[str, str]:
     """Return variables that have a Python, and all that it starts, record its calls into a folder."""
-    return {**_startup(environ, f"record:{folder}"), "AUTOTUNE_START_CHILDREN": "1"}
+    return {**_startup(os.environ, f"record:{folder}"), "AUTOTUNE_START_CHILDREN": "1"}
 
 
 def _startup(environ: Mapping[str, str], wish: str) -> dict[str, str]:

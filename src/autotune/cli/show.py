@@ -39,7 +39,7 @@ def show(words: tuple[str, ...], as_json: bool) -> int:
     entries = [match for match in state.entries if selection.contains(match.entry.operation)]
     missing = None
     if not entries:
-        every = [match.entry for match in state.entries]
+        every = [str(match.entry.operation) for match in state.entries]
         missing = not_covered(selection.names, selection.texts, every) if every else messages.NO_PROFILE
     if as_json:
         rows = [{**plain_entry(match.entry), "level": str(match.level), "profile": match.path} for match in entries]

@@ -126,9 +126,13 @@ def show_events(
         yield show
 
 
+def json_text(schema: str, document: Mapping[str, Any]) -> str:
+    """Format a JSON object that begins with the name and version of its schema, such as `autotune.show/1`."""
+    return json.dumps({"schema": f"autotune.{schema}", **document}, indent=2)
+
+
 def print_json(schema: str, document: Mapping[str, Any]) -> None:
-    """Print a JSON object that begins with the name and version of its schema, such as `autotune.show/1`."""
-    click.echo(json.dumps({"schema": f"autotune.{schema}", **document}, indent=2))
+    click.echo(json_text(schema, document))
 
 
 class TablePrinter:

@@ -51,7 +51,7 @@ def verify(words: tuple[str, ...], budget: str, workload: "UserWorkload | None",
         return FAILED
     shown = selection.narrow(profile)
     if not shown.entries and (selection.names or selection.texts):
-        note(not_covered(selection.names, selection.texts, profile.entries))
+        note(not_covered(selection.names, selection.texts, [str(entry.operation) for entry in profile.entries]))
         return FAILED
     if path is not None:
         note(f"Profile {printable(str(path))}")

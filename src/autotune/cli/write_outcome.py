@@ -1,5 +1,6 @@
 """Write-out of a calibration: the profile joined with the one that is there, written, and shown."""
 
+import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -68,11 +69,7 @@ def place(key: Key, output: Path | None) -> Path:
 
 def _there(path: Path) -> Profile | None:
     """Return the profile that is in a place already. Raises UsageError if it is something else."""
-    try:
-        exists = path.exists()
-    except OSError:
-        exists = False  # a folder that may not be entered: writing will fail too, and say so
-    if not exists:
+    if not os.path.exists(path):  # noqa: PTH110 - false in a folder that may not be entered: writing will fail and say so
         return None
     try:
         return profile_files.read(path)

@@ -79,14 +79,7 @@ def section(name: str, title: str, lead: str, *parts: str) -> str:
 
 
 def figure(
-    kind: str,
-    title: str,
-    table: HtmlTable,
-    summary: str,
-    *,
-    key: str = "",
-    fixed: bool = False,
-    most: int = MOST_DRAWN,
+    kind: str, title: str, table: HtmlTable, summary: str, *, key: str = "", fixed: bool = False, most: int = MOST_DRAWN
 ) -> str:
     """Return a figure, what a screen reader says of it, and its table.
 
