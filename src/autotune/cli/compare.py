@@ -101,8 +101,8 @@ def lines(runs: "PairedRuns", force: "InForceThere") -> Iterator[str]:
             "each tuned one: give the command more to do."
         )
     in_force = (
-        f"In force in a run: {force.tuned:.0f} of {force.calls:.0f} calls of linear algebra had a thread count of their "
-        f"own, and {force.loops:.0f} loops ran on several CPUs. "
+        f"In force in a run: {force.tuned:.0f} of {force.calls:.0f} calls of linear algebra had a thread count of "
+        f"their own, and {force.loops:.0f} loops ran on several CPUs. "
     )
     yield (in_force if force.processes else "") + force.reason
 

@@ -18,7 +18,6 @@ class LocalProfile:
 
     path: str
     layer: str
-    """The source that it came from."""
     in_force: int
     """Entries of it that apply here."""
     reason: str

@@ -61,8 +61,8 @@ class Gained:
 
     def text(self) -> str:
         """Say what the whole program gains, as predicted and as measured."""
-        said = "The whole program: as fast as before, since none of its calls is tuned"  # there is no interval
-        if self.predicted_low < self.predicted_high:
+        said = "The whole program: as fast as before, since none of its calls is tuned"
+        if self.predicted_low < self.predicted_high:  # a tuned call has an interval
             interval = f"{self.predicted_low:.2f} to {self.predicted_high:.2f}"
             said = f"The whole program: {self.predicted:.2f} times as fast by its entries ({interval})"
         if self.measured is None:

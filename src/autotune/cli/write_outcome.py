@@ -34,7 +34,6 @@ class Kept:
     profile: Profile
     """The profile that was written: that, and the entries of earlier runs that it does not replace."""
     path: Path
-    """Its path."""
     output: Path
     """The path that was asked for."""
     why: str | None = None
@@ -42,7 +41,7 @@ class Kept:
     outcome: "Outcome | None" = None
     """Of the calibration, where it was one."""
     sizes_named: bool = False
-    """Whether the user, or a recording, named the sizes."""
+    """By the user or a recording."""
     was_busy: bool = False
     """Whether others used the CPUs when the calibration began."""
     budget_needed: str | None = None
