@@ -157,21 +157,21 @@ def startup_variables(
 ) -> dict[str, str]:
     """Return variables that have a Python call apply() from its start (`runtime/startup/sitecustomize.py`)."""
     wishes = ["apply", *(["reductions"] if reductions else []), *(["learn"] if learn else [])]
-    variables = _startup(environ, "+".join(wishes))
-    return {**variables, "AUTOTUNE_START_CHILDREN": "1"} if children else variables
+    return _startup(environ, "+".join(wishes), children=children)
 
 
 def recording_variables(folder: str) -> dict[str, str]:
     """Return variables that have a Python, and all that it starts, record its calls into a folder."""
-    return {**_startup(os.environ, f"record:{folder}"), "AUTOTUNE_START_CHILDREN": "1"}
+    return _startup(os.environ, f"record:{folder}", children=True)
 
 
-def _startup(environ: Mapping[str, str], wish: str) -> dict[str, str]:
+def _startup(environ: Mapping[str, str], wish: str, *, children: bool) -> dict[str, str]:
     from autotune import runtime
 
     folder = os.path.join(runtime.__path__[0], "startup")  # noqa: PTH118
     places = [folder, *filter(None, [environ.get("PYTHONPATH")])]
-    return {"PYTHONPATH": os.pathsep.join(places), "AUTOTUNE_START": wish}
+    variables = {"PYTHONPATH": os.pathsep.join(places), "AUTOTUNE_START": wish}
+    return {**variables, "AUTOTUNE_START_CHILDREN": "1"} if children else variables
 
 
 def replace_process(command: tuple[str, ...], environ: Mapping[str, str]) -> int:
