@@ -173,10 +173,10 @@ def test_a_size_of_a_function_of_the_users_is_measured_as_a_workload(machine):
 
 
 @pytest.mark.real
-def test_showing_a_second_time_does_not_load_numpy(machine):
+def test_showing_a_second_time_loads_neither_numpy_nor_the_types_of_profiles(machine):
     code = (
-        "import json, sys; from autotune.cli.in_force import in_force; found = in_force(); "
-        "print(json.dumps([len(found.entries), 'numpy' in sys.modules]))"
+        "import json, sys; from autotune.cli import show; state = show.in_force(); "
+        "print(json.dumps([len(state.entries), bool({'numpy', 'autotune.model.profile'} & sys.modules.keys())]))"
     )
     said = [
         json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=120).stdout)

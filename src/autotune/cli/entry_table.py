@@ -3,17 +3,18 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from math import log
-from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autotune.cli.messages import STATUSES, limited, summary
 from autotune.cli.terminal import TablePrinter, print_lines, width
 from autotune.model import units
 from autotune.model.entry import Entry, Status
 from autotune.model.operation import Operation
-from autotune.model.profile import Profile
 from autotune.model.units import count_of
 from autotune.runtime.text_table import TextColumn, printable, wrap
+
+if TYPE_CHECKING:
+    from autotune.model.profile import Profile
 
 WIDE = 96
 """From so many columns of the terminal a speed-up and its interval stand on one line."""
@@ -22,7 +23,7 @@ TOLD_APART = 0.05
 STYLES = {Status.TUNED: "green", Status.UNDECIDED: "yellow", Status.NOISY: "yellow", Status.FAILED: "red"}
 
 
-def print_profile(profile: Profile) -> None:
+def print_profile(profile: "Profile") -> None:
     """Print the machine of a profile, every entry with its evidence and reason, and the counts by status."""
     print_lines([part for line in heading(profile) for part in wrap(printable(line), width())])
     print_lines([""])
@@ -48,6 +49,8 @@ def print_entries(entries: Sequence[Entry], sources: Sequence[str] = ()) -> None
     print_lines(["", count_statuses(entries)])
     shares = [entry.evidence.full_capacity_share or 0.0 for entry in entries if entry.evidence.was_short_of_capacity]
     if shares:
+        from statistics import median  # takes 5 ms to load
+
         text = (
             f"Speed-ups are those at full capacity, which the machine had {median(shares):.0%} of the time; where the "
             "one expected over all of it differs, the entry's reason says so."
@@ -65,7 +68,7 @@ def gain(speedup: float | None, interval: tuple[float, float] | None) -> str:
     return f"{text}{' ' if width() >= WIDE else chr(10)}({units.interval(interval)})" if interval else text
 
 
-def heading(profile: Profile) -> Iterator[str]:
+def heading(profile: "Profile") -> Iterator[str]:
     """Yield the machine that a profile is for, and how it was measured."""
     key, made = profile.key, profile.provenance
     software = key.software

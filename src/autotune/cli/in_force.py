@@ -3,13 +3,16 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from autotune.cli import messages
 from autotune.model.catalogue import ALIASES, kind, row_of
-from autotune.model.profile import Profile
-from autotune.profiles import folders, profile_files
+from autotune.profiles import folders
 from autotune.profiles.lookup import LookupResult
 from autotune.profiles.resolve import profile_paths, resolve, resolve_before_numpy
+
+if TYPE_CHECKING:
+    from autotune.model.profile import Profile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +37,10 @@ class InForce:
     outdated: str | None = None
     """A sentence about this host's profiles for another NumPy or BLAS."""
 
-    def as_profile(self) -> Profile | None:
+    def as_profile(self) -> "Profile | None":
         """Return all entries as one profile, with key and provenance of the file of most of them; None without any."""
+        from autotune.profiles import profile_files  # `show` needs no types of profiles, which take 10 ms to load
+
         files = [profile for profile in self.profiles if profile.in_force]
         if not files:
             return None

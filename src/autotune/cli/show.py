@@ -12,7 +12,6 @@ from autotune.cli.options import Selection, json_option
 from autotune.cli.program import FAILED
 from autotune.cli.terminal import note, print_json, print_lines, width
 from autotune.model.units import count_of
-from autotune.profiles import profile_files
 from autotune.profiles.lookup import LookupResult
 from autotune.runtime.text_table import printable, wrap
 
@@ -55,6 +54,8 @@ def show(words: tuple[str, ...], as_json: bool) -> int:
 
 
 def show_file(selection: Selection, *, as_json: bool) -> int:
+    from autotune.profiles import profile_files
+
     (path,) = selection.files
     profile = selection.narrow(profile_files.read(path))
     if as_json:
