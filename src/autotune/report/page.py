@@ -10,16 +10,15 @@ from importlib.resources import files
 from typing import Any
 
 from autotune._version import __version__
-from autotune.report import rows
+from autotune.report import html, rows
 from autotune.report.comparison import comparison
-from autotune.report.html import display_row, text
 from autotune.report.operation_sections import operations
 from autotune.report.overview import facts, gain, header, limits, noise
 from autotune.report.rows import Subject
 
 _FOOTER = (
-    f"<footer>autotune {text(__version__)}. Every figure is drawn from the table below it. Ratios of times were taken "
-    "side by side in fresh processes; how, and why the default is kept, is told in the README.</footer>"
+    f"<footer>autotune {html.text(__version__)}. Every figure is drawn from the table below it. Ratios of times were "
+    "taken side by side in fresh processes; how, and why the default is kept, is told in the README.</footer>"
     "<noscript><p>The figures need JavaScript; the tables hold all of their numbers.</p></noscript>"
 )
 
@@ -41,7 +40,7 @@ def page(subjects: Sequence[Subject], *, library: str | None = None, specs: Mapp
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<meta name="color-scheme" content="light dark">',
-            f"<title>{text(title)}</title>",
+            f"<title>{html.text(title)}</title>",
             '<link rel="icon" href="data:,">',  # or a browser asks for one
             f"<style>\n{_asset('page.css')}</style>\n</head>\n<body>",
             body,
@@ -57,7 +56,7 @@ def _asset(name: str) -> str:
 
 
 def _single(subject: Subject) -> str:
-    entries = [display_row(row) for row in rows.entries(subject)]
+    entries = [html.display_row(row) for row in rows.entries(subject)]
     parts = [header(subject, entries)]
     if entries:
         parts += [gain(entries), limits(entries), noise(entries, subject), *operations(subject, entries)]
