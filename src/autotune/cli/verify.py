@@ -1,7 +1,7 @@
 """`autotune verify`."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -56,10 +56,11 @@ def verify(words: tuple[str, ...], budget: str, workload: "UserWorkload | None",
     if path is not None:
         note(f"Profile {printable(str(path))}")
     checks: list[Check] = []
-    print_check = check_printer(err=as_json)
+    columns = (TextColumn("operation"), TextColumn("choice"), TextColumn("", 23), gain_column())
+    table = TablePrinter(columns, err=as_json)
     for check in verdicts(shown, seconds, workload):
         checks.append(check)
-        print_check(check)
+        print_check(table, check)
     if as_json:
         source = None if path is None else str(path)
         print_json("verify/1", {"path": source, "entries": [plain(check) for check in checks]})
@@ -67,20 +68,14 @@ def verify(words: tuple[str, ...], budget: str, workload: "UserWorkload | None",
     return FAILED if has_failed(checks) else 0
 
 
-def check_printer(*, err: bool) -> "Callable[[Check], None]":
-    """Return a function that prints verdicts as they come."""
-    table = TablePrinter((TextColumn("operation"), TextColumn("choice"), TextColumn("", 23), gain_column()), err=err)
-
-    def print_check(check: "Check") -> None:
-        cells = (
-            operation_name(check.entry.operation),
-            str(check.entry.choice),
-            messages.STANDINGS[check.standing],
-            gain(check.speedup, check.interval),
-        )
-        table.print_row(cells, check.reason, style=STYLES.get(check.standing))
-
-    return print_check
+def print_check(table: TablePrinter, check: "Check") -> None:
+    cells = (
+        operation_name(check.entry.operation),
+        str(check.entry.choice),
+        messages.STANDINGS[check.standing],
+        gain(check.speedup, check.interval),
+    )
+    table.print_row(cells, check.reason, style=STYLES.get(check.standing))
 
 
 def verdicts(profile: "Profile", seconds: float, own: "UserWorkload | None") -> "Iterator[Check]":

@@ -51,9 +51,7 @@ def _headline(gains: Sequence[float], *, of: int) -> str:
 
 
 def gain(entries: Sequence[Row]) -> str:
-    best = {row["label"]: 0.0 for row in entries}
-    for row in entries:
-        best[row["label"]] = max(best[row["label"]], row["speedup"])
+    best = {row["label"]: row["speedup"] for row in sorted(entries, key=lambda row: row["speedup"])}
     ordered = sorted(entries, key=lambda row: (-best[row["label"]], row["label"], row["size"]))
     return html.section(
         "gain",
