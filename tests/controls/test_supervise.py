@@ -8,6 +8,7 @@ import time
 
 import psutil
 import pytest
+from support.namespaces import control_group
 
 from autotune.controls.supervise import Supervised, descendants
 
@@ -75,6 +76,18 @@ def test_a_program_that_ignores_the_ends_of_its_children_gets_the_status():
             assert command.wait(60.0).status == 7
     finally:
         signal.signal(signal.SIGCHLD, before)
+
+
+@pytest.mark.parametrize("closed", [(1,), (0, 1, 2)])
+def test_a_program_that_has_closed_its_standard_streams_gets_the_status(closed, tmp_path):
+    code = (
+        "import os; from autotune.controls.supervise import Supervised\n"
+        f"for each in {closed}: os.close(each)\n"
+        "with Supervised(['sh', '-c', 'sleep 0.1; exit 7']) as command: status = command.wait(60.0).status\n"
+        f"os.write(os.open({str(tmp_path / 'status')!r}, os.O_CREAT | os.O_WRONLY), str(status).encode())"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    assert (tmp_path / "status").read_text() == "7"
 
 
 def test_a_program_with_more_files_than_select_takes_can_wait():
@@ -154,6 +167,17 @@ def test_a_command_that_ignores_its_grace_is_killed():
         command.stdout.readline()
 
     wait(lambda: not runs(command.pid))
+
+
+def test_a_command_that_a_limit_of_processes_forbids_cannot_be_started():
+    code = (
+        "from autotune.controls.supervise import Supervised\n"
+        "try: Supervised(['true'])\n"
+        "except BlockingIOError as error: print(error)"
+    )
+    with control_group("pids", {"pids.max": "2"}, {"pids.max": "2"}) as inside:
+        done = subprocess.run([*inside, sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[Errno 11] Resource temporarily unavailable\n", "")
 
 
 def test_a_command_that_is_not_there_cannot_be_started():

@@ -24,7 +24,7 @@ from autotune.bench.trial_copies import Copies
 from autotune.bench.trial_job import Arm, Task, TrialJob
 from autotune.bench.workloads.workload import Work, Workload
 from autotune.controls import blas
-from autotune.controls.apply_configuration import configured
+from autotune.controls.apply_configuration import Configured
 from autotune.host import memory_limit, pressure
 from autotune.host.usable_cpus import affinity, schedulable_cpus
 from autotune.model.catalogue import Family, kind
@@ -255,7 +255,7 @@ class _TaskRun:
         call = self._call(side, layout)
         with (
             self._costs.of("first calls"),
-            configured(side.configuration, usable_cpus=self._job.thread_limit(side.configuration)),
+            Configured(side.configuration, usable_cpus=self._job.thread_limit(side.configuration)),
         ):
             begin = perf_counter()
             result = call()
@@ -430,7 +430,7 @@ class _TaskRun:
         """Put an arm into force and time so many calls; `ready` is called just before them. Returns seconds."""
         call = self._call(side, layout)
         self._copies.join(self._place, side.arm.index)
-        with configured(side.configuration, usable_cpus=self._job.thread_limit(side.configuration)):
+        with Configured(side.configuration, usable_cpus=self._job.thread_limit(side.configuration)):
             threads = blas.current() or 1
             self._most_threads = max(self._most_threads, threads)
             self._most_workers = max(self._most_workers, side.configuration.workers or 1)

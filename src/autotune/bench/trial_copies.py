@@ -17,7 +17,7 @@ from typing import NoReturn
 from autotune.bench import workloads
 from autotune.bench.trial_job import TrialJob
 from autotune.bench.workloads.workload import Work, Workload
-from autotune.controls.apply_configuration import configured
+from autotune.controls.apply_configuration import Configured
 
 TURN = struct.Struct("=ii")
 """Task and arm. An arm below zero stands for the task's inputs, a task below zero for rest."""
@@ -102,7 +102,7 @@ def _repeat(job: TrialJob, place: int, arm: int, work: Work, control: socket.soc
     """Repeat one arm until the next turn comes."""
     chosen = next(each.configuration for each in job.tasks[place].arms if each.index == arm)
     call = work.plain if chosen.is_default else work.tuned(chosen)
-    with configured(chosen, usable_cpus=job.thread_limit(chosen)):
+    with Configured(chosen, usable_cpus=job.thread_limit(chosen)):
         call()
         control.sendall(READY)
         while not select.select([control], [], [], 0)[0]:

@@ -17,6 +17,7 @@ from autotune.cli.program_calibration import (
     for_program,
     gain_of,
     recorded_program,
+    tell_gain,
     weigh_by_spool,
 )
 from autotune.cli.progress import progress
@@ -115,7 +116,7 @@ def calibrate(
     gained = gain_of(program, kept[0].path if finished else None, runs=verify_runs, seconds=request.seconds)
     tell(kept, finished=finished, program=None if gained is None else asdict(gained), as_json=as_json)
     if gained is not None:
-        gained.tell()
+        tell_gain(gained)
     return INTERRUPTED if not finished else FAILED if any(each.path != each.output for each in kept) else 0
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import PurePath
 
-from autotune.bench.command_bench import Command
 from autotune.controls import wait_policy
 from autotune.errors import UsageError
 from autotune.model.catalogue import COMMANDS
@@ -71,6 +70,8 @@ def _applied(words: tuple[str, ...], tuned: LookupResult, usable_cpus: int) -> T
     name = entry.operation.name
     if entry.status is not Status.TUNED:
         return f"{name} was tuned, and nothing was proved faster than the command as it stands."
+    from autotune.bench.command_bench import Command  # a fifth of the time of `run`, for whole commands only
+
     choice = clamp(entry.choice, usable_cpus)
     if choice != entry.choice:
         return f"{name} is not used: it was tuned for more CPUs ({entry.choice}) than the {usable_cpus} usable here."

@@ -176,16 +176,19 @@ def running_tuned(name: str, configuration: object, speedup: float | None) -> st
     return f"autotune run: {name} as `autotune tune` measured it: {configuration}{gain}."
 
 
-def running(effect: str, *, user_limit: int | None, calls: bool, learns: bool = False, wait: str | None = None) -> str:
+def running(
+    effect: str, *, user_limit: int | None, calls: bool, is_kept_out: bool, learns: bool, wait: str | None
+) -> str:
     """Describe the effect of `run` on the command, whose BLAS threads are as `effect` says, or as the user set them.
 
     `calls` if calls and loops of its Pythons are tuned, too, `learns` if it also learns about those that were not
-    measured; `wait` is what idle threads do: sleep or spin.
+    measured, `is_kept_out` if options of Python keep it from that; `wait` is what idle threads do: sleep or spin.
     """
     rest = " Calls and loops of its Pythons run as measured" if calls else ""
-    rest += ", others are learned" if learns else ""
+    rest += ", others are learned" if calls and learns else ""
     rest += "." if calls else ""
     rest += "" if wait is None else f" Idle threads {wait}."
+    rest += " Its calls run as plain NumPy: Python's options -I, -E and -S keep autotune out." if is_kept_out else ""
     if user_limit is not None:
         effect = f"your own BLAS thread variables stay ({count_of(user_limit, 'thread')})."
     return f"autotune run: {effect}{rest}"

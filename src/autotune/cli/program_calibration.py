@@ -1,9 +1,11 @@
 """Calibration for one program: what it calls is measured, and what it gains is told."""
 
 import os
-from dataclasses import dataclass, replace
+import sys
+from dataclasses import replace
 from pathlib import Path
 from shlex import join
+from statistics import median
 from typing import TYPE_CHECKING
 
 import click
@@ -15,12 +17,15 @@ from autotune.cli.run import recording_variables
 from autotune.cli.terminal import note
 from autotune.errors import BadWorkload, UsageError
 from autotune.model import units
+from autotune.recording.program_gain import VerifiedGain
 from autotune.search.request import Request
 
 if TYPE_CHECKING:
     from autotune.recording.recording import Recording
 
 VERIFY_RUNS = 3
+START_PAIRS = 3
+"""Pairs of processes that load NumPy: the time that `autotune run` adds is many times their scatter."""
 BUDGET_SECONDS = 120.0
 """For a program, if no budget is named: it calls a few operations, and not the whole catalogue."""
 COMMAND = "autotune.command"
@@ -41,48 +46,6 @@ class WithCommand(click.Command):
         """Format as click does, with the command at the end."""
         pieces = [*self.collect_usage_pieces(ctx), "[-- CMD [ARG]...]"]
         formatter.write_usage(ctx.command_path, " ".join(pieces))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gained:
-    """The gain of a whole program."""
-
-    predicted: float
-    """Speed-up by the entries and the recording (Amdahl's law)."""
-    predicted_low: float
-    predicted_high: float
-    measured: float | None = None
-    """Speed-up of pairs of runs; None if none were run."""
-    interval: tuple[float, float] | None = None
-    pairs: int = 0
-    same_output: bool | None = None
-    why_not: str | None = None
-    """Why no pairs were run."""
-
-    def text(self) -> str:
-        """Say what the whole program gains, as predicted and as measured."""
-        said = "The whole program: as fast as before, since none of its calls is tuned"
-        if self.predicted_low < self.predicted_high:  # a tuned call has an interval
-            interval = f"{self.predicted_low:.2f} to {self.predicted_high:.2f}"
-            said = f"The whole program: {self.predicted:.2f} times as fast by its entries ({interval})"
-        if self.measured is None:
-            return f"{said}."
-        said += f", {self.measured:.2f} in {units.count_of(self.pairs, 'pair')} of its runs"
-        repeat = "`autotune compare -- CMD` repeats them, at a quieter moment or with more --pairs."
-        if self.interval is None:
-            return f"{said}: too few to tell. {repeat}"
-        said += f", 95 % interval {units.interval(self.interval)}."
-        return (
-            f"{said} The pairs cannot tell on this machine now: {repeat}" if units.cannot_tell(self.interval) else said
-        )
-
-    def tell(self) -> None:
-        if self.why_not != messages.NOTHING_GAINED:
-            note(self.text())
-        if self.why_not is not None:
-            note(self.why_not)
-        if self.same_output is False:
-            note(messages.PROGRAM_DIFFERS)
 
 
 def recorded_program(words: tuple[str, ...], *, recording: Path | None, record: Path | None) -> "Recording | None":
@@ -148,7 +111,7 @@ def for_program(request: Request, recorded: "Recording") -> Request:
     return replace(request, recorded=work.operations, weights=work.weights, budget_seconds=budget)
 
 
-def gain_of(recorded: "Recording | None", profile: Path | None, *, runs: int, seconds: float) -> Gained | None:
+def gain_of(recorded: "Recording | None", profile: Path | None, *, runs: int, seconds: float) -> VerifiedGain | None:
     """Say what a program gains by its profile: as its entries predict, and as pairs of its runs show.
 
     None without a recorded program or a profile.
@@ -156,7 +119,7 @@ def gain_of(recorded: "Recording | None", profile: Path | None, *, runs: int, se
     if recorded is None or profile is None:
         return None
     gain = advise_here(recorded, profile).gain
-    predicted = Gained(predicted=gain.speedup, predicted_low=gain.low, predicted_high=gain.high)
+    predicted = VerifiedGain(predicted=gain.speedup, predicted_low=gain.low, predicted_high=gain.high)
     needed = (2 * runs + 1) * recorded.wall_seconds
     if gain.low == gain.high == 1:  # no entry for it is tuned: both sides of a pair would be the same program
         return replace(predicted, why_not=messages.NOTHING_GAINED)
@@ -165,18 +128,53 @@ def gain_of(recorded: "Recording | None", profile: Path | None, *, runs: int, se
     if needed > seconds:
         return replace(predicted, why_not=messages.runs_too_long(runs, needed, seconds))
     note(messages.verifying_runs(runs))
+    load_numpy = (sys.executable, "-c", "import numpy")
+    options, named = ["--children"], {"AUTOTUNE_PROFILE": str(profile.absolute())}
     try:
-        named = {"AUTOTUNE_PROFILE": str(profile.absolute())}
-        pairs = run_tuned_pairs(recorded.command, ["--children"], named, pairs=runs, seconds=2 * needed)
+        starts = run_tuned_pairs(load_numpy, options, named, pairs=START_PAIRS, seconds=needed)
+        pairs = run_tuned_pairs(recorded.command, options, named, pairs=runs, seconds=2 * needed)
     except BadWorkload as problem:  # of a recording from another machine, say
         return replace(predicted, why_not=str(problem))
+    start = median(variant.seconds - plain.seconds for plain, variant in zip(starts.plain, starts.variant, strict=True))
     return replace(
         predicted,
+        start_seconds=start,
+        predicted_with_start=1 / (1 / gain.speedup + start / recorded.wall_seconds),
         measured=pairs.speedup,
         interval=pairs.interval,
         pairs=len(pairs.plain),
         same_output=pairs.same_output if pairs.same_status else False,
     )
+
+
+def tell_gain(gained: VerifiedGain) -> None:
+    if gained.why_not != messages.NOTHING_GAINED:
+        note(gain_text(gained))
+    if gained.why_not is not None:
+        note(gained.why_not)
+    if gained.same_output is False:
+        note(messages.PROGRAM_DIFFERS)
+
+
+def gain_text(gained: VerifiedGain) -> str:
+    """Say what a whole program gains, as predicted and as measured."""
+    said = "The whole program: as fast as before, since none of its calls is tuned"
+    if gained.predicted_low < gained.predicted_high:  # a tuned call has an interval
+        interval = f"{gained.predicted_low:.2f} to {gained.predicted_high:.2f}"
+        said = f"The whole program: {gained.predicted:.2f} times as fast by its entries ({interval})"
+    if gained.measured is None:
+        return f"{said}."
+    with_start = gained.predicted_with_start
+    if with_start is not None and f"{with_start:.2f}" != f"{gained.predicted:.2f}":
+        said += f", {with_start:.2f} with the {gained.start_seconds:.2g} s that `autotune run` takes to start"
+    said += f", {gained.measured:.2f} in {units.count_of(gained.pairs, 'pair')} of its runs"
+    repeat = "`autotune compare -- CMD` repeats them, at a quieter moment or with more --pairs."
+    if gained.interval is None:
+        return f"{said}: too few to tell. {repeat}"
+    said += f", 95 % interval {units.interval(gained.interval)}."
+    if units.cannot_tell(gained.interval):
+        said += f" The pairs cannot tell on this machine now: {repeat}"
+    return said
 
 
 def weigh_by_spool(request: Request) -> Request:

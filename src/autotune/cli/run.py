@@ -1,13 +1,15 @@
 """`autotune run`."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from itertools import takewhile
+from pathlib import Path, PurePath
 from typing import Any
 
 import click
@@ -27,6 +29,8 @@ REPORT = "AUTOTUNE_START_REPORT"
 """Set by `compare`: a folder for reports of what was in force (`runtime/startup/sitecustomize.py`)."""
 EFFECT = "effect.txt"
 """In that folder: the sentence of `run`."""
+_PYTHON = re.compile(r"(python|pypy)[0-9.]*t?(\.exe)?")
+_FLAGS = re.compile(r"-[bBdEiIOPqRsSuvx]+[cm]?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,12 +127,14 @@ def run(*, command: tuple[str, ...], **settings: Any) -> int:
     if isinstance(tuned, TunedCommand):
         say(messages.running_tuned(tuned.name, tuned.choice, tuned.speedup))
         return replace_process(tuned.words, {**os.environ, **tuned.variables})
-    choice, calls = choose(options.blas_threads), not options.only_variables
+    is_kept_out = is_kept_from_site(command) and not options.children
+    choice, calls = choose(options.blas_threads), not (options.only_variables or is_kept_out)
     are_users = choice.blas_threads is not None and not thread_variables.exports(choice.blas_threads, os.environ)
     effect = messages.running(
         " ".join(filter(None, (threads_text(choice.blas_threads), choice.reason, tuned))),
         user_limit=thread_variables.user_limit(os.environ) if are_users else None,
         calls=calls,
+        is_kept_out=is_kept_out,
         learns=options.learn,
         wait=options.wait,
     )
@@ -141,6 +147,13 @@ def run(*, command: tuple[str, ...], **settings: Any) -> int:
             os.environ, reductions=options.reductions, learn=options.learn, children=options.children
         )
     return replace_process(command, {**os.environ, **variables})
+
+
+def is_kept_from_site(command: Sequence[str]) -> bool:
+    """Is the command a Python with -I, -E or -S, which keep it from `runtime/startup/sitecustomize.py`?"""
+    options = takewhile(_FLAGS.fullmatch, command[1:])
+    is_python = _PYTHON.fullmatch(PurePath(command[0]).name)
+    return is_python is not None and any({"I", "E", "S"} & set(word) for word in options)
 
 
 def say(effect: str, *, unreported: str = "") -> None:

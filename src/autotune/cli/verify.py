@@ -33,8 +33,8 @@ def verify(words: tuple[str, ...], budget: str, workload: "UserWorkload | None",
     """Measure choices against plain NumPy once more, in fresh processes.
 
     Without FILE, the entries in force on this machine; OPERATION and NAME=N,N narrow them. Says of every choice whether
-    it still holds, with its speed-up and the 95 % interval. Exits with 1 if one is slower than plain NumPy or fails, or
-    if nothing in the profile is for this machine.
+    it still holds, with its speed-up and the 95 % interval. Exits with 1 if one no longer holds, is slower than plain
+    NumPy or fails, or if nothing in the profile is for this machine.
 
     \b
     Examples:
@@ -88,7 +88,7 @@ def verdicts(profile: "Profile", seconds: float, own: "UserWorkload | None") -> 
 
 
 def has_failed(checks: "list[Check]") -> bool:
-    """Is one slower or failing, or is nothing in it for this machine?"""
+    """Does one not hold or fail, or is nothing in it for this machine?"""
     standings = {check.standing for check in checks}
     return any(standing.bad for standing in standings) or standings == {"refused"}
 

@@ -16,7 +16,8 @@ CAPS: Mapping[str, str | None] = {
     "PYTHON_CPU_COUNT": None,  # Python 3.13; meant for containers whose limit Python cannot see
     "LOKY_MAX_CPU_COUNT": None,  # joblib
     "NSLOTS": None,  # Grid Engine; of all hosts of the job
-    "NCPUS": "PBS_JOBID",
+    "NCPUS": "PBS_JOBID",  # OpenPBS
+    "PBS_NP": "PBS_JOBID",  # Torque; of all hosts of the job
     "LSB_DJOB_NUMPROC": "LSB_JOBID",  # LSF
 }
 """Variables that cap the CPUs of a job or container, each with the variable that must be set too."""

@@ -57,13 +57,8 @@ REAL_ONLY = frozenset(
 
 KNOBS: Mapping[Family, tuple[Knob, ...]] = {
     # placement comes first: of the corners of a space, which are tried in order, those without one are first
+    **dict.fromkeys((Family.STACK, *OPEN_UPWARDS), (Knob.PLACEMENT, Knob.WORKERS, Knob.CHUNK)),
     Family.LINALG: (Knob.BLAS_THREADS,),
-    Family.STACK: (Knob.PLACEMENT, Knob.WORKERS, Knob.CHUNK),
-    Family.ELEMENTWISE: (Knob.PLACEMENT, Knob.WORKERS, Knob.CHUNK),
-    Family.LOOP: (Knob.PLACEMENT, Knob.WORKERS, Knob.CHUNK),
-    Family.REDUCTION: (Knob.PLACEMENT, Knob.WORKERS, Knob.CHUNK),
-    Family.RANDOM: (Knob.PLACEMENT, Knob.WORKERS, Knob.CHUNK),
-    Family.EXPRESSION: (Knob.PLACEMENT, Knob.WORKERS, Knob.CHUNK),
     Family.TASKS: (Knob.PLACEMENT, Knob.BLAS_THREADS, Knob.WORKERS),
     Family.SHARING: (Knob.METHOD, Knob.WORKERS, Knob.CHUNK),
     Family.ALLOCATION: (Knob.ALLOCATOR,),
@@ -73,8 +68,6 @@ KNOBS: Mapping[Family, tuple[Knob, ...]] = {
 
 
 class WorkUnit(StrEnum):
-    """Unit of an operation's work."""
-
     FLOPS = "flops"
     BYTES = "bytes"
 
@@ -113,7 +106,6 @@ class Kind:
 
     @property
     def knobs(self) -> tuple[Knob, ...]:
-        """Knobs that are tuned."""
         return KNOBS[self.family]
 
     @property

@@ -5,11 +5,9 @@ from typing import Annotated, Literal, get_args
 
 from autotune.model.constraints import AsMapping, Name, SizeValue
 
-Real = Literal["float64", "float32"]
-Complex = Literal["complex128", "complex64"]
-REAL_DTYPES: tuple[str, ...] = get_args(Real)
-DTYPES: tuple[str, ...] = (*REAL_DTYPES, *get_args(Complex))
-
+Dtype = Literal["float64", "float32", "complex128", "complex64"]
+DTYPES: tuple[str, ...] = get_args(Dtype)
+REAL_DTYPES = DTYPES[:2]
 
 WORKLOAD_MARK = "__autotune_workload__"
 """Attribute of a function that is marked as work to calibrate; its value is the name of the function's entries."""

@@ -19,7 +19,6 @@ class Record:
         self.__dict__.update(given)
 
     def replace(self, **changes: Any) -> Self:
-        """Return a copy with other values of some fields."""
         return type(self)(**(self.__dict__ | changes))
 
     def __setattr__(self, name: str, _value: object) -> None:

@@ -6,7 +6,7 @@ from functools import wraps
 from math import prod
 from typing import Any, ParamSpec, TypeVar
 
-from autotune.controls.apply_configuration import Configured, configured
+from autotune.controls.apply_configuration import Configured
 from autotune.errors import BadSize, UnsupportedPlatform
 from autotune.model.catalogue import Family, row_of
 from autotune.model.configuration import Configuration
@@ -199,13 +199,13 @@ def enter(configuration: Configuration) -> Configured:
     """Begin a scope of this configuration. Where memory cannot be retained, the rest still counts."""
     resolution = state.resolution()
     usable = configuration.cpus if resolution is None else resolution.usable_cpus
-    scope = configured(configuration, usable_cpus=usable)
+    scope = Configured(configuration, usable_cpus=usable)
     try:
         scope.__enter__()
     except UnsupportedPlatform:
         from dataclasses import replace
 
-        scope = configured(replace(configuration, allocator=None), usable_cpus=usable)
+        scope = Configured(replace(configuration, allocator=None), usable_cpus=usable)
         scope.__enter__()
     return scope
 
