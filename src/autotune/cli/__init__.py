@@ -18,10 +18,3 @@ VERBS = {
     "cluster": "Calibrate every kind of node of a cluster.",
     "daemon": "Keep profiles up to date: measure in idle time what programs call and what has changed.",
 }
-
-
-def main() -> None:
-    """Run the command line and end the process with its exit code."""
-    from autotune.cli.program import program
-
-    program(prog_name="autotune")

@@ -127,3 +127,8 @@ def program() -> None:
     Measure once with `autotune calibrate`; programs that call `autotune.apply()` then run with the measured choices,
     others do under `autotune run`. No choice is used that was not proved faster than plain NumPy.
     """
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    program(prog_name="autotune")
