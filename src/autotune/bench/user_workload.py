@@ -39,8 +39,7 @@ PASSED_KNOBS = (Knob.BLAS_THREADS, Knob.WORKERS, Knob.CHUNK)
 """The knobs that a function may take."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UserKind(Kind):
+class UserKind(Kind, kw_only=True):
     """The row that a user's function would have in the catalogue. Its work and memory are unknown: NaN."""
 
     own_knobs: tuple[Knob, ...]

@@ -15,7 +15,7 @@ from autotune.model.entry import Status
 from autotune.model.operation import Operation
 from autotune.profiles.lookup import LookupResult
 from autotune.profiles.resolve import resolve, resolve_before_numpy
-from autotune.runtime.process_state import is_disabled
+from autotune.runtime.process_settings import is_disabled
 
 NAME = re.compile(r"[a-z_][a-z0-9_]{0,49}", re.ASCII)
 

@@ -8,7 +8,7 @@ from autotune.cli import messages
 from autotune.cli.options import json_option
 from autotune.cli.terminal import note, print_json, print_lines
 from autotune.controls import thread_variables
-from autotune.runtime.process_threads import ProcessChoice, process_choice
+from autotune.runtime.process_settings import ProcessChoice, process_choice
 
 threads_option = click.option(
     "--blas-threads", type=click.IntRange(min=1), metavar="N", help="This count instead of the profile's."

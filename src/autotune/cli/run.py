@@ -20,7 +20,7 @@ from autotune.cli.env import choose, threads_option
 from autotune.cli.terminal import note, report_error
 from autotune.controls import thread_variables, wait_policy
 from autotune.model.configuration import IdleThreads
-from autotune.runtime.process_threads import threads_text
+from autotune.runtime.process_settings import threads_text
 from autotune.runtime.text_table import printable
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127

@@ -1,7 +1,6 @@
 """Catalogue of operations: knobs, sizes and measure of work of each. The runnable work is in bench."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from operator import index
 
@@ -9,6 +8,7 @@ from autotune.errors import BadSize, UnknownOperation
 from autotune.model.configuration import Knob
 from autotune.model.constraints import LARGEST_SIZE
 from autotune.model.operation import DTYPES, REAL_DTYPES, Operation
+from autotune.model.record import Record
 
 Sizes = Mapping[str, int]
 Work = Callable[[Sizes], float]
@@ -72,8 +72,7 @@ class WorkUnit(StrEnum):
     BYTES = "bytes"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class Kind(Record, kw_only=True):
     """A row of the catalogue."""
 
     name: str
@@ -85,7 +84,7 @@ class Kind:
     footprint: Work
     """Elements held at once by a plain call: inputs, results and NumPy's copies."""
     summary: str
-    defaults: Mapping[str, int] = field(default_factory=dict)
+    defaults: Mapping[str, int] = {}
     """Sizes that do not follow from the first one."""
 
     def complete(self, sizes: Sizes) -> dict[str, int]:

@@ -24,8 +24,7 @@ SCREENING_RUNS = 4
 """For each configuration that the exploration should have time for: two pairs."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommandKind(Kind):
+class CommandKind(Kind, kw_only=True):
     """The row that a command would have in the catalogue. Its work and memory are unknown: NaN."""
 
     command: Command
