@@ -21,7 +21,7 @@ from autotune.model.operation import Operation
 from autotune.model.profile import Profile
 from autotune.profiles import profile_files
 from autotune.profiles.resolve import this_site
-from autotune.runtime.process_threads import ProcessChoice
+from autotune.runtime.process_settings import ProcessChoice
 
 VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
@@ -128,7 +128,7 @@ def test_run_says_in_one_line_what_it_did_and_quiet_leaves_it_out():
 
 SECOND = """
 import sys
-from autotune.runtime.process_threads import process_choice
+from autotune.runtime.process_settings import process_choice
 from autotune.cli.command_name import tuned_command
 if sys.argv[1] == "full":
     import numpy

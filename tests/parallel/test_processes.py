@@ -215,6 +215,19 @@ def test_where_a_filter_forbids_to_hand_descriptors_over_blocks_go_through_pipes
     assert os.getpid() not in pids
 
 
+@pytest.mark.parametrize("method", [Method.MEMFD, Method.PIPE], indirect=True)
+def test_sockets_of_the_program_that_never_block_hinder_nothing(method, monkeypatch):
+    """gevent's, which replace the standard library's."""
+    pair = socket.socketpair
+
+    class Unblocking(socket.socket):
+        def setblocking(self, _):
+            super().setblocking(False)
+
+    monkeypatch.setattr(socket, "socketpair", lambda: [Unblocking(fileno=end.detach()) for end in pair()])
+    np.testing.assert_array_equal(mapped(square, method=method), ARRAY**2)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of descriptors as Linux has them")
 def test_whatever_number_of_descriptors_is_left_the_result_is_right(method):
     import resource

@@ -160,6 +160,9 @@ def _start_worker(
 ) -> Worker:
     forked = context.get_start_method() == "fork"
     here, there = context.Pipe()
+    if os.name == "posix":
+        for end in (here, there):
+            os.set_blocking(end.fileno(), True)  # under gevent sockets are not
     ends = [worker.connection for worker in others] + [here] if forked else []
     process = context.Process(  # type: ignore[attr-defined]
         target=_run, args=(there, ends, os.getpid(), *work), daemon=True
