@@ -40,9 +40,9 @@ def workload_option(text: str) -> Callable[[Callable[..., Any]], Callable[..., A
     """Make the option that names a function of the user's, which a fresh process describes."""
 
     def described(ctx: click.Context, _: click.Parameter, source: str | None) -> "UserWorkload | None":
-        from autotune.bench.inspect_workload import describe
+        from autotune.bench.process_bench import inspect_workload
 
-        return None if source is None or ctx.resilient_parsing else describe(source)
+        return None if source is None or ctx.resilient_parsing else inspect_workload(source)
 
     return click.option("--workload", metavar="FILE.py:FUNCTION", callback=described, help=text)
 
