@@ -6,8 +6,9 @@ from enum import StrEnum
 from math import inf
 
 from autotune.bench.user_workload import UserWorkload
-from autotune.model.catalogue import CATALOGUE, COMMANDS
+from autotune.model.catalogue import CATALOGUE
 from autotune.model.entry import Entry, Status
+from autotune.model.policy import COMMANDS
 from autotune.model.profile import Key, Profile
 from autotune.profiles import fit
 from autotune.profiles.folders import Layer
