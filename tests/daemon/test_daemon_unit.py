@@ -158,7 +158,7 @@ def lines(tmp_path):
     scene = Scene(tmp_path).take_inventory(entry("svd"), entry("qr"))
     scene.state.counts |= {"adopted": 2.0, "cpu_seconds": 12.5}
     scene.state.checked["k1"] = {SVD: 1_700_000_000.0}
-    return metrics_text(scene.controller.context, scene.controller.inventories, scene.status).splitlines()
+    return metrics_text(scene.controller).splitlines()
 
 
 def test_metrics_are_lines_that_prometheus_reads(lines):

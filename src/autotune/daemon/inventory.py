@@ -179,15 +179,14 @@ class Inventories:
             for name in answers.keys() - names:
                 del answers[name]
 
-    def due(self) -> Interpreter | None:
-        """Return the next interpreter to be asked."""
+    def next_question(self) -> tuple[Interpreter, Generator[ChildCommand, ChildResult, None]] | None:
+        """Return the next interpreter to be asked, and the procedure that asks it."""
         for interpreter in self._context.settings.interpreters:
             if interpreter.name in self._due and not self._context.is_delayed(_subject(interpreter)):
-                return interpreter
+                return interpreter, self._ask(interpreter)
         return None
 
-    def ask(self, interpreter: Interpreter) -> Generator[ChildCommand, ChildResult, None]:
-        """Ask an interpreter for its inventory."""
+    def _ask(self, interpreter: Interpreter) -> Generator[ChildCommand, ChildResult, None]:
         self._due.discard(interpreter.name)
         answered = False
         try:
@@ -201,8 +200,11 @@ class Inventories:
         context, name, subject = self._context, interpreter.name, _subject(interpreter)
         try:
             inventory = parse_inventory(result.answer)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            self.problems[name] = f"{interpreter.python} cannot be asked: {self._reason(error, result)}"
+        except ValueError as error:
+            reason = str(error) if result.answer else result.last_line
+            if result.answer and isinstance(error, json.JSONDecodeError):
+                reason = f"Its answer breaks off; {context.paths.state}, which holds it meanwhile, may be full."
+            self.problems[name] = f"{interpreter.python} cannot be asked: {reason}"
             context.log.begin(subject, self.problems[name])
             context.delay(subject, RETRY_SECONDS, longest=MAX_RETRY_SECONDS)
             return False
@@ -215,13 +217,6 @@ class Inventories:
         self._remember(interpreter, inventory)
         context.save()
         return True
-
-    def _reason(self, error: Exception, result: ChildResult) -> str:
-        if not result.answer:
-            return result.last_line
-        if isinstance(error, json.JSONDecodeError):
-            return f"Its answer breaks off; {self._context.paths.state}, which holds it meanwhile, may be full."
-        return str(error) if isinstance(error, ValueError) else UNKNOWN_ANSWER
 
     def _look_at(self, interpreter: Interpreter, inventory: Inventory | None) -> tuple[Any, ...]:
         """Return what the interpreter's answer depends on, as far as it can be seen without asking."""

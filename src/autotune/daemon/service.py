@@ -10,18 +10,19 @@ import signal
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from time import monotonic, time
 from types import FrameType
 from typing import Any
 
 import autotune
-from autotune.daemon.child_processes import ProcessLauncher
+from autotune.daemon.child_processes import ChildProcess, remove_leftovers
 from autotune.daemon.context import DaemonLog
 from autotune.daemon.control_socket import ControlSocket, SocketPeer, may_order, refusal
 from autotune.daemon.controller import Controller
 from autotune.daemon.daemon_settings import DaemonPaths, load_settings
-from autotune.daemon.metrics import metrics_text
+from autotune.daemon.metrics import daemon_status, metrics_text
 from autotune.daemon.sensors import MachineSensors, fingerprint
 from autotune.daemon.systemd import notify_systemd
 from autotune.errors import AutotuneError, DaemonRuns, EnvironmentProblem, UnsupportedPlatform, UsageError
@@ -53,12 +54,11 @@ class DaemonService:
         self._settings_read = fingerprint(paths.settings)
         self._lock = hold_lock(paths.lock)
         _make_folders(paths)
-        launcher = ProcessLauncher(paths.state, os.environ)
-        launcher.sweep()
+        remove_leftovers(paths.state)
         self.controller = Controller(
             settings,
             paths,
-            launcher=launcher,
+            start_child=partial(ChildProcess, state=paths.state),
             sensors=MachineSensors(),
             log=self._log,
             memory_bytes=memory_allowance(usable_bytes()),
@@ -132,7 +132,7 @@ class DaemonService:
                     "pid": os.getpid(),
                     "resident_bytes": resident_bytes(),
                     "configuration": str(self.paths.settings),
-                    **controller.status(),
+                    **daemon_status(controller),
                 }
             case "explain":
                 why = controller.readiness.window.why
@@ -142,7 +142,7 @@ class DaemonService:
                 controller.pause_until(until)
                 return {"paused_until": until}
             case "resume":
-                controller.resume()
+                controller.pause_until(None)
             case "tune":
                 ordered = ordered_operation(
                     request.get("operation"), request.get("dtype", "float64"), request.get("sizes", {})
@@ -187,7 +187,7 @@ class DaemonService:
     def _write_metrics(self) -> None:
         controller, named = self.controller, self.controller.context.settings.metrics
         path = self.paths.state / "metrics.prom" if named is None else Path(named)
-        text = metrics_text(controller.context, controller.inventories, controller.status())
+        text = metrics_text(controller)
         try:
             replace_file(path, text.encode(), durable=False)
         except OSError as error:

@@ -65,35 +65,30 @@ class SpoolContent:
                 )
 
 
-class SpoolReader:
-    """Takes the content of the spool into the daemon's state."""
+def take_spool(context: DaemonContext, undeletable: set[str]) -> None:
+    """Take the files that are there into the daemon's state, and remove them.
 
-    def __init__(self, context: DaemonContext) -> None:
-        self._context = context
-        self._undeletable: set[str] = set()
-
-    def empty(self) -> None:
-        """Read and remove the files that are there."""
-        context, state = self._context, self._context.state
-        content = read_spool(context.paths.spool, shared=context.paths.shared, undeletable=self._undeletable)
-        for why in content.refused[:MAX_REPORTED]:
-            context.log.write("spool", why, level="warning")
-        if len(content.refused) > MAX_REPORTED:
-            more = f"{len(content.refused) - MAX_REPORTED} more files were refused."
-            context.log.write("spool", more, level="warning")
-        state.count_calls(content.calls, covered=False)
-        state.count_calls(content.used, covered=True)
-        for dropped, why in content.dropped.items():
-            if len(state.doubts) < MAX_DOUBTS:
-                state.doubts[dropped] = why
-        context.has_unsaved |= bool(content.calls or content.used or content.dropped)
+    `undeletable` remembers the names of files that could not be removed, so that they count once.
+    """
+    state, paths = context.state, context.paths
+    content = read_spool(paths.spool, shared=paths.shared, undeletable=undeletable)
+    for why in content.refused[:MAX_REPORTED]:
+        context.log.write("spool", why, level="warning")
+    if len(content.refused) > MAX_REPORTED:
+        more = f"{len(content.refused) - MAX_REPORTED} more files were refused."
+        context.log.write("spool", more, level="warning")
+    state.count_calls(content.calls, covered=False)
+    state.count_calls(content.used, covered=True)
+    for dropped, why in content.dropped.items():
+        if len(state.doubts) < MAX_DOUBTS:
+            state.doubts[dropped] = why
+    context.has_unsaved |= bool(content.calls or content.used or content.dropped)
 
 
 def read_spool(folder: Path, *, shared: bool, undeletable: set[str], max_names: int = MAX_NAMES) -> SpoolContent:
     """Read the files of the spool and remove them.
 
-    `undeletable` remembers the names of files that could not be removed, so that they count once. In a `shared` spool
-    files of every user count; otherwise those of the daemon's user and of root.
+    In a `shared` spool files of every user count; otherwise those of the daemon's user and of root.
     """
     rule = FileRule(MAX_BYTES, any_owner=shared, single_name=True)
     content = SpoolContent()

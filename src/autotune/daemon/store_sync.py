@@ -8,11 +8,10 @@ from collections.abc import Generator, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from autotune.daemon.child_processes import ChildCommand, ChildResult
+from autotune.daemon.child_processes import COMMAND_LINE, ChildCommand, ChildResult
 from autotune.daemon.context import DaemonContext
 from autotune.daemon.daemon_settings import DaemonPaths, Interpreter
 from autotune.daemon.inventory import Inventory
-from autotune.daemon.procedures import COMMAND_LINE, json_answer
 from autotune.daemon.schedule import stable_fraction
 from autotune.host.trusted_files import replace_file
 
@@ -86,7 +85,7 @@ class StoreSync:
             environ={"AUTOTUNE_STATE_DIR": str(context.paths.pulled_for(interpreter))},
         )
         # exit code 1 may mean that the store has nothing for this machine: only the answer tells
-        done = isinstance(json_answer(result).get("mirrored"), list)
+        done = isinstance(result.document.get("mirrored"), list)
         self._to_pull = [each for each in self._to_pull if each != interpreter] if done else []
         state.pull_failures = 0 if done else state.pull_failures + 1
         if not self._to_pull:

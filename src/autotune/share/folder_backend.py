@@ -17,8 +17,8 @@ from typing import TypeVar
 
 from autotune.errors import UntrustedFile
 from autotune.host.trusted_files import FileContent, FileRule, read_file, sync_folder, write_temporary
-from autotune.share.backend import MAX_LISTED, StoredFile
 from autotune.share.publication import LAYOUT
+from autotune.share.store import MAX_LISTED, StoredFile
 
 STALE_RETRIES = 10
 STALE_SECONDS = 0.02

@@ -10,8 +10,8 @@ from urllib.parse import unquote
 from autotune.errors import BadSettings, MissingPackage
 from autotune.host.trusted_files import FileContent
 from autotune.profiles.yaml_subset import MAX_BYTES
-from autotune.share.backend import MAX_LISTED, StoredFile
 from autotune.share.publication import LAYOUT
+from autotune.share.store import MAX_LISTED, StoredFile
 
 _PACKAGES = {
     "s3": "s3fs",

@@ -23,7 +23,7 @@ from autotune.profiles.profile_document import decode_profile
 from autotune.profiles.yaml_subset import parse
 from autotune.profiles.yaml_writer import text_of
 from autotune.share.fetch import ClassContents, RejectedFile, read_class
-from autotune.share.merge import collect_votes, merge_votes, names_of_computers
+from autotune.share.merge import merge_publications, names_of_computers
 from autotune.share.publication import CLASS, is_decided_by_measurement
 from autotune.share.store import Store
 from autotune.share.trust import TrustPolicy
@@ -127,11 +127,11 @@ def read_relatives(store: Store, policy: TrustPolicy, key: Key) -> list[Profile]
 
 def _mirror(contents: ClassContents, key: Key, mirror: Path) -> MirroredClass:
     """Merge a class and write it to the mirror, unless the mirror holds the same bytes."""
-    cpus = Counter(publication.profile.provenance.cpu for publication in contents.publications)
-    cpu = max(cpus, key=lambda cpu: (cpus[cpu], str(cpu)))
-    profile, text = _readable(merge_votes(collect_votes(contents.publications), key, cpu=cpu))
+    profile, text = _readable(merge_publications(contents.publications, key))
     path = mirror / f"{key.slug}.yaml"
-    changed = not _holds(path, text)
+    changed = True
+    with suppress(OSError):
+        changed = path.read_bytes() != text
     if changed:
         mirror.mkdir(mode=0o755, parents=True, exist_ok=True)
         replace_file(path, text)
@@ -174,13 +174,6 @@ def _is_confirmed(entry: Entry) -> bool:
         and not entry.evidence.contested
         and (entry.evidence.signer is not None or (entry.evidence.hosts or 0) > 1)
     )
-
-
-def _holds(path: Path, text: bytes) -> bool:
-    try:
-        return path.read_bytes() == text
-    except OSError:
-        return False
 
 
 def _class_key(contents: ClassContents, own: Key) -> Key | None:

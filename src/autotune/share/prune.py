@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from autotune.share.backend import StoredFile
 from autotune.share.fetch import read_class
 from autotune.share.publication import (
     CLASS,
@@ -16,7 +15,7 @@ from autotune.share.publication import (
     signed_by,
     supersedes,
 )
-from autotune.share.store import Store
+from autotune.share.store import Store, StoredFile
 from autotune.share.trust import TrustPolicy
 
 LEFTOVER_SECONDS = 86_400

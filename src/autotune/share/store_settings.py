@@ -9,10 +9,10 @@ Each setting is taken from the first file that has it.
 """
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
+from urllib.parse import urlsplit
 
 from autotune.errors import BadDocument, BadSettings, ProfileError, UntrustedFile
 from autotune.host.trusted_files import FileRule, read_file
@@ -21,7 +21,7 @@ from autotune.model.constraints import Parsed
 from autotune.profiles.folders import Layer, places
 from autotune.profiles.yaml_subset import parse
 from autotune.share import signing_keys
-from autotune.share.store import Store, open_store
+from autotune.share.store import CALL_SECONDS, Store, without_secrets
 from autotune.share.trust import TrustPolicy, TrustRule
 
 STORE = "AUTOTUNE_STORE"
@@ -92,9 +92,32 @@ def read_store_settings(store: str | None = None) -> StoreSettings:
         policy=TrustPolicy(
             rule=first("trust", TrustRule.ANY),
             keys=first("trusted_keys", ()),
-            owners=frozenset({0, *_own_user_id(), *first("trusted_owners", ())}),
+            owners=frozenset({0, os.geteuid() if os.name == "posix" else 0, *first("trusted_owners", ())}),
         ),
     )
+
+
+def open_store(address: str, *, seconds: float = CALL_SECONDS) -> Store:
+    """Return the store at an address, a folder or any URL that fsspec supports, without contacting it.
+
+    Raises BadSettings for a malformed address or an unsupported protocol, MissingPackage for a protocol whose package
+    is not installed.
+    """
+    address = address.removeprefix("file://")
+    if "://" not in address and "::" not in address:
+        from autotune.share.folder_backend import FolderBackend
+
+        path = os.path.expanduser(address)  # noqa: PTH111 - text in, text out
+        if not os.path.isabs(path):  # noqa: PTH117
+            raise BadSettings(f"A store's folder is an absolute path, such as /nfs/autotune, not {address!r}.")
+        return Store(address, FolderBackend(path), seconds)
+    from autotune.share.fsspec_backend import FsspecBackend
+
+    try:
+        urlsplit(address)
+    except ValueError as problem:
+        raise BadSettings(f"The store {without_secrets(address)} is not a URL: {problem}.") from None
+    return Store(address, FsspecBackend(address), seconds)
 
 
 def open_named_store(url: str | None) -> tuple[Store, TrustPolicy] | None:
@@ -122,7 +145,3 @@ def _read(path: Path) -> _SettingsFile:
     except (BadDocument, ProfileError, BadSettings) as problem:
         raise BadSettings(f"{path}: {problem}") from None
     return file
-
-
-def _own_user_id() -> Iterable[int]:
-    return (os.geteuid(),) if hasattr(os, "geteuid") else ()
