@@ -19,10 +19,9 @@ from autotune.profiles import folders, profile_files
 from autotune.runtime.text_table import printable
 
 if TYPE_CHECKING:
-    from autotune.share.fetch import ClassContents, RejectedFile
+    from autotune.share.fetch import ClassContents
     from autotune.share.mirror import PullResult
-    from autotune.share.prune import RemovableFile
-    from autotune.share.store import Store
+    from autotune.share.store import FlaggedFile, Store
     from autotune.share.trust import TrustPolicy
 
 MOST_REJECTED = 5
@@ -141,7 +140,7 @@ def pull(store: str | None, fresh: bool, as_json: bool) -> int:
         if mirrored.confirmed < mirrored.decided - mirrored.contested:
             note(store_messages.UNCONFIRMED)
     if as_json:
-        print_json("store.pull/1", plain_pull(result))
+        print_json("store.pull/1", plain_pull(place, result))
     if not result.mirrored:
         note(store_messages.nothing_pulled(place.address))
         return FAILED
@@ -188,7 +187,7 @@ def prune(
     files = [*removable_files(place, policy, folders=classes, hosts=hosts, older=older)]
     removed = [file for file in files if dry_run or remove_file(place, file)]
     if as_json:
-        print_json("store.prune/1", {"store": place.address, "removed": [asdict(file) for file in removed]})
+        print_json("store.prune/1", {"store": place.address, "removed": [file._asdict() for file in removed]})
     else:
         print_lines(
             printable(store_messages.pruned(f"{file.folder}/{file.name}", file.reason, gone=not dry_run))
@@ -294,11 +293,11 @@ def plain_class(contents: "ClassContents") -> dict[str, Any]:
     }
 
 
-def plain_pull(result: "PullResult") -> dict[str, Any]:
+def plain_pull(place: "Store", result: "PullResult") -> dict[str, Any]:
     """Return the result of a pull, for programs."""
     fields = ("publications", "hosts", "entries", "decided", "confirmed", "contested", "changed")
     return {
-        "store": result.store,
+        "store": place.address,
         "mirrored": [
             {"class": each.key.slug, "path": str(each.path), **{name: getattr(each, name) for name in fields}}
             for each in result.mirrored
@@ -308,12 +307,12 @@ def plain_pull(result: "PullResult") -> dict[str, Any]:
     }
 
 
-def plain_rejected(file: "RejectedFile") -> dict[str, str]:
+def plain_rejected(file: "FlaggedFile") -> dict[str, str]:
     """Return a rejected file for programs."""
     return {"class": file.folder, "name": file.name, "reason": file.reason}
 
 
-def print_rejected(rejected: "Sequence[RejectedFile]") -> None:
+def print_rejected(rejected: "Sequence[FlaggedFile]") -> None:
     """Print the first rejected files with their reasons, and count the others."""
     for file in rejected[:MOST_REJECTED]:
         note(store_messages.refused_file(printable(f"{file.folder}/{file.name}"), printable(file.reason)))
@@ -346,7 +345,7 @@ def profiles_of_this_host() -> Iterator[tuple[Path, Profile]]:
             yield path, profile
 
 
-def remove_file(place: "Store", file: "RemovableFile") -> bool:
+def remove_file(place: "Store", file: "FlaggedFile") -> bool:
     """Remove a file; False, with a message, if the store keeps it. Raises StoreProblem if the store is away."""
     try:
         place.remove(file.folder, file.name)

@@ -13,7 +13,6 @@ from typing import IO, Any
 from autotune.controls.supervise import Supervised
 from autotune.host.memory_limit import resident_bytes
 
-COMMAND_LINE = "autotune"
 MAX_ANSWER = 2**23
 """Bytes of a child's answer that are read: an inventory of 10,000 entries takes 3 MB."""
 MAX_WORDS = 2000
@@ -29,9 +28,9 @@ _HIDDEN_VARIABLES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildCommand:
-    """A child process to start: a module of autotune with its arguments."""
+    """A child process to start: a module, the command line unless named, with its arguments."""
 
-    module: str
+    module: str = "autotune"
     arguments: tuple[str, ...]
     seconds: float = DEFAULT_SECONDS
     """After which it is killed."""

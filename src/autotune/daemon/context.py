@@ -89,11 +89,3 @@ class DaemonContext:
         """Write an event of a job to the log and to the recent events."""
         self.recent.append({"wall": self.moment.wall, "event": event, "job": subject, "why": why, **facts})
         self.log.write(event, why, job=subject, **facts)
-
-    def delay(self, subject: str, first: float, **words: float) -> None:
-        """Put off work that failed, from now."""
-        self.state.delay(subject, self.moment.wall, first, **words)
-
-    def is_delayed(self, subject: str) -> bool:
-        """Is it too early to try this again?"""
-        return self.state.is_delayed(subject, self.moment.wall)

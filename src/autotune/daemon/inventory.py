@@ -134,16 +134,12 @@ def is_measured_by_size(entries: Sequence[InventoryEntry]) -> bool:
 
 def describe_change(before: Mapping[str, PlainValue], now: Mapping[str, PlainValue]) -> str | None:
     """Name each fact that differs, with both values: a sentence, or None."""
+    pairs = ((name, before.get(name), value) for name, value in now.items() if before.get(name) != value)
     changes = [
-        f"{name} was {_shown(before.get(name))} and is {_shown(value)}"
-        for name, value in now.items()
-        if before.get(name) != value
+        f"{name} was {'unknown' if old is None else old} and is {'unknown' if new is None else new}"
+        for name, old, new in pairs
     ]
     return f"{'; '.join(changes)}." if changes else None
-
-
-def _shown(value: PlainValue) -> str:
-    return "unknown" if value is None else str(value)
 
 
 class Inventories:
@@ -181,8 +177,9 @@ class Inventories:
 
     def next_question(self) -> tuple[Interpreter, Generator[ChildCommand, ChildResult, None]] | None:
         """Return the next interpreter to be asked, and the procedure that asks it."""
+        state, now = self._context.state, self._context.moment.wall
         for interpreter in self._context.settings.interpreters:
-            if interpreter.name in self._due and not self._context.is_delayed(_subject(interpreter)):
+            if interpreter.name in self._due and not state.is_delayed(_subject(interpreter), now):
                 return interpreter, self._ask(interpreter)
         return None
 
@@ -206,7 +203,7 @@ class Inventories:
                 reason = f"Its answer breaks off; {context.paths.state}, which holds it meanwhile, may be full."
             self.problems[name] = f"{interpreter.python} cannot be asked: {reason}"
             context.log.begin(subject, self.problems[name])
-            context.delay(subject, RETRY_SECONDS, longest=MAX_RETRY_SECONDS)
+            context.state.delay(subject, context.moment.wall, RETRY_SECONDS, longest=MAX_RETRY_SECONDS)
             return False
         context.log.end(subject, f"{interpreter.python} answers again.")
         self.problems.pop(name, None)

@@ -78,6 +78,7 @@ def metrics_text(controller: Controller) -> str:
     levels = {f'{{level="{level}"}}': number for level, number in _count_by_level(entries).items()}
     ends = {f'{{outcome="{end}"}}': counts.get(end, 0.0) for end in (*JobEnd, "interrupted")}
     claimed = [log(entry.speedup) for entry in entries if entry.is_own and entry.status == "tuned" and entry.speedup]
+    expected = exp(sum(claimed) / len(claimed)) if claimed else None
     checked = counts.get("rechecked_entries", 0.0)
     rechecked = exp(counts["rechecked_log_speedup"] / checked) if checked else None
     oldest = min((time for times in state.checked.values() for time in times.values()), default=None)
@@ -95,15 +96,10 @@ def metrics_text(controller: Controller) -> str:
         ("oldest_check_timestamp_seconds", "gauge", "When the entries checked longest ago were checked.", oldest),
         ("stale_interpreters", "gauge", "Interpreters whose entries are stale.", len(state.stale)),
         ("demand", "gauge", "Operations that programs called without an entry.", len(state.demand)),
-        ("expected_speedup", "gauge", "Mean speed-up that entries claim.", _mean(claimed)),
+        ("expected_speedup", "gauge", "Mean speed-up that entries claim.", expected),
         ("rechecked_speedup", "gauge", "Mean speed-up in re-timings.", rechecked),
     ]
     return "".join(_family(*family) for family in families)
-
-
-def _mean(logs: list[float]) -> float | None:
-    """Return the geometric mean of values given by their logarithms."""
-    return exp(sum(logs) / len(logs)) if logs else None
 
 
 def _family(name: str, kind: str, meaning: str, values: Mapping[str, float] | float | None) -> str:

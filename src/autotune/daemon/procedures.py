@@ -15,7 +15,7 @@ from enum import StrEnum
 from math import log
 from pathlib import Path
 
-from autotune.daemon.child_processes import COMMAND_LINE, DEFAULT_SECONDS, ChildCommand, ChildResult
+from autotune.daemon.child_processes import DEFAULT_SECONDS, ChildCommand, ChildResult
 from autotune.daemon.context import DaemonContext
 from autotune.daemon.inventory import PROFILE_HELPER, UNKNOWN_ANSWER, Inventory
 from autotune.daemon.schedule import CLASS_WIDE, JobCause, ScheduledJob
@@ -145,7 +145,9 @@ def _calibrate(context: DaemonContext, job: ScheduledJob, operation: Operation, 
     begun = UnfinishedCalibration(job.interpreter, operation)
     resumes = context.state.unfinished == begun  # whatever the cause was then
     context.state.unfinished = begun
-    command = _calibration(context, operation)
+    sizes = (f"{name}={value}" for name, value in operation.sizes)
+    words = (operation.name, *sizes, "--dtype", operation.dtype, "--output", str(candidate))
+    command = _measuring(context, "calibrate", *words)
     result = yield (replace(command, arguments=(*command.arguments, "--resume")) if resumes else command)
     if resumes and result.status == USAGE_STATUS:
         # its journal has no session yet, or is of another calibration
@@ -177,7 +179,7 @@ def _recheck(context: DaemonContext, operation: Operation, inventory: Inventory)
     entries = inventory.of(operation.name, operation.dtype)
     tuned = [entry.operation for entry in entries if entry.status == "tuned"]
     yield from _excerpt(context, inventory.profile, tuned, len(tuned))
-    checked = _checked_entries((yield _verification(context, context.paths.excerpt)))
+    checked = _checked_entries((yield _measuring(context, "verify", str(context.paths.excerpt))))
     doubtful = sum(entry.is_doubtful for entry in checked)
     end = JobEnd.DOUBTED if doubtful else JobEnd.FINE
     why = f"{doubtful} of {len(checked)} entries do not hold any more."
@@ -193,7 +195,7 @@ def _run_canary(context: DaemonContext, timed: Path, tried: str | None) -> Steps
     stamp = fingerprint(tried or timed)
     progress = earlier if earlier is not None and earlier.profile == stamp else CanaryProgress(stamp)
     while True:
-        entries = _checked_entries((yield _verification(context, timed)))
+        entries = _checked_entries((yield _measuring(context, "verify", str(timed))))
         progress = replace(progress, verdicts=(*progress.verdicts, canary_verdict(entries)))
         if tried is not None:
             context.state.canaries[tried] = progress
@@ -202,7 +204,8 @@ def _run_canary(context: DaemonContext, timed: Path, tried: str | None) -> Steps
         if may_use:
             return JobResult(end=JobEnd.FINE, why="", retimings=retimings, entries=entries)
         if may_use is False:
-            raise _JobEnded(JobEnd.QUARANTINED, _slowest(entries), retimings=retimings)
+            why = next((f"{entry.at_size}: {entry.reason}" for entry in entries if entry.is_slower), "")
+            raise _JobEnded(JobEnd.QUARANTINED, why, retimings=retimings)
         if retimings >= MAX_CANARY_RUNS:
             raise _JobEnded(JobEnd.LEFT, "The re-timings stayed undecided.", retimings=retimings)
 
@@ -226,31 +229,11 @@ def canary_decision(verdicts: Sequence[CanaryVerdict]) -> bool | None:
     return True if verdicts[-1] is CanaryVerdict.FINE and fine > slower else None
 
 
-def _slowest(entries: Sequence[CheckedEntry]) -> str:
-    slower = next((entry for entry in entries if entry.is_slower), None)
-    return "" if slower is None else f"{slower.at_size}: {slower.reason}"
-
-
-def _calibration(context: DaemonContext, operation: Operation) -> ChildCommand:
-    sizes = (f"{name}={value}" for name, value in operation.sizes)
-    seconds = context.settings.job_seconds
-    return _measuring(
-        context,
-        *("calibrate", operation.name, *sizes, "--dtype", operation.dtype),
-        *("--budget", f"{seconds:.0f}s", "--output", str(context.paths.candidate), "--json"),
-    )
-
-
-def _verification(context: DaemonContext, profile: Path) -> ChildCommand:
-    seconds = context.settings.job_seconds
-    return _measuring(context, "verify", str(profile), "--json", "--budget", f"{seconds:.0f}s")
-
-
 def _measuring(context: DaemonContext, *arguments: str) -> ChildCommand:
+    seconds = context.settings.job_seconds
     return ChildCommand(
-        module=COMMAND_LINE,
-        arguments=arguments,
-        seconds=GRACE * context.settings.job_seconds + DEFAULT_SECONDS,
+        arguments=(*arguments, "--budget", f"{seconds:.0f}s", "--json"),
+        seconds=GRACE * seconds + DEFAULT_SECONDS,
         measuring=True,
         environ=context.paths.journals,
     )
@@ -320,7 +303,7 @@ def _record_trial(context: DaemonContext, job: ScheduledJob, result: JobResult) 
     elif result.end is JobEnd.QUARANTINED:
         _quarantine(context, Path(job.path), result.why)
     else:
-        context.delay(job.subject, RETRY_SECONDS)
+        context.state.delay(job.subject, context.moment.wall, RETRY_SECONDS)
 
 
 def _accept(context: DaemonContext, job: ScheduledJob) -> None:
@@ -332,7 +315,7 @@ def _accept(context: DaemonContext, job: ScheduledJob) -> None:
         except OSError as error:
             why = f"{path} cannot be put into force: {error.strerror or error}."
             context.log.write("pull", why, level="warning")
-            context.delay(job.subject, RETRY_SECONDS)
+            context.state.delay(job.subject, context.moment.wall, RETRY_SECONDS)
             return
         trusted[str(target)] = fingerprint(target)
         context.log.write("pull", f"{target} is in force.")
@@ -369,7 +352,7 @@ def _record_recheck(context: DaemonContext, operation: Operation, inventory: Inv
         state.checked.setdefault(inventory.key, {})[operation] = context.moment.wall
         state.retries.pop(str(operation), None)
     else:
-        context.delay(str(operation), RETRY_SECONDS)
+        context.state.delay(str(operation), context.moment.wall, RETRY_SECONDS)
 
 
 def _record_calibration(
@@ -383,7 +366,8 @@ def _record_calibration(
         state.orders[operation] = (*state.orders[operation], job.interpreter)
         state.drop_served_orders(each.name for each in context.settings.interpreters)
     if result.end is not JobEnd.ADOPTED:
-        context.delay(job.subject, REGRET_SECONDS if result.end is JobEnd.QUARANTINED else RETRY_SECONDS)
+        seconds = REGRET_SECONDS if result.end is JobEnd.QUARANTINED else RETRY_SECONDS
+        state.delay(job.subject, context.moment.wall, seconds)
         return
     # default-kept is an answer too; what stayed undecided becomes a job of its own later
     whole = Operation(name=operation.name, dtype=operation.dtype)
@@ -392,7 +376,7 @@ def _record_calibration(
             same_rule = (request.name, request.dtype) == (whole.name, whole.dtype)
             if request == operation or (same_rule and not operation.sizes):
                 del requests[request]
-    context.delay(job.subject, RETRY_SECONDS)  # a size that stays noisy waits ever longer
+    context.state.delay(job.subject, context.moment.wall, RETRY_SECONDS)  # a size that stays noisy waits ever longer
     state.checked.setdefault(inventory.key, {})[whole] = context.moment.wall
     state.trusted[inventory.profile] = fingerprint(inventory.profile)
     if context.settings.store is not None:

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from autotune.daemon.child_processes import COMMAND_LINE, ChildCommand, ChildResult
+from autotune.daemon.child_processes import ChildCommand, ChildResult
 from autotune.daemon.context import DaemonContext
 from autotune.daemon.daemon_settings import DaemonPaths, Interpreter
 from autotune.daemon.inventory import Inventory
@@ -45,7 +45,7 @@ class StoreSync:
             return None
         listed = {interpreter.name: interpreter for interpreter in self._context.settings.interpreters}
         for path, name in self._context.state.unpublished.items():
-            if name in listed and not self._context.is_delayed(f"publish {path}"):
+            if name in listed and not self._context.state.is_delayed(f"publish {path}", self._context.moment.wall):
                 return listed[name], self._publish(path, url)
         if not self._to_pull and self._is_pull_due(inventories):
             listed = {name: each for name, each in listed.items() if name in inventories}
@@ -68,19 +68,18 @@ class StoreSync:
 
     def _publish(self, path: str, url: str) -> StoreVisit:
         state, subject = self._context.state, f"publish {path}"
-        result = yield ChildCommand(module=COMMAND_LINE, arguments=("store", "publish", path, "--store", url))
+        result = yield ChildCommand(arguments=("store", "publish", path, "--store", url))
         if result.status == 0:
             state.unpublished.pop(path, None)
             state.retries.pop(subject, None)
         else:
-            self._context.delay(subject, PUBLISH_RETRY_SECONDS)
+            state.delay(subject, self._context.moment.wall, PUBLISH_RETRY_SECONDS)
         self._report("publish", result, done=result.status == 0)
         self._context.save()
 
     def _pull(self, interpreter: Interpreter, url: str) -> StoreVisit:
         context, state = self._context, self._context.state
         result = yield ChildCommand(
-            module=COMMAND_LINE,
             arguments=("store", "pull", "--store", url, "--json"),
             environ={"AUTOTUNE_STATE_DIR": str(context.paths.pulled_for(interpreter))},
         )

@@ -21,7 +21,7 @@ from autotune.share.publication import (
     signed_by,
 )
 from autotune.share.signing_keys import MAX_SIGNATURE_BYTES
-from autotune.share.store import Store, StoredFile, cause
+from autotune.share.store import FlaggedFile, Store, StoredFile, cause
 from autotune.share.trust import TrustPolicy, TrustRule
 
 MAX_FILES = 4096
@@ -36,28 +36,18 @@ _MISSING = ".gone"
 """Suffix of the file that holds the time since which listings lack a copy."""
 
 
-@dataclass(frozen=True, slots=True)
-class RejectedFile:
-    """A file that is not used."""
-
-    folder: str
-    name: str
-    reason: str
-    """A sentence."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassContents:
     """The accepted and the rejected files of a class."""
 
     folder: str
     publications: tuple[Publication, ...] = ()
-    rejected: tuple[RejectedFile, ...] = ()
+    rejected: tuple[FlaggedFile, ...] = ()
 
     def for_key(self, key: Key) -> "ClassContents":
         """Keep the publications of this key. Two keys can share a folder: its name ends in 48 bits of a hash."""
         reason = "it is for another class whose name is the same."
-        foreign = [RejectedFile(self.folder, p.name, reason) for p in self.publications if p.profile.key != key]
+        foreign = [FlaggedFile(self.folder, p.name, reason) for p in self.publications if p.profile.key != key]
         return ClassContents(
             folder=self.folder,
             publications=tuple(p for p in self.publications if p.profile.key == key),
@@ -82,7 +72,7 @@ def read_class(
     cache = None if copies is None else ClassCache(copies)
     copied: dict[str, FileContent] = {}
     contents: dict[str, FileContent] = {}
-    rejected: list[RejectedFile] = []
+    rejected: list[FlaggedFile] = []
     for _ in range(LISTINGS):
         files = store.files(folder)
         if cache is not None:
@@ -93,7 +83,7 @@ def read_class(
         contents |= {name: answer for name, answer in answers.items() if isinstance(answer, FileContent)}
         failures = {name: answer for name, answer in answers.items() if isinstance(answer, Exception)}
         rejected += [
-            RejectedFile(folder, name, f"it cannot be read: {cause(failure)}.")
+            FlaggedFile(folder, name, f"it cannot be read: {cause(failure)}.")
             for name, failure in failures.items()
             if not isinstance(failure, FileNotFoundError)
         ]
@@ -106,7 +96,7 @@ def read_class(
         try:
             publications.append(_accept(name, contents[name], policy, signatures, is_copy=name in copied))
         except ProfileError as problem:
-            rejected.append(RejectedFile(folder, name, problem.reason))
+            rejected.append(FlaggedFile(folder, name, problem.reason))
             if cache is not None:
                 cache.drop(files_of_publication)
             continue
@@ -194,13 +184,13 @@ def _accept(
 
 def _select(
     files: Iterable[StoredFile], folder: str, policy: TrustPolicy, most: int
-) -> tuple[list[str], list[RejectedFile]]:
+) -> tuple[list[str], list[FlaggedFile]]:
     """Choose the files to read: publications, and the signatures of trusted keys.
 
     Signed publications come first, then each publisher's first file before any publisher's second, so that a flood of
     files displaces no signed publication and no other publisher.
     """
-    rejected: list[RejectedFile] = []
+    rejected: list[FlaggedFile] = []
     sizes: dict[str, int] = {}
     signatures: dict[str, list[str]] = {}
     for file in sorted(files):
@@ -211,7 +201,7 @@ def _select(
             if signed[1] in policy.key_ids and (file.size or 0) <= MAX_SIGNATURE_BYTES:
                 signatures.setdefault(signed[0], []).append(file.name)
         elif not file.name.startswith("."):  # a writer's temporary file
-            rejected.append(RejectedFile(folder, file.name, "its name is not that of a publication."))
+            rejected.append(FlaggedFile(folder, file.name, "its name is not that of a publication."))
     names: list[str] = []
     count = total = 0
     for name in _reading_order(sizes, signatures):
@@ -224,7 +214,7 @@ def _select(
             names += [name, *signatures.get(name, ())]
             count, total = count + 1, total + sizes[name]
         else:
-            rejected.append(RejectedFile(folder, name, reason))
+            rejected.append(FlaggedFile(folder, name, reason))
     return names, rejected
 
 

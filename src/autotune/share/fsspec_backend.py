@@ -13,21 +13,6 @@ from autotune.profiles.yaml_subset import MAX_BYTES
 from autotune.share.publication import LAYOUT
 from autotune.share.store import MAX_LISTED, StoredFile
 
-_PACKAGES = {
-    "s3": "s3fs",
-    "s3a": "s3fs",
-    "gs": "gcsfs",
-    "gcs": "gcsfs",
-    "http": "aiohttp",
-    "https": "aiohttp",
-    "abfs": "adlfs",
-    "az": "adlfs",
-    "sftp": "paramiko",
-    "ssh": "paramiko",
-    "smb": "smbprotocol",
-    "webdav": "webdav4",
-}
-"""The package that fsspec needs for a protocol; for others its own error names it."""
 _HTTP = {"http", "https"}
 _S3 = {"s3", "s3a"}
 MOST_PAGES = 200
@@ -62,7 +47,8 @@ class FsspecBackend:
         try:
             registry.get_filesystem_class(protocol)
         except ImportError as problem:
-            raise MissingPackage(_PACKAGES.get(protocol) or problem.name or str(problem)) from problem
+            module = getattr(problem.__cause__, "name", None) or str(problem)
+            raise MissingPackage("smbprotocol" if module == "smbclient" else module) from problem
         self._opened: tuple[Any, str] | None = None
 
     def folders(self) -> list[str]:

@@ -22,10 +22,10 @@ from autotune.profiles.folders import cache_dir, cluster_profiles
 from autotune.profiles.profile_document import decode_profile
 from autotune.profiles.yaml_subset import parse
 from autotune.profiles.yaml_writer import text_of
-from autotune.share.fetch import ClassContents, RejectedFile, read_class
+from autotune.share.fetch import ClassContents, read_class
 from autotune.share.merge import merge_publications, names_of_computers
 from autotune.share.publication import CLASS, is_decided_by_measurement
-from autotune.share.store import Store
+from autotune.share.store import FlaggedFile, Store
 from autotune.share.trust import TrustPolicy
 
 SIBLINGS = 3
@@ -59,11 +59,9 @@ class MirroredClass:
 class PullResult:
     """The mirror after a pull."""
 
-    store: str
-    """Its address, without secrets."""
     mirrored: tuple[MirroredClass, ...] = ()
     """This machine's own class first, if the store has it."""
-    rejected: tuple[RejectedFile, ...] = ()
+    rejected: tuple[FlaggedFile, ...] = ()
     removed: tuple[Path, ...] = ()
     """Files of the mirror without a class in the store."""
 
@@ -84,7 +82,7 @@ def pull(store: Store, policy: TrustPolicy, own: Key, *, fresh: bool = False, no
         raise StoreProblem(store.address, "is empty, and was not before; it may not be mounted")
     mirror = cluster_profiles()
     mirrored: list[MirroredClass] = []
-    rejected: list[RejectedFile] = []
+    rejected: list[FlaggedFile] = []
     kept: set[Path] = set()
     for folder in (own.slug, *same_cpu_classes(folders, own)[:SIBLINGS]):
         if folder not in folders and not (copies / folder).is_dir():
@@ -94,7 +92,7 @@ def pull(store: Store, policy: TrustPolicy, own: Key, *, fresh: bool = False, no
         except StoreProblem as problem:  # any writer of the store can make a folder unreadable
             if folder == own.slug:
                 raise
-            rejected.append(RejectedFile(folder, "", str(problem)))
+            rejected.append(FlaggedFile(folder, "", str(problem)))
             kept.add(mirror / f"{folder}.yaml")
             continue
         key = _class_key(contents, own)
@@ -104,7 +102,6 @@ def pull(store: Store, policy: TrustPolicy, own: Key, *, fresh: bool = False, no
             mirrored.append(_mirror(contents, key, mirror))
     kept |= {each.path for each in mirrored}
     return PullResult(
-        store=store.address,
         mirrored=tuple(mirrored),
         rejected=tuple(rejected),
         removed=tuple(_remove_others(mirror, kept)),

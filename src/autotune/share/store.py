@@ -32,6 +32,15 @@ class StoredFile(NamedTuple):
     """Bytes; None if the backend does not tell."""
 
 
+class FlaggedFile(NamedTuple):
+    """A file that is not used, or that can be removed."""
+
+    folder: str
+    name: str
+    reason: str
+    """A sentence."""
+
+
 class Backend(Protocol):
     """Storage of immutable files in one folder for each class. The caller has checked the names.
 

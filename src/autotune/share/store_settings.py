@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 
-from autotune.errors import BadDocument, BadSettings, ProfileError, UntrustedFile
-from autotune.host.trusted_files import FileRule, read_file
-from autotune.model.codec import decode
+from autotune.errors import BadSettings
+from autotune.host.trusted_files import FileRule
 from autotune.model.constraints import Parsed
 from autotune.profiles.folders import Layer, places
-from autotune.profiles.yaml_subset import parse
-from autotune.share import signing_keys
+from autotune.profiles.yaml_subset import read_settings
+from autotune.share.signing_keys import PREFIX, check_public_key
 from autotune.share.store import CALL_SECONDS, Store, without_secrets
 from autotune.share.trust import TrustPolicy, TrustRule
 
@@ -42,6 +41,12 @@ def _owner(value: Any) -> int:
         raise ValueError(value) from None
 
 
+_Owner = Annotated[int, Parsed(_owner, "the number or the name of a user of this system")]
+_PublicKey = Annotated[
+    str, Parsed(check_public_key, f"a public key such as `autotune store keys` prints ({PREFIX}...)")
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _SettingsFile:
     """The settings of one file; None for those that it does not have."""
@@ -50,10 +55,8 @@ class _SettingsFile:
 
     store: str | None = None
     trust: TrustRule | None = None
-    trusted_keys: tuple[str, ...] | None = None
-    trusted_owners: (
-        tuple[Annotated[int, Parsed(_owner, "the number or the name of a user of this system")], ...] | None
-    ) = None
+    trusted_keys: tuple[_PublicKey, ...] | None = None
+    trusted_owners: tuple[_Owner, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +81,7 @@ def signing_key() -> Path:
 
 def read_store_settings(store: str | None = None) -> StoreSettings:
     """Read the settings; `store` overrides the address. Raises BadSettings, with the file and the reason."""
-    files = [_read(path) for path in settings_files()]
+    files = [read_settings(_SettingsFile, path, _RULE) for path in settings_files()]
 
     def first(name: str, default: Any) -> Any:
         values = (getattr(file, name) for file in files)
@@ -127,21 +130,3 @@ def open_named_store(url: str | None) -> tuple[Store, TrustPolicy] | None:
     """
     settings = read_store_settings(url)
     return None if settings.store is None else (open_store(settings.store), settings.policy)
-
-
-def _read(path: Path) -> _SettingsFile:
-    try:
-        data = read_file(path, _RULE).data
-    except (FileNotFoundError, NotADirectoryError):
-        return _SettingsFile()
-    except UntrustedFile as problem:
-        raise BadSettings(str(problem)) from None
-    except OSError as problem:
-        raise BadSettings(f"{path}: it cannot be read ({problem.strerror or problem}).") from None
-    try:
-        document = parse(data)
-        file: _SettingsFile = decode(_SettingsFile, {} if document is None else document)
-        signing_keys.check_public_keys(file.trusted_keys or ())
-    except (BadDocument, ProfileError, BadSettings) as problem:
-        raise BadSettings(f"{path}: {problem}") from None
-    return file
