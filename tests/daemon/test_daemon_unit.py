@@ -149,7 +149,7 @@ def test_hosts_with_one_home_folder_each_have_a_daemon_of_their_own(tmp_path):
 
 def test_a_lock_that_cannot_be_made_is_said(tmp_path):
     (tmp_path / "run").write_text("a file", "utf-8")
-    with pytest.raises(EnvironmentProblem, match="cannot be made"):
+    with pytest.raises(EnvironmentProblem, match="cannot be taken"):
         hold_lock(tmp_path / "run" / "lock")
 
 

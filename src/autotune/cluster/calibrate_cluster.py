@@ -278,7 +278,6 @@ class ClusterCalibration:
         return tuple(profile for profile in chosen if profile.entries)
 
     def _profiles(self, key: Key) -> dict[str, Profile]:
-        """Return the profile of each host of a class."""
         return {host: self.plan.profiles[key, host] for host in self.plan.hosts(key)}
 
 

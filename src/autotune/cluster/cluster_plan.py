@@ -158,7 +158,6 @@ class ClusterPlan:
         self._paused: dict[str, float] = {}
 
     def join(self, node: Node) -> None:
-        """Add a worker."""
         self.nodes[node.worker] = node
         if node.key not in self._classes:
             order = sorted(node.units, key=lambda unit: (-unit.seconds, unit.name, unit.dtype))
@@ -175,12 +174,10 @@ class ClusterPlan:
         return job
 
     def record_self_test(self, job: NodeJob, tested: SelfTest) -> None:
-        """Record a host's self-test."""
         self._end(job)
         self._classes[job.node.key].tested[job.node.host] = tested
 
     def self_test_of(self, node: Node) -> SelfTest:
-        """Return the self-test of a node's host."""
         return self._classes[node.key].tested[node.host]
 
     def record_profile(self, job: NodeJob, profile: Profile, seconds: float) -> None:

@@ -45,7 +45,6 @@ class DaskWorkers:
         self._answered = Event()
 
     def addresses(self) -> list[str]:
-        """List the workers of the scheduler."""
         with _scheduler_calls():
             return list(self._client.nthreads())
 
@@ -98,7 +97,6 @@ class DaskWorkers:
                 future.cancel()
 
     def wait(self, seconds: float) -> None:
-        """Wait for an answer, at most so long."""
         self._answered.wait(seconds)
         self._answered.clear()
 

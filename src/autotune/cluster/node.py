@@ -46,7 +46,6 @@ class Order:
 
 
 def encode_order(order: Order) -> str:
-    """Encode an order as one line of text."""
     return json.dumps(encode(order))
 
 

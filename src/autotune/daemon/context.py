@@ -30,7 +30,6 @@ class DaemonLog:
         self._lasting: dict[str, str] = {}
 
     def write(self, event: str, why: str = "", *, level: str = "info", **facts: Any) -> None:
-        """Write an event with its reason."""
         time = datetime.now(UTC).isoformat(timespec="seconds")
         text = json.dumps({"time": time, "level": level, "event": event, "why": why, **facts})
         prefix = f"<{_PRIORITIES[level]}>" if self._has_journal else ""
@@ -81,7 +80,6 @@ class DaemonContext:
             self.log.end("state", f"{path} can be written again.")
 
     def save_if_due(self) -> None:
-        """Write counts that have changed, once a minute."""
         if self.has_unsaved and self.moment.running - self._saved >= SAVE_SECONDS:
             self.save()
 

@@ -95,13 +95,11 @@ class ControlSocket:
                 self._drop(ready)
 
     def drop_expired(self) -> None:
-        """Close the connections that have lasted too long."""
         now = self._clock()
         for line in [line for line, client in self._clients.items() if client.expires < now]:
             self._drop(line)
 
     def close(self) -> None:
-        """Close the socket and remove its name."""
         for line in list(self._clients):
             self._drop(line)
         self._selector.unregister(self._listener)
@@ -155,7 +153,6 @@ class ControlSocket:
 
 
 def refusal(why: str, *, denied: bool = False) -> dict[str, Any]:
-    """Return the answer to a request that is refused."""
     return {"ok": False, "error": why, **({"denied": True} if denied else {})}
 
 
@@ -273,7 +270,6 @@ def _exchange(line: socket.socket, request: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _wait_until_closed(path: Path) -> None:
-    """Wait until a daemon that ends has closed its socket."""
     deadline = monotonic() + CLIENT_SECONDS
     while monotonic() < deadline and (line := _connect(path)) is not None:
         line.close()

@@ -247,7 +247,6 @@ class Controller:
         self.context.report(event, job.subject, why, cause=job.cause.name.lower(), interpreter=job.interpreter)
 
     def stop(self) -> None:
-        """End the running child, and write the state."""
         self._interrupt("The daemon stops.")
         self.context.save()
 

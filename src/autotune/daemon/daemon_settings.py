@@ -78,7 +78,6 @@ class AllowedHours:
         raise ValueError(mismatch(SPAN, text))
 
     def contain(self, moment: datetime) -> bool:
-        """Does the span contain this moment?"""
         minute, day = moment.hour * 60 + moment.minute, moment.weekday()
         if self.begins < self.ends:
             return day in self.days and self.begins <= minute < self.ends

@@ -72,7 +72,6 @@ class Inventory:
 
     @cached_property
     def by_operation(self) -> Mapping[tuple[str, str], Sequence[InventoryEntry]]:
-        """Entries by operation name and dtype."""
         index: dict[tuple[str, str], list[InventoryEntry]] = {}
         for entry in self.entries:
             index.setdefault((entry.operation.name, entry.operation.dtype), []).append(entry)
@@ -93,7 +92,6 @@ class Inventory:
         return frozenset(entry.operation for entry in self.entries if entry.is_settled)
 
     def of(self, name: str, dtype: str) -> Sequence[InventoryEntry]:
-        """Return the entries of an operation."""
         return self.by_operation.get((name, dtype), ())
 
 
@@ -103,14 +101,10 @@ def parse_inventory(answer: bytes) -> Inventory:
     if isinstance(document, dict) and "problem" in document:
         raise ValueError(document["problem"])
     inventory: Inventory = decode(Inventory, document)
-    entries = tuple(entry for entry in inventory.entries if _has_its_sizes(entry.operation))
-    return replace(inventory, entries=entries)
-
-
-def _has_its_sizes(operation: Operation) -> bool:
-    """Are the sizes those of the catalogue? People edit profiles. Users' functions are not in the catalogue."""
-    row = CATALOGUE.get(operation.name)
-    return row is None or operation.size.keys() == set(row.size_names)
+    # people edit profiles, so that sizes may not be those of the catalogue; it lists no users' functions
+    rows = ((entry, CATALOGUE.get(entry.operation.name)) for entry in inventory.entries)
+    entries = (entry for entry, row in rows if row is None or entry.operation.size.keys() == set(row.size_names))
+    return replace(inventory, entries=tuple(entries))
 
 
 def unmeasured_operations(inventory: Inventory, *, calibrate: bool, is_stale: bool) -> list[str]:
@@ -256,7 +250,6 @@ class Inventories:
 
 
 def _wall_time(created: str | None) -> float | None:
-    """Convert an ISO date to seconds since 1970; None if it is none."""
     try:
         return None if created is None else datetime.fromisoformat(created).timestamp()
     except (ValueError, OverflowError):

@@ -67,7 +67,6 @@ def _interpreter_status(interpreter: Interpreter, controller: Controller) -> dic
 
 
 def _count_by_level(entries: Iterable[InventoryEntry]) -> dict[str, int]:
-    """Count the entries that apply, by fit level."""
     return dict(sorted(Counter(entry.level for entry in entries if entry.status != REFUSED).items()))
 
 

@@ -25,7 +25,6 @@ MAX_ENTRIES = 10_000
 
 
 def main(arguments: list[str]) -> None:
-    """Answer one verb."""
     verb, *words = arguments
     try:
         answer = _VERBS[verb](*words)

@@ -9,7 +9,7 @@ import selectors
 import signal
 import socket
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from time import monotonic, time
@@ -105,10 +105,7 @@ class DaemonService:
         self._selector.close()
         os.close(self._lock)
 
-    # --- requests -------------------------------------------------------------------------------
-
     def answer(self, request: Mapping[str, Any], peer: SocketPeer) -> dict[str, Any]:
-        """Answer a request from the control socket."""
         verb, group = request["verb"], self.controller.context.settings.group
         if verb not in {*READING_VERBS, *ORDERING_VERBS}:
             verbs = ", ".join((*READING_VERBS, *ORDERING_VERBS))
@@ -156,8 +153,6 @@ class DaemonService:
                 self._stopping = True
                 return {"pid": os.getpid()}
         return {}
-
-    # --- chores ---------------------------------------------------------------------------------
 
     def _reload_settings(self, why: str) -> str | None:
         """Read the configuration again. Return what is wrong with it; the former one then stays in force."""
@@ -238,26 +233,25 @@ def hold_lock(path: Path) -> int:
     """Hold the daemon's lock until this process ends; return its descriptor.
 
     The kernel frees the lock however the process ends. The file stays: without it two daemons could lock two files of
-    one name. Raises DaemonRuns, and EnvironmentProblem where no lock can be made.
+    one name. Raises DaemonRuns, and EnvironmentProblem where no lock can be taken, as on a network file system without
+    locks.
     """
     import fcntl
 
-    try:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-    except OSError as error:
-        raise EnvironmentProblem(f"The lock {path} cannot be made: {error.strerror or error}.") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(handle)
-        raise DaemonRuns(path) from error
-    except OSError as error:  # a network file system without locks: no daemon need be there
-        os.close(handle)
-        raise EnvironmentProblem(
-            f"The lock {path} cannot be taken: {error.strerror or error}. Name a folder of a local file system in "
-            "XDG_RUNTIME_DIR or AUTOTUNE_STATE_DIR."
-        ) from error
+    with ExitStack() as on_failure:
+        try:
+            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+            on_failure.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DaemonRuns(path) from error
+        except OSError as error:
+            raise EnvironmentProblem(
+                f"The lock {path} cannot be taken: {error.strerror or error}. Name a folder of a local file system in "
+                "XDG_RUNTIME_DIR or AUTOTUNE_STATE_DIR."
+            ) from error
+        on_failure.pop_all()
     return handle
 
 

@@ -155,7 +155,6 @@ class ClassCache:
             replace_file(self._folder / name, data, 0o600, durable=False)
 
     def drop(self, names: Iterable[str]) -> None:
-        """Remove copies at once."""
         for name in names:
             for path in (self._folder / name, self._folder / (name + _MISSING)):
                 with suppress(OSError):

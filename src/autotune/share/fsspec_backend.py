@@ -52,11 +52,9 @@ class FsspecBackend:
         self._opened: tuple[Any, str] | None = None
 
     def folders(self) -> list[str]:
-        """List the folders of classes."""
         return [name for name, entry in self._list("") if entry.get("type") == "directory"]
 
     def files(self, folder: str) -> list[StoredFile]:
-        """List the files of a class."""
         return [StoredFile(name, entry.get("size")) for name, entry in self._list(folder)]
 
     def read(self, folder: str, names: Sequence[str], limit: int) -> Mapping[str, FileContent | Exception]:

@@ -147,7 +147,8 @@ def _count(ballot: Sequence[Vote]) -> Entry:
     entry, hosts = winner.most_cautious.entry, len(winner.votes)
     evidence = replace(
         entry.evidence,
-        safe_threads=_common(vote.entry.evidence.safe_threads for vote in ballot),
+        # those that every host measured to be safe
+        safe_threads=tuple(sorted(set[int].intersection(*(set(vote.entry.evidence.safe_threads) for vote in ballot)))),
         hosts=hosts,
         signer=max((vote.signer for vote in winner.votes if vote.signer), default=None),
         contested=winner.opponents >= hosts,
@@ -178,14 +179,8 @@ def _alternatives(entry: Entry, ballot: Sequence[Vote]) -> tuple[Alternative, ..
 
 
 def _speedups(entry: Entry) -> dict[Configuration, float]:
-    """Return the speed-ups of an entry's choice and alternatives."""
     chosen = {} if entry.evidence.speedup is None else {entry.choice: entry.evidence.speedup}
     return {alternative.choice: alternative.speedup for alternative in entry.alternatives} | chosen
-
-
-def _common(counts: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
-    """Return the thread counts that every host measured to be safe."""
-    return tuple(sorted(set[int].intersection(*map(set, counts))))
 
 
 def _reason(reason: str, hosts: int, opponents: int) -> str:

@@ -91,7 +91,6 @@ def sign(data: bytes, key: Any) -> bytes:
 
 
 def is_valid(data: bytes, signature: bytes, public: str) -> bool:
-    """Is the signature of these bytes valid for this public key?"""
     ed25519 = _library()
     exceptions = import_module("cryptography.exceptions")
     if len(signature) > MAX_SIGNATURE_BYTES:

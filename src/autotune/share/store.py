@@ -80,11 +80,9 @@ class Store:
         self._seconds = seconds
 
     def folders(self) -> list[str]:
-        """List the folders of classes."""
         return self._call("listed", self._backend.folders)
 
     def files(self, folder: str) -> list[StoredFile]:
-        """List the files of a class."""
         return self._call("listed", self._backend.files, folder)
 
     def read(self, folder: str, names: Sequence[str], limit: int) -> dict[str, FileContent | Exception]:
@@ -98,11 +96,9 @@ class Store:
         return contents
 
     def add(self, folder: str, name: str, data: bytes) -> bool:
-        """Create a file; return False if the name exists already."""
         return self._call("written to", self._backend.add, folder, name, data)
 
     def remove(self, folder: str, name: str) -> None:
-        """Remove a file if it exists."""
         self._call("written to", self._backend.remove, folder, name)
 
     def _call(self, verb: str, call: Callable[..., _T], *arguments: Any) -> _T:

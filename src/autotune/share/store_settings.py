@@ -75,7 +75,6 @@ def settings_files() -> list[Path]:
 
 
 def signing_key() -> Path:
-    """Return the path of this user's private key."""
     return settings_files()[0].parent / "signing.key"
 
 
