@@ -78,8 +78,6 @@ class JobFailed:
 
 
 ClusterEvent = WorkerJoined | WorkerRejected | WorkerLeft | JobStarted | JobDone | JobFailed
-SaveProfiles = Callable[[Key, dict[str, Profile]], None]
-"""Takes the profiles of all hosts of a class, whenever one of them has grown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +99,8 @@ class ClusterCalibration:
     workers: DaskWorkers
     request: Request
     report: Callable[[ClusterEvent], None]
-    save: SaveProfiles
+    save: Callable[[Key, dict[str, Profile]], None]
+    """Takes the profiles of all hosts of a class, whenever one of them has grown."""
     relatives: Callable[[Key], Sequence[Profile]] = lambda _: ()
     """Profiles of similar machines, whose choices are tried first."""
     now: Callable[[], float] = monotonic
@@ -212,7 +211,13 @@ class ClusterCalibration:
             self._take_profile(job, answer)
 
     def _introduce(self, worker: str, answer: Answer) -> None:
-        problem = answer.get("problem") or _version_problem(answer["versions"])
+        there = answer.get("versions", {})
+        differing = (
+            f"{name} is {there.get(name)} there and {version} here; it must be the same."
+            for name, version in versions().items()
+            if there.get(name) != version
+        )
+        problem = answer.get("problem") or next(differing, None)
         if problem is not None:
             self._rejected[worker] = {"kind": "other", **answer, "problem": problem}
             self.report(WorkerRejected(worker=worker, reason=problem))
@@ -279,13 +284,6 @@ class ClusterCalibration:
 
     def _profiles(self, key: Key) -> dict[str, Profile]:
         return {host: self.plan.profiles[key, host] for host in self.plan.hosts(key)}
-
-
-def _version_problem(versions_there: dict[str, str]) -> str | None:
-    for name, version in versions().items():
-        if versions_there.get(name) != version:
-            return f"{name} is {versions_there.get(name)} there and {version} here; it must be the same."
-    return None
 
 
 def class_profile(key: Key, profiles: dict[str, Profile]) -> Profile:

@@ -17,7 +17,7 @@ import selectors
 import socket
 import stat
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,12 +64,7 @@ class ControlSocket:
     """The listening socket. It registers with the selector of the daemon's loop, which calls `serve`."""
 
     def __init__(
-        self,
-        path: Path,
-        answer: Answerer,
-        selector: selectors.BaseSelector,
-        *,
-        clock: Callable[[], float] = monotonic,
+        self, path: Path, answer: Answerer, selector: selectors.BaseSelector, *, clock: Callable[[], float] = monotonic
     ) -> None:
         """Raises EnvironmentProblem if the socket cannot be made.
 
@@ -212,30 +207,27 @@ def _check_length(path: Path) -> None:
 # --- the client ---------------------------------------------------------------------------------
 
 
-def ask_daemon(sockets: Iterable[Path], verb: str, **words: Any) -> dict[str, Any]:
+def ask_daemon(sockets: Sequence[Path], verb: str, **words: Any) -> dict[str, Any]:
     """Send a request to the first of these sockets that a daemon listens on; return its answer.
 
     Raises OrderRefused with the daemon's sentence, and NoDaemon if none listens, or one of a user who is not trusted.
     """
     if not hasattr(socket, "AF_UNIX"):
         raise UnsupportedPlatform("The daemon is asked over a UNIX socket, which this system does not have.")
-    tried = []
     for path in sockets:
-        _check_length(path)
         line = _connect(path)
-        if line is None:
-            tried.append(str(path))
-            continue
-        with line:
-            _check_owner(line, path)
-            answer = _exchange(line, {"verb": verb, **words})
-        if verb == "stop":
-            _wait_until_closed(path)
-        return answer
-    raise NoDaemon(f"No daemon answers at {' or '.join(tried)}. `autotune daemon` starts one.")
+        if line is not None:
+            with line:
+                _check_owner(line, path)
+                answer = _exchange(line, {"verb": verb, **words})
+            if verb == "stop":
+                _wait_until_closed(path)
+            return answer
+    raise NoDaemon(f"No daemon answers at {' or '.join(map(str, sockets))}. `autotune daemon` starts one.")
 
 
 def _connect(path: Path) -> socket.socket | None:
+    _check_length(path)
     line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     line.settimeout(CLIENT_SECONDS)
     try:

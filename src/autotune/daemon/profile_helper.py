@@ -106,11 +106,7 @@ def adopt(source: str, target: str, scope: str) -> dict[str, Any]:
     return {"entries": len(merged.entries), "new": {status: statuses.count(status) for status in statuses}}
 
 
-_VERBS: Mapping[str, Callable[..., dict[str, Any]]] = {
-    "inventory": inventory,
-    "excerpt": excerpt,
-    "adopt": adopt,
-}
+_VERBS: Mapping[str, Callable[..., dict[str, Any]]] = {"inventory": inventory, "excerpt": excerpt, "adopt": adopt}
 
 
 def _entry(match: "LookupResult", status: str) -> InventoryEntry:

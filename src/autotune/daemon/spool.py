@@ -6,7 +6,6 @@ in the queue.
 
 import json
 import os
-from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -85,8 +84,10 @@ def take_spool(context: DaemonContext, undeletable: set[str]) -> None:
     context.has_unsaved |= bool(content.calls or content.used or content.dropped)
 
 
-def read_spool(folder: Path, *, shared: bool, undeletable: set[str], max_names: int = MAX_NAMES) -> SpoolContent:
-    """Read the files of the spool and remove them.
+def read_spool(
+    folder: Path, *, shared: bool, undeletable: set[str], remove: bool = True, max_names: int = MAX_NAMES
+) -> SpoolContent:
+    """Read the files of the spool, and remove them unless they are left to the daemon.
 
     In a `shared` spool files of every user count; otherwise those of the daemon's user and of root.
     """
@@ -98,7 +99,8 @@ def read_spool(folder: Path, *, shared: bool, undeletable: set[str], max_names: 
     except OSError:
         return content
     undeletable.intersection_update(names)
-    _remove_unfinished(folder, (name for name in names if name.startswith(".")))
+    if remove:
+        _remove_unfinished(folder, (name for name in names if name.startswith(".")))
     finished = [name for name in names if not name.startswith(".") and name not in undeletable]
     for name in sorted(finished)[:MAX_FILES]:
         path = folder / name
@@ -106,28 +108,19 @@ def read_spool(folder: Path, *, shared: bool, undeletable: set[str], max_names: 
             content.add(_document(path, rule))
         except (UntrustedFile, OSError, ValueError, RecursionError) as error:
             content.refused.append(f"{path}: {_reason(error)}")
-        try:
-            path.unlink()
-        except OSError:
-            undeletable.add(name)
+        if remove:
+            try:
+                path.unlink()
+            except OSError:
+                undeletable.add(name)
     return content
-
-
-def peek_spool(folder: Path) -> dict[Operation, int]:
-    """Return the calls that programs left, with and without an entry, and leave the files to the daemon."""
-    rule = FileRule(MAX_BYTES, any_owner=False, single_name=True)
-    content = SpoolContent()
-    with suppress(OSError):
-        for path in sorted(folder.glob("[!.]*.json"))[:MAX_FILES]:
-            with suppress(UntrustedFile, OSError, ValueError, RecursionError):
-                content.add(_document(path, rule))
-    return dict(Counter(content.calls) + Counter(content.used))
 
 
 def spool_weights() -> dict[str, float]:
     """Return how much each operation counts by what programs have called here: its part of the work in the spool."""
     work: dict[str, float] = {}
-    for called, calls in peek_spool(folders.spool()[0]).items():
+    content = read_spool(folders.spool()[0], shared=False, undeletable=set(), remove=False)
+    for called, calls in (*content.calls.items(), *content.used.items()):
         part = calls * CATALOGUE[called.name].work_of(called)
         work[called.name] = work.get(called.name, 0.0) + part
     total = sum(work.values())

@@ -101,11 +101,7 @@ def pull(store: Store, policy: TrustPolicy, own: Key, *, fresh: bool = False, no
         if key is not None and contents.publications:
             mirrored.append(_mirror(contents, key, mirror))
     kept |= {each.path for each in mirrored}
-    return PullResult(
-        mirrored=tuple(mirrored),
-        rejected=tuple(rejected),
-        removed=tuple(_remove_others(mirror, kept)),
-    )
+    return PullResult(mirrored=tuple(mirrored), rejected=tuple(rejected), removed=tuple(_remove_others(mirror, kept)))
 
 
 def read_relatives(store: Store, policy: TrustPolicy, key: Key) -> list[Profile]:

@@ -52,23 +52,18 @@ class Backend(Protocol):
 
     def folders(self) -> list[str]:
         """List the folders of classes; empty before the first publication."""
-        ...
 
     def files(self, folder: str) -> list[StoredFile]:
         """List the files of a class; empty if the class does not exist."""
-        ...
 
     def read(self, folder: str, names: Sequence[str], limit: int) -> Mapping[str, FileContent | Exception]:
         """Read each file; a failure, as that of a file above the limit in bytes, is the value of its file."""
-        ...
 
     def add(self, folder: str, name: str, data: bytes) -> bool:
         """Create a file; return False if the name exists already."""
-        ...
 
     def remove(self, folder: str, name: str) -> None:
         """Remove a file if it exists."""
-        ...
 
 
 class Store:
