@@ -82,8 +82,3 @@ class DaemonContext:
     def save_if_due(self) -> None:
         if self.has_unsaved and self.moment.running - self._saved >= SAVE_SECONDS:
             self.save()
-
-    def report(self, event: str, subject: str, why: str, **facts: Any) -> None:
-        """Write an event of a job to the log and to the recent events."""
-        self.recent.append({"wall": self.moment.wall, "event": event, "job": subject, "why": why, **facts})
-        self.log.write(event, why, job=subject, **facts)

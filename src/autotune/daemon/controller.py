@@ -12,7 +12,7 @@ from autotune.daemon.child_processes import ChildCommand, ChildProcess, ChildRes
 from autotune.daemon.context import MAX_RECENT, DaemonContext, DaemonLog
 from autotune.daemon.daemon_settings import DaemonPaths, DaemonSettings, Interpreter
 from autotune.daemon.inventory import Inventories
-from autotune.daemon.procedures import JobEnd, do_job
+from autotune.daemon.procedures import JobEnd, do_job, report
 from autotune.daemon.readiness import Readiness
 from autotune.daemon.schedule import JobCause, ScheduledJob, ScheduleInput, queue
 from autotune.daemon.sensors import MachineSensors, Moment, clock_jump, fingerprint, read_clocks
@@ -160,7 +160,7 @@ class Controller:
             self.waiting = "There is nothing to do." if inventories else "No interpreter can be asked what it has."
             return
         interpreter = next(each for each in self.context.settings.interpreters if each.name == job.interpreter)
-        self._report("begun", job, job.reason)
+        report(self.context, "begun", job, job.reason)
         procedure = do_job(self.context, job, self.inventories.by_name[job.interpreter])
         self._advance(Activity(interpreter, procedure, job))
 
@@ -231,7 +231,7 @@ class Controller:
         running.procedure.close()
         if running.job is not None:
             self.context.state.count("interrupted")
-            self._report("interrupted", running.job, why)
+            report(self.context, "interrupted", running.job, why)
             self.context.save()
 
     def _finish(self, job: ScheduledJob | None, end: JobEnd | None) -> None:
@@ -242,9 +242,6 @@ class Controller:
             self.readiness.wait_for_host()
         if end in {JobEnd.ADOPTED, JobEnd.QUARANTINED}:
             self.inventories.ask_again(job.interpreter)
-
-    def _report(self, event: str, job: ScheduledJob, why: str) -> None:
-        self.context.report(event, job.subject, why, cause=job.cause.name.lower(), interpreter=job.interpreter)
 
     def stop(self) -> None:
         self._interrupt("The daemon stops.")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -178,17 +179,9 @@ class Inventories:
         return None
 
     def _ask(self, interpreter: Interpreter) -> Generator[ChildCommand, ChildResult, None]:
-        self._due.discard(interpreter.name)
-        answered = False
-        try:
-            arguments = ("inventory", str(self._context.paths.profiles))
-            answered = self._take_in(interpreter, (yield ChildCommand(module=PROFILE_HELPER, arguments=arguments)))
-        finally:
-            if not answered:
-                self._due.add(interpreter.name)
-
-    def _take_in(self, interpreter: Interpreter, result: ChildResult) -> bool:
         context, name, subject = self._context, interpreter.name, _subject(interpreter)
+        self._due.discard(name)
+        result = yield ChildCommand(module=PROFILE_HELPER, arguments=("inventory", str(context.paths.profiles)))
         try:
             inventory = parse_inventory(result.answer)
         except ValueError as error:
@@ -196,9 +189,10 @@ class Inventories:
             if result.answer and isinstance(error, json.JSONDecodeError):
                 reason = f"Its answer breaks off; {context.paths.state}, which holds it meanwhile, may be full."
             self.problems[name] = f"{interpreter.python} cannot be asked: {reason}"
+            self._due.add(name)
             context.log.begin(subject, self.problems[name])
             context.state.delay(subject, context.moment.wall, RETRY_SECONDS, longest=MAX_RETRY_SECONDS)
-            return False
+            return
         context.log.end(subject, f"{interpreter.python} answers again.")
         self.problems.pop(name, None)
         context.state.retries.pop(subject, None)
@@ -207,7 +201,6 @@ class Inventories:
         self._circumstances[name] = self._look_at(interpreter, inventory)
         self._remember(interpreter, inventory)
         context.save()
-        return True
 
     def _look_at(self, interpreter: Interpreter, inventory: Inventory | None) -> tuple[Any, ...]:
         """Return what the interpreter's answer depends on, as far as it can be seen without asking."""
@@ -231,11 +224,13 @@ class Inventories:
             self._context.log.write("stale", change, interpreter=interpreter.name)
         elif not unmeasured_operations(inventory, calibrate=self._context.settings.calibrate, is_stale=True):
             state.stale.pop(interpreter.name, None)
-        checked = state.checked.setdefault(inventory.key, {})
+        checked, measured = state.checked.setdefault(inventory.key, {}), wall
+        with suppress(ValueError, OverflowError):  # of a text that is no date
+            measured = datetime.fromisoformat(inventory.created or "").timestamp()
         for entry in inventory.entries:
             if entry.path == inventory.profile:
                 operation = Operation(name=entry.operation.name, dtype=entry.operation.dtype)
-                checked.setdefault(operation, _wall_time(inventory.created) or wall)
+                checked.setdefault(operation, measured)
 
     def _facts_before(self, interpreter: Interpreter) -> dict[str, PlainValue] | None:
         """Return the last facts of this interpreter, or of the same Python with the environment that it had."""
@@ -247,13 +242,6 @@ class Inventories:
             before = before or facts[name]
             del facts[name]
         return before
-
-
-def _wall_time(created: str | None) -> float | None:
-    try:
-        return None if created is None else datetime.fromisoformat(created).timestamp()
-    except (ValueError, OverflowError):
-        return None
 
 
 def _subject(interpreter: Interpreter) -> str:

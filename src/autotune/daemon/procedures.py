@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import log
 from pathlib import Path
+from typing import Any
 
 from autotune.daemon.child_processes import DEFAULT_SECONDS, ChildCommand, ChildResult
 from autotune.daemon.context import DaemonContext
@@ -129,6 +130,13 @@ def do_job(
         result = JobResult(end=JobEnd.FAILED, why=why)
     _record_result(context, job, inventory, result)
     return result.end
+
+
+def report(context: DaemonContext, event: str, job: ScheduledJob, why: str, **facts: Any) -> None:
+    """Write an event of a job to the log and to the recent events."""
+    facts |= {"job": job.subject, "cause": job.cause.name.lower(), "interpreter": job.interpreter}
+    context.recent.append({"wall": context.moment.wall, "event": event, "why": why, **facts})
+    context.log.write(event, why, **facts)
 
 
 def _calibrate(context: DaemonContext, job: ScheduledJob, operation: Operation, inventory: Inventory) -> Steps:
@@ -278,14 +286,7 @@ def _record_result(context: DaemonContext, job: ScheduledJob, inventory: Invento
         if entry.speedup is not None:
             state.count("rechecked_entries")
             state.count("rechecked_log_speedup", log(entry.speedup))
-    context.report(
-        str(result.end),
-        job.subject,
-        result.why,
-        cause=job.cause.name.lower(),
-        interpreter=job.interpreter,
-        retimings=result.retimings,
-    )
+    report(context, str(result.end), job, result.why, retimings=result.retimings)
     if result.end is not JobEnd.BUSY:
         if job.operation is None:
             _record_trial(context, job, result)
