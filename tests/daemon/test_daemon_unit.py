@@ -127,11 +127,10 @@ def test_a_file_system_without_locks_is_not_taken_for_another_daemon(tmp_path, m
 def test_hosts_with_one_home_folder_each_have_a_daemon_of_their_own(tmp_path):
     paths = []
     for host in ("a", "b"):
-        environ = {"AUTOTUNE_HOST_ID": host}
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("AUTOTUNE_HOST_ID", host)
             patch.setenv("AUTOTUNE_STATE_DIR", str(tmp_path))
-            paths.append(user_paths(environ))
+            paths.append(user_paths())
     left, right = paths
     assert (left.lock, left.socket, left.state, left.spool) != (
         right.lock,

@@ -7,7 +7,6 @@ import os
 import re
 import sys
 import zlib
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -229,13 +228,13 @@ def system_paths() -> DaemonPaths:
     )
 
 
-def user_paths(environ: Mapping[str, str] = os.environ) -> DaemonPaths:
+def user_paths() -> DaemonPaths:
     """Return the paths of the daemon that a user runs on this host: homes may be shared by many."""
     state = state_dir()
     own = state / f"daemon-{short_host_id()}"
-    runtime = environ.get("XDG_RUNTIME_DIR", "")
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     # a separate state folder asks for a separate daemon
-    in_runtime = runtime and "AUTOTUNE_STATE_DIR" not in environ
+    in_runtime = runtime and "AUTOTUNE_STATE_DIR" not in os.environ
     return DaemonPaths(
         settings=user_profiles().parent / "daemon.yaml",
         state=own,

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from time import monotonic, time
 from types import FrameType
-from typing import Any
+from typing import Annotated, Any
 
 import autotune
 from autotune.daemon.child_processes import ChildProcess, remove_leftovers
@@ -29,14 +29,15 @@ from autotune.errors import AutotuneError, DaemonRuns, EnvironmentProblem, Unsup
 from autotune.host.memory_limit import resident_bytes, usable_bytes
 from autotune.host.trusted_files import replace_file
 from autotune.model.catalogue import kind, operation
-from autotune.model.constraints import NAME
+from autotune.model.codec import decode
+from autotune.model.constraints import NAME, Bounds
 from autotune.model.operation import Operation
 from autotune.model.policy import memory_allowance
 
 METRICS_SECONDS = 60.0
 FOREVER = 1e12
 """Wall-clock seconds of the end of a pause without an end."""
-MAX_PAUSE = 366 * 86400.0
+PauseSeconds = Annotated[float, Bounds(0.0, 366 * 86400.0, above=True)] | None
 READING_VERBS = ("status", "explain")
 ORDERING_VERBS = ("pause", "resume", "tune", "reload", "stop")
 
@@ -135,7 +136,8 @@ class DaemonService:
                 why = controller.readiness.window.why
                 return {"queue": controller.next_jobs(), "waiting": controller.waiting, "why": why}
             case "pause":
-                until = _end_of_pause(request.get("seconds"))
+                seconds: float | None = decode(PauseSeconds, request.get("seconds"), "seconds")
+                until = FOREVER if seconds is None else time() + seconds
                 controller.pause_until(until)
                 return {"paused_until": until}
             case "resume":
@@ -207,15 +209,6 @@ class DaemonService:
 
     def _handle_hangup(self, _number: int, _: FrameType | None) -> None:
         self._must_reload = True
-
-
-def _end_of_pause(seconds: object) -> float:
-    """Return the wall-clock time at which a pause ends. Raises UsageError."""
-    if seconds is None:
-        return FOREVER
-    if isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 < seconds <= MAX_PAUSE:
-        return time() + seconds
-    raise UsageError("A pause lasts a number of seconds, at most a year.")
 
 
 def ordered_operation(name: object, dtype: object, sizes: object) -> Operation:
