@@ -29,9 +29,12 @@ def test_open_runs_decide_nothing():
 
 def test_one_slower_entry_makes_a_run_slower():
     def verdict(*standings):
+        sizes = {"m": 5, "n": 5}
         return canary_verdict(
-            CheckedEntry(operation="svd", dtype="float64", sizes={"m": 5, "n": 5}, standing=each, reason="")
-            for each in standings
+            [
+                CheckedEntry(operation="svd", dtype="float64", sizes=sizes, standing=each, reason="")
+                for each in standings
+            ]
         )
 
     assert verdict("holds", "slower", "open") is SLOWER

@@ -218,7 +218,7 @@ def _run_canary(context: DaemonContext, timed: Path, tried: str | None) -> Steps
             raise _JobEnded(JobEnd.LEFT, "The re-timings stayed undecided.", retimings=retimings)
 
 
-def canary_verdict(entries: Iterable[CheckedEntry]) -> CanaryVerdict:
+def canary_verdict(entries: Sequence[CheckedEntry]) -> CanaryVerdict:
     """Judge one run. An entry that is refused, or no longer faster, does no harm."""
     if any(entry.is_slower for entry in entries):
         return CanaryVerdict.SLOWER
