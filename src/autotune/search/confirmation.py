@@ -366,7 +366,7 @@ def judge(candidate: Candidate, capacity: Capacity | None) -> tuple[Verdict, str
     """
     findings = candidate.findings(capacity)
     count = findings.processes
-    objection = _objection(candidate, findings)
+    objection = find_objection(candidate, findings)
     least = LEAST_PROCESSES if candidate.fewer_cpus else LEAST_PROCESSES_OF_LARGE_GAIN
     proved = count >= least and is_proved_faster(candidate, findings)
     if proved and objection is None:
@@ -416,7 +416,7 @@ def in_words(findings: Findings) -> str:
     return f"speed-up {1 / ratio:.3f}, 95 % interval {1 / high:.3f} to {1 / low:.3f}."
 
 
-def _objection(candidate: Candidate, findings: Findings) -> str | None:
+def find_objection(candidate: Candidate, findings: Findings) -> str | None:
     """Return the reason to refuse a candidate whose paired medians are proved faster; None without.
 
     The mean and the 90th percentile are tested together with the paired medians: with spinning BLAS threads and a busy
@@ -563,7 +563,7 @@ class Confirmation:
         for candidate in self.open:
             findings = candidate.findings(self._capacity)
             most = _most_gain(candidate, findings, SMALL_GAIN_ERRORS)
-            objection = _objection(candidate, findings) if len(findings.values) >= OBJECTED_PROCESSES else None
+            objection = find_objection(candidate, findings) if len(findings.values) >= OBJECTED_PROCESSES else None
             if objection is not None and is_proved_faster(candidate, findings):
                 candidate.verdict, candidate.reason = Verdict.DROPPED, objection
                 yield candidate

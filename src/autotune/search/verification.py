@@ -6,8 +6,9 @@ from enum import StrEnum
 from math import inf
 
 from autotune.bench.user_workload import UserWorkload
-from autotune.model.catalogue import CATALOGUE, COMMANDS
+from autotune.model.catalogue import CATALOGUE
 from autotune.model.entry import Entry, Status
+from autotune.model.policy import COMMANDS
 from autotune.model.profile import Key, Profile
 from autotune.profiles import fit
 from autotune.profiles.folders import Layer
@@ -16,6 +17,7 @@ from autotune.search.confirmation import (
     Confirmation,
     Verdict,
     candidate_of,
+    find_objection,
     gains_little,
     in_words,
     is_proved_faster,
@@ -31,7 +33,7 @@ class Standing(StrEnum):
     """The verdict on an entry."""
 
     HOLDS = "holds"
-    """Proved faster than the default again."""
+    """Proved faster than the default again, if only by little."""
     GONE = "no-longer-holds"
     """The gain is gone, or outweighed by slower means or tails, or by the loss without capacity."""
     SLOWER = "slower"
@@ -45,8 +47,8 @@ class Standing(StrEnum):
 
     @property
     def bad(self) -> bool:
-        """Would a program be worse off with this entry than without?"""
-        return self in {Standing.SLOWER, Standing.FAILED}
+        """Has the check of this entry failed?"""
+        return self in {Standing.GONE, Standing.SLOWER, Standing.FAILED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,9 +124,18 @@ def _judge(candidate: Candidate, capacity: Capacity | None) -> tuple[Verdict, st
     verdict, reason = judge(candidate, capacity)
     if verdict is Verdict.OPEN and is_slower(candidate, capacity):
         return Verdict.DROPPED, ""
+    if verdict is Verdict.DROPPED and _is_still_faster(candidate, capacity):
+        return Verdict.ACCEPTED, ""
     if verdict is Verdict.DROPPED and _may_be_slower(candidate, capacity):
         return Verdict.OPEN, ""  # whether it is slower, or only no faster, takes a few more processes
     return verdict, reason
+
+
+def _is_still_faster(candidate: Candidate, capacity: Capacity | None) -> bool:
+    """Does the interval of the speed-up lie above 1, though the gain may be too small to be chosen anew?"""
+    findings = candidate.findings(capacity)
+    above = findings.interval is not None and findings.interval[2] < 1.0
+    return above and find_objection(candidate, findings) is None
 
 
 def is_slower(candidate: Candidate, capacity: Capacity | None) -> bool:

@@ -4,6 +4,7 @@ import errno
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -32,7 +33,8 @@ class StoredFile(NamedTuple):
     """Bytes; None if the backend does not tell."""
 
 
-class FlaggedFile(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class FlaggedFile:
     """A file that is not used, or that can be removed."""
 
     folder: str
