@@ -117,7 +117,7 @@ def used_once():
     return resident_bytes() - before
 plain = used_once()
 start = resident_bytes()
-with allocator.retained():
+with allocator.Retained():
     kept = used_once()
 print(json.dumps([plain, kept, resident_bytes() - start]))
 """)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from support.daemon_processes import ANY_LOAD, PATIENCE, Daemon, descendants_known, gone, refused
+from support.daemon_processes import ANY_LOAD, Daemon, descendants_known, refused
+from support.processes import PATIENCE, gone
 
 from autotune.cli.program import program
 from autotune.controls.supervise import descendants

@@ -145,6 +145,8 @@ def test_only_a_worker_of_a_test_run_divides_by_their_number():
         ({"NSLOTS": "4"}, 4),
         ({"NCPUS": "4"}, None),
         ({"NCPUS": "4", "PBS_JOBID": "7.head"}, 4),
+        ({"PBS_NP": "4"}, None),
+        ({"PBS_NP": "4", "PBS_JOBID": "7.head"}, 4),
         ({"LSB_DJOB_NUMPROC": "4"}, None),
         ({"LSB_DJOB_NUMPROC": "4", "LSB_JOBID": "7"}, 4),
         (BATCH | {"SLURM_CPUS_ON_NODE": "8"}, 8),

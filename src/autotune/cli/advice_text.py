@@ -140,11 +140,7 @@ def _gain(advice: Advice) -> str:
 
 
 def _processes(advice: Advice, width: int) -> Iterator[str]:
-    columns = (
-        TextColumn("process"),
-        TextColumn("run", 5, right=True),
-        TextColumn("NumPy, SciPy", 12, right=True),
-    )
+    columns = (TextColumn("process"), TextColumn("run", 5, right=True), TextColumn("NumPy, SciPy", 12, right=True))
     table = TextTable(columns, width)
     yield from table.heading()
     for process in advice.processes:

@@ -21,6 +21,7 @@ import os
 import threading
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 from autotune.controls import after_fork, thread_variables
 from autotune.controls.periodic_thread import PeriodicThread
@@ -49,7 +50,7 @@ TIGHT_MEMORY = 2**30
 
 def unsupported_reason() -> str | None:
     """Return why memory cannot be retained in this process, as a sentence; None if it can. Found out once."""
-    return _found_out()[0]
+    return _support()[0]
 
 
 def refusal(*, libc: str | None, replaced: bool, memory_bytes: int | None, settings: tuple[str, ...]) -> str | None:
@@ -87,21 +88,16 @@ def default() -> None:
     _heap().retain(None)
 
 
-def retained() -> "Retained":
-    """Retain memory within a `with`. Scopes are counted: the last to end undoes it; the smallest cap holds.
+class Retained:
+    """Retains memory within a `with`. Scopes are counted: the last to end undoes it; the smallest cap holds.
 
     Costs 5 us, and at the end the time to return the memory, about 1 ms per 100 MB. Raises as `retain` does.
     """
-    return Retained(_capped(None))
-
-
-class Retained:
-    """A scope of `retained`, for one `with`."""
 
     __slots__ = ("_cap",)
 
-    def __init__(self, cap_bytes: int) -> None:
-        self._cap = cap_bytes
+    def __init__(self) -> None:
+        self._cap = _capped(None)
 
     def __enter__(self) -> None:
         _heap().enter(self, self._cap)
@@ -182,7 +178,7 @@ class Heap:
 
 
 def _capped(cap_bytes: int | None) -> int:
-    reason, quarter = _found_out()
+    reason, quarter = _support()
     if reason is not None:
         raise UnsupportedPlatform(reason)
     if cap_bytes is not None and cap_bytes < 1:
@@ -191,22 +187,18 @@ def _capped(cap_bytes: int | None) -> int:
 
 
 @cache
-def _found_out() -> tuple[str | None, int]:
+def _support() -> tuple[str | None, int]:
     """Return why not, and the cap where none is given. Costs 0.5 ms, and stays the same in one process."""
-    memory = usable_bytes()
-    reason = refusal(
-        libc=_glibc(),
-        replaced=_replaced(),
-        memory_bytes=memory,
-        settings=thread_variables.allocator_settings(os.environ),
-    )
+    memory, settings = usable_bytes(), thread_variables.allocator_settings(os.environ)
+    reason = refusal(libc=_glibc(), replaced=_replaced(), memory_bytes=memory, settings=settings)
     return reason, memory_allowance(memory) or LARGEST_CAP
 
 
 @cache
 def _heap() -> Heap:
-    """Return the one of this process."""
-    heap = Heap(_mallopt, _trim, _free_bytes)
+    heap = Heap(
+        lambda option, value: _libc().mallopt(option, value), lambda padding: _libc().malloc_trim(padding), _free_bytes
+    )
     after_fork.register(heap.after_fork)
     return heap
 
@@ -235,10 +227,10 @@ def _replaced() -> bool:
     return called != glibc
 
 
-def _mallopt(option: int, value: int) -> None:
+def _libc() -> Any:
     import ctypes
 
-    ctypes.CDLL(None).mallopt(option, value)
+    return ctypes.CDLL(None)
 
 
 def _free_bytes() -> int | None:
@@ -251,14 +243,8 @@ def _free_bytes() -> int | None:
         _fields_ = [(name, ctypes.c_size_t) for name in MALLINFO2]
 
     try:
-        mallinfo2 = ctypes.CDLL(None).mallinfo2
+        mallinfo2 = _libc().mallinfo2
     except AttributeError:
         return None
     mallinfo2.restype = Mallinfo2
     return int(mallinfo2().fordblks)
-
-
-def _trim(padding: int) -> None:
-    import ctypes
-
-    ctypes.CDLL(None).malloc_trim(padding)

@@ -36,17 +36,12 @@ def _openmp_runtimes() -> Iterator[Library]:
     taken = {library.addresses for library in blas.loaded() if library.is_on_openmp}
     for lib in controller().lib_controllers:
         if lib.user_api == "openmp":
-            pool = openmp_runtime(lib)
+            # each lookup by [] makes a function of its own, where an attribute would be threadpoolctl's
+            get, put = lib.dynlib["omp_get_max_threads"], lib.dynlib["omp_set_num_threads"]
+            put.argtypes = [ctypes.c_int]
+            pool = Library(api="openmp", path=lib.filepath, get=get, put=put, per_thread=True, ceiling=max(1, get()))
             if pool.addresses not in taken:
                 yield pool
-
-
-def openmp_runtime(lib: Any) -> Library:
-    """Make the pool of an OpenMP runtime from its controller by threadpoolctl."""
-    # each lookup by [] makes a function of its own, where an attribute would be threadpoolctl's
-    get, put = lib.dynlib["omp_get_max_threads"], lib.dynlib["omp_set_num_threads"]
-    put.argtypes = [ctypes.c_int]
-    return Library(api="openmp", path=lib.filepath, get=get, put=put, per_thread=True, ceiling=max(1, get()))
 
 
 def _module_pools() -> Iterator[Library]:
@@ -86,11 +81,9 @@ class FftWorkers:
         self._thread = threading.local()
 
     def get(self) -> int:
-        """Read the count of this thread."""
         return int(self._module.get_workers())
 
     def put(self, workers: int) -> None:
-        """Set the count of this thread."""
         before: AbstractContextManager[object] | None = getattr(self._thread, "scope", None)
         self._thread.scope = None
         if before is not None:

@@ -146,7 +146,6 @@ class Profile:
     """Classes of whole-array loops that gain while BLAS threads spin, with the elements from which on they do."""
 
     def _repr_html_(self) -> str:
-        """Return the entries as a table for a notebook."""
         from autotune.model.units import html_table
 
         rows = [

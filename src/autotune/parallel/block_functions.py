@@ -106,12 +106,7 @@ def map_rows(
 
 
 def map_with_scratch(
-    function: Function,
-    arrays: Sequence[Any],
-    out: Any,
-    workers: int,
-    chunk: int | None,
-    dtype: DTypeLike | None,
+    function: Function, arrays: Sequence[Any], out: Any, workers: int, chunk: int | None, dtype: DTypeLike | None
 ) -> Any:
     """Pass blocks through a function that takes a Scratch and has one result; one block if `chunk` is None.
 

@@ -188,11 +188,8 @@ def _result_dtypes(
         return None
     kinds = (*map(_kind, arrays), *[None] * function.nout)
     try:
-        if dtype is None:
-            resolved = function.resolve_dtypes(kinds)
-        else:
-            wanted = np.dtype(dtype)
-            resolved = function.resolve_dtypes(kinds, signature=(*[None] * function.nin, *[wanted] * function.nout))
+        wanted = None if dtype is None else np.dtype(dtype)
+        resolved = function.resolve_dtypes(kinds, signature=(*[None] * function.nin, *[wanted] * function.nout))
     except TypeError:
         return None
     return cast("tuple[np.dtype[Any], ...]", tuple(resolved[function.nin :]))

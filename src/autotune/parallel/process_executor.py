@@ -58,7 +58,6 @@ class ProcessExecutor(ProcessPoolExecutor):
         self.blas_threads = blas_threads
 
     def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
-        """Schedule `function(*args, **kwargs)`."""
         check_main()
         # pickled anew each time: a callable may have changed since the last task (an object, a partial of an array)
         try:
@@ -90,7 +89,6 @@ class _Task(Future[Any]):
     executor: ProcessExecutor
 
     def result(self, timeout: float | None = None) -> Any:
-        """Return what the task returned."""
         try:
             return super().result(timeout)
         except BrokenProcessPool as error:
@@ -98,7 +96,6 @@ class _Task(Future[Any]):
             raise
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Return what it raised, or None."""
         error = super().exception(timeout)
         if isinstance(error, BrokenProcessPool):
             self.executor.explain(error)

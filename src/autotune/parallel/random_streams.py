@@ -67,11 +67,10 @@ def random(
             raise UsageError(f"{method}: {name} must be a single number, since the stream is cut into blocks.")
     if out is not None and not (out.flags.c_contiguous and out.flags.writeable):
         raise UsageError("out must be a writable array in C order.")
-    options = dict(parameters)
+    options, kind = dict(parameters), np.dtype(dtype)
     if method in OUT_METHODS or method == "integers":
-        options["dtype"] = np.dtype(dtype)
+        options["dtype"] = kind
     source = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
-    kind = np.dtype(dtype)
     array = result_memory.empty(shape_of(shape), kind) if out is None else out
     flat = array.reshape(-1)
     blocks = -(-flat.size // BLOCK)

@@ -37,7 +37,8 @@ class Lease:
         self.__array_interface__: dict[str, Any] = memory.__array_interface__
 
     def __del__(self) -> None:
-        _give_back(self.memory)
+        _held[id(self.memory)] = self.memory
+        _trim()
 
 
 _limit: int | None = None
@@ -85,11 +86,6 @@ def _take(size: int) -> NDArray[np.uint8] | None:
         if size <= memory.nbytes <= WASTE * size and _held.pop(key, None) is not None:
             return memory
     return None
-
-
-def _give_back(memory: NDArray[np.uint8]) -> None:
-    _held[id(memory)] = memory
-    _trim()
 
 
 def _trim() -> None:

@@ -39,7 +39,7 @@ SHARING = (Method.INHERIT, Method.RAW_ARRAY, Method.ARRAY, Method.SHARED_MEMORY,
 """Methods that share pages. The others copy, and only process_map can use them."""
 SHM = "/dev/shm"  # noqa: S108 - where Linux keeps POSIX shared memory; names in it are random and exclusive
 
-Release = Callable[[], None]
+Release = Callable[[], object]
 
 
 class Place(Protocol):
@@ -47,7 +47,6 @@ class Place(Protocol):
 
     def open(self, size: int) -> Any:
         """Return the memory as a buffer."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +212,6 @@ def send_handle(handle: Handle, connection: Connection) -> None:
 
 
 def receive_handle(connection: Connection) -> Handle:
-    """Receive what `send_handle` sends."""
     handle: Handle = connection.recv()
     if isinstance(handle.place, Descriptor):
         from multiprocessing.reduction import recv_handle
@@ -261,31 +259,17 @@ def _inherit(size: int) -> tuple[Any, Place, Release]:
         raise UnsupportedPlatform("The method inherit needs fork, which this system does not have.")
     memory, token = mmap.mmap(-1, size), secrets.token_hex(8)
     _inherited[token] = memory
-    return memory, Inherited(token), partial(_forget, token)
+    return memory, Inherited(token), partial(_inherited.pop, token, None)
 
 
-def _forget(token: str) -> None:
-    _inherited.pop(token, None)
-
-
-def _raw_array(size: int) -> tuple[Any, Place, Release]:
-    from multiprocessing.sharedctypes import RawArray
-
-    return _heap_object(RawArray("b", size))
-
-
-def _array(size: int) -> tuple[Any, Place, Release]:
+def _heap_array(size: int) -> tuple[Any, Place, Release]:
     from multiprocessing.sharedctypes import Array
 
-    # without its lock: a process that attaches could not take it, it has a name in /dev/shm where processes are
-    # spawned, and making it would fix the program's start method
-    return _heap_object(Array("b", size, lock=False))
-
-
-def _heap_object(memory: Any) -> tuple[Any, Place, Release]:
-    token = secrets.token_hex(8)
+    # without its lock, as RawArray is: a process that attaches could not take it, it has a name in /dev/shm where
+    # processes are spawned, and making it would fix the program's start method
+    memory, token = Array("b", size, lock=False), secrets.token_hex(8)
     _inherited[token] = memory
-    return memory, HeapObject(token, memory), partial(_forget, token)
+    return memory, HeapObject(token, memory), partial(_inherited.pop, token, None)
 
 
 def _shared_memory(size: int) -> tuple[Any, Place, Release]:
@@ -308,7 +292,7 @@ def _memmap(size: int) -> tuple[Any, Place, Release]:
 def _memfd(size: int) -> tuple[Any, Place, Release]:
     if not hasattr(os, "memfd_create"):
         raise UnsupportedPlatform("The method memfd needs memfd_create, which only Linux has.")
-    return _described(os.memfd_create("autotune", os.MFD_CLOEXEC), size)
+    return _described(os.memfd_create("autotune", os.MFD_CLOEXEC), size, os.ftruncate)
 
 
 def create_named(size: int) -> tuple[Any, Place, Release]:
@@ -387,11 +371,13 @@ def _nameless(path: str, size: int) -> tuple[Any, Place, Release]:
 
 
 def _reserve(number: int, size: int) -> None:
-    """Take the room now. If others took it before the first write, that would end in a bus error.
+    """Take the room now, on Linux. If others took it before the first write, that would end in a bus error.
 
     Costs no more than the first write saves by it (80 MB in /dev/shm: 8 ms of 48).
     """
     os.ftruncate(number, size)
+    if not sys.platform.startswith("linux"):
+        return
     try:
         os.posix_fallocate(number, 0, size)
     except OSError as error:
@@ -400,9 +386,9 @@ def _reserve(number: int, size: int) -> None:
 
 
 def _sized(number: int, size: int, remove: Release) -> mmap.mmap:
-    """Map a new file that has a name, with its room taken where the system can; remove it if that fails."""
+    """Map a new file that has a name; remove it if that fails."""
     try:
-        (_reserve if sys.platform.startswith("linux") else os.ftruncate)(number, size)
+        _reserve(number, size)
         return mmap.mmap(number, size)
     except BaseException:
         remove()
@@ -411,13 +397,11 @@ def _sized(number: int, size: int, remove: Release) -> mmap.mmap:
         os.close(number)
 
 
-def _described(
-    number: int, size: int, prepare: Callable[[int, int], object] = os.ftruncate
-) -> tuple[Any, Place, Release]:
+def _described(number: int, size: int, prepare: Callable[[int, int], object]) -> tuple[Any, Place, Release]:
     try:
         prepare(number, size)
         memory = mmap.mmap(number, size)
-    except OSError:
+    except BaseException:
         os.close(number)
         raise
     return memory, Descriptor(os.getpid(), number, _inode(number)), partial(os.close, number)
@@ -448,8 +432,8 @@ def _by_owner(remove: Release) -> Release:
 
 _MAKERS: dict[Method, Callable[[int], tuple[Any, Place, Release]]] = {
     Method.INHERIT: _inherit,
-    Method.RAW_ARRAY: _raw_array,
-    Method.ARRAY: _array,
+    Method.RAW_ARRAY: _heap_array,
+    Method.ARRAY: _heap_array,
     Method.SHARED_MEMORY: _shared_memory,
     Method.MEMMAP: _memmap,
     Method.MEMFD: _memfd,

@@ -69,7 +69,6 @@ class ThreadExecutor(ThreadPoolExecutor):
 
 
 def check_workers(workers: int) -> None:
-    """Raise UsageError for less than one worker."""
     if workers < 1:
         raise UsageError(f"An executor needs at least one worker, not {workers}.")
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from math import log
 
-from autotune.model.catalogue import CATALOGUE, IN_PROCESSES, KNOBS
+from autotune.model.catalogue import CATALOGUE, IN_PROCESSES
 from autotune.model.configuration import Knob
 from autotune.model.entry import Entry, Status
 
@@ -27,10 +27,7 @@ def consensus(entries: Iterable[Entry]) -> tuple[int | None, str]:
         if not common:
             if entry.status in {Status.NOISY, Status.FAILED}:
                 return None, f"{entry.operation} has no evidence for any count."
-            return (
-                None,
-                f"No single thread count suits all measured sizes; {entry.operation} rules out the last.",
-            )
+            return None, f"No single thread count suits all measured sizes; {entry.operation} rules out the last."
     assert common is not None
     gains = {count: sum(_gain(entry, count) for entry in votes) for count in sorted(common)}
     best = max(gains, key=lambda count: gains[count])
@@ -42,9 +39,7 @@ def consensus(entries: Iterable[Entry]) -> tuple[int | None, str]:
 def _calls_blas(entry: Entry) -> bool:
     """Is it about an operation of the catalogue that calls BLAS in this process?"""
     row = CATALOGUE.get(entry.operation.name)
-    if row is None or entry.operation.name.endswith(IN_PROCESSES):
-        return False
-    return Knob.BLAS_THREADS in KNOBS[row.family]
+    return row is not None and not row.name.endswith(IN_PROCESSES) and Knob.BLAS_THREADS in row.knobs
 
 
 def _chosen(entry: Entry) -> set[int]:

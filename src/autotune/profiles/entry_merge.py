@@ -77,11 +77,13 @@ def join_profiles(old: Profile, new: Profile, *, sizes_named: bool = False) -> P
     reported = {entry.operation for entry in [*measured, *kept]}
     missed = [entry for entry in new.entries if entry.operation not in reported]
     together = tuple(sorted([*kept, *measured, *missed], key=entry_order))
+    tested = {(entry.operation.name, entry.operation.dtype) for entry in together if entry.evidence.processes}
     waits = old if new.blas_wait is None else new
     return replace(
         new,
         entries=together,
-        provenance=_provenance(new.provenance, together),
+        # the promise of error is about all that was put to the test
+        provenance=replace(new.provenance, rules_tested=max(new.provenance.rules_tested, len(tested))),
         blas_wait=waits.blas_wait,
         loops_after_blas=waits.loops_after_blas,
     )
@@ -93,9 +95,3 @@ def _dated(entry: Entry, made: Provenance) -> Entry:
     resolution = made.resolution if evidence.resolution is None else evidence.resolution
     dated = replace(evidence, created=evidence.created or made.created, resolution=resolution)
     return replace(entry, evidence=dated)
-
-
-def _provenance(made: Provenance, entries: tuple[Entry, ...]) -> Provenance:
-    """Return the new one, with the count of all that was put to the test, which its promise of error is about."""
-    tested = {(entry.operation.name, entry.operation.dtype) for entry in entries if entry.evidence.processes}
-    return replace(made, rules_tested=max(made.rules_tested, len(tested)))

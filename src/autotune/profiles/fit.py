@@ -67,38 +67,35 @@ def rungs(sources: Iterable[Source], site: Site) -> tuple[Mapping[tuple[str, str
     Sources come nearest layer first; within a level the nearer layer goes first. Asked when profiles change; which
     rung covers a size is asked of `climb` at each look-up.
     """
-    refusals: list[Refusal] = []
-    fitting: list[tuple[Level, str, Source]] = []
-    for source in sources:
-        fitted = fit(source.profile, source.layer, site)
-        if fitted.level is None:
-            refusals.append(Refusal(source.path, None, fitted.reason, fitted.outdated))
-        else:
-            fitting.append((fitted.level, fitted.reason, source))
-    order = list(Level)
-    fitting.sort(key=lambda ranked: order.index(ranked[0]))
+    fitting, refusals = _fitting(sources, site)
     built: dict[tuple[str, str], list[Rung]] = {}
     for level, why, source in fitting:
-        usable_entries, refused = _entries(source, site)
-        refusals += refused
-        for pair, entries in usable_entries.items():
-            same = same_allocation(source.profile.key, site.key)
+        same = same_allocation(source.profile.key, site.key)
+        by_operation: dict[tuple[str, str], list[Entry]] = {}
+        for entry in source.profile.entries:
+            carried_over = usable(entry, source, site)
+            if isinstance(carried_over, str):
+                refusals.append(Refusal(source.path, str(entry.operation), carried_over))
+                carried_over = blank(entry, carried_over)
+            by_operation.setdefault((entry.operation.name, entry.operation.dtype), []).append(carried_over)
+        for pair, entries in by_operation.items():
             built.setdefault(pair, []).append(Rung(level, source.path, why, entries, same))
     return built, refusals
 
 
 def blas_wait(sources: Iterable[Source], site: Site) -> tuple[int | None, dict[str, int]]:
     """Return the wait policy of the best-fitting profile for this allocation that has one."""
-    order = list(Level)
-    best: tuple[int, Profile] | None = None
-    for source in sources:
-        profile = source.profile
-        if profile.blas_wait is None or not same_allocation(profile.key, site.key):
-            continue
-        level = fit(profile, source.layer, site).level
-        if level is not None and (best is None or order.index(level) < best[0]):
-            best = order.index(level), profile
-    return (None, {}) if best is None else (best[1].blas_wait, dict(best[1].loops_after_blas))
+    fitting, _ = _fitting(sources, site)
+    profiles = (source.profile for *_, source in fitting if same_allocation(source.profile.key, site.key))
+    best = next((profile for profile in profiles if profile.blas_wait is not None), None)
+    return (None, {}) if best is None else (best.blas_wait, dict(best.loops_after_blas))
+
+
+def _fitting(sources: Iterable[Source], site: Site) -> tuple[list[tuple[Level, str, Source]], list[Refusal]]:
+    """Return the profiles that fit with level and reason, best level first, and the files that are not used."""
+    fits = [(fit(source.profile, source.layer, site), source) for source in sources]
+    refusals = [Refusal(source.path, None, each.reason, each.outdated) for each, source in fits if each.level is None]
+    return [(level, each.reason, source) for level in Level for each, source in fits if each.level is level], refusals
 
 
 def fit(profile: Profile, layer: Layer, site: Site) -> Fit:
@@ -210,12 +207,7 @@ def transfer(entry: Entry, origin: Key, site: Site) -> Entry | str:
 def _without_speedup(evidence: Evidence, interval: tuple[float, float] | None = None) -> Evidence:
     """Return the evidence without the speed-up, which was measured elsewhere; an interval may hold here too."""
     return replace(
-        evidence,
-        speedup=None,
-        interval=interval,
-        expected_speedup=None,
-        full_capacity_share=None,
-        tuned_seconds=None,
+        evidence, speedup=None, interval=interval, expected_speedup=None, full_capacity_share=None, tuned_seconds=None
     )
 
 
@@ -229,40 +221,17 @@ def same_allocation(origin: Key, key: Key) -> bool:
 
 def _lie_worse(origin: Key, key: Key) -> bool:
     """Do the CPUs here share more cores, or span more nodes or other kinds, than those of a measurement?"""
-    return (
-        _threads_of_core(key) > _threads_of_core(origin) > 0
-        or (key.nodes or 0) > (origin.nodes or 0) > 0
-        or bool(origin.kinds and key.kinds and _kinds(origin) != _kinds(key))
-    )
-
-
-def _threads_of_core(key: Key) -> int:
-    """Return how many usable CPUs share a physical core, rounded up; 0 if unknown."""
-    return 0 if key.cores is None else ceil(key.usable_cpus / key.cores)
-
-
-def _kinds(key: Key) -> set[str]:
-    return {kind.partition(":")[0] for kind in key.kinds}
+    # usable CPUs that share a physical core, rounded up; 0 if unknown
+    before, now = (0 if each.cores is None else ceil(each.usable_cpus / each.cores) for each in (origin, key))
+    kinds_before, kinds_now = ({kind.partition(":")[0] for kind in each.kinds} for each in (origin, key))
+    other_kinds = bool(kinds_before and kinds_now) and kinds_before != kinds_now
+    return now > before > 0 or (key.nodes or 0) > (origin.nodes or 0) > 0 or other_kinds
 
 
 def blank(entry: Entry, reason: str) -> Entry:
     """Return a refused entry as its neighbours have to see it: a size where no choice is known to be safe."""
     evidence = Evidence(contested=entry.evidence.contested)
     return Entry(operation=entry.operation, status=Status.NOISY, reason=reason, evidence=evidence)
-
-
-def _entries(source: Source, site: Site) -> tuple[dict[tuple[str, str], list[Entry]], list[Refusal]]:
-    """Return the entries of a profile that fits, by operation and dtype, and those that are not used."""
-    entries: dict[tuple[str, str], list[Entry]] = {}
-    refusals: list[Refusal] = []
-    for entry in source.profile.entries:
-        pair = (entry.operation.name, entry.operation.dtype)
-        carried_over = usable(entry, source, site)
-        if isinstance(carried_over, str):
-            refusals.append(Refusal(source.path, str(entry.operation), carried_over))
-            carried_over = blank(entry, carried_over)
-        entries.setdefault(pair, []).append(carried_over)
-    return entries, refusals
 
 
 def _same_host(profile: Profile, site: Site) -> bool:
@@ -283,7 +252,7 @@ def _default_faster(entry: Entry, origin: Key, site: Site) -> float | None:
 
     Plain NumPy starts a BLAS thread for every CPU of the affinity mask, whatever a quota, a cap or other
     processes leave of these. The same threads on no more CPUs are no faster. With other counts a time changes
-    at most in proportion, which `rule` takes for granted too; and threads that have to wait for each other's
+    at most in proportion, which interpolation takes for granted too; and threads that have to wait for each other's
     CPUs do no better than as many as there are CPUs. What a default was slowed by that was measured so is
     unknown.
     """

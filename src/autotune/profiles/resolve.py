@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from autotune.model.entry import Entry
     from autotune.model.machine import Allocation, Machine
     from autotune.model.operation import Operation
-    from autotune.model.profile import Key
+    from autotune.model.profile import Key, Profile
     from autotune.profiles.fit import Site
     from autotune.profiles.lookup import Level, LookupResult, Refusal, Rung
 
@@ -251,15 +251,18 @@ def _compile(files: list[tuple[Layer, str]], site: "Site", circumstances: str, f
 
     from autotune.errors import ProfileError
     from autotune.profiles.consensus import consensus
-    from autotune.profiles.fit import Source, blas_wait, rungs
+    from autotune.profiles.fit import Source, blas_wait, fit, rungs
     from autotune.profiles.lookup import Refusal
     from autotune.profiles.profile_files import read
+
+    def fits(profile: "Profile", layer: Layer) -> bool:
+        return fit(profile, layer, site).level is not None
 
     unread: list[Refusal] = []
     sources: list[Source] = []
     for layer, path in files:
         try:
-            sources.append(Source(layer=layer, path=path, profile=read(Path(path), layer)))
+            sources.append(Source(layer=layer, path=path, profile=read(Path(path), layer, is_wanted=fits)))
         except ProfileError as error:
             unread.append(Refusal(path, None, error.reason))
     built, refusals = rungs(sources, site)
@@ -272,12 +275,10 @@ def _compile(files: list[tuple[Layer, str]], site: "Site", circumstances: str, f
         compiled_copy.body(built, refusals),
         outdated=_outdated(refusals, {step.level for steps in built.values() for step in steps}),
     )
-    copy.loops = _loop_plans(Resolution(copy, site.key.usable_cpus, site.key.limit))
-    return copy
+    return copy.replace(loops=_loop_plans(Resolution(copy, site.key.usable_cpus, site.key.limit)))
 
 
 def _loop_plans(resolution: Resolution) -> list[LoopPlan]:
-    """Plan the whole-array loops by the entries that fit."""
     from autotune.model.operation import Operation
     from autotune.profiles.loop_plan import loop_plans
 
@@ -347,8 +348,8 @@ def _circumstances(named: Named, usable: int, limit: Limit) -> tuple[str, str]:
 
     A copy is not shared by circumstances that alternate on one machine: only those of files are not in its name.
     """
-    name, rest = None if named is None else os.fspath(named), _without_files(usable, limit)
-    path = f"{cache_dir()}/applied-{zlib.crc32(repr((name, rest)).encode()):08x}"
+    rest = places(named), _without_files(usable, limit)
+    path = f"{cache_dir()}/applied-{zlib.crc32(repr(rest).encode()):08x}"
     return path, repr((rest, [_state(path) for _, path in profile_paths(named)]))
 
 

@@ -82,10 +82,7 @@ def _build(text: str) -> Any:
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
     scalar, starts_mapping = events.ScalarEvent, events.MappingStartEvent
-    starting, ending = (
-        {starts_mapping, events.SequenceStartEvent},
-        {events.MappingEndEvent, events.SequenceEndEvent},
-    )
+    starting, ending = ({starts_mapping, events.SequenceStartEvent}, {events.MappingEndEvent, events.SequenceEndEvent})
     root: list[Any] = []
     node: Any = root
     waiting: str | None = None  # in a mapping, the key that waits for its value

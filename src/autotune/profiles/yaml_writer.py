@@ -18,16 +18,12 @@ _NOT_TEXT = {"true", "false", "null", "yes", "no", "on", "off"}
 
 
 def text_of(profile: Profile) -> str:
-    """Return the YAML text of a profile."""
     document = encode_profile(profile)
     lines = [f"# yaml-language-server: $schema={SCHEMA_URL}", *(f"# {line}" for line in _comment(profile))]
     lines.append(f"schema: {document['schema']}")
     lines += ["key:", *(f"  {name}: {_flow(part)}" for name, part in document["key"].items())]
     if document["provenance"]:
-        lines += [
-            "provenance:",
-            *(f"  {name}: {_flow(value)}" for name, value in document["provenance"].items()),
-        ]
+        lines += ["provenance:", *(f"  {name}: {_flow(value)}" for name, value in document["provenance"].items())]
     lines += [f"{name}: {_flow(document[name])}" for name in ("blas_wait", "loops_after_blas") if name in document]
     lines.append("operations:" if document["operations"] else "operations: {}")
     for name, dtypes in document["operations"].items():

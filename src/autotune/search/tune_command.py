@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 from itertools import product
-from math import nan
 
 from autotune.bench.command_bench import Command, Metric
 from autotune.errors import BadBudget
-from autotune.model.catalogue import Family, Kind
+from autotune.model.catalogue import user_kind
 from autotune.model.configuration import Knob
 from autotune.model.operation import Operation
 from autotune.model.units import budget
@@ -22,18 +21,6 @@ RUNS = 16
 """Pairs of runs after which a test ends. A pair is worth less than a process of calibration, which times several."""
 SCREENING_RUNS = 4
 """For each configuration that the exploration should have time for: two pairs."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommandKind(Kind):
-    """The row that a command would have in the catalogue. Its work and memory are unknown: NaN."""
-
-    command: Command
-
-    @property
-    def knobs(self) -> tuple[Knob, ...]:
-        """Knobs of the command."""
-        return self.command.knobs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,17 +55,8 @@ def command_plan(request: CommandRequest, environment: Environment, first_second
 
     Raises BadBudget if the time does not suffice for a choice and its test.
     """
-    kind = CommandKind(
-        name=request.name,
-        family=Family.USER,
-        size_names=(),
-        work=lambda _: nan,
-        footprint=lambda _: nan,
-        summary="a command",
-        command=request.command,
-    )
     item = Item(
-        kind=kind,
+        kind=user_kind(request.name, (), request.command.knobs, "a command"),
         dtype="float64",
         operations=(Operation(name=request.name),),
         grid=_affordable(request, environment.usable_cpus, first_seconds),

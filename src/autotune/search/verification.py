@@ -26,7 +26,7 @@ class Standing(StrEnum):
     """The verdict on an entry."""
 
     HOLDS = "holds"
-    """Proved faster than the default again."""
+    """Proved faster than the default again, if only by little."""
     GONE = "no-longer-holds"
     """The gain is gone, or outweighed by slower means or tails, or by the loss without capacity."""
     SLOWER = "slower"
@@ -40,8 +40,8 @@ class Standing(StrEnum):
 
     @property
     def bad(self) -> bool:
-        """Would a program be worse off with this entry than without?"""
-        return self in {Standing.SLOWER, Standing.FAILED}
+        """Has the check of this entry failed?"""
+        return self in {Standing.GONE, Standing.SLOWER, Standing.FAILED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,9 +176,17 @@ def _judge(candidate: Candidate) -> tuple[Verdict, str]:
     verdict, reason = judge(candidate)
     if verdict is Verdict.OPEN and _is_slower(candidate):
         return Verdict.DROPPED, ""
+    if verdict is Verdict.DROPPED and _is_still_faster(candidate):
+        return Verdict.ACCEPTED, ""
     if verdict is Verdict.DROPPED and _may_be_slower(candidate):
         return Verdict.OPEN, ""  # whether it is slower, or only no faster, takes a few more processes
     return verdict, reason
+
+
+def _is_still_faster(candidate: Candidate) -> bool:
+    """Does the interval of the speed-up lie above 1, though the gain may be too small to be chosen anew?"""
+    ends = candidate.findings.interval
+    return ends is not None and ends[2] < 1.0 and candidate.findings.objection(candidate.bound) is None
 
 
 def _is_slower(candidate: Candidate) -> bool:
