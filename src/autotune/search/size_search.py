@@ -343,8 +343,8 @@ class SizeSearch:
     def _try(self, points: Iterable[int | None]) -> list[Configuration]:
         """Begin trials of these points, or of the study's proposal for None; each configuration once."""
         assert self._study is not None
-        asked = map(self._study.ask, points)
-        return list(dict.fromkeys(setting(self._study.grid, point) for point in asked))
+        trials = map(self._study.ask, points)
+        return list(dict.fromkeys(setting(self._study.grid, point) for point in trials))
 
     def _is_new(self, configuration: Configuration) -> bool:
         return configuration not in self.evidence.visits and configuration not in self.evidence.failures
