@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autotune.cli import messages
-from autotune.cli.options import FILE, PRESENT_FILE, json_option, store_option
+from autotune.cli.options import FILE, PRESENT_FILE, store_option
 from autotune.cli.program import FAILED
-from autotune.cli.terminal import note, print_json, print_lines, report_error
+from autotune.cli.terminal import json_option, note, print_json, print_lines, report_error
 from autotune.errors import BadSettings, EnvironmentProblem, ProfileError, StoreProblem
 from autotune.host.identity import is_measured_here
 from autotune.model.profile import Profile

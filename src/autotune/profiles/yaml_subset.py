@@ -1,10 +1,9 @@
 """YAML text -> plain lists, dicts and scalars, within bounds.
 
-The document is built from the parser's events, one by one, so no loader's constructor runs: nothing is
-expanded (anchors, aliases, merge keys), nothing is instantiated (tags), and the first event out of bounds
-ends it. Only what JSON knows is a number, a truth value or null; everything else is text. YAML 1.1 would read
-`1_000` as 1000, `no` as False, `12:30:00` as 45000 and a date as an object, and would keep the last of two
-equal keys in silence.
+The document is built from the parser's events, one by one, so no loader's constructor runs: nothing is expanded
+(anchors, aliases, merge keys), nothing is instantiated (tags), and the first event out of bounds ends it. Only what
+JSON knows is a number, a truth value or null; everything else is text. YAML 1.1 would read `1_000` as 1000, `no` as
+False, `12:30:00` as 45000 and a date as an object, and would keep the last of two equal keys in silence.
 """
 
 import re

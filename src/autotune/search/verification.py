@@ -6,9 +6,9 @@ from enum import StrEnum
 from math import inf, log, log1p
 
 from autotune.bench.user_workload import UserWorkload
-from autotune.model.catalogue import CATALOGUE, COMMANDS, Kind
+from autotune.model.catalogue import CATALOGUE, Kind
 from autotune.model.entry import Entry, Status
-from autotune.model.policy import CPU_SLACK
+from autotune.model.policy import COMMANDS, CPU_SLACK
 from autotune.model.profile import Key, Profile
 from autotune.profiles import fit
 from autotune.profiles.folders import Layer
