@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from autotune.runtime.array_calls import map_blocks as map_blocks
     from autotune.runtime.array_calls import random as random
     from autotune.runtime.array_calls import reduce_blocks as reduce_blocks
-    from autotune.runtime.cpu_count import usable_cpus as usable_cpus
     from autotune.runtime.explanation import explain as explain
     from autotune.runtime.lookup_configuration import config as config
+    from autotune.runtime.lookup_configuration import usable_cpus as usable_cpus
     from autotune.runtime.naming import workload as workload
     from autotune.runtime.shared_arrays import attach as attach
     from autotune.runtime.shared_arrays import process_map as process_map
@@ -25,9 +25,8 @@ _NAMES = {
     "errors": ("AutotuneError",),
     "runtime.apply": ("apply",),
     "runtime.array_calls": ("fill", "map_blocks", "random", "reduce_blocks"),
-    "runtime.cpu_count": ("usable_cpus",),
     "runtime.explanation": ("explain",),
-    "runtime.lookup_configuration": ("config",),
+    "runtime.lookup_configuration": ("config", "usable_cpus"),
     "runtime.naming": ("workload",),
     "runtime.shared_arrays": ("attach", "process_map", "shared"),
     "runtime.task_executor": ("executor",),

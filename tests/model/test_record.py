@@ -15,7 +15,7 @@ class Area(Record):
 def test_fields_are_given_by_place_or_name_and_default():
     area = Area(3, placement="cores")
     assert (area.elements, area.placement, Area(elements=3).placement) == (3, "cores", "")
-    assert repr(area) == "Area(3, 'cores')"
+    assert repr(area) == "Area(elements=3, placement='cores')"
 
 
 @pytest.mark.parametrize(

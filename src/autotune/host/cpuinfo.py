@@ -78,21 +78,15 @@ def _cpu_number(key: str, value: str) -> int | None:
 def _processor(fields: Section) -> Processor:
     if "CPU implementer" in fields:
         return _arm(fields)
-    if "cpu family" in fields and "flags" in fields:
+    is_x86 = "cpu family" in fields and "flags" in fields
+    if is_x86 or fields.get("arch", "").startswith("IA-64"):
+        x86 = "x86_64" if "lm" in fields.get("flags", "").split() else "i686"
         return Processor(
-            architecture="x86_64" if "lm" in fields["flags"].split() else "i686",
-            vendor=_known(fields, "vendor_id"),
-            family=_number(fields, "cpu family"),
+            architecture=x86 if is_x86 else "ia64",
+            vendor=_known(fields, "vendor_id" if is_x86 else "vendor"),
+            family=_number(fields, "cpu family" if is_x86 else "family"),
             model=_number(fields, "model"),
-            name=_known(fields, "model name"),
-        )
-    if fields.get("arch", "").startswith("IA-64"):
-        return Processor(
-            architecture="ia64",
-            vendor=_known(fields, "vendor"),
-            family=_number(fields, "family"),
-            model=_number(fields, "model"),
-            name=_known(fields, "model name", "family"),
+            name=_known(fields, "model name", *([] if is_x86 else ["family"])),
         )
     if "IBM/S390" in fields.get("vendor_id", ""):
         machine = next((match[1] for text in fields.values() if (match := re.search(r"machine = (\d+)", text))), "")

@@ -1,7 +1,7 @@
 """Conversion between data types and plain documents (dicts, lists, texts, numbers), as in JSON and YAML.
 
-The annotations of a frozen dataclass, with the constraints of `autotune.model.constraints`, are the only description
-of its document: `decode` checks and converts, `encode` converts back, `scripts/json_schema.py` states the same for
+The annotations of a Record or frozen dataclass, with the constraints of `autotune.model.constraints`, alone describe
+its document: `decode` checks and converts, `encode` converts back, `scripts/json_schema.py` states the same for
 others. A field that has its default is left out of a document, and one that is absent has it; so has one that is null
 and must not be None. Fields that a type does not have are ignored, so that a later minor version may add some, unless
 the type is strict:
@@ -12,7 +12,6 @@ the type is strict:
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import StrEnum
 from functools import cache
 from types import MappingProxyType, NoneType, UnionType
@@ -20,6 +19,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_
 
 from autotune.errors import BadDocument
 from autotune.model.constraints import MAX_INTEGER, Ascending, AsMapping, Bounds, NonEmpty, Parsed, Pattern, Unique
+from autotune.model.record import REQUIRED, Record
 
 _T = TypeVar("_T")
 _Decoder = Callable[[Any], Any]
@@ -49,7 +49,7 @@ def decode(kind: type[_T] | Any, document: Any, where: str = "", **given: Any) -
 
 def encode(value: Any, *, omit: frozenset[str] = frozenset()) -> Any:
     """Convert a value to a document. `omit` names fields of a dataclass that are left out."""
-    return _dataclass_encoder(type(value), omit)(value) if is_dataclass(value) else _encoder(type(value))(value)
+    return _dataclass_encoder(type(value), omit)(value) if is_data_type(type(value)) else _encoder(type(value))(value)
 
 
 def mismatch(expected: str, value: Any) -> str:
@@ -59,18 +59,33 @@ def mismatch(expected: str, value: Any) -> str:
 
 def annotations(kind: type) -> Mapping[str, Any]:
     """Return the annotations of a dataclass, constraints included."""
-    if any(isinstance(item.type, str) for item in fields(kind)):
-        return get_type_hints(kind, include_extras=True)
-    return {item.name: item.type for item in fields(kind)}
+    if issubclass(kind, Record):
+        types = kind.TYPES
+    else:
+        types = {name: kind.__dataclass_fields__[name].type for name in defaults(kind)}  # type: ignore[attr-defined]
+    return get_type_hints(kind, include_extras=True) if any(isinstance(each, str) for each in types.values()) else types
+
+
+def defaults(kind: Any) -> Mapping[str, Any]:
+    """Return the fields of a Record or dataclass with their defaults; REQUIRED for a field that has none."""
+    if issubclass(kind, Record):
+        return cast("Mapping[str, Any]", kind.FIELDS)
+    from dataclasses import MISSING, fields
+
+    values = {
+        item.name: item.default if item.default_factory is MISSING else item.default_factory() for item in fields(kind)
+    }
+    return {name: REQUIRED if value is MISSING else value for name, value in values.items()}
+
+
+def is_data_type(kind: Any) -> bool:
+    """Return whether values of this type are documents of named fields."""
+    return isinstance(kind, type) and (issubclass(kind, Record) or hasattr(kind, "__dataclass_fields__"))
 
 
 def is_strict(kind: type) -> bool:
     """Return whether documents of a type may hold no other fields."""
     return bool(getattr(kind, "STRICT", False))
-
-
-def is_required(item: "Field[Any]") -> bool:
-    return item.default is MISSING and item.default_factory is MISSING
 
 
 def _within(outer: str, error: BadDocument) -> BadDocument:
@@ -97,7 +112,7 @@ def _decoder(kind: Any) -> _Decoder:
         return _mapping_decoder(*arguments)
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         return _choice_decoder({str(item): item for item in kind})
-    if is_dataclass(kind):
+    if is_data_type(kind):
         return _dataclass_decoder(kind, frozenset())
     return _SIMPLE[kind]
 
@@ -249,7 +264,7 @@ def _mapping_decoder(key: Any, kind: Any) -> _Decoder:
 def _dataclass_decoder(kind: Any, given_names: frozenset[str]) -> Callable[..., Any]:
     types = annotations(kind)
     decoders = {name: _decoder(types[name]) for name in types if name not in given_names}
-    required = [item.name for item in fields(kind) if is_required(item) and item.name not in given_names]
+    required = [name for name, default in defaults(kind).items() if default is REQUIRED and name not in given_names]
     optional = {name for name in decoders if NoneType in get_args(types[name])}
     strict = is_strict(kind)
 
@@ -311,7 +326,7 @@ def _encoder(kind: Any) -> _Encoder:
         return lambda value: [[encode_key(key), encode_item(item)] for key, item in value.items()]
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         return str
-    if is_dataclass(kind):
+    if is_data_type(kind):
         return _dataclass_encoder(kind, frozenset())
     return _same
 
@@ -323,7 +338,7 @@ def _same(value: Any) -> Any:
 @_cached
 def _dataclass_encoder(kind: Any, omit: frozenset[str]) -> _Encoder:
     types = annotations(kind)
-    items = [(item.name, _encoder(types[item.name]), _default(item)) for item in fields(kind) if item.name not in omit]
+    items = [(name, _encoder(types[name]), default) for name, default in defaults(kind).items() if name not in omit]
 
     def encode_dataclass(value: Any) -> dict[str, Any]:
         document = {}
@@ -334,9 +349,3 @@ def _dataclass_encoder(kind: Any, omit: frozenset[str]) -> _Encoder:
         return document
 
     return encode_dataclass
-
-
-def _default(item: "Field[Any]") -> Any:
-    if item.default is not MISSING:
-        return item.default
-    return MISSING if item.default_factory is MISSING else item.default_factory()

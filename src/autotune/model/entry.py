@@ -1,6 +1,5 @@
 """One decided operation and size of a profile, with its evidence, and its document."""
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -9,6 +8,7 @@ from autotune.model.codec import decode, encode, mismatch
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.constraints import Amount, Ascending, Count, NonEmpty, NonNegative, Positive, Quantity, Share
 from autotune.model.operation import Operation
+from autotune.model.record import Record
 
 OUT_OF_TIME = "The time allowed ended before its turn."
 """Begins the reason of an undecided entry that was not tested."""
@@ -31,8 +31,7 @@ class Status(StrEnum):
     """The default itself could not be measured."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alternative:
+class Alternative(Record, kw_only=True):
     """A configuration that exploration measured: not a claim."""
 
     choice: Annotated[Configuration, NonEmpty()]
@@ -41,8 +40,7 @@ class Alternative:
     """Time of the default divided by its time."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class Evidence(Record, kw_only=True):
     """The evidence on one operation and size. None for unknown values."""
 
     speedup: Positive | None = None
@@ -100,8 +98,7 @@ class Evidence:
         return share is not None and share <= NEARLY_FULL and self.expected_speedup is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(Record, kw_only=True):
     """One decided operation and size."""
 
     operation: Operation
@@ -110,7 +107,7 @@ class Entry:
     """Its decision."""
     choice: Annotated[Configuration, NonEmpty()] = DEFAULT
     """The configuration to use; the default unless the status is tuned."""
-    evidence: Evidence = field(default_factory=Evidence)
+    evidence: Evidence = Evidence()
     """Its evidence."""
     alternatives: tuple[Alternative, ...] = ()
     """Configurations that exploration measured here to be no slower than the default: sizes between this one and

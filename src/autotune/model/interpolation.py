@@ -1,20 +1,19 @@
 """The entry that covers a size, measured or between measured sizes. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from math import ceil, exp, log
-from typing import NamedTuple
 
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.entry import Entry, Evidence, Status
 from autotune.model.operation import Operation
 from autotune.model.policy import TIE
+from autotune.model.record import Record
 
 SAME_TIME = log(1.25)
 """Log-ratio of the times per element at two sizes up to which they count as equal: caches hold neither array then."""
 
 
-class SafeWay(NamedTuple):
+class SafeWay(Record):
     """The evidence on a way of working at one measured size."""
 
     log_ratio: float
@@ -132,7 +131,7 @@ def _between(neighbours: Sequence[Entry], operation: Operation) -> Entry:
             f"Between measured sizes: at {proved} of its {len(neighbours)} neighbours proved{others}; "
             f"about {exp(-expected[best]):.2f} times as fast as the default."
         ),
-        choice=replace(best, chunk=_chunk(best, common[best], shares, operation)),
+        choice=best.replace(chunk=_chunk(best, common[best], shares, operation)),
         evidence=Evidence(default_threads=neighbours[0].evidence.default_threads),
     )
 

@@ -233,7 +233,6 @@ static bool tell(struct lesson *lesson, struct told *told)
 
 static int tell_news(void *unused)
 {
-    (void)unused;
     atomic_store(&is_scheduled, false);
     if (!is_main_interpreter()) { /* Python 3.11 runs it where the call was; a later one of the main interpreter tries again */
         return 0;

@@ -64,9 +64,6 @@ static void run_long(struct slot *slot, char **args, const npy_intp *dimensions,
         }                                                                                                    \
     }
 #define NAME(n) stub_##n,
-#define DIGITS(do, n)                                                                                        \
-    do(n##0) do(n##1) do(n##2) do(n##3) do(n##4) do(n##5) do(n##6) do(n##7)                                  \
-    do(n##8) do(n##9) do(n##A) do(n##B) do(n##C) do(n##D) do(n##E) do(n##F)
 #define SIXTEENS(do, n)                                                                                      \
     DIGITS(do, n##0) DIGITS(do, n##1) DIGITS(do, n##2) DIGITS(do, n##3) DIGITS(do, n##4) DIGITS(do, n##5)    \
     DIGITS(do, n##6) DIGITS(do, n##7) DIGITS(do, n##8) DIGITS(do, n##9) DIGITS(do, n##A) DIGITS(do, n##B)    \

@@ -177,8 +177,6 @@ static void move_to(int placement, struct place *place)
         pthread_setaffinity_np(pthread_self(), sizeof place->born, &place->born);
     }
     place->current = placement;
-#else
-    (void)placement, (void)place;
 #endif
 }
 
@@ -526,7 +524,6 @@ int pool_place(const int *cpus, int count)
     atomic_store(&placed, known + 1);
     return known;
 #else
-    (void)cpus, (void)count;
     return -1;
 #endif
 }

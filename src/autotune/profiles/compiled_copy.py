@@ -114,7 +114,7 @@ def body(rungs: "Mapping[tuple[str, str], Sequence[Rung]]", refusals: "Sequence[
     """Return the body of a copy: the rungs of each operation and dtype, best level first."""
     from autotune.model.entry import encode_entry
 
-    lines = [_json(refusals)]
+    lines = [_json([[refusal.path, refusal.entry, refusal.reason, refusal.outdated] for refusal in refusals])]
     for (name, dtype), steps in rungs.items():
         rows = [[step.level, step.path, step.why, [encode_entry(entry) for entry in step.entries]] for step in steps]
         lines.append(f"{name} {dtype}\t{_json(rows)}")

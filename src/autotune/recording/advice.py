@@ -103,7 +103,6 @@ def advise_on(recording: Recording, find: Find, measured: Callable[[str, str], I
 
 
 def _without_layout(call: Call) -> dict[str, Any]:
-    """Return the fields of a call of any layout as plain values."""
     return {name: value for name, value in asdict(call).items() if name != "contiguous"}
 
 

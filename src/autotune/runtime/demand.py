@@ -47,7 +47,6 @@ class Demand:
             row[0] += 1
 
     def add(self, operation: Operation, calls: int, *, covered: bool = False) -> None:
-        """Count so many calls."""
         rows = self._used if covered else self._rows
         if operation in rows:
             rows[operation][0] += calls
@@ -71,12 +70,12 @@ def leave(demand: Demand, dropped: "Iterable[Dropped]") -> None:
     """Write one file into the spool, unless there is nothing to say, or no place to say it."""
     from contextlib import suppress
 
-    from autotune.runtime.naming import as_operation
+    from autotune.runtime.naming import operation_of
 
     lost = {
         operation: LostPairs(pairs=each.pairs, lost=each.lost)
         for each in dropped
-        if (operation := as_operation(each.operation, each.dtype, each.sizes)) is not None
+        if (operation := operation_of(each)) is not None
     }
     calls, used = demand.most_called(), demand.most_called(covered=True)
     if calls or used or lost:

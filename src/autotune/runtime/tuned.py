@@ -115,11 +115,7 @@ def tuned_call(function: Callable[..., _R], /, *args: Any, **keywords: Any) -> _
 
     takes = signature(function).parameters
     knobs = {knob: value for knob, value in chosen.as_dict().items() if knob in takes}
-    scope = enter(chosen)
-    try:
-        return function(*args, **{**knobs, **keywords})
-    finally:
-        scope.__exit__(None, None, None)
+    return _call_within(chosen, function, args, {**knobs, **keywords})
 
 
 def _for_sizes(name: str, keywords: Mapping[str, Any]) -> Configuration | None:
@@ -173,13 +169,7 @@ class Tuned:
         @wraps(function)
         def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
             chosen = self._for_call(args, kwargs)
-            if chosen is None:
-                return function(*args, **kwargs)
-            scope = enter(chosen)
-            try:
-                return function(*args, **kwargs)
-            finally:
-                scope.__exit__(None, None, None)
+            return function(*args, **kwargs) if chosen is None else _call_within(chosen, function, args, kwargs)
 
         return call
 
@@ -203,11 +193,19 @@ def enter(configuration: Configuration) -> Configured:
     try:
         scope.__enter__()
     except UnsupportedPlatform:
-        from dataclasses import replace
-
-        scope = Configured(replace(configuration, allocator=None), usable_cpus=usable)
+        scope = Configured(configuration.replace(allocator=None), usable_cpus=usable)
         scope.__enter__()
     return scope
+
+
+def _call_within(
+    configuration: Configuration, function: Callable[..., _R], args: Sequence[Any], keywords: Mapping[str, Any]
+) -> _R:
+    scope = enter(configuration)
+    try:
+        return function(*args, **keywords)
+    finally:
+        scope.__exit__(None, None, None)
 
 
 def sizes_of(operation: str, arrays: Sequence[Any]) -> dict[str, int] | None:
@@ -230,10 +228,6 @@ def sizes_of(operation: str, arrays: Sequence[Any]) -> dict[str, int] | None:
 
 
 def _suspends(function: Callable[..., object]) -> bool:
-    import inspect
+    from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 
-    return (
-        inspect.iscoroutinefunction(function)
-        or inspect.isgeneratorfunction(function)
-        or inspect.isasyncgenfunction(function)
-    )
+    return any(kind(function) for kind in (iscoroutinefunction, isgeneratorfunction, isasyncgenfunction))
