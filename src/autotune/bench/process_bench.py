@@ -7,11 +7,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import inf
 from time import monotonic
-from types import MappingProxyType
 from typing import Any, NamedTuple
 from weakref import finalize
 
-from autotune.bench.failure_text import printed_note, shorten
+from autotune.bench.failure_text import shorten
 from autotune.bench.trial_job import Arm, Task, TaskReport, TimedPair, TrialJob
 from autotune.bench.trial_process import GARBLED, OVER, TrialProcess, TrialServer
 from autotune.bench.trial_server import data_bytes
@@ -30,8 +29,6 @@ from autotune.model.policy import memory_allowance
 
 MOST_DEATHS = 8
 """Processes that one plan may lose before what is left of it is given up."""
-
-NO_WORKLOADS: Mapping[str, UserWorkload] = MappingProxyType({})
 
 
 class ProcessBench:
@@ -68,7 +65,7 @@ class ProcessBench:
         *,
         cpus: Collection[int] = (),
         memory_bytes: int | None = None,
-        workloads: Mapping[str, UserWorkload] = NO_WORKLOADS,
+        workloads: Mapping[str, UserWorkload] | None = None,
         environ: Mapping[str, str] | None = None,
         patience: float = 60.0,
         copies: int = 1,
@@ -82,7 +79,7 @@ class ProcessBench:
         self._neighbours = neighbours
         most = memory_allowance(available_bytes()) if memory_bytes is None else memory_bytes
         self._memory_bytes = None if most is None else most // copies
-        self._workloads = dict(workloads)
+        self._workloads = dict(workloads or {})
         clean, self.scrubbed = scrub(os.environ if environ is None else environ)
         self.environ = clean
         """Of the trials."""
@@ -290,7 +287,7 @@ class _TaskRecord:
             pairs=() if failure else tuple(_with_capacity(pair, probes) for pair in own),
             seconds=() if failure else seconds,
             failure=failure,
-            note=printed_note(self.printed),
+            note=shorten(self.printed) or None,
             resident_bytes=dict(self.report.resident_bytes).get(arm.index),
         )
 

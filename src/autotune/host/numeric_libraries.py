@@ -17,7 +17,13 @@ def libraries(*, load: bool = False) -> "tuple[BlasLibrary, ...]":
     libraries cannot be seen (threadpoolctl #135, #136). FlexiBLAS is loaded next to the library that it passes calls
     on to. With `load`, NumPy is imported first if need be.
     """
-    return tuple(map(_library, _pools(load=load)))
+    from autotune.model.software import BlasLibrary
+
+    return tuple(
+        BlasLibrary(**_description(pool), threads=pool.get("num_threads"), path=path, user=brought_by(path or ""))
+        for pool in _pools(load=load)
+        for path in [pool.get("filepath")]
+    )
 
 
 def passes_calls_on(api: str) -> bool:
@@ -63,13 +69,6 @@ def _pools(*, load: bool) -> list[dict[str, Any]]:
     pools = [library.info() for library in blas_controllers()]
     rank = {"numpy": 0, None: 1, "scipy": 2}
     return sorted(pools, key=lambda pool: rank[brought_by(pool.get("filepath") or "")])
-
-
-def _library(pool: dict[str, Any]) -> "BlasLibrary":
-    from autotune.model.software import BlasLibrary
-
-    path = pool.get("filepath")
-    return BlasLibrary(**_description(pool), threads=pool.get("num_threads"), path=path, user=brought_by(path or ""))
 
 
 def _description(pool: dict[str, Any]) -> dict[str, Any]:
