@@ -44,7 +44,7 @@ SAMPLES = {
     "mirror": SimpleNamespace(
         key=SimpleNamespace(slug="intel-1"), entries=4, hosts=2, decided=4, confirmed=3, contested=1
     ),
-    "name": "a.json",
+    "name": "command.sim",
     "members": ["loop_exp", "loop_power"],
     "names": ["qr", "svd"],
     "operation": "svd n=8",
@@ -73,7 +73,6 @@ SPECIAL = {
     "daemon_installed": {"files": ["3"]},
     "not_measurable": {"call": "svd longdouble n=8"},
     "program_operations": {"share": 0.5},
-    "recording_run": {"command": ["make"]},
     "runs_too_long": {"pairs": 7, "needed": 140.0, "allowed": 65.0},
     "verifying_runs": {"pairs": 7},
 }

@@ -217,7 +217,7 @@ class CommandBench:
             pair = self._pair(default, candidate)
             record.pairs.setdefault(arm, []).append(pair)
             record.default_seconds += [] if shared else [default.value]
-            agenda.note(turn, disturbed=not noise.accepted(pair))
+            agenda.note(turn, disturbed=not noise.is_undisturbed(pair))
             if not turn.default_first:
                 last = replace(default, partner=arm)
         for number in range(0 if record.pairs else plan.rounds):

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from autotune.cli import advice_text, messages
-from autotune.cli.options import FILE, PRESENT_FILE, json_option, parse_duration
+from autotune.cli.options import FILE, PRESENT_FILE, parse_duration
 from autotune.cli.program import FAILED
 from autotune.cli.run import cannot_start, recording_variables
-from autotune.cli.terminal import begin_line, json_text, note, print_lines, width, write_error
+from autotune.cli.terminal import begin_line, json_option, json_text, note, print_lines, width, write_error
 from autotune.errors import UsageError
 
 if TYPE_CHECKING:

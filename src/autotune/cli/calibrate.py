@@ -9,7 +9,7 @@ import click
 
 from autotune.cli import messages
 from autotune.cli.doctor import share_of_others
-from autotune.cli.options import FILE, PRESENT_FILE, json_option, store_option
+from autotune.cli.options import FILE, PRESENT_FILE, store_option
 from autotune.cli.program import FAILED, INTERRUPTED
 from autotune.cli.program_calibration import (
     VERIFY_RUNS,
@@ -23,7 +23,7 @@ from autotune.cli.program_calibration import (
 from autotune.cli.progress import progress
 from autotune.cli.request_options import interrupted_request, make_request, request_options
 from autotune.cli.store_warm_starts import Log, note_warm_start, relatives
-from autotune.cli.terminal import note
+from autotune.cli.terminal import json_option, note
 from autotune.cli.write_outcome import Kept, keep, place, tell
 from autotune.controls.placement import hold_to
 from autotune.errors import BadWorkload
@@ -201,7 +201,7 @@ def allocations_of(cpus: str | None) -> list[frozenset[int] | None]:
     """Return the CPUs to be held to for each allocation; None: as it is."""
     if cpus is None:
         return [None]
-    from autotune.search.cpu_subsets import allocations
+    from autotune.search.environment import allocations
 
     machine, allocation = detect()
     # what --copies divides is divided afterwards

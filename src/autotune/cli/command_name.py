@@ -3,25 +3,24 @@
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import PurePath
+from typing import TYPE_CHECKING
 
 from autotune.controls import wait_policy
 from autotune.errors import UsageError
-from autotune.model.catalogue import COMMANDS
-from autotune.model.configuration import Configuration, clamp
-from autotune.model.entry import Status
-from autotune.model.operation import Operation
-from autotune.profiles.lookup import LookupResult
+from autotune.model.policy import COMMANDS
+from autotune.model.record import Record
 from autotune.profiles.resolve import resolve, resolve_before_numpy
 from autotune.runtime.process_settings import is_disabled
+
+if TYPE_CHECKING:
+    from autotune.model.configuration import Configuration
+    from autotune.profiles.lookup import LookupResult
 
 NAME = re.compile(r"[a-z_][a-z0-9_]{0,49}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TunedCommand:
+class TunedCommand(Record, kw_only=True):
     """A command with what `tune` chose for it."""
 
     name: str
@@ -30,7 +29,7 @@ class TunedCommand:
     """With the places for workers and chunk filled in."""
     variables: dict[str, str]
     """Thread variables that were measured with it."""
-    choice: Configuration
+    choice: "Configuration"
     speedup: float | None
     """Time of the command as it stands divided by that of the choice."""
 
@@ -43,8 +42,8 @@ def command_name(name: str | None, words: Sequence[str]) -> str:
     """
     if name is None:
         modules = [after for before, after in pairwise(words) if before == "-m"]
-        scripts = [PurePath(word).stem for word in words[1:] if word.endswith(".py")]
-        text = [*scripts, *modules, PurePath(words[0]).stem][0].lower()
+        scripts = [_stem(word) for word in words[1:] if word.endswith(".py")]
+        text = [*scripts, *modules, _stem(words[0])][0].lower()
         name = re.sub(r"[^a-z0-9]+", "_", text)[:49].strip("_") or "command"
         name = name if NAME.fullmatch(name) else f"_{name}"
     if NAME.fullmatch(name) is None:
@@ -58,19 +57,28 @@ def tuned_command(words: tuple[str, ...], *, name: str | None = None) -> TunedCo
     if is_disabled():
         return None
     resolution = resolve_before_numpy() or resolve()
-    entry = resolution.find(Operation(name=wanted))
+    entry = None
+    if resolution.names_operation(wanted, "float64"):  # few runs are of a tuned command, and load types of entries
+        from autotune.model.operation import Operation
+
+        entry = resolution.find(Operation(name=wanted))
     if entry is None:
         make = f"`autotune tune --name {wanted.removeprefix(COMMANDS)} -- CMD` makes it."
         return None if name is None else f"No profile here holds {wanted}; {make}"
     return _applied(words, entry, resolution.usable_cpus)
 
 
-def _applied(words: tuple[str, ...], tuned: LookupResult, usable_cpus: int) -> TunedCommand | str:
+def _stem(path: str) -> str:
+    return os.path.splitext(os.path.basename(path))[0]  # noqa: PTH119, PTH122 - pathlib costs `run` 4 ms
+
+
+def _applied(words: tuple[str, ...], tuned: "LookupResult", usable_cpus: int) -> TunedCommand | str:
     entry = tuned.entry
     name = entry.operation.name
-    if entry.status is not Status.TUNED:
+    if entry.status != "tuned":
         return f"{name} was tuned, and nothing was proved faster than the command as it stands."
-    from autotune.bench.command_bench import Command  # a fifth of the time of `run`, for whole commands only
+    from autotune.bench.command_bench import Command
+    from autotune.model.configuration import clamp
 
     choice = clamp(entry.choice, usable_cpus)
     if choice != entry.choice:

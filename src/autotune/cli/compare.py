@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autotune.cli import messages
-from autotune.cli.options import PRESENT_FILE, json_option, parse_duration
+from autotune.cli.options import PRESENT_FILE, parse_duration
 from autotune.cli.program import FAILED
 from autotune.cli.run import EFFECT, REPORT, RunOptions, run_options
-from autotune.cli.terminal import print_json, print_lines
+from autotune.cli.terminal import json_option, print_json, print_lines
 from autotune.model import units
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 from autotune.cli import messages
-from autotune.cli.options import dtype_option, json_option, parse_duration, parse_sizes
-from autotune.cli.terminal import note, print_json, print_lines
+from autotune.cli.options import dtype_option, parse_duration, parse_sizes
+from autotune.cli.terminal import json_option, note, print_json, print_lines
 from autotune.model import units
 from autotune.model.catalogue import kind
 from autotune.runtime.text_table import printable

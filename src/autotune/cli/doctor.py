@@ -12,8 +12,7 @@ from typing import Any
 import click
 
 from autotune.cli.messages import LAYERS, limited
-from autotune.cli.options import json_option
-from autotune.cli.terminal import print_json, print_lines
+from autotune.cli.terminal import json_option, print_json, print_lines
 from autotune.controls import wait_policy
 from autotune.errors import AutotuneError
 from autotune.host import cpu_variables, pressure

@@ -5,8 +5,7 @@ import os
 import click
 
 from autotune.cli import messages
-from autotune.cli.options import json_option
-from autotune.cli.terminal import note, print_json, print_lines
+from autotune.cli.terminal import json_option, note, print_json, print_lines
 from autotune.controls import thread_variables
 from autotune.runtime.process_settings import ProcessChoice, process_choice
 

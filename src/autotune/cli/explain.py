@@ -4,9 +4,9 @@ import click
 
 from autotune.cli import messages
 from autotune.cli.in_force import not_covered
-from autotune.cli.options import dtype_option, json_option, parse_size, split_words
+from autotune.cli.options import dtype_option, parse_size, split_words
 from autotune.cli.program import FAILED
-from autotune.cli.terminal import note, print_json, print_lines, width
+from autotune.cli.terminal import json_option, note, print_json, print_lines, width
 from autotune.errors import BadSize
 from autotune.model.catalogue import ALIASES, row_of
 from autotune.model.operation import DTYPES

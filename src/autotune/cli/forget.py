@@ -8,9 +8,9 @@ import click
 from autotune.cli import messages
 from autotune.cli.entry_table import operation_name, plain_entry
 from autotune.cli.in_force import in_force
-from autotune.cli.options import Selection, json_option
+from autotune.cli.options import Selection
 from autotune.cli.program import FAILED
-from autotune.cli.terminal import note, print_json, print_lines
+from autotune.cli.terminal import json_option, note, print_json, print_lines
 from autotune.errors import EnvironmentProblem, UsageError
 from autotune.model.entry import Entry
 from autotune.profiles import folders, profile_files

@@ -1,29 +1,28 @@
 """The sentences that verbs say next to their results: what happened, what follows from it, and what to do.
 
-An error's sentence stands where it is raised; a line of a table or of progress stands where it is formatted.
+An error's sentence stands where it is raised; a line of a table or of progress stands where it is formatted. The types
+of entries and the catalogue are not loaded for sentences: `autotune run` starts without them.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from shlex import join
 from typing import TYPE_CHECKING
 
 from autotune.model import units
 from autotune.model.allocation import LIMITED_BY, Limit
-from autotune.model.catalogue import COMMANDS, row_of
-from autotune.model.entry import Entry, Status
 from autotune.model.units import count_of
 
 if TYPE_CHECKING:
+    from autotune.model.entry import Entry
     from autotune.search.verification import Check
     from autotune.share.mirror import MirroredClass
 
 STATUSES = {
-    Status.TUNED: "tuned",
-    Status.DEFAULT_KEPT: "default kept",
-    Status.UNDECIDED: "undecided",
-    Status.NOISY: "too noisy to tell",
-    Status.FAILED: "could not be measured",
+    "tuned": "tuned",
+    "default-kept": "default kept",
+    "undecided": "undecided",
+    "noisy": "too noisy to tell",
+    "failed": "could not be measured",
 }
 LAYERS = {
     "named": "named by AUTOTUNE_PROFILE",
@@ -120,8 +119,8 @@ RESUME = "Interrupted. The same command with --resume goes on from here and repe
 # --- a program that is calibrated for ---------------------------------------------------
 
 
-def recording_run(command: Sequence[str]) -> str:
-    return f"Recording one run of {join(command)}."
+def recording_run(command: str) -> str:
+    return f"Recording one run of {command}."
 
 
 def not_measurable(call: str) -> str:
@@ -203,8 +202,8 @@ NO_REPORT = (
 )
 
 
-def tuned(entry: Entry, *, by_metric: bool) -> str:
-    if entry.status is not Status.TUNED:
+def tuned(entry: "Entry", *, by_metric: bool) -> str:
+    if entry.status != "tuned":
         return f"{STATUSES[entry.status].capitalize()}: {entry.reason}"
     evidence = entry.evidence
     return (
@@ -215,7 +214,7 @@ def tuned(entry: Entry, *, by_metric: bool) -> str:
 
 def entry_written(path: object, name: str, *, own_name: bool, is_tuned: bool) -> str:
     """Name the file that the entry of a command was written to, and the verbs that use it; `own_name`: by --name."""
-    short = name.removeprefix(COMMANDS)
+    short = name.partition(".")[2]
     option = f" --name {short}" if own_name else ""
     use = f"`autotune run{option} -- CMD` uses it, " if is_tuned else ""
     return f"The profile {path} holds it as {name}: {use}`autotune explain {short}` shows it."
@@ -233,6 +232,8 @@ MOST_NAMED = 8
 
 def _calibrate(names: Sequence[str], sizes: Sequence[str]) -> str:
     """Return the command that measures operations, or a function of the user's, at these sizes."""
+    from autotune.model.catalogue import row_of
+
     own = [name for name in names if row_of(name) is None]
     subjects = [f"--workload FILE.py:{own[0]}"] if own else names
     return " ".join(["autotune calibrate", *subjects, *sizes])

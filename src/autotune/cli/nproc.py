@@ -5,8 +5,7 @@ from dataclasses import asdict
 
 import click
 
-from autotune.cli.options import json_option
-from autotune.cli.terminal import print_json, print_lines
+from autotune.cli.terminal import json_option, print_json, print_lines
 from autotune.controls.thread_variables import worker_limit
 from autotune.host.cpu_limits import CpuLimit, cpu_limits
 from autotune.host.usable_cpus import online_cpus, usable_cpus

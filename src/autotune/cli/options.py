@@ -1,4 +1,4 @@
-"""Options and arguments that several verbs share: sizes, times, the entries that are meant, the store, JSON."""
+"""Options and arguments that several verbs share: sizes, times, the entries that are meant, the store."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -26,7 +26,6 @@ _SPAN = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?:in)?)?(?:(\d+(?:
 FILE = click.Path(path_type=Path, dir_okay=False)
 PRESENT_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 store_option = click.option(
     "--store",
     metavar="URL",

@@ -74,7 +74,7 @@ def recorded_run(command: tuple[str, ...]) -> "Recording":
     """Record a run of a command, whose input is empty and whose output is not shown. Raises BadWorkload if it fails."""
     from autotune.recording.run_recorded import run_recorded
 
-    note(messages.recording_run(command))
+    note(messages.recording_run(join(command)))
     try:
         recorded = run_recorded(command, os.environ, recording_variables, is_silent=True)
     except (OSError, ValueError) as problem:

@@ -12,9 +12,9 @@ import click
 
 from autotune.cli import messages
 from autotune.cli.in_force import in_force, not_covered
-from autotune.cli.options import FILE, Selection, json_option
+from autotune.cli.options import FILE, Selection
 from autotune.cli.program import FAILED
-from autotune.cli.terminal import note, print_json
+from autotune.cli.terminal import json_option, note, print_json
 from autotune.errors import EnvironmentProblem, UsageError
 from autotune.host.identity import is_measured_here
 from autotune.host.trusted_files import replace_file

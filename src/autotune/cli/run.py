@@ -2,14 +2,10 @@
 
 import os
 import re
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from itertools import takewhile
-from pathlib import Path, PurePath
 from typing import Any
 
 import click
@@ -19,7 +15,7 @@ from autotune.cli.command_name import TunedCommand, tuned_command
 from autotune.cli.env import choose, threads_option
 from autotune.cli.terminal import note, report_error
 from autotune.controls import thread_variables, wait_policy
-from autotune.model.configuration import IdleThreads
+from autotune.model.record import Record
 from autotune.runtime.process_settings import threads_text
 from autotune.runtime.text_table import printable
 
@@ -33,8 +29,7 @@ _PYTHON = re.compile(r"(python|pypy)[0-9.]*t?(\.exe)?")
 _FLAGS = re.compile(r"-[bBdEiIOPqRsSuvx]+[cm]?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
+class RunOptions(Record):
     """Options of `run`, which `compare` has too. Raises click.UsageError for options that exclude each other."""
 
     blas_threads: int | None
@@ -45,7 +40,8 @@ class RunOptions:
     wait: str | None
     children: bool
 
-    def __post_init__(self) -> None:
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
         if self.only_variables and (self.reductions or self.learn or self.children):
             raise click.UsageError(
                 "--blas-threads and --environment-only set variables only; --reductions, --learn and --children do "
@@ -71,7 +67,7 @@ class RunOptions:
     def words(self) -> list[str]:
         """Spell the options as the command line has them."""
         words = []
-        for name, value in asdict(self).items():
+        for name, value in vars(self).items():
             if value:
                 words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
         return words
@@ -82,7 +78,7 @@ def run_options(verb: Callable[..., int]) -> Callable[..., int]:
         click.option("--children", is_flag=True, help="Also in the Pythons that those of the command start."),
         click.option(
             "--wait",
-            type=click.Choice([*map(str, IdleThreads)]),
+            type=click.Choice(["sleep", "spin"]),
             help="Let idle threads of OpenBLAS, MKL and OpenMP sleep soon, or spin on.",
         ),
         click.option(
@@ -139,8 +135,7 @@ def run(*, command: tuple[str, ...], **settings: Any) -> int:
         wait=options.wait,
     )
     say(effect, unreported=f" {messages.NO_REPORT}" if calls else "")
-    wait = None if options.wait is None else IdleThreads(options.wait)
-    extra = {**choice.variables, **wait_policy.wait_variables(wait, wait_policy.RUNTIMES)}
+    extra = {**choice.variables, **wait_policy.wait_variables(options.wait, wait_policy.RUNTIMES)}
     variables = thread_variables.exports(choice.blas_threads, os.environ, extra=extra)
     if calls:
         variables |= startup_variables(
@@ -152,7 +147,7 @@ def run(*, command: tuple[str, ...], **settings: Any) -> int:
 def is_kept_from_site(command: Sequence[str]) -> bool:
     """Is the command a Python with -I, -E or -S, which keep it from `runtime/startup/sitecustomize.py`?"""
     options = takewhile(_FLAGS.fullmatch, command[1:])
-    is_python = _PYTHON.fullmatch(PurePath(command[0]).name)
+    is_python = _PYTHON.fullmatch(os.path.basename(command[0]))  # noqa: PTH119 - pathlib costs `run` 4 ms
     return is_python is not None and any({"I", "E", "S"} & set(word) for word in options)
 
 
@@ -161,6 +156,8 @@ def say(effect: str, *, unreported: str = "") -> None:
     note(printable(effect))
     folder = os.environ.get(REPORT)
     if folder:
+        from pathlib import Path
+
         with suppress(OSError):
             Path(folder, EFFECT).write_text(effect + unreported, encoding="utf-8")
 
@@ -195,6 +192,8 @@ def replace_process(command: tuple[str, ...], environ: Mapping[str, str]) -> int
     sys.stdout.flush()
     try:
         if os.name == "nt":
+            import subprocess
+
             return subprocess.run(command, env=environ, check=False).returncode  # noqa: S603 - the user's own
         os.execvpe(command[0], command, environ)  # noqa: S606 - the user's own
     except (OSError, ValueError) as problem:  # ValueError: a NUL byte in an argument
@@ -203,6 +202,8 @@ def replace_process(command: tuple[str, ...], environ: Mapping[str, str]) -> int
 
 def cannot_start(command: str, problem: Exception) -> int:
     """Say why a command cannot be started; return the exit status that shells give."""
+    import shutil
+
     exists = os.path.lexists(command) if os.path.dirname(command) else shutil.which(command) is not None  # noqa: PTH120
     if not isinstance(problem, PermissionError) and not exists:
         why, status = "there is no such command", NOT_FOUND

@@ -8,9 +8,9 @@ import click
 from autotune.cli import messages
 from autotune.cli.entry_table import plain_entry, print_entries, print_profile
 from autotune.cli.in_force import InForce, in_force, not_covered
-from autotune.cli.options import Selection, json_option
+from autotune.cli.options import Selection
 from autotune.cli.program import FAILED
-from autotune.cli.terminal import note, print_json, print_lines, width
+from autotune.cli.terminal import json_option, note, print_json, print_lines, width
 from autotune.model.units import count_of
 from autotune.profiles.lookup import LookupResult
 from autotune.runtime.text_table import printable, wrap

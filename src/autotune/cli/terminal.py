@@ -1,24 +1,24 @@
 """Output of the command line: notes, errors, tables and JSON documents, fitted to the terminal."""
 
-import json
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from textwrap import fill
 from typing import Any, TypeVar
 
 import click
 
 from autotune.runtime.text_table import TextColumn, TextTable, printable
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 _QUIET = "autotune.quiet"
 _E = TypeVar("_E")
 
 
 def width() -> int:
     """Count the columns of the terminal; 80 where there is none."""
+    import shutil  # here as below: `run`, which prints a line, starts without what others need
+
     return max(20, shutil.get_terminal_size().columns)
 
 
@@ -45,6 +45,8 @@ def report_error(problem: object) -> None:
 def write_error(sentence: str) -> None:
     """Write a sentence to standard error; on a terminal it is folded between words, and paths stay whole."""
     if sys.stderr.isatty():
+        from textwrap import fill
+
         sentence = fill(sentence, width(), break_long_words=False, break_on_hyphens=False)
     click.echo(sentence, err=True)
 
@@ -128,7 +130,9 @@ def show_events(
 
 def json_text(schema: str, document: Mapping[str, Any]) -> str:
     """Format a JSON object that begins with the name and version of its schema, such as `autotune.show/1`."""
-    return json.dumps({"schema": f"autotune.{schema}", **document}, indent=2)
+    from json import dumps
+
+    return dumps({"schema": f"autotune.{schema}", **document}, indent=2)
 
 
 def print_json(schema: str, document: Mapping[str, Any]) -> None:

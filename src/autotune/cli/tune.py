@@ -9,11 +9,11 @@ import click
 from autotune.bench.command_bench import Command, Metric
 from autotune.cli import messages
 from autotune.cli.command_name import command_name
-from autotune.cli.options import FILE, json_option, parse_duration
+from autotune.cli.options import FILE, parse_duration
 from autotune.cli.program import FAILED
 from autotune.cli.progress import progress
 from autotune.cli.request_options import objective_option
-from autotune.cli.terminal import note, print_json
+from autotune.cli.terminal import json_option, note, print_json
 from autotune.cli.write_outcome import Kept, keep, place
 from autotune.errors import UsageError
 from autotune.host.usable_cpus import usable_cpus

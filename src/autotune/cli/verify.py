@@ -9,9 +9,9 @@ import click
 from autotune.cli import messages
 from autotune.cli.entry_table import gain, gain_column, operation_name
 from autotune.cli.in_force import in_force, not_covered
-from autotune.cli.options import Selection, json_option, parse_duration, workload_option
+from autotune.cli.options import Selection, parse_duration, workload_option
 from autotune.cli.program import FAILED
-from autotune.cli.terminal import TablePrinter, note, print_json
+from autotune.cli.terminal import TablePrinter, json_option, note, print_json
 from autotune.host.cpu_variables import PROCESSES
 from autotune.profiles import profile_files
 from autotune.runtime.text_table import TextColumn, printable

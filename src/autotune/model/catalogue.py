@@ -14,8 +14,6 @@ from autotune.model.record import Record
 Sizes = Mapping[str, int]
 Work = Callable[[Sizes], float]
 
-COMMANDS = "command."
-"""Prefix of the names of whole commands. Their entries say nothing of single calls into BLAS."""
 IN_PROCESSES = "_processes"
 """Suffix of the name of a row whose workers are processes. It is a row and not a knob, since a program has to
 agree: tasks that write into arrays of the caller's lose that in another process."""

@@ -134,10 +134,9 @@ class Allocation:
 def count(cpus: Iterable[Cpu], homes: Iterable[Sequence[Cpu]] | None = None) -> Counts:
     """Count the cores, packages and nodes of a set of CPUs; None for what no CPU of the set says.
 
-    `homes` lists, for each NUMA node whose memory may be used, the CPUs of that node (none for a node of
-    memory only). A package or L3 group that holds a whole such node belongs to what may be used, even without
-    a CPU of the set: hwloc, the reference for this, keeps it as well. Without `homes` the nodes of the CPUs
-    are counted.
+    `homes` lists, for each NUMA node whose memory may be used, the CPUs of that node (none for a node of memory only).
+    A package or L3 group that holds a whole such node belongs to what may be used, even without a CPU of the set:
+    hwloc, the reference for this, keeps it as well. Without `homes` the nodes of the CPUs are counted.
     """
     chosen = tuple(cpus)
     nodes = None if homes is None else [*homes]

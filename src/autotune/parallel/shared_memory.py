@@ -97,8 +97,7 @@ def _make(method: Method, size: int, *, for_strangers: bool) -> tuple[Any, Place
 def attach(handle: Handle) -> SharedArray:
     """Open the array behind a handle in this process; its memory is given back when it is closed or forgotten.
 
-    Raises SharedMemoryError if the array is closed, its owner has ended, or the method works only in
-    children.
+    Raises SharedMemoryError if the array is closed, its owner has ended, or the method works only in children.
     """
     if not isinstance(handle, Handle):
         raise UsageError(

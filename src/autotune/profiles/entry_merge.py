@@ -47,12 +47,11 @@ def join_file(profile: Profile, path: Path, *, sizes_named: bool = False) -> Pro
 def join_profiles(old: Profile, new: Profile, *, sizes_named: bool = False) -> Profile:
     """Return the new profile with the old one's entries that it does not replace.
 
-    What was measured replaces all old entries of its operation and dtype, whose sizes belong together; with
-    sizes that the user named, only the entries of these sizes. What stayed undecided (too noisy to tell, no time left
-    for the proof) or was not reached replaces nothing that was decided, nor does a default that was kept because the
-    time ended and little can be gained. An old entry
-    that stays says itself when it was measured. Of a profile with another key, or of another computer, nothing is
-    kept: what one host proved is not another's, and would count twice in a store.
+    What was measured replaces all old entries of its operation and dtype, whose sizes belong together; with sizes that
+    the user named, only the entries of these sizes. What stayed undecided (too noisy to tell, no time left for the
+    proof) or was not reached replaces nothing that was decided, nor does a default that was kept because the time ended
+    and little can be gained. An old entry that stays says itself when it was measured. Of a profile with another key,
+    or of another computer, nothing is kept: what one host proved is not another's, and would count twice in a store.
     """
     is_foreign = old.provenance.host is not None and not is_same_computer(old.provenance, new.provenance)
     if old.key != new.key or is_foreign:

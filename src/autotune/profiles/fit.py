@@ -250,11 +250,10 @@ def _confirmed(entry: Entry) -> bool:
 def _default_faster(entry: Entry, origin: Key, site: Site) -> float | None:
     """Bound the speed of plain NumPy here relative to the place of measurement; None: unknown.
 
-    Plain NumPy starts a BLAS thread for every CPU of the affinity mask, whatever a quota, a cap or other
-    processes leave of these. The same threads on no more CPUs are no faster. With other counts a time changes
-    at most in proportion, which interpolation takes for granted too; and threads that have to wait for each other's
-    CPUs do no better than as many as there are CPUs. What a default was slowed by that was measured so is
-    unknown.
+    Plain NumPy starts a BLAS thread for every CPU of the affinity mask, whatever a quota, a cap or other processes
+    leave of these. The same threads on no more CPUs are no faster. With other counts a time changes at most in
+    proportion, which interpolation takes for granted too; and threads that have to wait for each other's CPUs do no
+    better than as many as there are CPUs. What a default was slowed by that was measured so is unknown.
     """
     if not _uses_blas(entry):
         return 1.0
