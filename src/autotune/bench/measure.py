@@ -138,9 +138,9 @@ class _TaskRun:
                 self._time_pairs(loops, until)
             else:
                 self._time_default(loops, until)
-            resident = ((side.arm.index, side.resident_bytes) for side in self._sides)
-            known = tuple((arm, size) for arm, size in resident if size is not None)
-            self.report = replace(self.report, resident_bytes=known, sampled_seconds=self._sampled)
+            rows = ((side.arm.index, side.resident_bytes) for side in self._sides)
+            resident = tuple((arm, size) for arm, size in rows if size is not None)
+            self.report = replace(self.report, resident_bytes=resident, sampled_seconds=self._sampled)
         except _ReferenceFailed:
             pass  # the parent has the reason; without a reference the other arms say nothing
         finally:
