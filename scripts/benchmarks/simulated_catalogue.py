@@ -32,7 +32,7 @@ from autotune.model.operation import Operation
 from autotune.search.environment import Environment
 from autotune.search.events import ignore
 from autotune.search.machine_states import Capacity
-from autotune.search.pipeline import calibrate
+from autotune.search.pipeline import Calibration
 from autotune.search.plan import Plan, make_plan
 from autotune.search.request import Effort, Request
 from autotune.search.space import setting, space
@@ -132,8 +132,8 @@ def _calibrated(cpus: int, noise: str, machine: int, options: argparse.Namespace
     plan = make_plan(request, environment)
     clock = Clock(bench=bench, budget=request.seconds, seed=machine, elapsed=SELF_TEST_SECONDS)
     capacity = Capacity(usable_cpus=cpus)
-    decisions = calibrate(plan, environment=environment, clock=clock, report=ignore, capacity=capacity)
-    entries = plan.in_order(decisions)
+    calibration = Calibration(plan=plan, environment=environment, clock=clock, report=ignore, states=capacity)
+    entries = plan.in_order(calibration.entries())
     gains = [_gains(bench, plan, entry) for entry in entries]
     if options.explain:
         for entry, (_, best) in zip(entries, gains, strict=True):

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autotune.bench import sampling
-from autotune.bench.noise import accepted
+from autotune.bench.noise import is_undisturbed
 from autotune.bench.user_workload import UserWorkload
 from autotune.model.catalogue import CATALOGUE, Family, Kind
 from autotune.model.catalogue import operation as catalogue_operation
@@ -356,7 +356,7 @@ class SimulatedBench:
                 break
             arm = arms[1 + turn.candidate]
             pair, seconds = self._pair(case.operation, arm, offsets, luck, default_first=turn.default_first)
-            agenda.note(turn, disturbed=not accepted(pair))
+            agenda.note(turn, disturbed=not is_undisturbed(pair))
             pairs[arm].append(pair)
             plain.append(pair.default_seconds)
             sampled += seconds

@@ -22,7 +22,7 @@ from statistics import median
 from time import monotonic
 
 from autotune.bench import noise, sampling
-from autotune.bench.failure_text import end_failure, last_words, oom_kills, printed_note, shorten
+from autotune.bench.failure_text import end_failure, last_words, oom_kills, shorten
 from autotune.controls import thread_variables, wait_policy
 from autotune.controls.supervise import Ending, Supervised
 from autotune.errors import BadWorkload, UnsupportedPlatform
@@ -217,7 +217,7 @@ class CommandBench:
             pair = self._pair(default, candidate)
             record.pairs.setdefault(arm, []).append(pair)
             record.default_seconds += [] if shared else [default.value]
-            agenda.note(turn, disturbed=not noise.accepted(pair))
+            agenda.note(turn, disturbed=not noise.is_undisturbed(pair))
             if not turn.default_first:
                 last = replace(default, partner=arm)
         for number in range(0 if record.pairs else plan.rounds):
@@ -322,7 +322,7 @@ class _CommandRecord:
             seconds=() if failure else tuple(seconds),
             cpu_seconds=cpu_seconds,
             failure=failure,
-            note=printed_note(self.notes.get(arm, "")),
+            note=shorten(self.notes.get(arm, "")) or None,
         )
 
 

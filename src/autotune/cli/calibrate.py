@@ -201,7 +201,7 @@ def allocations_of(cpus: str | None) -> list[frozenset[int] | None]:
     """Return the CPUs to be held to for each allocation; None: as it is."""
     if cpus is None:
         return [None]
-    from autotune.search.cpu_subsets import allocations
+    from autotune.search.environment import allocations
 
     machine, allocation = detect()
     # what --copies divides is divided afterwards

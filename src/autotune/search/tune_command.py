@@ -44,10 +44,6 @@ class CommandRequest:
     seed: int = 0
     objective: Objective = Objective.TIME
 
-    def fewest_runs(self, choices: int = 1) -> int:
-        """Count the runs without which nothing is proved: the first, a pair of each, and those of a test."""
-        return 1 + 2 * choices + 2 * LEAST_PROCESSES
-
     @property
     def run_seconds(self) -> float:
         """Largest time of one run."""
@@ -80,7 +76,8 @@ def _affordable(request: CommandRequest, usable_cpus: int, run: float) -> Grid:
     if fitting:
         return fitting[0]
     coarsest = grids[-1]
-    runs = request.fewest_runs(len(coarsest.points))
+    # without which nothing is proved: the first, a pair of each, and those of a test
+    runs = 1 + 2 * len(coarsest.points) + 2 * LEAST_PROCESSES
     if runs * run > request.seconds:
         fewer = "choose among fewer values" if request.workers or request.chunks else "give the command less to do"
         raise BadBudget(
@@ -100,12 +97,9 @@ def _grid(request: CommandRequest, usable_cpus: int, counts: tuple[int, ...], wa
         Knob.WAIT: waits,
     }
     knobs = request.command.knobs
-    points = [
-        point
-        for point in product(*(values[knob] for knob in knobs))
-        if setting(Grid.of([knob.value for knob in knobs], [point]), 0).cpus <= usable_cpus
-    ]
-    return Grid.of([knob.value for knob in knobs], points)
+    names = [knob.value for knob in knobs]
+    points = product(*(values[knob] for knob in knobs))
+    return Grid.of(names, [point for point in points if setting(Grid.of(names, [point]), 0).cpus <= usable_cpus])
 
 
 def _counts(usable_cpus: int) -> tuple[tuple[int, ...], ...]:
