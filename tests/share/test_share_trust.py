@@ -91,10 +91,7 @@ def test_during_a_change_of_keys_both_are_trusted(tmp_path):
     (old, old_public), (new, new_public) = new_key(tmp_path, "old"), new_key(tmp_path, "new")
     publish(said("a"), store_at(tmp_path / "store"), key=old)
     publish(said("b"), store_at(tmp_path / "store"), key=new)
-    assert signers(tmp_path, signed(new_public, old_public)) == [
-        trust.key_id(old_public),
-        trust.key_id(new_public),
-    ]
+    assert signers(tmp_path, signed(new_public, old_public)) == [trust.key_id(old_public), trust.key_id(new_public)]
 
 
 def test_a_profile_can_be_signed_after_it_was_published(tmp_path):
