@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from support.calibration_runs import ONE, SMALL
+from support.calibration_runs import ONE, SMALL, probed
 
 from autotune.model.measurement import Case, Session
 from autotune.search.time_budget import Clock
@@ -24,7 +24,7 @@ class _Sessions:
 
 
 def test_sessions_are_all_the_time_there_is():
-    clock = Clock(bench=_Sessions(3.0, 4.0), budget=10.0)
+    clock = Clock(bench=_Sessions(3.0, 4.0), capacity=probed(), budget=10.0)
 
     clock.run(CASES, pairs=4, seconds=1.0)
     clock.run(CASES, pairs=4, seconds=1.0)
@@ -34,7 +34,7 @@ def test_sessions_are_all_the_time_there_is():
 
 @pytest.mark.parametrize("seconds", [-5.0, math.nan])
 def test_a_clock_that_jumps_back_gives_no_time_back(seconds):
-    clock = Clock(bench=_Sessions(seconds), budget=10.0, elapsed=2.0)
+    clock = Clock(bench=_Sessions(seconds), capacity=probed(), budget=10.0, elapsed=2.0)
 
     clock.run(CASES, pairs=4, seconds=1.0)
 
@@ -43,7 +43,7 @@ def test_a_clock_that_jumps_back_gives_no_time_back(seconds):
 
 @pytest.mark.parametrize("seconds", [6000.0, math.inf])
 def test_a_machine_that_slept_loses_what_was_planned_only(seconds):
-    clock = Clock(bench=_Sessions(seconds), budget=10.0)
+    clock = Clock(bench=_Sessions(seconds), capacity=probed(), budget=10.0)
 
     session = clock.run(CASES, pairs=4, seconds=1.0)
 
@@ -53,7 +53,7 @@ def test_a_machine_that_slept_loses_what_was_planned_only(seconds):
 def test_plans_of_one_seed_differ_from_each_other_and_from_those_of_the_next():
     bench = _Sessions(*[1.0] * 4)
     for seed in (0, 1):
-        clock = Clock(bench=bench, budget=10.0, seed=seed)
+        clock = Clock(bench=bench, capacity=probed(), budget=10.0, seed=seed)
         clock.run(CASES, pairs=4, seconds=1.0)
         clock.run(CASES, pairs=4, seconds=1.0)
 

@@ -8,6 +8,7 @@ from autotune.bench import ladder
 from autotune.model.catalogue import Family, Kind
 from autotune.model.measurement import Bench, Case, Session, TrialPlan
 from autotune.model.operation import Operation
+from autotune.search.machine_states import Capacity
 
 OVERTIME = 5.0
 """Seconds after the end of the budget at which a process is ended: a call that is slower than expected may end."""
@@ -21,9 +22,11 @@ CALLS_OF_DEFAULT, CALLS_OF_CANDIDATE = 4, 5
 
 @dataclass(kw_only=True)
 class Clock:
-    """Runs plans and adds up their time. Replayed sessions bring their own time with them."""
+    """Runs plans, adds up their time, and takes in their probes. Replayed sessions bring their own time with them."""
 
     bench: Bench
+    capacity: Capacity
+    """Of this machine, as far as plans probed it."""
     budget: float
     """Seconds; infinite for a calibration that goes on until all is decided."""
     seed: int = 0
@@ -55,6 +58,7 @@ class Clock:
         if session.wall_seconds > 0:  # a clock that jumped back, or no number at all, gives no time back
             self.elapsed += session.wall_seconds
             self.sampled_seconds += session.sampled_seconds
+        self.capacity.add(session)
         return session
 
 
