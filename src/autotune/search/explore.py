@@ -119,7 +119,7 @@ class Exploration:
 
     def _plan_steps(self) -> Iterator[Step]:
         """Yield every step; between two of them the session of the first has been taken in."""
-        alone = [operation for operation, size in self.sizes.items() if size.has_no_choice]
+        alone = [operation for operation, size in self.sizes.items() if not size.has_choice]
         if alone:  # the default is measured all the same
             yield Step(cases=tuple(Case(operation=operation, configurations=()) for operation in alone), pairs=1)
         while step := self._step(lambda size: size.next_batch(self._leaders_around(size))):
