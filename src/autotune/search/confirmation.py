@@ -9,7 +9,7 @@ with the most to gain go first.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from random import Random
 
-from autotune.model.measurement import Case, Session
+from autotune.model.measurement import Case, Session, TrialPlan
 from autotune.model.operation import Operation
 from autotune.search.candidate import LARGE_GAIN, START_SECONDS, Candidate, Verdict, judge
 from autotune.search.evidence import by_operation
@@ -130,9 +130,9 @@ class Confirmation:
         """
         group.sort(key=lambda candidate: candidate.choice.blas_threads is not None)
         seconds = min(self._clock.remaining, START_SECONDS + sum(candidate.visit_seconds for candidate in group))
-        cases = [Case(operation=candidate.operation, configurations=(candidate.choice,)) for candidate in group]
+        cases = (Case(operation=candidate.operation, configurations=(candidate.choice,)) for candidate in group)
         pairs = max(candidate.pairs_wanted for candidate in group)
-        session = self._clock.run(cases, pairs=pairs, seconds=seconds, quiet=group[0].quiet)
+        session = self._clock.run(TrialPlan(cases=tuple(cases), rounds=pairs, quiet=group[0].quiet), seconds=seconds)
         costs = _costs(session, group)
         measured = by_operation(session)
         for candidate in group:

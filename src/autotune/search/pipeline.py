@@ -238,7 +238,7 @@ class Calibration:
                 **self._progress(),
             )
         )
-        session = self.clock.run(step.cases, pairs=step.pairs, seconds=seconds, quiet=step.quiet)
+        session = self.clock.run(step, seconds=seconds)
         for measurement, value in exploration.take(session, self.clock.elapsed):
             self.report(
                 Tried(

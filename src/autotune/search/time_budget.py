@@ -6,7 +6,7 @@ from math import inf, isfinite
 
 from autotune.bench import ladder
 from autotune.model.catalogue import Family, Kind
-from autotune.model.measurement import Bench, Case, Session, TrialPlan
+from autotune.model.measurement import Bench, Session, TrialPlan
 from autotune.model.operation import Operation
 from autotune.search.machine_states import Capacity
 
@@ -40,15 +40,13 @@ class Clock:
         """Seconds left of the budget."""
         return max(0.0, self.budget - self.elapsed)
 
-    def run(self, cases: Sequence[Case], *, pairs: int, seconds: float, quiet: bool = False) -> Session:
-        """Measure these cases in one fresh process, and add up the time."""
-        plan = TrialPlan(
-            cases=tuple(cases),
-            rounds=pairs,
+    def run(self, plan: TrialPlan, *, seconds: float) -> Session:
+        """Measure a plan in one fresh process of about so many seconds, and add up the time."""
+        plan = replace(
+            plan,
             seed=self.seed * SEEDS_APART + self.plans,
             seconds=round(seconds, 3) if isfinite(seconds) else None,
             longest=round(self.remaining + OVERTIME, 3) if isfinite(self.budget) else None,
-            quiet=quiet,
         )
         session = self.bench.run(plan)
         self.plans += 1
