@@ -98,11 +98,11 @@ class Calibration:
     """Told of every event."""
     warm_starts: Sequence[Profile] = ()
     """Choices proved elsewhere, which are tried first."""
-    explorations: list[Exploration] = field(default_factory=list)
-    sizes: dict[Operation, _Size] = field(default_factory=dict)
-    too_long: dict[Operation, str] = field(default_factory=dict)
+    explorations: list[Exploration] = field(init=False, default_factory=list)
+    sizes: dict[Operation, _Size] = field(init=False, default_factory=dict)
+    too_long: dict[Operation, str] = field(init=False, default_factory=dict)
     """Sizes that are not measured, and why."""
-    confirming: float = 0.0
+    confirming: float = field(init=False, default=0.0)
     """Seconds that confirmation took while exploration went on."""
 
     def __post_init__(self) -> None:
