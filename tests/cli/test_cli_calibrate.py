@@ -26,7 +26,7 @@ from autotune.search.events import Decided, Exploring
 from autotune.search.journal import Header, Journal, journal_path
 from autotune.search.request import Effort, Request
 from autotune.share.publish import publish
-from autotune.share.store import open_store
+from autotune.share.store_settings import open_store
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ from autotune.cluster.calibrate_cluster import (
     PATIENCE_SECONDS,
     ClusterCalibration,
     JobFailed,
-    SchedulerLost,
     WorkerLeft,
     WorkerRejected,
     class_profile,
 )
 from autotune.cluster.cluster_plan import NodeTask
-from autotune.cluster.orders import Order, decode_order, encode_order, versions
+from autotune.cluster.dask_workers import SchedulerLost
+from autotune.cluster.node import Order, decode_order, encode_order, versions
 from autotune.errors import EnvironmentProblem, UsageError
 from autotune.model.profile import Profile
 from autotune.profiles.profile_document import encode_profile

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from autotune.cli.cluster import calibrate
 from autotune.cli.program import program
-from autotune.cluster.batch_script import BatchRequest, BatchSystem, NodeCommands, batch_script
+from autotune.cluster.batch_script import BatchRequest, BatchSystem, batch_script
 from autotune.errors import UsageError
 
 RECIPES = Path(__file__).parents[2] / "examples" / "cluster"
@@ -28,9 +28,8 @@ WHOLE_NODES = {
 
 
 def made(batch, *, words=("svd",), store="/nfs/autotune", **wanted):
-    options = {"cpus": 64, **wanted}
-    commands = NodeCommands(program=("python3", "-m", "autotune"), calibrate=words, store=store)
-    return batch_script(batch, BatchRequest(**options), commands)
+    options = {"cpus": 64, "program": ("python3", "-m", "autotune"), "calibrate": words, "store": store, **wanted}
+    return batch_script(batch, BatchRequest(**options))
 
 
 def is_bash(text):
@@ -84,8 +83,7 @@ def test_each_node_measures_into_a_file_of_its_own_and_publishes_that(tmp_path):
         (tmp_path / name).chmod(0o755)
     text = batch_script(
         BatchSystem.SLURM,
-        BatchRequest(),
-        NodeCommands(program=(str(tmp_path / "fake"),), calibrate=["svd", "--effort", "quick"], store="/it's here"),
+        BatchRequest(program=(str(tmp_path / "fake"),), calibrate=["svd", "--effort", "quick"], store="/it's here"),
     )
     environ = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_CPUS_ON_NODE": "4", "TMPDIR": str(tmp_path)}
     done = subprocess.run(["bash"], input=text, text=True, capture_output=True, env=environ, check=False, timeout=300)

@@ -19,11 +19,11 @@ from autotune.daemon.daemon_settings import (
     DaemonSettings,
     Interpreter,
     load_settings,
-    parse_settings,
 )
 from autotune.daemon.sensors import MachineSensors, is_on_battery, throttle_count
 from autotune.errors import BadDocument, ProfileError, UsageError
 from autotune.model.catalogue import operation
+from autotune.model.codec import decode
 from autotune.model.spool_document import FORMAT
 from autotune.profiles import folders, profile_files
 from autotune.profiles.folders import Layer
@@ -156,7 +156,7 @@ def test_any_other_text_is_no_time(text):
 )
 def test_any_other_document_is_refused_with_a_sentence_or_understood(document):
     try:
-        assert isinstance(parse_settings(document), DaemonSettings)
+        assert isinstance(decode(DaemonSettings, document), DaemonSettings)
     except BadDocument as refused:
         assert str(refused)  # noqa: PT017
 

@@ -68,8 +68,8 @@ def test_an_order_waits_until_it_has_been_measured(service):
             {"verb": "run"},
             "There is no verb 'run'; there are status, explain, pause, resume, tune, reload, stop.",
         ),
-        ({"verb": "pause", "seconds": -1}, "A pause lasts a number of seconds, at most a year."),
-        ({"verb": "pause", "seconds": float("nan")}, "A pause lasts a number of seconds, at most a year."),
+        ({"verb": "pause", "seconds": -1}, "seconds: expected a number above 0"),
+        ({"verb": "pause", "seconds": float("nan")}, "seconds: expected a number above 0"),
         (
             {"verb": "tune", "operation": "../svd"},
             "An operation is named as in the catalogue, such as svd.",

@@ -252,7 +252,7 @@ def test_a_full_disk_keeps_no_copy(tmp_path, monkeypatch):
     def full(*_args, **_options):
         raise OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setattr("autotune.share.cache.replace_file", full)
+    monkeypatch.setattr("autotune.share.fetch.replace_file", full)
     assert pull(store_at(tmp_path / "store"), TrustPolicy(), KEY).mirrored[0].hosts == 1
     copies = [path for path in tmp_path.rglob("*a-*") if str(path).startswith(cache_dir())]
     assert copies == []

@@ -15,7 +15,7 @@ from autotune.profiles import profile_files
 from autotune.profiles.folders import cluster_profiles
 from autotune.share.folder_backend import FolderBackend
 from autotune.share.mirror import pull, read_relatives
-from autotune.share.store import open_store
+from autotune.share.store_settings import open_store
 from autotune.share.trust import TrustPolicy, TrustRule
 
 NOW = 1_800_000_000.0

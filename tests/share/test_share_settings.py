@@ -66,7 +66,7 @@ def test_an_option_s_folder_is_meant_from_the_current_one(monkeypatch, tmp_path)
         ("stor: /x\n", "stor: there is no such field; the fields are store, trust"),
         ("trust: everybody\n", "trust: expected one of any, owner, signed, found 'everybody'"),
         ("store: 7\n", "store: expected text"),
-        ("trusted_keys: [x]\n", "is not a public key"),
+        ("trusted_keys: [x]\n", "trusted_keys[0]: expected a public key"),
         ("trusted_keys: x\n", "trusted_keys: expected a list"),
         ("trusted_owners: [no-user-has-this-name]\n", "the number or the name of a user"),
         ("trusted_owners: [-1]\n", "trusted_owners"),

@@ -151,7 +151,7 @@ def test_a_file_that_is_no_key_is_refused(tmp_path, content):
 @pytest.mark.parametrize("text", ["", "ed25519:", "ed25519:QUJD", "ed25519:!", "rsa:" + "A" * 44])
 def test_a_text_that_is_no_public_key_is_refused(text):
     with pytest.raises(BadSettings, match="is not a public key"):
-        signing_keys.check_public_keys([text])
+        signing_keys.check_public_key(text)
 
 
 def test_files_of_trusted_owners_are_believed(tmp_path):

@@ -22,7 +22,7 @@ from statistics import median
 from time import monotonic
 
 from autotune.bench import noise, sampling
-from autotune.bench.failure_text import end_failure, last_words, oom_kills, printed_note, shorten
+from autotune.bench.failure_text import end_failure, last_words, oom_kills, shorten
 from autotune.controls import thread_variables, wait_policy
 from autotune.controls.supervise import Ending, Supervised
 from autotune.errors import BadWorkload, UnsupportedPlatform
@@ -322,7 +322,7 @@ class _CommandRecord:
             seconds=() if failure else tuple(seconds),
             cpu_seconds=cpu_seconds,
             failure=failure,
-            note=printed_note(self.notes.get(arm, "")),
+            note=shorten(self.notes.get(arm, "")) or None,
         )
 
 

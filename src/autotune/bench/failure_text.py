@@ -14,11 +14,6 @@ def shorten(text: str, limit: int = 300) -> str:
     return line if len(line) <= limit else f"{line[: limit // 2 - 2]} ... {line[-limit // 2 + 3 :]}"
 
 
-def printed_note(printed: str) -> str | None:
-    """Shorten the printed text to a note; None if there is none."""
-    return shorten(printed) or None
-
-
 def last_words(printed: str) -> str:
     """Return a sentence with the last printed line; an empty text if there is none."""
     last = shorten(printed.strip().rpartition("\n")[2], 160)

@@ -1,33 +1,32 @@
 """Measurement inside the trial process: check results, warm up, time pairs.
 
 Tasks follow each other; the inputs of a task are freed before those of the next are made. Messages on each task:
-`failed` (task, arm, kind, reason), and once it is over `finished` with its `pairs`, or `alone` (timings of the default
-that belong to no pair), `calls` (seconds of one), `resident` (bytes) and `sampled` (seconds of all samples); of the
-whole trial `costs` and `spin_rate`; and `probed` (moment, capacity) after each probe.
+`failed` (task, arm, kind, reason), and once it is over `finished` with its TaskReport; of the whole trial `costs` and
+`spin_rate`; and `probed` (moment, capacity) after each probe.
 """
 
 import gc
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import repeat
 from math import inf
 from time import monotonic, perf_counter
-from typing import Any
 
 from autotune.bench import noise, sampling, workloads
 from autotune.bench.capacity import CapacityProbe
 from autotune.bench.failure_text import cause
 from autotune.bench.thread_activity import REST_SECONDS, await_rest
 from autotune.bench.trial_copies import Copies
-from autotune.bench.trial_job import Arm, Post, TimedPair, TrialJob
+from autotune.bench.trial_job import Arm, Post, TaskReport, TimedPair, TrialJob
 from autotune.bench.workloads.workload import Work, Workload
 from autotune.controls import blas
 from autotune.controls.apply_configuration import Configured
 from autotune.host import memory_limit, pressure
 from autotune.host.usable_cpus import affinity, schedulable_cpus
 from autotune.model.catalogue import Family, kind, row_of
+from autotune.model.codec import encode
 from autotune.model.configuration import Configuration
 from autotune.model.measurement import FailureKind
 
@@ -100,7 +99,7 @@ def measure(job: TrialJob, post: Post, copies: Copies) -> None:
         until = sampling.share(monotonic(), end, len(job.tasks) - place)
         task = _TaskRun(job, place, post, copies, probe, costs)
         task.run(until)
-        post.send(finished=place, **task.report)
+        post.send(finished=place, report=encode(task.report))
     post.send(costs=costs, spin_rate=probe.spin_rate)
 
 
@@ -127,8 +126,7 @@ class _TaskRun:
         self._own = job.workloads.get(self._task.operation.name)
         row = row_of(self._task.operation.name)
         self._family = Family.USER if self._own or row is None else row.family
-        self.report: dict[str, Any] = {"pairs": [], "alone": [], "calls": [], "resident": [], "sampled": 0.0}
-        """For the parent."""
+        self.report = TaskReport()
 
     def run(self, until: float) -> None:
         """Measure until the pairs are done, or no further one may begin."""
@@ -140,9 +138,9 @@ class _TaskRun:
                 self._time_pairs(loops, until)
             else:
                 self._time_default(loops, until)
-            # the memory that the process held under each arm, where arms set the allocator
-            rows = [(side.arm.index, side.resident_bytes) for side in self._sides]
-            self.report["resident"] = [row for row in rows if row[1] is not None]
+            rows = ((side.arm.index, side.resident_bytes) for side in self._sides)
+            resident = tuple((arm, size) for arm, size in rows if size is not None)
+            self.report = replace(self.report, resident_bytes=resident, sampled_seconds=self._sampled)
         except _ReferenceFailed:
             pass  # the parent has the reason; without a reference the other arms say nothing
         finally:
@@ -293,8 +291,8 @@ class _TaskRun:
             return
         is_last = self._place + 1 == len(self._job.tasks)
         self._probe_capacity(REST_SECONDS if is_last else PROBE_REST_SECONDS)
-        calls = [(side.arm.index, side.seconds) for side in self._sides]
-        self.report |= {"pairs": records, "calls": calls, "sampled": self._sampled}
+        calls = tuple((side.arm.index, side.seconds) for side in self._sides)
+        self.report = TaskReport(pairs=tuple(records), call_seconds=calls)
 
     def _pair(self, reference: _Side, side: _Side, turn: sampling.Turn, loops: int) -> TimedPair | None:
         """Time one pair; None if its candidate failed."""
@@ -314,8 +312,14 @@ class _TaskRun:
             return None
         ((load, began),) = begin
         interference = noise.interference(load, self._load(), wall - began, schedulable_cpus(), crowded=self._crowded)
-        plain = seconds[reference.arm.index]
-        return TimedPair(side.arm.index, plain, seconds[side.arm.index], began, wall, interference)
+        return TimedPair(
+            arm=side.arm.index,
+            default_seconds=seconds[reference.arm.index],
+            candidate_seconds=seconds[side.arm.index],
+            began=began,
+            ended=wall,
+            interference=interference,
+        )
 
     def _time_default(self, loops: int, until: float) -> None:
         """Time the default alone, where there is no candidate."""
@@ -329,7 +333,7 @@ class _TaskRun:
             with self._turn(reference.arm, self._patience(reference.seconds * loops * (REST_SAMPLES + 1))):
                 sample = self._sample(reference, layout, loops)
                 seconds.append(sample / loops / self._work(layout).share)
-        self.report |= {"alone": seconds, "sampled": self._sampled}
+        self.report = TaskReport(alone=tuple(seconds))
 
     def _rest(self, candidates: Sequence[_Side]) -> None:
         """Wait for threads that spin after earlier work, or after their start, before workers have their first pair.

@@ -7,18 +7,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import inf
 from time import monotonic
-from types import MappingProxyType
 from typing import Any, NamedTuple
 from weakref import finalize
 
-from autotune.bench.failure_text import printed_note, shorten
-from autotune.bench.trial_job import Arm, Task, TimedPair, TrialJob
+from autotune.bench.failure_text import shorten
+from autotune.bench.trial_job import Arm, Task, TaskReport, TimedPair, TrialJob
 from autotune.bench.trial_process import GARBLED, OVER, TrialProcess, TrialServer
 from autotune.bench.trial_server import data_bytes
 from autotune.bench.user_workload import PRESUMED, UserWorkload
 from autotune.controls.thread_variables import scrub
 from autotune.controls.wait_policy import VARIABLE, variables
-from autotune.errors import BadWorkload
+from autotune.errors import BadDocument, BadWorkload
 from autotune.host import cgroup
 from autotune.host.memory_limit import available_bytes
 from autotune.host.usable_cpus import schedulable_cpus, usable_cpus
@@ -30,8 +29,6 @@ from autotune.model.policy import memory_allowance
 
 MOST_DEATHS = 8
 """Processes that one plan may lose before what is left of it is given up."""
-
-NO_WORKLOADS: Mapping[str, UserWorkload] = MappingProxyType({})
 
 
 class ProcessBench:
@@ -68,7 +65,7 @@ class ProcessBench:
         *,
         cpus: Collection[int] = (),
         memory_bytes: int | None = None,
-        workloads: Mapping[str, UserWorkload] = NO_WORKLOADS,
+        workloads: Mapping[str, UserWorkload] | None = None,
         environ: Mapping[str, str] | None = None,
         patience: float = 60.0,
         copies: int = 1,
@@ -82,7 +79,7 @@ class ProcessBench:
         self._neighbours = neighbours
         most = memory_allowance(available_bytes()) if memory_bytes is None else memory_bytes
         self._memory_bytes = None if most is None else most // copies
-        self._workloads = dict(workloads)
+        self._workloads = dict(workloads or {})
         clean, self.scrubbed = scrub(os.environ if environ is None else environ)
         self.environ = clean
         """Of the trials."""
@@ -122,12 +119,11 @@ class ProcessBench:
                 break
             probes += self._trial(waiting, replace(plan, seconds=left), until)
         arms = [(record, arm) for record in records for arm in record.task.arms]
-        self._call_seconds |= {
-            (record.task.operation, arm.configuration): record.call_seconds[arm.index]
-            for record, arm in arms
-            if arm.index in record.call_seconds.keys() - record.failures.keys()
-        }
-        wall, sampled = monotonic() - began, sum(record.sampled_seconds for record in records)
+        for record, arm in arms:
+            seconds = dict(record.report.call_seconds).get(arm.index)
+            if seconds is not None and arm.index not in record.failures:
+                self._call_seconds[record.task.operation, arm.configuration] = seconds
+        wall, sampled = monotonic() - began, sum(record.report.sampled_seconds for record in records)
         self.costs["samples"] += sampled
         self.costs["all"] += wall
         return Session(
@@ -225,11 +221,11 @@ class ProcessBench:
                         self._spin_rate = self._spin_rate if spin_rate is None else float(spin_rate)
                     case {"failed": int(place), "arm": int(arm), "kind": str(kind), "reason": str(reason)}:
                         records[place].fail(arm, Failure(kind=FailureKind(kind), reason=shorten(reason)))
-                    case {"finished": int(place)}:
-                        records[place].finish(message, process.output.take())
+                    case {"finished": int(place), "report": report}:
+                        records[place].finish(decode(TaskReport, report), process.output.take())
                     case _:
                         return GARBLED
-        except (KeyError, IndexError, TypeError, ValueError):  # whatever the work wrote into our pipe
+        except (BadDocument, IndexError, TypeError, ValueError):  # whatever the work wrote into our pipe
             return GARBLED
         return process.failure
 
@@ -252,16 +248,8 @@ class _TaskRecord:
     """The state of one task."""
 
     task: Task
-    pairs: list[TimedPair] = field(default_factory=list)
-    alone: list[float] = field(default_factory=list)
-    """Timings of the default that belong to no pair."""
-    sampled_seconds: float = 0.0
-    """Of all timed samples."""
-    call_seconds: dict[int, float] = field(default_factory=dict)
-    """Seconds of one call, by arm."""
+    report: TaskReport = field(default_factory=TaskReport)
     failures: dict[int, Failure] = field(default_factory=dict)
-    resident: dict[int, int] = field(default_factory=dict)
-    """Memory in bytes that the process held, by arm."""
     printed: str = ""
     finished: bool = False
 
@@ -275,29 +263,20 @@ class _TaskRecord:
         self.failures.setdefault(arm, failure)
         self.finished = self.finished or arm == self.task.arms[0].index
 
-    def finish(self, message: Mapping[str, Any], printed: str) -> None:
-        """Record the results of the task. Raises one of the four errors of a malformed message."""
-        self.pairs = [
-            TimedPair(
-                int(arm), float(plain), float(tuned), float(begin), float(end), None if share is None else float(share)
-            )
-            for arm, plain, tuned, begin, end, share in message["pairs"]
-        ]
-        if not {pair.arm for pair in self.pairs} <= {arm.index for arm in self.task.arms[1:]}:
+    def finish(self, report: TaskReport, printed: str) -> None:
+        """Record the results of the task. Raises ValueError for a pair of an unknown arm."""
+        if not {pair.arm for pair in report.pairs} <= {arm.index for arm in self.task.arms[1:]}:
             raise ValueError("a pair of an unknown arm")
-        self.alone = [float(seconds) for seconds in message["alone"]]
-        self.call_seconds = {int(arm): float(seconds) for arm, seconds in message["calls"]}
-        self.resident = {int(arm): int(resident) for arm, resident in message["resident"]}
-        self.sampled_seconds = float(message["sampled"])
+        self.report = report
         self.printed += printed
         self.finished = True
 
     def measurement(self, arm: Arm, probes: Sequence[_Probe]) -> Measurement:
         """Return the measurement of an arm."""
         is_reference = arm is self.task.arms[0]
-        own = [] if is_reference else [pair for pair in self.pairs if pair.arm == arm.index]
+        own = [] if is_reference else [pair for pair in self.report.pairs if pair.arm == arm.index]
         seconds = (
-            (*self.alone, *(pair.default_seconds for pair in self.pairs))
+            (*self.report.alone, *(pair.default_seconds for pair in self.report.pairs))
             if is_reference
             else tuple(pair.candidate_seconds for pair in own)
         )
@@ -308,8 +287,8 @@ class _TaskRecord:
             pairs=() if failure else tuple(_with_capacity(pair, probes) for pair in own),
             seconds=() if failure else seconds,
             failure=failure,
-            note=printed_note(self.printed),
-            resident_bytes=self.resident.get(arm.index),
+            note=shorten(self.printed) or None,
+            resident_bytes=dict(self.report.resident_bytes).get(arm.index),
         )
 
     def _failure(self, arm: Arm, *, timed: bool) -> Failure | None:

@@ -10,7 +10,6 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import NamedTuple
 
 from autotune.bench.user_workload import UserWorkload
 from autotune.model.configuration import Configuration
@@ -77,7 +76,8 @@ class TrialJob:
         return chosen.cpus if crowd else self.usable_cpus
 
 
-class TimedPair(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedPair:
     """A pair as it travels to the parent."""
 
     arm: int
@@ -86,7 +86,22 @@ class TimedPair(NamedTuple):
     began: float
     ended: float
     """Moments by the clock of the probes, which all processes of a machine share."""
-    interference: float | None
+    interference: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskReport:
+    """The results of a task."""
+
+    pairs: tuple[TimedPair, ...] = ()
+    alone: tuple[float, ...] = ()
+    """Timings of the default that belong to no pair."""
+    call_seconds: tuple[tuple[int, float], ...] = ()
+    """Arms with the seconds of one call."""
+    resident_bytes: tuple[tuple[int, int], ...] = ()
+    """Arms with the memory that the process held under each, where one sets the allocator."""
+    sampled_seconds: float = 0.0
+    """Of all timed samples."""
 
 
 class Post:

@@ -19,7 +19,7 @@ from autotune.cli.store import no_store
 from autotune.cli.store_warm_starts import relatives
 from autotune.cli.terminal import json_option, note, print_json, print_lines, report_error, write_error
 from autotune.cli.write_outcome import Kept, keep
-from autotune.cluster.batch_script import BatchRequest, BatchSystem, NodeCommands, batch_script
+from autotune.cluster.batch_script import BatchRequest, BatchSystem, batch_script
 from autotune.cluster.calibrate_cluster import ClusterCalibration, ClusterResult, class_profile
 from autotune.cluster.dask_workers import connect
 from autotune.errors import ProfileError, StoreProblem, UsageError
@@ -138,9 +138,9 @@ def script(
     arguments = [*words, "--effort", effort]
     arguments += ["--budget", f"{parse_duration(budget):.0f}s"] if budget is not None else []
     arguments += ["--cpus", shapes] if shapes is not None else []
-    commands = NodeCommands(program=(sys.executable, "-m", "autotune"), calibrate=arguments, store=address, sign=sign)
     resources["minutes"] = ceil(request.seconds / 60) + START_MINUTES
-    click.echo(batch_script(BatchSystem(system), BatchRequest(**resources), commands), nl=False)
+    resources |= {"program": (sys.executable, "-m", "autotune"), "calibrate": arguments, "store": address, "sign": sign}
+    click.echo(batch_script(BatchSystem(system), BatchRequest(**resources)), nl=False)
     if resources["nodes"] == 1 and not sign:
         note(messages.ONE_NODE)
     return 0

@@ -20,10 +20,10 @@ from autotune.profiles import folders, profile_files
 from autotune.runtime.text_table import printable
 
 if TYPE_CHECKING:
-    from autotune.share.fetch import ClassContents, RejectedFile
+    from autotune.share.fetch import ClassContents
     from autotune.share.mirror import PullResult
-    from autotune.share.prune import RemovableFile, StoredClass
-    from autotune.share.store import Store
+    from autotune.share.prune import StoredClass
+    from autotune.share.store import FlaggedFile, Store
     from autotune.share.trust import TrustPolicy
 
 MOST_REJECTED = 5
@@ -144,7 +144,7 @@ def pull(store: str | None, fresh: bool, as_json: bool) -> int:
         if mirrored.confirmed < mirrored.decided - mirrored.contested:
             note(messages.UNCONFIRMED)
     if as_json:
-        print_json("store.pull/1", plain_pull(result))
+        print_json("store.pull/1", plain_pull(place, result))
     if not result.mirrored:
         note(messages.nothing_pulled(place.address))
         return FAILED
@@ -297,10 +297,10 @@ def plain_class(contents: "ClassContents") -> dict[str, Any]:
     }
 
 
-def plain_pull(result: "PullResult") -> dict[str, Any]:
+def plain_pull(place: "Store", result: "PullResult") -> dict[str, Any]:
     fields = ("publications", "hosts", "entries", "decided", "confirmed", "contested", "changed")
     return {
-        "store": result.store,
+        "store": place.address,
         "mirrored": [
             {"class": each.key.slug, "path": str(each.path), **{name: getattr(each, name) for name in fields}}
             for each in result.mirrored
@@ -310,13 +310,13 @@ def plain_pull(result: "PullResult") -> dict[str, Any]:
     }
 
 
-def plain(row: "StoredClass | RejectedFile") -> dict[str, Any]:
+def plain(row: "StoredClass | FlaggedFile") -> dict[str, Any]:
     """Return a row for programs, which know the folder as the class."""
     fields = asdict(row)
     return {"class": fields.pop("folder"), **fields}
 
 
-def print_rejected(rejected: "Sequence[RejectedFile]") -> None:
+def print_rejected(rejected: "Sequence[FlaggedFile]") -> None:
     """Print the first rejected files with their reasons, and count the others."""
     for file in rejected[:MOST_REJECTED]:
         note(messages.refused_file(printable(f"{file.folder}/{file.name}"), printable(file.reason)))
@@ -349,7 +349,7 @@ def profiles_of_this_host() -> Iterator[tuple[Path, Profile]]:
             yield path, profile
 
 
-def remove_file(place: "Store", file: "RemovableFile") -> bool:
+def remove_file(place: "Store", file: "FlaggedFile") -> bool:
     """Remove a file; False, with a message, if the store keeps it. Raises StoreProblem if the store is away."""
     try:
         place.remove(file.folder, file.name)

@@ -19,6 +19,7 @@ CAPS: Mapping[str, str | None] = {
     "NCPUS": "PBS_JOBID",  # OpenPBS
     "PBS_NP": "PBS_JOBID",  # Torque; of all hosts of the job
     "LSB_DJOB_NUMPROC": "LSB_JOBID",  # LSF
+    "SLURM_CPUS_ON_NODE": "SLURM_JOB_ID",
 }
 """Variables that cap the CPUs of a job or container, each with the variable that must be set too."""
 
@@ -62,15 +63,11 @@ def count(text: str | None) -> int | None:
 
 def caps(environ: Mapping[str, str]) -> dict[str, int]:
     """Return the caps on the CPUs of the job or container that hold here, by variable."""
-    limits = {
+    return {
         name: number
         for name, companion in CAPS.items()
         if (number := count(environ.get(name))) is not None and (companion is None or environ.get(companion))
     }
-    on_node = count(environ.get("SLURM_CPUS_ON_NODE"))
-    if on_node is not None and environ.get("SLURM_JOB_ID"):
-        limits["SLURM_CPUS_ON_NODE"] = on_node
-    return limits
 
 
 def task_cap(environ: Mapping[str, str]) -> int | None:

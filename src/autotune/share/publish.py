@@ -1,5 +1,6 @@
 """Publish a profile to a store."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -74,25 +75,18 @@ def _remove_superseded(store: Store, folder: str, name: str, profile: Profile) -
     """Remove this host's publications that the new one supersedes, with their signatures."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     removed = []
-    try:
+    with suppress(StoreProblem):  # an append-only store, or one that is away by now: the profile is published
         names = [file.name for file in store.files(folder)]
         earlier = [file for file in names if publisher(file) == publisher(name) and file != name]
         for old, content in store.read(folder, earlier, MAX_BYTES).items():
-            if not isinstance(content, FileContent) or not _is_superseded(old, content.data, profile, now):
-                continue
-            store.remove(folder, old)
-            removed.append(old)
-            for signature in names:
-                signed = signed_by(signature)
-                if signed is not None and signed[0] == old:
-                    store.remove(folder, signature)
-    except StoreProblem:  # an append-only store, or one that is away by now: the profile is published
-        pass
+            with suppress(ProfileError):  # `autotune store prune` shows it
+                if not isinstance(content, FileContent) or not supersedes(
+                    profile, decode(old, content.data).profile, now
+                ):
+                    continue
+                store.remove(folder, old)
+                removed.append(old)
+                for signature in names:
+                    if (signed_by(signature) or ("",))[0] == old:
+                        store.remove(folder, signature)
     return tuple(removed)
-
-
-def _is_superseded(name: str, data: bytes, profile: Profile, now: str) -> bool:
-    try:
-        return supersedes(profile, decode(name, data).profile, now)
-    except ProfileError:
-        return False  # `autotune store prune` shows it

@@ -8,7 +8,6 @@ import base64
 import binascii
 import hashlib
 import os
-from collections.abc import Iterable
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -92,7 +91,6 @@ def sign(data: bytes, key: Any) -> bytes:
 
 
 def is_valid(data: bytes, signature: bytes, public: str) -> bool:
-    """Is the signature of these bytes valid for this public key?"""
     ed25519 = _library()
     exceptions = import_module("cryptography.exceptions")
     if len(signature) > MAX_SIGNATURE_BYTES:
@@ -105,10 +103,11 @@ def is_valid(data: bytes, signature: bytes, public: str) -> bool:
     return True
 
 
-def check_public_keys(publics: Iterable[str]) -> None:
-    """Raise BadSettings for the first text that is not a public key."""
-    for public in publics:
-        _raw(public)
+def check_public_key(public: object) -> str:
+    """Return the text of a public key. Raises BadSettings for anything else."""
+    text = str(public)
+    _raw(text)
+    return text
 
 
 def _raw(public: str) -> bytes:
