@@ -108,10 +108,7 @@ def test_nothing_ends_a_line_of_the_file(field):
 
 
 @needs_bash
-@given(
-    st.sampled_from(list(BatchSystem)),
-    st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S", "Zs"])),
-)
+@given(st.sampled_from(list(BatchSystem)), st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S", "Zs"])))
 def test_whatever_a_store_is_called_the_file_is_bash(batch, store):
     assert is_bash(made(batch, store=store))
 
@@ -128,8 +125,7 @@ def test_the_command_prints_the_file_alone(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words",
-    [[], ["--slurm", "nonsense"], ["--pbs"], ["--slurm", "--nodes", "0"], ["--slurm", "--budget", "x"]],
+    "words", [[], ["--slurm", "nonsense"], ["--pbs"], ["--slurm", "--nodes", "0"], ["--slurm", "--budget", "x"]]
 )
 def test_what_makes_no_file_is_wrong_usage(words, tmp_path):
     assert run(*words, "--store", str(tmp_path)).exit_code == 2
@@ -147,11 +143,7 @@ def test_a_recipe_asks_for_whole_nodes_with_one_worker_each(name):
         pytest.skip("needs dask-jobqueue")
     words = ["--nodes", "2", "--cpus", "16", "--store", "/nfs/autotune", "--queue", "long", "--print"]
     done = subprocess.run(
-        [sys.executable, RECIPES / "nodes.py", name, *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
+        [sys.executable, RECIPES / "nodes.py", name, *words], capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 0, done.stderr
     assert is_bash(done.stdout)

@@ -411,10 +411,7 @@ def test_the_entries_that_programs_use_most_are_the_ones_timed(scene):
     excerpt = next(child for child in scene.launcher.children if child.arguments[0] == "excerpt")
     assert json.loads(excerpt.arguments[3]) == {
         "most": 5,
-        "used": [
-            {"name": "qr", "sizes": {"m": 100, "n": 100}},
-            {"name": "svd", "sizes": {"m": 500, "n": 500}},
-        ],
+        "used": [{"name": "qr", "sizes": {"m": 100, "n": 100}}, {"name": "svd", "sizes": {"m": 500, "n": 500}}],
     }
 
 
@@ -673,13 +670,7 @@ def test_what_was_found_is_published(tmp_path):
     scene.tick(0.25)
     scene.answer_inventory()
     scene.tick(0.5)
-    assert scene.launcher.last.arguments == [
-        "store",
-        "publish",
-        str(scene.profile),
-        "--store",
-        "/nfs/autotune",
-    ]
+    assert scene.launcher.last.arguments == ["store", "publish", str(scene.profile), "--store", "/nfs/autotune"]
 
 
 # --- the state folder -------------------------------------------------------------------------

@@ -94,11 +94,7 @@ def test_what_the_command_line_shows_is_what_the_daemon_says(daemon):
     assert said("tune", "no-such-thing")[0] == 2
     assert said("tune", "svd", "k=200")[0] == 2
     assert said("reload")[0] == 0
-    assert said("stop") == (
-        0,
-        "",
-        f"The daemon (process {daemon.process.pid}) has ended. Profiles stay in force.\n",
-    )
+    assert said("stop") == (0, "", f"The daemon (process {daemon.process.pid}) has ended. Profiles stay in force.\n")
     assert daemon.process.wait(PATIENCE) == 0
     assert said("stop")[0] == 3
 

@@ -25,12 +25,7 @@ def analyzed(tmp_path, text, *words):
     path.write_text(text, "utf-8")
     environ = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}  # it plays a user's manager, who has one
     done = subprocess.run(
-        ["systemd-analyze", *words, str(path)],
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
+        ["systemd-analyze", *words, str(path)], env=environ, capture_output=True, text=True, check=False, timeout=300
     )
     return done.returncode, done.stdout + done.stderr
 
@@ -132,18 +127,8 @@ def test_hosts_with_one_home_folder_each_have_a_daemon_of_their_own(tmp_path):
             patch.setenv("AUTOTUNE_STATE_DIR", str(tmp_path))
             paths.append(user_paths())
     left, right = paths
-    assert (left.lock, left.socket, left.state, left.spool) != (
-        right.lock,
-        right.socket,
-        right.state,
-        right.spool,
-    )
-    assert not {left.lock, left.socket, left.state, left.spool} & {
-        right.lock,
-        right.socket,
-        right.state,
-        right.spool,
-    }
+    assert (left.lock, left.socket, left.state, left.spool) != (right.lock, right.socket, right.state, right.spool)
+    assert not {left.lock, left.socket, left.state, left.spool} & {right.lock, right.socket, right.state, right.spool}
 
 
 def test_a_lock_that_cannot_be_made_is_said(tmp_path):

@@ -87,11 +87,7 @@ def test_two_containers_on_one_computer_are_one_host():
 
 
 def test_hosts_that_meet_through_a_third_are_one_computer():
-    votes = [
-        on_computer("a", 1, "boot-1"),
-        on_computer("b", 1, "boot-1", "board-1"),
-        on_computer("c", 1, "board-1"),
-    ]
+    votes = [on_computer("a", 1, "boot-1"), on_computer("b", 1, "boot-1", "board-1"), on_computer("c", 1, "board-1")]
     assert election(*votes).evidence.hosts == 1
 
 
@@ -169,11 +165,7 @@ def test_the_merged_profile_names_the_cpu_that_most_publications_name():
 @pytest.mark.parametrize("hosts", [2, 3])
 def test_default_kept_by_all_is_confirmed_as_default(hosts):
     entry = election(*(of(name, 0) for name in "abc"[:hosts]))
-    assert (entry.status, entry.evidence.hosts, entry.evidence.contested) == (
-        Status.DEFAULT_KEPT,
-        hosts,
-        False,
-    )
+    assert (entry.status, entry.evidence.hosts, entry.evidence.contested) == (Status.DEFAULT_KEPT, hosts, False)
 
 
 def test_chunks_and_workers_agree_only_if_equal():

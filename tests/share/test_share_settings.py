@@ -34,11 +34,7 @@ def test_without_any_word_there_is_no_store_and_every_host_is_believed():
 def test_the_user_s_file_says_it_all():
     write(f"store: s3://bucket/x\ntrust: signed\ntrusted_keys: [{KEY}]\ntrusted_owners: [7, root]\n")
     settings = read_store_settings()
-    assert (settings.store, settings.policy.rule, settings.policy.keys) == (
-        "s3://bucket/x",
-        TrustRule.SIGNED,
-        (KEY,),
-    )
+    assert (settings.store, settings.policy.rule, settings.policy.keys) == ("s3://bucket/x", TrustRule.SIGNED, (KEY,))
     assert settings.policy.owners >= {0, 7}
 
 

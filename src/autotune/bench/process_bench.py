@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import inf
@@ -42,8 +42,6 @@ class ProcessBench:
 
     Parameters
     ----------
-    cpus
-        Numbers of the CPUs that trials may run on; by default all that this process may use.
     memory_bytes
         The most that one workload may take; by default a quarter of what is available.
     workloads
@@ -63,7 +61,6 @@ class ProcessBench:
     def __init__(
         self,
         *,
-        cpus: Collection[int] = (),
         memory_bytes: int | None = None,
         workloads: Mapping[str, UserWorkload] | None = None,
         environ: Mapping[str, str] | None = None,
@@ -71,9 +68,8 @@ class ProcessBench:
         copies: int = 1,
         neighbours: int = 0,
     ) -> None:
-        self._cpus = tuple(cpus)
-        self._usable_cpus = len(self._cpus) or usable_cpus()[0]
-        self._schedulable_cpus = len(self._cpus) or schedulable_cpus()
+        self._usable_cpus = usable_cpus()[0]
+        self._schedulable_cpus = schedulable_cpus()
         self._quota = cgroup.quota(cgroup.folders())
         self._copies = copies
         self._neighbours = neighbours
@@ -159,13 +155,8 @@ class ProcessBench:
         if preload not in self._servers:
             # plain NumPy starts a thread for every CPU that it may run on, whatever a quota or a cap says; the probe
             # of capacity has as many
-            threads = 2 * self._schedulable_cpus
-            self._servers[preload] = TrialServer(
-                environ=self.environ,
-                cpus=self._cpus,
-                data_bytes=data_bytes(self._memory_bytes, threads),
-                preload=preload,
-            )
+            limit = data_bytes(self._memory_bytes, 2 * self._schedulable_cpus)
+            self._servers[preload] = TrialServer(environ=self.environ, data_bytes=limit, preload=preload)
         return self._servers[preload]
 
     def _process(self, errand: str, tasks: tuple[Task, ...], until: float, **job: Any) -> TrialProcess:
@@ -274,17 +265,17 @@ class _TaskRecord:
     def measurement(self, arm: Arm, probes: Sequence[_Probe]) -> Measurement:
         """Return the measurement of an arm."""
         is_reference = arm is self.task.arms[0]
-        own = [] if is_reference else [pair for pair in self.report.pairs if pair.arm == arm.index]
+        own = [] if is_reference else [timed for timed in self.report.pairs if timed.arm == arm.index]
         seconds = (
-            (*self.report.alone, *(pair.default_seconds for pair in self.report.pairs))
+            (*self.report.alone, *(timed.pair.default_seconds for timed in self.report.pairs))
             if is_reference
-            else tuple(pair.candidate_seconds for pair in own)
+            else tuple(timed.pair.candidate_seconds for timed in own)
         )
         failure = self._failure(arm, timed=bool(seconds))
         return Measurement(
             operation=self.task.operation,
             configuration=arm.configuration,
-            pairs=() if failure else tuple(_with_capacity(pair, probes) for pair in own),
+            pairs=() if failure else tuple(_with_capacity(timed, probes) for timed in own),
             seconds=() if failure else seconds,
             failure=failure,
             note=shorten(self.printed) or None,
@@ -307,17 +298,12 @@ class _TaskRecord:
         return Failure(kind=FailureKind.NOT_REACHED, reason=reason)
 
 
-def _with_capacity(pair: TimedPair, probes: Sequence[_Probe]) -> Pair:
+def _with_capacity(timed: TimedPair, probes: Sequence[_Probe]) -> Pair:
     """Return the pair with the average capacity of the last probe before it and the first one after it."""
-    before = [probe.capacity for probe in probes if probe.moment <= pair.began][-1:]
-    after = [probe.capacity for probe in probes if probe.moment >= pair.ended][:1]
+    before = [probe.capacity for probe in probes if probe.moment <= timed.began][-1:]
+    after = [probe.capacity for probe in probes if probe.moment >= timed.ended][:1]
     values = before + after
-    return Pair(
-        default_seconds=pair.default_seconds,
-        candidate_seconds=pair.candidate_seconds,
-        capacity=sum(values) / len(values) if values else None,
-        interference=pair.interference,
-    )
+    return replace(timed.pair, capacity=sum(values) / len(values) if values else None)
 
 
 def _blame(records: Sequence[_TaskRecord], mark: tuple[int, int] | None, failure: Failure, printed: str) -> None:

@@ -4,7 +4,8 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from os.path import exists  # Path's raises for a folder that is closed
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -24,6 +25,7 @@ from autotune.host.numeric_libraries import libraries as find_libraries
 from autotune.host.numeric_libraries import software as find_software
 from autotune.model import units
 from autotune.model.machine import Allocation, Machine
+from autotune.model.record import Record
 from autotune.model.software import BlasLibrary, Software
 from autotune.native import core
 from autotune.parallel.worker_processes import has_semaphores
@@ -44,8 +46,7 @@ SAMPLE_SECONDS = 0.3
 """Thirty ticks of the kernel's CPU time."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SettingRow:
+class SettingRow(Record, kw_only=True):
     """A folder or setting in force."""
 
     name: str
@@ -54,8 +55,7 @@ class SettingRow:
     """The variable or file that it comes from."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Diagnosis:
+class Diagnosis(Record, kw_only=True):
     """Everything that `doctor` prints."""
 
     machine: Machine
@@ -178,14 +178,13 @@ def settings_in_force() -> Iterator[SettingRow]:
     from autotune.share.store_settings import STORE, read_store_settings, settings_files
 
     for layer, path in folders.places():
-        state = "exists" if Path(path).exists() else "does not exist"
+        state = "exists" if exists(path) else "does not exist"  # noqa: PTH110
         yield SettingRow(name="profiles", value=path, source=f"{LAYERS[str(layer)]}; {state}")
     variable = "AUTOTUNE_STATE_DIR"
     source = variable if variable in os.environ else "default; AUTOTUNE_STATE_DIR changes it"
     yield SettingRow(name="journals and locks", value=str(folders.state_dir()), source=source)
     yield SettingRow(name="cache", value=folders.cache_dir(), source="may be deleted at any time")
-    files = [str(path) for path in settings_files() if path.exists()]
-    origin = ", ".join(files) or "no configuration file"
+    origin = ", ".join(filter(exists, map(str, settings_files()))) or "no configuration file"
     try:
         store = read_store_settings()
     except AutotuneError as problem:
@@ -224,7 +223,7 @@ def conflicting_packages() -> list[str]:
     packages: set[str] = set()
     commands: set[str] = set()
     for distribution in distributions():
-        name = distribution.metadata["Name"]
+        name = distribution.metadata["Name"] or "an installation without a name"
         files = distribution.read_text("RECORD") or ""
         if "\nautotune/" in f"\n{files}" or (distribution.read_text("top_level.txt") or "").split() == ["autotune"]:
             packages.add(name)

@@ -1,6 +1,5 @@
 """`autotune forget`."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -52,6 +51,8 @@ def forget(words: tuple[str, ...], as_json: bool) -> int:
 def nothing_removed(selection: Selection) -> str:
     """Say why nothing was removed: no profile, or only one that is not the user's own, has such an entry."""
     words = [*selection.names, *selection.texts]
+    if selection.files:
+        return messages.nothing_to_forget(words)
     state = in_force()
     match = next((match for match in state.entries if selection.contains(match.entry.operation)), None)
     if match is None or Path(match.path).parent == folders.user_profiles():
@@ -76,7 +77,7 @@ def remove_entries(path: Path, selection: Selection) -> tuple[Entry, ...]:
     if gone:
         rest = tuple(entry for entry in profile.entries if entry not in gone)
         try:
-            profile_files.write(replace(profile, entries=rest), path)
+            profile_files.write(profile.replace(entries=rest), path)
         except OSError as problem:
             raise EnvironmentProblem(
                 f"{path} could not be written ({problem.strerror or problem}), and is as it was. Make room there, or "

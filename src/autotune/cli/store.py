@@ -87,8 +87,8 @@ def publish(profiles: tuple[Path, ...], store: str | None, sign: bool, key: Path
       autotune store publish --store /nfs/autotune
       autotune store publish node.yaml --store s3://bucket/autotune --sign
     """
-    from autotune.share.signing_keys import private_key
     from autotune.share.store_settings import signing_key
+    from autotune.share.trust import private_key
 
     place, _ = required_store(store)
     secret = private_key(key or signing_key()) if sign or key is not None else None
@@ -214,8 +214,8 @@ def keys(new: bool, path: Path | None, as_json: bool) -> None:
       autotune store keys --new
       autotune store keys --file site.key --json
     """
-    from autotune.share.signing_keys import key_id, make_key_pair, private_key, public_text
     from autotune.share.store_settings import signing_key
+    from autotune.share.trust import key_id, make_key_pair, private_key, public_text
 
     place = path or signing_key()
     public = make_key_pair(place) if new else public_text(private_key(place))

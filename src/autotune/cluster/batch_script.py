@@ -41,9 +41,7 @@ class BatchRequest:
     cpus: int | None = None
     """CPUs of a node; None where the batch system gives all of them with the node."""
     program: Sequence[str]
-    """The words that start autotune."""
     calibrate: Sequence[str]
-    """Arguments of `calibrate`."""
     store: str
     sign: bool = False
 

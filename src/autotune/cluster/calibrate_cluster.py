@@ -268,7 +268,7 @@ class ClusterCalibration:
             dtypes=(job.unit.dtype,),
             budget_seconds=job.seconds,
         )
-        order = Order(task=job.task, request=request, self_test=self.plan.self_test_of(job.node))
+        order = Order(task=job.task, request=request, self_test=job.self_test)
         if job.task is NodeTask.CONFIRM:
             return replace(order, choices=Profile(key=key, entries=job.choices))
         return replace(order, relatives=self._warm_starts(key, job.unit.name))

@@ -61,7 +61,6 @@ class Node:
     key: Key
     """Its class."""
     units: tuple[SearchUnit, ...]
-    """The units of the class."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +72,8 @@ class NodeJob:
     unit: SearchUnit | None = None
     """None for the self-test."""
     seconds: float = 0.0
-    """Its budget."""
     choices: tuple[Entry, ...] = ()
-    """The entries to confirm."""
+    self_test: SelfTest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,9 +175,6 @@ class ClusterPlan:
         self._end(job)
         self._classes[job.node.key].tested[job.node.host] = tested
 
-    def self_test_of(self, node: Node) -> SelfTest:
-        return self._classes[node.key].tested[node.host]
-
     def record_profile(self, job: NodeJob, profile: Profile, seconds: float) -> None:
         """Record an exploration or a confirmation that took so many seconds."""
         state = self._end(job, seconds)
@@ -280,6 +275,7 @@ class ClusterPlan:
             unit=state.unit,
             seconds=seconds,
             choices=state.unconfirmed if state.is_searched else (),
+            self_test=group.tested[node.host],
         )
 
     def _needs_another_host(self, group: _ClassState) -> bool:

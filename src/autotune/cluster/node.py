@@ -38,11 +38,9 @@ class Order:
     task: NodeTask
     request: Request
     self_test: SelfTest | None = None
-    """The self-test of the host."""
     choices: ProfileDocument | None = None
     """Choices of another host to confirm."""
     relatives: tuple[ProfileDocument, ...] = ()
-    """Profiles of similar machines."""
 
 
 def encode_order(order: Order) -> str:

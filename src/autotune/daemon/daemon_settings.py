@@ -192,11 +192,6 @@ class DaemonPaths:
         return self.state / "excerpt.yaml"
 
     @property
-    def journals(self) -> dict[str, str]:
-        """Variables that give measuring children journals of their own, apart from those of a user."""
-        return {"XDG_STATE_HOME": str(self.state / "home")}
-
-    @property
     def pulled(self) -> Path:
         """Profiles that were pulled, before and after their canary."""
         return self.state / "pulled"

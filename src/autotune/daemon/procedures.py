@@ -243,7 +243,7 @@ def _measuring(context: DaemonContext, *arguments: str) -> ChildCommand:
         arguments=(*arguments, "--budget", f"{seconds:.0f}s", "--json"),
         seconds=GRACE * seconds + DEFAULT_SECONDS,
         measuring=True,
-        environ=context.paths.journals,
+        environ={"XDG_STATE_HOME": str(context.paths.state / "home")},  # journals apart from those of a user
     )
 
 

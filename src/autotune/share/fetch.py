@@ -20,9 +20,8 @@ from autotune.share.publication import (
     signature_name,
     signed_by,
 )
-from autotune.share.signing_keys import MAX_SIGNATURE_BYTES
 from autotune.share.store import FlaggedFile, Store, StoredFile, cause
-from autotune.share.trust import TrustPolicy, TrustRule
+from autotune.share.trust import MAX_SIGNATURE_BYTES, TrustPolicy, TrustRule
 
 MAX_FILES = 4096
 """Publications read of one class: a thousand hosts of one kind, with signatures and some history."""

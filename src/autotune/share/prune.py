@@ -29,7 +29,6 @@ class StoredClass:
 
     folder: str
     hosts: tuple[str, ...]
-    """The publishers."""
     publications: int
     signatures: int
 

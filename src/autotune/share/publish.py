@@ -9,7 +9,7 @@ from autotune.errors import ProfileError, StoreProblem
 from autotune.host.trusted_files import FileContent
 from autotune.model.profile import Profile
 from autotune.profiles.yaml_subset import MAX_BYTES
-from autotune.share import signing_keys
+from autotune.share import trust
 from autotune.share.publication import decode, encode, publisher, signature_name, signed_by, supersedes
 from autotune.share.store import Store
 
@@ -24,7 +24,6 @@ class PublishResult:
     new: bool
     """False if the store had these bytes before."""
     signer: str | None = None
-    """Name of the key that signed it."""
     newly_signed: bool = False
     """True if the store did not have this signature before."""
     replaced: tuple[str, ...] = ()
@@ -42,8 +41,8 @@ def publish(profile: Profile, store: Store, *, key: Any = None) -> PublishResult
     folder = profile.key.slug
     signer, newly_signed = None, False
     if key is not None:
-        signer = signing_keys.key_id(signing_keys.public_text(key))
-        newly_signed = _put(store, folder, signature_name(name, signer), signing_keys.sign(data, key))
+        signer = trust.key_id(trust.public_text(key))
+        newly_signed = _put(store, folder, signature_name(name, signer), trust.sign(data, key))
     return PublishResult(
         folder=folder,
         name=name,

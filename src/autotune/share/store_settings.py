@@ -19,9 +19,8 @@ from autotune.host.trusted_files import FileRule
 from autotune.model.constraints import Parsed
 from autotune.profiles.folders import Layer, places
 from autotune.profiles.yaml_subset import read_settings
-from autotune.share.signing_keys import PREFIX, check_public_key
 from autotune.share.store import CALL_SECONDS, Store, without_secrets
-from autotune.share.trust import TrustPolicy, TrustRule
+from autotune.share.trust import PREFIX, TrustPolicy, TrustRule, check_public_key
 
 STORE = "AUTOTUNE_STORE"
 FILE = "config.yaml"
