@@ -219,8 +219,7 @@ def test_a_server_that_is_killed_costs_its_trial_and_the_next_plan_gets_another(
 
     def kill():
         wait_until(lambda: len(psutil.Process().children(recursive=True)) >= 2)
-        server = next(child for child in psutil.Process().children() if "trial_server" in " ".join(child.cmdline()))
-        server.kill()
+        _server().kill()
 
     killer = threading.Thread(target=kill)
     killer.start()
@@ -230,6 +229,21 @@ def test_a_server_that_is_killed_costs_its_trial_and_the_next_plan_gets_another(
 
     assert any(trial.failure is not None for trial in broken.measurements)
     assert [trial.failure for trial in whole.measurements] == [None, None]
+
+
+def _server():
+    return next(child for child in psutil.Process().children() if "trial_server" in " ".join(child.cmdline()))
+
+
+def test_a_server_that_was_killed_between_two_trials_costs_nothing():
+    bench = ProcessBench(workloads=behaving("steady"))
+    plan = TrialPlan(cases=(case_of("steady", TWO),), rounds=1, seconds=0.0)
+    bench.run(plan)
+    server = _server()
+    server.kill()
+    assert gone([server.pid])
+
+    assert [trial.failure for trial in bench.run(plan).measurements] == [None, None]
 
 
 @pytest.mark.parametrize(("name", "value"), [("frozen", True), ("executable", ""), ("executable", None)])

@@ -61,6 +61,12 @@ def test_folders_settings_and_variables_have_their_origin(monkeypatch, tmp_path)
     assert said["core"]
 
 
+def test_a_folder_that_cannot_be_looked_at_does_not_exist(monkeypatch):
+    monkeypatch.setenv("AUTOTUNE_STATE_DIR", f"/{'x' * 300}")
+    sources = {row.value: row.source for row in doctor.settings_in_force()}
+    assert sources[f"/{'x' * 300}/cluster"].endswith("does not exist")
+
+
 def test_two_distributions_with_one_command_are_warned_of(monkeypatch):
     def distribution(name):
         point = importlib.metadata.EntryPoint("autotune", "x:main", "console_scripts")
@@ -74,3 +80,5 @@ def test_two_distributions_with_one_command_are_warned_of(monkeypatch):
     package, command = doctor.conflicting_packages()
     assert "the package `autotune`: a, b" in package
     assert "the command `autotune`: a, b" in command
+    monkeypatch.setattr("importlib.metadata.distributions", lambda: [distribution("b"), distribution(None)])
+    assert "an installation without a name, b" in doctor.conflicting_packages()[0]

@@ -160,6 +160,12 @@ def test_a_size_without_an_entry_names_the_command_that_measures_it(machine, ver
     assert (result.exit_code, "`autotune calibrate qr n=77` measures it" in result.stderr) == (1, True)
 
 
+@pytest.mark.parametrize("verb", ["show", "verify", "report", "forget"])
+def test_a_word_that_is_too_long_for_a_file_is_no_file(machine, verb):
+    result = CliRunner().invoke(program, [verb, "x" * 300])
+    assert (result.exit_code, "Traceback" in result.output) == (1 if verb == "forget" else 2, False)
+
+
 @pytest.mark.parametrize("verb", ["show", "verify", "explain"])
 def test_a_function_whose_profile_is_refused_is_not_called_unknown(machine, verb):
     (machine / "named.yaml").write_text("schema: 99\n")

@@ -28,7 +28,7 @@ from autotune.host.usable_cpus import affinity, schedulable_cpus
 from autotune.model.catalogue import Family, kind, row_of
 from autotune.model.codec import encode
 from autotune.model.configuration import Configuration
-from autotune.model.measurement import FailureKind
+from autotune.model.measurement import FailureKind, Pair
 
 WARM_UP_SECONDS = 0.03
 LATER_WARM_UP_SECONDS = 0.01
@@ -284,7 +284,7 @@ class _TaskRun:
                 agenda.drop(turn.candidate)
                 continue
             records.append(record)
-            agenda.note(turn, disturbed=(record.interference or 0.0) > noise.LARGEST_INTERFERENCE)
+            agenda.note(turn, disturbed=not noise.is_undisturbed(record.pair))
             gc.collect()
         if not records:
             self._time_default(loops, until)
@@ -312,14 +312,12 @@ class _TaskRun:
             return None
         ((load, began),) = begin
         interference = noise.interference(load, self._load(), wall - began, schedulable_cpus(), crowded=self._crowded)
-        return TimedPair(
-            arm=side.arm.index,
+        pair = Pair(
             default_seconds=seconds[reference.arm.index],
             candidate_seconds=seconds[side.arm.index],
-            began=began,
-            ended=wall,
             interference=interference,
         )
+        return TimedPair(arm=side.arm.index, pair=pair, began=began, ended=wall)
 
     def _time_default(self, loops: int, until: float) -> None:
         """Time the default alone, where there is no candidate."""

@@ -274,17 +274,17 @@ class _TaskRecord:
     def measurement(self, arm: Arm, probes: Sequence[_Probe]) -> Measurement:
         """Return the measurement of an arm."""
         is_reference = arm is self.task.arms[0]
-        own = [] if is_reference else [pair for pair in self.report.pairs if pair.arm == arm.index]
+        own = [] if is_reference else [timed for timed in self.report.pairs if timed.arm == arm.index]
         seconds = (
-            (*self.report.alone, *(pair.default_seconds for pair in self.report.pairs))
+            (*self.report.alone, *(timed.pair.default_seconds for timed in self.report.pairs))
             if is_reference
-            else tuple(pair.candidate_seconds for pair in own)
+            else tuple(timed.pair.candidate_seconds for timed in own)
         )
         failure = self._failure(arm, timed=bool(seconds))
         return Measurement(
             operation=self.task.operation,
             configuration=arm.configuration,
-            pairs=() if failure else tuple(_with_capacity(pair, probes) for pair in own),
+            pairs=() if failure else tuple(_with_capacity(timed, probes) for timed in own),
             seconds=() if failure else seconds,
             failure=failure,
             note=shorten(self.printed) or None,
@@ -307,17 +307,12 @@ class _TaskRecord:
         return Failure(kind=FailureKind.NOT_REACHED, reason=reason)
 
 
-def _with_capacity(pair: TimedPair, probes: Sequence[_Probe]) -> Pair:
+def _with_capacity(timed: TimedPair, probes: Sequence[_Probe]) -> Pair:
     """Return the pair with the average capacity of the last probe before it and the first one after it."""
-    before = [probe.capacity for probe in probes if probe.moment <= pair.began][-1:]
-    after = [probe.capacity for probe in probes if probe.moment >= pair.ended][:1]
+    before = [probe.capacity for probe in probes if probe.moment <= timed.began][-1:]
+    after = [probe.capacity for probe in probes if probe.moment >= timed.ended][:1]
     values = before + after
-    return Pair(
-        default_seconds=pair.default_seconds,
-        candidate_seconds=pair.candidate_seconds,
-        capacity=sum(values) / len(values) if values else None,
-        interference=pair.interference,
-    )
+    return replace(timed.pair, capacity=sum(values) / len(values) if values else None)
 
 
 def _blame(records: Sequence[_TaskRecord], mark: tuple[int, int] | None, failure: Failure, printed: str) -> None:

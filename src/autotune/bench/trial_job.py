@@ -13,6 +13,7 @@ from time import monotonic
 
 from autotune.bench.user_workload import UserWorkload
 from autotune.model.configuration import Configuration
+from autotune.model.measurement import Pair
 from autotune.model.operation import Operation
 
 MARK = struct.Struct("=iidd")
@@ -78,15 +79,13 @@ class TrialJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimedPair:
-    """A pair as it travels to the parent."""
+    """A pair as it travels to the parent, which adds its capacity."""
 
     arm: int
-    default_seconds: float
-    candidate_seconds: float
+    pair: Pair
     began: float
     ended: float
     """Moments by the clock of the probes, which all processes of a machine share."""
-    interference: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

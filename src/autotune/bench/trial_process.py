@@ -108,8 +108,8 @@ class TrialServer:
 
     def fork(self, errand: IO[bytes], output: int, results: int, mark: int, folder: str) -> int:
         """Start a trial; returns its process id. Raises OSError, also where the server cannot be started."""
-        if self._trials >= TRIALS_OF_A_SERVER:
-            self.close()
+        if self._trials >= TRIALS_OF_A_SERVER or (self._process and self._process.poll() is not None):
+            self.close()  # it may have been killed since the last trial
         if self._process is None:
             self._start()
         self._trials += 1

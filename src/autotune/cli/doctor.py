@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from os.path import exists  # Path's raises for a folder that is closed
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -178,14 +179,13 @@ def settings_in_force() -> Iterator[SettingRow]:
     from autotune.share.store_settings import STORE, read_store_settings, settings_files
 
     for layer, path in folders.places():
-        state = "exists" if Path(path).exists() else "does not exist"
+        state = "exists" if exists(path) else "does not exist"  # noqa: PTH110
         yield SettingRow(name="profiles", value=path, source=f"{LAYERS[str(layer)]}; {state}")
     variable = "AUTOTUNE_STATE_DIR"
     source = variable if variable in os.environ else "default; AUTOTUNE_STATE_DIR changes it"
     yield SettingRow(name="journals and locks", value=str(folders.state_dir()), source=source)
     yield SettingRow(name="cache", value=folders.cache_dir(), source="may be deleted at any time")
-    files = [str(path) for path in settings_files() if path.exists()]
-    origin = ", ".join(files) or "no configuration file"
+    origin = ", ".join(filter(exists, map(str, settings_files()))) or "no configuration file"
     try:
         store = read_store_settings()
     except AutotuneError as problem:
@@ -224,7 +224,7 @@ def conflicting_packages() -> list[str]:
     packages: set[str] = set()
     commands: set[str] = set()
     for distribution in distributions():
-        name = distribution.metadata["Name"]
+        name = distribution.metadata["Name"] or "an installation without a name"
         files = distribution.read_text("RECORD") or ""
         if "\nautotune/" in f"\n{files}" or (distribution.read_text("top_level.txt") or "").split() == ["autotune"]:
             packages.add(name)

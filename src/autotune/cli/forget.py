@@ -52,6 +52,8 @@ def forget(words: tuple[str, ...], as_json: bool) -> int:
 def nothing_removed(selection: Selection) -> str:
     """Say why nothing was removed: no profile, or only one that is not the user's own, has such an entry."""
     words = [*selection.names, *selection.texts]
+    if selection.files:
+        return messages.nothing_to_forget(words)
     state = in_force()
     match = next((match for match in state.entries if selection.contains(match.entry.operation)), None)
     if match is None or Path(match.path).parent == folders.user_profiles():

@@ -1,5 +1,6 @@
 """Options and arguments that several verbs share: sizes, times, the entries that are meant, the store."""
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -62,7 +63,8 @@ class Selection:
     def parse(cls, words: Iterable[str], *, most_files: int | None = 1) -> Self:
         """Separate files, which come first unless any number is allowed, names and sizes. Raises BadSize."""
         names, texts = split_words(words)
-        files = [name for name in names[:most_files] if name.endswith((".yaml", ".yml")) or Path(name).is_file()]
+        # Path's is_file raises for a name that is too long, and for a folder that is closed
+        files = [name for name in names[:most_files] if name.endswith((".yaml", ".yml")) or os.path.isfile(name)]  # noqa: PTH113
         return cls(
             files=tuple(map(Path, files)),
             names=tuple(name for name in names if name not in files),

@@ -5,6 +5,7 @@ import io
 import webbrowser
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from os.path import exists  # Path's raises for a name that is too long
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,7 +130,7 @@ def write_history(subjects: Sequence[Subject], path: Path) -> None:
             "There is no journal of this profile's calibration on this machine, so there is no history to write. "
             "`autotune calibrate` keeps one of its last run."
         )
-    if path.exists():
+    if exists(path):  # noqa: PTH110
         raise UsageError(f"{path} exists already: name a new file.")
     from autotune.search.optuna_export import export_study
 
