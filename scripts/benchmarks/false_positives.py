@@ -149,14 +149,13 @@ def _real(options: argparse.Namespace) -> Iterator[Row]:
 
 def _accepted(bench: Bench, size: Operation, choice: Configuration, *, fewer_cpus: bool, seed: int) -> tuple[bool, int]:
     """Is a choice accepted, and after how many processes?"""
-    states = Capacity(usable_cpus=2)
-    clock = Clock(bench=bench, budget=SECONDS, seed=seed)
-    confirmation = Confirmation(clock, states)
+    clock = Clock(bench=bench, capacity=Capacity(usable_cpus=2), budget=SECONDS, seed=seed)
+    confirmation = Confirmation(clock)
     confirmation.add(
         Candidate(
             operation=size,
             choice=choice,
-            capacity=states,
+            capacity=clock.capacity,
             fewer_cpus=fewer_cpus,
             error=candidate_error(0),
             seemed=-0.05,

@@ -166,12 +166,12 @@ def entries(task: Task, bench: Bench, seed: int = 0, profiles: Sequence[Profile]
     )
     environment = Environment(usable_cpus=task.computer.cpus, default_threads=task.default_threads)
     plan = make_plan(request, environment)
+    capacity = Capacity(usable_cpus=task.computer.cpus)
     calibration = Calibration(
         plan=plan,
         environment=environment,
-        clock=Clock(bench=bench, budget=AMPLE_SECONDS, seed=seed),
+        clock=Clock(bench=bench, capacity=capacity, budget=AMPLE_SECONDS, seed=seed),
         report=ignore,
-        states=Capacity(usable_cpus=task.computer.cpus),
         warm_starts=profiles,
     )
     return list(plan.in_order(calibration.entries()))

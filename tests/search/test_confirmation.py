@@ -131,7 +131,7 @@ def _given_up(*visits, **more):
     """Verdict and reason once the time is over."""
     confirmation, _ = _confirmation(_gains)
     tested = candidate(*visits, **more)
-    tested.capacity = confirmation.states
+    tested.capacity = probed()
     confirmation.add(tested)
     return list(confirmation.close()), tested
 
@@ -200,7 +200,7 @@ def test_a_candidate_near_the_margin_is_dropped_at_the_most_processes():
 def _confirmation(answer, *, budget=60.0, candidates=(), **more):
     bench = FakeBench(answer, **more)
     states = Capacity(usable_cpus=2)
-    confirmation = Confirmation(Clock(bench=bench, budget=budget), states)
+    confirmation = Confirmation(Clock(bench=bench, capacity=states, budget=budget))
     for operation, seemed in candidates:
         error = candidate_error(0)
         confirmation.add(Candidate(operation=operation, choice=ONE, capacity=states, error=error, seemed=seemed))

@@ -27,7 +27,7 @@ def explored(answer, *, cpus, name="qr", n=200, steps=1000, starts=(), kind=None
     bench = FakeBench(answer)
     kind = kind or CATALOGUE[name]
     target = operation(name, n=n, **size)
-    clock = Clock(bench=bench, budget=1e6)
+    clock = Clock(bench=bench, capacity=probed(), budget=1e6)
     exploration = Exploration(
         Item(kind=kind, dtype="float64", operations=(target,)),
         [target],
@@ -39,7 +39,7 @@ def explored(answer, *, cpus, name="qr", n=200, steps=1000, starts=(), kind=None
     )
     while exploration.next_step is not None and exploration.steps_taken < steps:
         step = exploration.next_step
-        exploration.take(clock.run(step.cases, pairs=step.pairs, seconds=1e6), clock.elapsed)
+        exploration.take(clock.run(step, seconds=1e6), clock.elapsed)
     return exploration.evidence[target], bench, exploration
 
 
@@ -197,14 +197,14 @@ def test_what_was_only_seen_while_cpus_were_missing_is_measured_again():
     item = Item(kind=CATALOGUE["sqrt"], dtype="float64", operations=(size,))
     exploration = Exploration(item, [size], environment=environment, capacity=capacity, seed=0)
     bench = FakeBench(lambda _, configuration, __: 0.01 if configuration.is_default else 0.0105, capacity=1.0)
-    clock = Clock(bench=bench, budget=1e6)
+    clock = Clock(bench=bench, capacity=probed(), budget=1e6)
     step = exploration.next_step
-    exploration.take(clock.run(step.cases, pairs=step.pairs, seconds=10.0), clock.elapsed)
+    exploration.take(clock.run(step, seconds=10.0), clock.elapsed)
     assert exploration.next_step is not None
     bench.answer = lambda _, configuration, __: 0.01 if configuration.is_default else 0.006
     bench.capacity = 2.0
     step = exploration.next_step
-    exploration.take(clock.run(step.cases, pairs=step.pairs, seconds=10.0), clock.elapsed)
+    exploration.take(clock.run(step, seconds=10.0), clock.elapsed)
     assert exploration.sizes[size].leader().workers == 2
 
 

@@ -31,12 +31,12 @@ def tuned(takes, *, usable_cpus=4, first_seconds=1.0, said=None, command=None, c
     events = [] if said is None else said
     environment = Environment(usable_cpus=usable_cpus)
     plan = command_plan(request, environment, first_seconds)
+    capacity = Capacity(usable_cpus=usable_cpus)
     calibration = Calibration(
         plan=plan,
         environment=environment,
-        clock=Clock(bench=bench, budget=request.seconds, elapsed=first_seconds),
+        clock=Clock(bench=bench, capacity=capacity, budget=request.seconds, elapsed=first_seconds),
         report=events.append,
-        states=Capacity(usable_cpus=usable_cpus),
     )
     (entry,) = plan.in_order(calibration.entries())
     return entry, bench

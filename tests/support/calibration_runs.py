@@ -33,14 +33,13 @@ def run_calibration(
     elapsed: float = 0.0,
 ) -> tuple[list[Entry], Clock, Capacity]:
     """Entries in the order in which they were decided, with the clock and the capacity that was seen."""
-    clock = Clock(bench=bench, budget=request.seconds, seed=request.seed, elapsed=elapsed)
     capacity = Capacity(usable_cpus=environment.usable_cpus, known_best=environment.full_capacity)
+    clock = Clock(bench=bench, capacity=capacity, budget=request.seconds, seed=request.seed, elapsed=elapsed)
     calibration = Calibration(
         plan=make_plan(request, environment),
         environment=environment,
         clock=clock,
         report=report,
-        states=capacity,
         warm_starts=warm_starts,
     )
     return list(calibration.entries()), clock, capacity

@@ -108,16 +108,19 @@ class Candidate:
     speedup_limit: float | None = None
     """Speed-up that it hardly exceeds, of a candidate that fell because the time was over."""
     _unanswered: int = 0
-    _cached: tuple[object, Findings] | None = None
+    _findings: Findings | None = None
+    _findings_of: tuple[int, int] = (0, 0)
+    """Processes and probes that these were found with."""
 
     @property
     def findings(self) -> Findings:
         """Evidence from its processes until now."""
         capacity = self.capacity or Capacity(usable_cpus=1)
-        key = (len(self.visits), len(capacity.probes))
-        if self._cached is None or self._cached[0] != key:
-            self._cached = key, Findings(self.visits, self.explored, capacity, fewer_cpus=self.fewer_cpus)
-        return self._cached[1]
+        counts = len(self.visits), len(capacity.probes)
+        if self._findings is None or self._findings_of != counts:
+            self._findings_of = counts
+            self._findings = Findings(self.visits, self.explored, capacity, fewer_cpus=self.fewer_cpus)
+        return self._findings
 
     @property
     def visit_seconds(self) -> float:

@@ -9,11 +9,10 @@ with the most to gain go first.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from random import Random
 
-from autotune.model.measurement import Case, Session
+from autotune.model.measurement import Case, Session, TrialPlan
 from autotune.model.operation import Operation
 from autotune.search.candidate import LARGE_GAIN, START_SECONDS, Candidate, Verdict, judge
 from autotune.search.evidence import by_operation
-from autotune.search.machine_states import Capacity
 from autotune.search.sequential_test import LEAST_PROCESSES_OF_LARGE_GAIN
 from autotune.search.time_budget import Clock
 
@@ -30,11 +29,9 @@ Judge = Callable[[Candidate], tuple[Verdict, str]]
 class Confirmation:
     """Candidates under test, and the rounds that visit them."""
 
-    def __init__(self, clock: Clock, states: Capacity, *, judge: Judge = judge) -> None:
-        """Begin without candidates; `states` takes in every probe of the machine's capacity."""
+    def __init__(self, clock: Clock, *, judge: Judge = judge) -> None:
         self._judge = judge
         self._clock = clock
-        self.states = states
         self.candidates: list[Candidate] = []
         self._rounds = 0
         self._waiting: list[list[Candidate]] = []
@@ -133,10 +130,9 @@ class Confirmation:
         """
         group.sort(key=lambda candidate: candidate.choice.blas_threads is not None)
         seconds = min(self._clock.remaining, START_SECONDS + sum(candidate.visit_seconds for candidate in group))
-        cases = [Case(operation=candidate.operation, configurations=(candidate.choice,)) for candidate in group]
+        cases = (Case(operation=candidate.operation, configurations=(candidate.choice,)) for candidate in group)
         pairs = max(candidate.pairs_wanted for candidate in group)
-        session = self._clock.run(cases, pairs=pairs, seconds=seconds, quiet=group[0].quiet)
-        self.states.add(session)
+        session = self._clock.run(TrialPlan(cases=tuple(cases), rounds=pairs, quiet=group[0].quiet), seconds=seconds)
         costs = _costs(session, group)
         measured = by_operation(session)
         for candidate in group:

@@ -5,12 +5,12 @@ the next.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from math import inf
 
 from autotune.model.configuration import Configuration
-from autotune.model.measurement import Case, Measurement, Session
+from autotune.model.measurement import Case, Measurement, Session, TrialPlan
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile
 from autotune.search.crossings import crossings
@@ -37,14 +37,7 @@ QUIET_CANDIDATES, QUIET_PAIRS = 6, 6
 USUAL_PAIRS = 8
 """Pairs of a process for which the numbers above are meant, where an item asks for its own."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One fresh process of exploration."""
-
-    cases: tuple[Case, ...]
-    pairs: int
-    quiet: bool = False
+BatchOf = Callable[[SizeSearch], list[Configuration]]
 
 
 class Exploration:
@@ -117,14 +110,14 @@ class Exploration:
         self.next_step = next(self._steps, None)
         return tried
 
-    def _plan_steps(self) -> Iterator[Step]:
+    def _plan_steps(self) -> Iterator[TrialPlan]:
         """Yield every step; between two of them the session of the first has been taken in."""
-        alone = [operation for operation, size in self.sizes.items() if size.has_no_choice]
+        alone = [operation for operation, size in self.sizes.items() if not size.has_choice]
         if alone:  # the default is measured all the same
-            yield Step(cases=tuple(Case(operation=operation, configurations=()) for operation in alone), pairs=1)
+            yield TrialPlan(cases=tuple(Case(operation=size, configurations=()) for size in alone), rounds=1)
         while step := self._step(lambda size: size.next_batch(self._leaders_around(size))):
             yield step
-        stages: list[tuple[Callable[[SizeSearch], list[Configuration]], int]] = [
+        stages: list[tuple[BatchOf, int]] = [
             *[(SizeSearch.seen_without_capacity, MANY_PAIRS)] * LOST_CAPACITY_STEPS,
             (lambda size: size.cross(crossings(self.evidence).get(size.operation, ())), CROSSING_PAIRS),
             *((partial(SizeSearch.racers, wanted=count), pairs) for count, pairs in (*RACES, *PLAYOFFS)),
@@ -136,7 +129,7 @@ class Exploration:
         if self._has_neighbours and (step := self._step(lambda size: size.leaders(QUIET_CANDIDATES), QUIET_PAIRS)):
             yield replace(step, quiet=True)
 
-    def _step(self, batch_of: Callable[[SizeSearch], list[Configuration]], pairs: int | None = None) -> Step | None:
+    def _step(self, batch_of: BatchOf, pairs: int | None = None) -> TrialPlan | None:
         """Return the step that measures a batch of every size; None where all are empty."""
         batches = {operation: batch for operation, size in self.sizes.items() if (batch := batch_of(size))}
         if not batches:
@@ -147,7 +140,7 @@ class Exploration:
         if self.item.pairs is not None:  # where a pair costs two processes, a step takes fewer of them
             pairs = max(1, pairs * self.item.pairs // USUAL_PAIRS)
         cases = (Case(operation=operation, configurations=tuple(batch)) for operation, batch in batches.items())
-        return Step(cases=tuple(cases), pairs=pairs)
+        return TrialPlan(cases=tuple(cases), rounds=pairs)
 
     def _leaders_around(self, size: SizeSearch) -> list[Configuration]:
         """Return the best so far of the next smaller and the next larger size."""

@@ -111,18 +111,13 @@ class Capacity:
         # the 95 % quantile, which one probe that says too much does not move
         return quantiles(self.probes, n=BEST_OF)[-1]
 
-    @property
-    def disturbed_share(self) -> float:
-        """Part of the pairs that others disturbed."""
-        return self.disturbed / self.pairs if self.pairs else 0.0
-
     def __str__(self) -> str:
         """Return a sentence where there is something to say."""
-        share = self.full_share
-        lost = 0.0 if share is None else 1.0 - share
+        lost = 0.0 if self.full_share is None else 1.0 - self.full_share
+        disturbed = self.disturbed / self.pairs if self.pairs else 0.0
         words = [
             f"full capacity was missing {lost:.0%} of the time" if lost >= OCCUPANCY else "",
-            f"others disturbed {self.disturbed_share:.0%} of the pairs" if self.disturbed_share >= DISTURBED else "",
+            f"others disturbed {disturbed:.0%} of the pairs" if disturbed >= DISTURBED else "",
         ]
         text = " and ".join(word for word in words if word)
         return f"{text.capitalize()}." if text else ""

@@ -19,7 +19,6 @@ from autotune.search.environment import Environment
 from autotune.search.events import Confirming, Decided, Exploring, Listener, Tried
 from autotune.search.evidence import TrialEvidence
 from autotune.search.explore import Exploration
-from autotune.search.machine_states import Capacity
 from autotune.search.plan import Item, Plan
 from autotune.search.request import Objective
 from autotune.search.sequential_test import MARGIN, SHARES, candidate_error
@@ -97,20 +96,18 @@ class Calibration:
     """Runs the trials, within its budget."""
     report: Listener
     """Told of every event."""
-    states: Capacity
-    """Takes in every probe of the machine's capacity."""
     warm_starts: Sequence[Profile] = ()
     """Choices proved elsewhere, which are tried first."""
-    explorations: list[Exploration] = field(default_factory=list)
-    sizes: dict[Operation, _Size] = field(default_factory=dict)
-    too_long: dict[Operation, str] = field(default_factory=dict)
+    explorations: list[Exploration] = field(init=False, default_factory=list)
+    sizes: dict[Operation, _Size] = field(init=False, default_factory=dict)
+    too_long: dict[Operation, str] = field(init=False, default_factory=dict)
     """Sizes that are not measured, and why."""
-    confirming: float = 0.0
+    confirming: float = field(init=False, default=0.0)
     """Seconds that confirmation took while exploration went on."""
 
     def __post_init__(self) -> None:
-        self.capacity = None if self.environment.has_company else self.states
-        self.confirmation = Confirmation(self.clock, self.states)
+        self.capacity = None if self.environment.has_company else self.clock.capacity
+        self.confirmation = Confirmation(self.clock)
         self.saves_cpu = self.plan.objective is Objective.CPU
 
     def entries(self) -> Iterator[Entry]:
@@ -241,8 +238,7 @@ class Calibration:
                 **self._progress(),
             )
         )
-        session = self.clock.run(step.cases, pairs=step.pairs, seconds=seconds, quiet=step.quiet)
-        self.states.add(session)
+        session = self.clock.run(step, seconds=seconds)
         for measurement, value in exploration.take(session, self.clock.elapsed):
             self.report(
                 Tried(

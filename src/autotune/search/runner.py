@@ -122,17 +122,16 @@ def calibrate_machine(
             journal = Journal(Accompanied(host.bench, pids), path, header, resume=resume)
             clock = Clock(
                 bench=journal,
+                capacity=_capacity(header.environment),
                 budget=request.seconds,
                 seed=request.seed,
                 elapsed=header.self_test.seconds if self_test is None else 0.0,
             )
-            capacity = _capacity(header.environment)
             calibration = Calibration(
                 plan=plan,
                 environment=header.environment,
                 clock=clock,
                 report=report,
-                states=capacity,
                 warm_starts=list(map(decode_profile, header.warm_starts)),
             )
             try:
@@ -141,7 +140,7 @@ def calibrate_machine(
             except KeyboardInterrupt:
                 finished = False
     return Outcome(
-        profile=_profile(request, host, header.self_test, capacity, plan.in_order(entries)),
+        profile=_profile(request, host, header.self_test, clock.capacity, plan.in_order(entries)),
         finished=finished,
         wall_seconds=clock.elapsed,
         sampled_seconds=clock.sampled_seconds,
@@ -195,10 +194,10 @@ def confirm_choices(request: Request, choices: Sequence[Entry], *, self_test: Se
     with host_lock():
         host = _workbench(request)
         host.bench.wait(self_test.blas_wait)
-        capacity = _capacity(host.environment)
         with neighbours(request.neighbours) as pids:
-            clock = Clock(bench=Accompanied(host.bench, pids), budget=request.seconds, seed=request.seed)
-            entries = confirm(choices, request.workload, environment=host.environment, clock=clock, capacity=capacity)
+            bench, capacity = Accompanied(host.bench, pids), _capacity(host.environment)
+            clock = Clock(bench=bench, capacity=capacity, budget=request.seconds, seed=request.seed)
+            entries = confirm(choices, request.workload, environment=host.environment, clock=clock)
         return _profile(request, host, self_test, capacity, entries)
 
 
@@ -217,9 +216,9 @@ def verify_profile(profile: Profile, *, seconds: float, workload: UserWorkload |
     with host_lock(), neighbours(made.neighbours) as pids:
         host = _workbench(request)
         host.bench.wait(profile.blas_wait)
-        clock = Clock(bench=Accompanied(host.bench, pids), budget=seconds)
         capacity = _capacity(host.environment, made.capacity)
-        yield from verify(entries, request.workload, environment=host.environment, clock=clock, capacity=capacity)
+        clock = Clock(bench=Accompanied(host.bench, pids), capacity=capacity, budget=seconds)
+        yield from verify(entries, request.workload, environment=host.environment, clock=clock)
 
 
 def tune_command(request: CommandRequest, *, report: Listener) -> Entry:
@@ -234,10 +233,15 @@ def tune_command(request: CommandRequest, *, report: Listener) -> Entry:
         first_seconds = bench.probe()
         command = bench.command = replace(request.command, runtimes=bench.runtimes)
         request = replace(request, command=command)
-        clock = Clock(bench=bench, budget=request.seconds, seed=request.seed, elapsed=first_seconds)
+        clock = Clock(
+            bench=bench,
+            capacity=Capacity(usable_cpus=environment.usable_cpus),
+            budget=request.seconds,
+            seed=request.seed,
+            elapsed=first_seconds,
+        )
         plan = command_plan(request, environment, first_seconds)
-        states = Capacity(usable_cpus=environment.usable_cpus)
-        calibration = Calibration(plan=plan, environment=environment, clock=clock, report=report, states=states)
+        calibration = Calibration(plan=plan, environment=environment, clock=clock, report=report)
         (entry,) = plan.in_order(calibration.entries())
     evidence = replace(entry.evidence, safe_threads=())  # BLAS's are but a part of a command's threads
     if request.metric is None:

@@ -108,6 +108,7 @@ class SizeSearch:
         self._proposing = self.searching = True
         self._homing = self._settled = self._raced = False
         grid = grid_of(item, operation, environment)
+        self.has_choice = grid is not None
         if grid is not None:
             suggested = suggestions(warm_starts, operation, cpus)
             grid = with_chunks(grid, suggested)
@@ -124,11 +125,6 @@ class SizeSearch:
             doublings = max(0, len(grid.points).bit_length() - 7)
             self._most, self._patience = STEPS + 2 * doublings, PATIENCE + doublings
         self._first_batch = first_batch
-
-    @property
-    def has_no_choice(self) -> bool:
-        """Is there nothing to choose from on this allocation?"""
-        return self._study is None
 
     @property
     def promise(self) -> float:

@@ -6,8 +6,9 @@ from math import inf, isfinite
 
 from autotune.bench import ladder
 from autotune.model.catalogue import Family, Kind
-from autotune.model.measurement import Bench, Case, Session, TrialPlan
+from autotune.model.measurement import Bench, Session, TrialPlan
 from autotune.model.operation import Operation
+from autotune.search.machine_states import Capacity
 
 OVERTIME = 5.0
 """Seconds after the end of the budget at which a process is ended: a call that is slower than expected may end."""
@@ -21,9 +22,11 @@ CALLS_OF_DEFAULT, CALLS_OF_CANDIDATE = 4, 5
 
 @dataclass(kw_only=True)
 class Clock:
-    """Runs plans and adds up their time. Replayed sessions bring their own time with them."""
+    """Runs plans, adds up their time, and takes in their probes. Replayed sessions bring their own time with them."""
 
     bench: Bench
+    capacity: Capacity
+    """Of this machine, as far as plans probed it."""
     budget: float
     """Seconds; infinite for a calibration that goes on until all is decided."""
     seed: int = 0
@@ -37,15 +40,13 @@ class Clock:
         """Seconds left of the budget."""
         return max(0.0, self.budget - self.elapsed)
 
-    def run(self, cases: Sequence[Case], *, pairs: int, seconds: float, quiet: bool = False) -> Session:
-        """Measure these cases in one fresh process, and add up the time."""
-        plan = TrialPlan(
-            cases=tuple(cases),
-            rounds=pairs,
+    def run(self, plan: TrialPlan, *, seconds: float) -> Session:
+        """Measure a plan in one fresh process of about so many seconds, and add up the time."""
+        plan = replace(
+            plan,
             seed=self.seed * SEEDS_APART + self.plans,
             seconds=round(seconds, 3) if isfinite(seconds) else None,
             longest=round(self.remaining + OVERTIME, 3) if isfinite(self.budget) else None,
-            quiet=quiet,
         )
         session = self.bench.run(plan)
         self.plans += 1
@@ -55,6 +56,7 @@ class Clock:
         if session.wall_seconds > 0:  # a clock that jumped back, or no number at all, gives no time back
             self.elapsed += session.wall_seconds
             self.sampled_seconds += session.sampled_seconds
+        self.capacity.add(session)
         return session
 
 

@@ -88,11 +88,10 @@ def verify(
     *,
     environment: Environment,
     clock: Clock,
-    capacity: Capacity,
 ) -> Iterator[Check]:
     """Verify tuned entries in interleaved rounds; yields the verdict on each as soon as it is known."""
     entry_of = {entry.operation: entry for entry in entries}
-    confirmation = _begin(entry_of.values(), workload, environment, clock, capacity, judge=_judge)
+    confirmation = _begin(entry_of.values(), workload, environment, clock, judge=_judge)
     for candidate in confirmation.rounds():
         yield _check(entry_of[candidate.operation], candidate)
     for candidate in confirmation.open:
@@ -105,7 +104,6 @@ def confirm(
     *,
     environment: Environment,
     clock: Clock,
-    capacity: Capacity,
 ) -> list[Entry]:
     """Test choices of another host here.
 
@@ -113,7 +111,7 @@ def confirm(
     test came to. Safe thread counts other than the choice's, and alternatives for sizes in between, were not measured
     here and are not claimed.
     """
-    confirmation = _begin(choices, workload, environment, clock, capacity)
+    confirmation = _begin(choices, workload, environment, clock)
     for _ in (*confirmation.rounds(), *confirmation.judge(confirmation.open)):
         pass
     return [
@@ -136,19 +134,18 @@ def _begin(
     workload: UserWorkload | None,
     environment: Environment,
     clock: Clock,
-    capacity: Capacity,
     *,
     judge: Judge = judge,
 ) -> Confirmation:
     """Put the choices of entries to the test anew."""
-    confirmation = Confirmation(clock, capacity, judge=judge)
+    confirmation = Confirmation(clock, judge=judge)
     for entry in entries:
         kind = _kind_of(entry.operation.name, workload)
         confirmation.add(
             Candidate(
                 operation=entry.operation,
                 choice=entry.choice,
-                capacity=None if environment.has_company else capacity,
+                capacity=None if environment.has_company else clock.capacity,
                 fewer_cpus=entry.choice.cpus < environment.default_cpus(kind),
                 bound=-log1p(MARGIN) if entry.evidence.cpu_ratio is None else log1p(CPU_SLACK),
                 error=ERROR,
