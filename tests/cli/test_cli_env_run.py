@@ -156,6 +156,34 @@ def test_numpy_is_loaded_only_where_its_library_can_change_the_sentence(tmp_path
     assert (full.stderr.strip(), again.stderr.strip()) == ("True", loads)
 
 
+COMMON = """
+import os, sys
+def replace(*_):
+    print(*sorted({"numpy", "dataclasses", "json", "pathlib", "shutil", "subprocess"} & sys.modules.keys()))
+    print(*[name for name in sys.modules if name.startswith("autotune.model.") and "entry" in name])
+    raise SystemExit
+os.execvpe = replace
+sys.argv = ["autotune", "run", "-q", "--", "true"]
+from autotune.cli.program import main
+main()
+"""
+
+
+@pytest.mark.real
+def test_the_second_start_of_a_command_that_was_not_tuned_loads_little(tmp_path, monkeypatch):
+    alone(monkeypatch, tmp_path)
+    if usable_cpus()[1] in {Limit.QUOTA, Limit.CAP, Limit.SHARED}:
+        pytest.skip("needs CPUs that the BLAS library sees as they are")
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", COMMON], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == []
+
+
+def test_idle_threads_can_be_asked_to_do_all_that_they_can():
+    (option,) = (option for option in run.params if option.name == "wait")
+    assert list(option.type.choices) == list(IdleThreads)
+
+
 @pytest.fixture
 def tuned_here(tmp_path, monkeypatch):
     """This machine with a profile that holds tuned commands; returns how to run one, and what takes its place."""

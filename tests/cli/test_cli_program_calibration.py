@@ -11,8 +11,7 @@ from click.testing import CliRunner
 
 from autotune.bench.command_pairs import CommandRun, PairedRuns
 from autotune.cli.calibrate import calibrate
-from autotune.cli.calibration_messages import program_gain
-from autotune.cli.program_calibration import gain_of, weigh_by_spool
+from autotune.cli.program_calibration import gain_of, gain_text, weigh_by_spool
 from autotune.errors import BadWorkload
 from autotune.model.catalogue import operation
 from autotune.profiles import folders
@@ -90,7 +89,7 @@ def test_pairs_of_runs_tell_what_the_program_gained(monkeypatch, tmp_path):
     assert (gained.measured, gained.pairs, gained.same_output) == (pytest.approx(2.0), 3, True)
     assert (gained.predicted, gained.start_seconds) == (1.5, pytest.approx(0.25))
     assert gained.predicted_with_start == pytest.approx(1 / (1 / 1.5 + 0.125))  # Amdahl's law
-    assert "1.26 with the 0.25 s" in program_gain(gained)
+    assert "1.26 with the 0.25 s" in gain_text(gained)
 
 
 @pytest.mark.usefixtures("_gains")
@@ -142,5 +141,5 @@ def test_pairs_that_tell_nothing_are_said_to_and_how_to_repeat_them(interval, is
     gain = VerifiedGain(
         predicted=1.04, predicted_low=1.02, predicted_high=1.05, measured=1.08, interval=interval, pairs=3
     )
-    text = program_gain(gain)
+    text = gain_text(gain)
     assert ("autotune compare" in text) == is_open

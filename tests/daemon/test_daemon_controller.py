@@ -171,7 +171,7 @@ def test_what_was_begun_before_something_else_is_begun_anew(scene):
     begun = wished(scene).arguments
     scene.controller.pause_until(NOON + 60)
     scene.state.unfinished = UnfinishedCalibration(NAME, QR)
-    scene.controller.resume()
+    scene.controller.pause_until(None)
     scene.until_idle()
     assert scene.launcher.last.arguments == begun
 
@@ -211,7 +211,7 @@ def test_a_pause_ends_what_runs_and_keeps_all_else_from_beginning(scene):
     scene.tick(10.0)
     assert scene.controller.running is None
     assert scene.status["waiting"] == "Measuring is paused."
-    scene.controller.resume()
+    scene.controller.pause_until(None)
     scene.until_idle()
     assert scene.controller.running is not None
 
@@ -230,7 +230,7 @@ def ordered_of_two(tmp_path):
     scene.tick(0.5)
     scene.controller.order(operation("svd", n=5))
     scene.until_idle()
-    assert scene.controller.running.activity.interpreter == PYTHON
+    assert scene.controller.running.interpreter == PYTHON
     scene.launcher.last.finish(status=1, words="It failed.")
     return scene
 
@@ -238,7 +238,7 @@ def ordered_of_two(tmp_path):
 def test_an_order_is_measured_with_every_interpreter(ordered_of_two):
     scene = ordered_of_two
     scene.tick(0.25)
-    assert (scene.controller.running.activity.interpreter, scene.status["orders"]) == (OTHER, 1)
+    assert (scene.controller.running.interpreter, scene.status["orders"]) == (OTHER, 1)
     scene.launcher.last.finish(status=1, words="It failed.")
     scene.tick(0.25)
     assert (scene.controller.running, scene.status["orders"]) == (None, 0)
@@ -276,7 +276,7 @@ def test_status_tells_of_an_order_at_once(scene):
     reasons = [scene.status["waiting"]]
     scene.controller.pause_until(NOON + 7200)
     reasons.append(scene.status["waiting"])
-    scene.controller.resume()
+    scene.controller.pause_until(None)
     reasons.append(scene.status["waiting"])
     assert reasons == ["There is nothing to do.", "Measuring is paused.", ""]
 
@@ -411,10 +411,7 @@ def test_the_entries_that_programs_use_most_are_the_ones_timed(scene):
     excerpt = next(child for child in scene.launcher.children if child.arguments[0] == "excerpt")
     assert json.loads(excerpt.arguments[3]) == {
         "most": 5,
-        "used": [
-            {"name": "qr", "sizes": {"m": 100, "n": 100}},
-            {"name": "svd", "sizes": {"m": 500, "n": 500}},
-        ],
+        "used": [{"name": "qr", "sizes": {"m": 100, "n": 100}}, {"name": "svd", "sizes": {"m": 500, "n": 500}}],
     }
 
 
@@ -673,13 +670,7 @@ def test_what_was_found_is_published(tmp_path):
     scene.tick(0.25)
     scene.answer_inventory()
     scene.tick(0.5)
-    assert scene.launcher.last.arguments == [
-        "store",
-        "publish",
-        str(scene.profile),
-        "--store",
-        "/nfs/autotune",
-    ]
+    assert scene.launcher.last.arguments == ["store", "publish", str(scene.profile), "--store", "/nfs/autotune"]
 
 
 # --- the state folder -------------------------------------------------------------------------
@@ -771,4 +762,4 @@ def test_an_interrupted_re_timing_that_was_ordered_away_keeps_its_verdicts(scene
 
 def test_the_profile_helper_runs_with_the_interpreter_that_is_listed(scene):
     scene.tick()
-    assert scene.controller.running.activity.interpreter == PYTHON
+    assert scene.controller.running.interpreter == PYTHON

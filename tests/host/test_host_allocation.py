@@ -12,7 +12,7 @@ from autotune.model.allocation import Limit, allocate
 
 OURS = (
     cpu_variables.PROCESSES,
-    *(*cpu_variables.CAPS, "SLURM_CPUS_ON_NODE", "SLURM_CPUS_PER_TASK"),
+    *(*cpu_variables.CAPS, "SLURM_CPUS_PER_TASK"),
     *(*cpu_variables.RANKS, *cpu_variables.RANKS.values()),
     *("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"),
     *usable_cpus.BINDINGS,

@@ -284,10 +284,7 @@ def test_a_profile_lists_entries_as_they_were_planned_not_as_they_were_decided()
     request = Request(operations=("svd", "qr"), sizes=({"m": 100, "n": 100}, {"m": 50, "n": 50}), budget_seconds=60.0)
     plan = make_plan(request, SITE)
     planned = plan.operations
-    entries = [
-        make_bare_entry(size, kind(size.name), SITE, status=Status.DEFAULT_KEPT, reason="")
-        for size in (planned[2], planned[0], planned[3])
-    ]
+    entries = [make_bare_entry(size, kind(size.name), SITE) for size in (planned[2], planned[0], planned[3])]
 
     assert [entry.operation for entry in plan.in_order(entries)] == [planned[0], *planned[2:]]
 

@@ -30,9 +30,8 @@ def _verify(*entries, ratios, seconds=100.0, cpus=4, scatter=0.0, **more):
         return ratio if not isinstance(ratio, float) else 0.01 * ratio * exp(luck.gauss(0.0, scatter))
 
     bench = FakeBench(answer, **more)
-    clock = Clock(bench=bench, budget=seconds)
-    capacity = Capacity(usable_cpus=cpus)
-    checks = list(verify(entries, environment=environment_of(cpus), clock=clock, capacity=capacity))
+    clock = Clock(bench=bench, capacity=Capacity(usable_cpus=cpus), budget=seconds)
+    checks = list(verify(entries, environment=environment_of(cpus), clock=clock))
     return {check.entry.operation: check for check in checks}, bench
 
 

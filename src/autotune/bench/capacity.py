@@ -32,23 +32,16 @@ ALONE_SECONDS = 0.001
 class CapacityProbe:
     """Spinning threads on all CPUs of the allocation, which sleep between probes.
 
-    Scope of effect: `cpus` - 1 threads of this process, from `settle` until it ends or `close`.
-
-    Parameters
-    ----------
-    cpus
-        CPUs' worth of threads to spin. Below two nothing is probed.
-    spin_rate
-        Iterations a second of one thread, as an earlier process saw them; None if there was none. They set the length
-        of a call only.
-
+    Scope of effect: `cpus` - 1 threads of this process, from `settle` until it ends or `close`. Below two CPUs nothing
+    is probed.
     """
 
     def __init__(self, cpus: int, spin_rate: float | None = None) -> None:
         self._cpus = cpus
         self._spin = _spinner()
         self.spin_rate = spin_rate
-        """Iterations a second of one thread, which set the length of a call."""
+        """Iterations a second of one thread, as an earlier process saw them or this one. They set the length of a call
+        only."""
         self._threads: list[_SpinningThread] = []
         self._last = float("-inf")
         self._cost = 0.0

@@ -43,7 +43,8 @@ MMAP_THRESHOLD_LARGEST = 32 * 2**20
 LARGEST_CAP = 2**31 - 1
 """mallopt takes an int."""
 TRIM_SECONDS = 3.0
-
+_PROCESS = "process"
+"""Scope of `retain`."""
 TIGHT_MEMORY = 2**30
 """Bytes: with less, what is retained would soon be missed elsewhere."""
 
@@ -80,12 +81,12 @@ def retain(cap_bytes: int | None = None) -> None:
     quarter of the memory that this process may use. Raises UnsupportedPlatform with the sentence of
     `unsupported_reason`, and ValueError for a cap below 1.
     """
-    _heap().retain(_capped(cap_bytes))
+    _heap().set_cap(_PROCESS, _capped(cap_bytes))
 
 
 def default() -> None:
     """Undo `retain`, and return what was kept to the system. Does nothing where nothing was changed."""
-    _heap().retain(None)
+    _heap().set_cap(_PROCESS, None)
 
 
 class Retained:
@@ -100,10 +101,10 @@ class Retained:
         self._cap = _capped(None)
 
     def __enter__(self) -> None:
-        _heap().enter(self, self._cap)
+        _heap().set_cap(self, self._cap)
 
     def __exit__(self, *_: object) -> None:
-        _heap().leave(self)
+        _heap().set_cap(self, None)
 
 
 class Heap:
@@ -122,24 +123,27 @@ class Heap:
         """Bytes that were free when it was trimmed last."""
         self._trimmer = PeriodicThread("autotune-trim", TRIM_SECONDS, self.trim_excess)
         self._lock = threading.RLock()
-        self._base: int | None = None
-        self._scopes: dict[object, int] = {}
+        self._caps: dict[object, int] = {}
+        """By scope."""
         self._cap: int | None = None
         """The setting in force."""
 
-    def retain(self, cap: int | None) -> None:
-        """Retain memory for the whole process; None ends it."""
+    def set_cap(self, scope: object, cap: int | None) -> None:
+        """Retain memory for a scope, up to a cap; None ends it."""
         after_fork.check()
         with self._lock:
-            self._base = cap
+            if cap is None:
+                self._caps.pop(scope, None)
+            else:
+                self._caps[scope] = cap
             self._settle()
-        if cap is not None:
+        if cap is not None and scope == _PROCESS:
             self._trimmer.start()
 
     def trim_excess(self) -> bool:
         """Return free pages from the middle of the heap, where more is free than the cap; False once there is none."""
         with self._lock:
-            cap, free = self._base, self._free_bytes()
+            cap, free = self._caps.get(_PROCESS), self._free_bytes()
         if cap is None or free is None:
             return False
         if free > cap and free != self._trimmed_at:
@@ -147,23 +151,12 @@ class Heap:
             self._trimmed_at = free
         return True
 
-    def enter(self, scope: object, cap: int) -> None:
-        with self._lock:
-            self._scopes[scope] = cap
-            self._settle()
-
-    def leave(self, scope: object) -> None:
-        with self._lock:
-            self._scopes.pop(scope, None)
-            self._settle()
-
     def after_fork(self) -> None:
         """Reset in a forked child: its only thread is not inside one of these methods."""
         self._lock = threading.RLock()
 
     def _settle(self) -> None:
-        caps = [*self._scopes.values(), *(() if self._base is None else (self._base,))]
-        cap = min(caps, default=None)
+        cap = min(self._caps.values(), default=None)
         if cap == self._cap:
             return
         self._cap = cap

@@ -15,8 +15,7 @@ class Configured:
     Sets BLAS threads, the threads of other pools and the allocator, by the rules of `blas`, `thread_pools` and
     `allocator.Retained`. Workers, chunk, method and placement belong to the code that cuts the work up; the `with`
     gives the clamped Configuration to take them from. The object serves many `with` blocks of one thread, nested ones
-    too. Entering and leaving costs 4 us together. Entering raises UnsupportedPlatform where memory cannot be
-    retained.
+    too. Entering and leaving costs 4 us together. Entering raises UnsupportedPlatform where memory cannot be retained.
     """
 
     __slots__ = ("_configuration", "_undo")

@@ -25,7 +25,6 @@ MAX_ENTRIES = 10_000
 
 
 def main(arguments: list[str]) -> None:
-    """Answer one verb."""
     verb, *words = arguments
     try:
         answer = _VERBS[verb](*words)
@@ -107,11 +106,7 @@ def adopt(source: str, target: str, scope: str) -> dict[str, Any]:
     return {"entries": len(merged.entries), "new": {status: statuses.count(status) for status in statuses}}
 
 
-_VERBS: Mapping[str, Callable[..., dict[str, Any]]] = {
-    "inventory": inventory,
-    "excerpt": excerpt,
-    "adopt": adopt,
-}
+_VERBS: Mapping[str, Callable[..., dict[str, Any]]] = {"inventory": inventory, "excerpt": excerpt, "adopt": adopt}
 
 
 def _entry(match: "LookupResult", status: str) -> InventoryEntry:

@@ -35,7 +35,6 @@ class IdleWindow:
 
 
 def next_window(window: IdleWindow, sample: LoadSample, limits: IdleThresholds) -> IdleWindow:
-    """Return the window after a sample."""
     if sample.obstacle is not None:
         return _closed(window, sample.obstacle)
     if sample.foreign_cpus is None and sample.waiting is None:
@@ -133,7 +132,6 @@ class Readiness:
         self.window = replace(self.window, short_openings=0)
 
     def wait_for_host(self) -> None:
-        """Wait because another process measures on this host."""
         self._host_busy_until = self._context.moment.running + HOST_BUSY_SECONDS
 
     def _refusal(self) -> str | None:

@@ -52,7 +52,9 @@ def install_unit(*, user: bool, store: bool) -> tuple[list[Path], str]:
             "`autotune daemon install --print` shows the unit."
         )
     if user:
-        texts = {_user_units() / "autotune.service": user_unit()}
+        root = Path(os.environ.get("XDG_CONFIG_HOME", ""))
+        root = root if root.is_absolute() else Path.home() / ".config"
+        texts = {root / "systemd/user/autotune.service": user_unit()}
     else:
         texts = {SYSTEM_USERS: sysusers(), SYSTEM_UNIT: system_unit(store=store)}
     for path, text in texts.items():
@@ -76,11 +78,6 @@ def _unit(name: str, **values: str) -> str:
     for word, value in values.items():
         text = text.replace(f"@{word}@", value)
     return text
-
-
-def _user_units() -> Path:
-    root = os.environ.get("XDG_CONFIG_HOME", "")
-    return (Path(root) if Path(root).is_absolute() else Path.home() / ".config") / "systemd" / "user"
 
 
 def _run(*command: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from math import nan
 from operator import index
 
 from autotune.errors import BadSize, UnknownOperation
@@ -13,8 +14,6 @@ from autotune.model.record import Record
 Sizes = Mapping[str, int]
 Work = Callable[[Sizes], float]
 
-COMMANDS = "command."
-"""Prefix of the names of whole commands. Their entries say nothing of single calls into BLAS."""
 IN_PROCESSES = "_processes"
 """Suffix of the name of a row whose workers are processes. It is a row and not a knob, since a program has to
 agree: tasks that write into arrays of the caller's lose that in another process."""
@@ -86,6 +85,8 @@ class Kind(Record, kw_only=True):
     summary: str
     defaults: Mapping[str, int] = {}
     """Sizes that do not follow from the first one."""
+    own_knobs: tuple[Knob, ...] | None = None
+    """Knobs of a function or a command of the user's; None: those of the family."""
 
     def complete(self, sizes: Sizes) -> dict[str, int]:
         """Return all sizes, in the catalogue's order: one left out has its own default, or equals `n`.
@@ -105,7 +106,7 @@ class Kind(Record, kw_only=True):
 
     @property
     def knobs(self) -> tuple[Knob, ...]:
-        return KNOBS[self.family]
+        return KNOBS[self.family] if self.own_knobs is None else self.own_knobs
 
     @property
     def dtypes(self) -> tuple[str, ...]:
@@ -131,6 +132,19 @@ class Kind(Record, kw_only=True):
 def item_size(dtype: str) -> int:
     """Return the bytes of one element of a dtype of the catalogue."""
     return {"float64": 8, "float32": 4, "complex128": 16, "complex64": 8}[dtype]
+
+
+def user_kind(name: str, size_names: tuple[str, ...], knobs: tuple[Knob, ...], summary: str) -> Kind:
+    """Return the row that a function or a command of the user's would have. Its work and memory are unknown: NaN."""
+    return Kind(
+        name=name,
+        family=Family.USER,
+        size_names=size_names,
+        work=lambda _: nan,
+        footprint=lambda _: nan,
+        summary=summary,
+        own_knobs=knobs,
+    )
 
 
 def _linalg(name: str, sizes: str, flops: Work, footprint: Work, summary: str) -> Kind:

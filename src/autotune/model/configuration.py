@@ -133,13 +133,12 @@ def clamp(configuration: Configuration, usable_cpus: int) -> Configuration:
         raise ValueError(f"At least one CPU is usable, not {usable_cpus}.")
     if configuration.cpus <= usable_cpus:
         return configuration
-    workers, blas_threads = configuration.workers, configuration.blas_threads
-    if workers is not None:
-        workers = min(workers, usable_cpus)
+
+    def at_most(count: int | None, limit: int) -> int | None:
+        return None if count is None else min(count, limit)
+
+    workers = at_most(configuration.workers, usable_cpus)
     each = usable_cpus // (workers or 1)
-    if blas_threads is not None:
-        blas_threads = min(blas_threads, each)
-    openmp_threads = configuration.openmp_threads
-    if openmp_threads is not None:
-        openmp_threads = min(openmp_threads, each)
+    libraries = configuration.blas_threads, configuration.openmp_threads
+    blas_threads, openmp_threads = (at_most(count, each) for count in libraries)
     return configuration.replace(workers=workers, blas_threads=blas_threads, openmp_threads=openmp_threads)

@@ -8,7 +8,6 @@ reports go before it.
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from enum import IntEnum
 from itertools import takewhile
 from math import log
@@ -71,7 +70,7 @@ def rank_profiles(
 
 def is_applicable(profile_key: Key, key: Key) -> bool:
     """Return whether some entry of a profile could be used: equal hardware and software, BLAS version aside."""
-    software = replace(profile_key.software, blas_version=key.software.blas_version)
+    software = profile_key.software.replace(blas_version=key.software.blas_version)
     return (profile_key.hardware, software) == (key.hardware, key.software)
 
 

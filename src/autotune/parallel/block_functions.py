@@ -74,6 +74,8 @@ def map_rows(
     function: Function, arrays: Sequence[Any], out: Any, workers: int, chunk: int, dtype: DTypeLike | None
 ) -> Any:
     """Pass blocks of rows through a function that returns as many rows, whatever else their shape."""
+    from autotune.controls import blas
+
     lengths = {array.shape[0] for array in arrays if isinstance(array, np.ndarray) and array.ndim}
     if len(lengths) != 1:
         raise UsageError(
@@ -87,18 +89,19 @@ def map_rows(
     cuts = [row_cutter(read_only(array)) for array in arrays]
     target = _Target(out, dtype, lambda value: (length, *value.shape[1:]), result_memory.empty)
     doubtful = not isinstance(function, np.ufunc)
-    call = _with_one_blas_thread(function) if workers > 1 else function
 
     def step(block: int) -> None:
         index = grid[block]
         parts = [cut(index) for cut in cuts]
-        result = call(*parts)
         rows = len(range(*index[0].indices(length)))
-        check_shape(function, result, (rows,))
-        check_type(function, result)
-        if doubtful and not block and rows >= ROWS_TO_SAMPLE:
-            last = (slice(rows - 1, None),)
-            compare_sample(function, call(*[row_cutter(part)(last) for part in parts]), result, last)
+        # in each thread by itself, since some libraries keep a count for every thread
+        with blas.limit(1 if workers > 1 else None):
+            result = function(*parts)
+            check_shape(function, result, (rows,))
+            check_type(function, result)
+            if doubtful and not block and rows >= ROWS_TO_SAMPLE:
+                last = (slice(rows - 1, None),)
+                compare_sample(function, function(*[row_cutter(part)(last) for part in parts]), result, last)
         target.store(index, result)
 
     thread_pool.run(lambda: step, len(grid), workers)
@@ -301,14 +304,3 @@ def _is_close(alone: Array, part: Array) -> bool:
 
 def _name(function: Function) -> str:
     return getattr(function, "__name__", None) or repr(function)
-
-
-def _with_one_blas_thread(function: Function) -> Function:
-    """Limit BLAS in each thread by itself, since some libraries keep a count for every thread."""
-    from autotune.controls import blas
-
-    def call(*parts: Any) -> Any:
-        with blas.limit(1):
-            return function(*parts)
-
-    return call

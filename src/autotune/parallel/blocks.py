@@ -1,8 +1,7 @@
 """A function of every element, or of every row, computed block by block by several threads.
 
-NumPy releases the GIL inside its loops, so threads that work on disjoint slices run side by side; blocks
-that fit the cache spare expressions the way through memory. Disjoint slices need no locks, with and without
-the GIL.
+NumPy releases the GIL inside its loops, so threads that work on disjoint slices run side by side; blocks that fit the
+cache spare expressions the way through memory. Disjoint slices need no locks, with and without the GIL.
 """
 
 from collections.abc import Callable, Sequence

@@ -83,7 +83,7 @@ def process_map(
         check_overlap((array,), (out,))
     if out is not None:
         check_out(out, array.shape)
-    if thread_pool.is_inside() or not may_have_children() or not is_cuttable(array) or not array.size:
+    if thread_pool.is_inside() or not may_have_children() or not is_cuttable(array) or not (array.ndim and array.size):
         return plain(function, array, out)
     context = context or start_context()
     if method is Method.INHERIT and context.get_start_method() != "fork":

@@ -28,8 +28,7 @@ T = TypeVar("T")
 
 
 class ProcessExecutor(ProcessPoolExecutor):
-    """A `concurrent.futures.Executor` whose tasks run in `workers` processes with `blas_threads` BLAS threads
-    each.
+    """A `concurrent.futures.Executor` whose tasks run in `workers` processes with `blas_threads` BLAS threads each.
 
     None leaves the count alone; a smaller one that the user's environment asks for stays. `where` places
     several workers, within the CPUs of the thread that makes the executor. Functions, arguments and results

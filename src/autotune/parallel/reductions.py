@@ -1,14 +1,12 @@
-"""Reductions: fixed blocks, combined in a fixed tree, so that the result does not depend on who computes
-them.
+"""Reductions: fixed blocks, combined in a fixed tree, so that the result does not depend on who computes them.
 
-What is reduced to one element is cut into blocks of BLOCK elements (the last one holds half to one and a
-half; of an array that is not contiguous, as near to that as whole rows allow). NumPy reduces each block,
-and the partial results are combined two by two, neighbours first. Sums are therefore pairwise throughout:
-as accurate as NumPy's pairwise sum along a contiguous axis, and more accurate than its running sums along
-the others (Higham, The accuracy of floating point summation, SIAM J. Sci. Comput. 14, 1993). Variances are
-combined as Chan, Golub and LeVeque do (Updating formulae and a pairwise algorithm for computing sample
-variances, 1979). Where no more than a block is reduced to one element, the result is NumPy's own to the
-bit, and only its elements are divided among the workers.
+What is reduced to one element is cut into blocks of BLOCK elements (the last one holds half to one and a half; of an
+array that is not contiguous, as near to that as whole rows allow). NumPy reduces each block, and the partial results
+are combined two by two, neighbours first. Sums are therefore pairwise throughout: as accurate as NumPy's pairwise sum
+along a contiguous axis, and more accurate than its running sums along the others (Higham, The accuracy of floating
+point summation, SIAM J. Sci. Comput. 14, 1993). Variances are combined as Chan, Golub and LeVeque do (Updating formulae
+and a pairwise algorithm for computing sample variances, 1979). Where no more than a block is reduced to one element,
+the result is NumPy's own to the bit, and only its elements are divided among the workers.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,10 +1,9 @@
 """Memory for results, taken from earlier results that no variable refers to any more.
 
-A fresh large array costs more in page faults than a simple ufunc costs in arithmetic (np.exp over 10
-million float64: 24 ms into fresh memory, 12.5 ms into memory that is in use). So the memory of a dropped
-result is kept for the next one, up to a limit. An array made here does not own its memory: it refers to a
-Lease, as do all its views, buffers and slices; only when the last of them is gone is the Lease deleted and
-the memory free to be handed out.
+A fresh large array costs more in page faults than a simple ufunc costs in arithmetic (np.exp over 10 million float64:
+24 ms into fresh memory, 12.5 ms into memory that is in use). So the memory of a dropped result is kept for the next
+one, up to a limit. An array made here does not own its memory: it refers to a Lease, as do all its views, buffers and
+slices; only when the last of them is gone is the Lease deleted and the memory free to be handed out.
 """
 
 from functools import cache

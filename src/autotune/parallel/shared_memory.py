@@ -19,7 +19,6 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from math import prod
 from multiprocessing.connection import Connection
@@ -32,6 +31,7 @@ from autotune.errors import SharedMemoryError, UnsupportedPlatform, UsageError
 from autotune.host.kernel_files import read
 from autotune.host.memory_limit import available_bytes
 from autotune.model.configuration import Method
+from autotune.model.record import Record
 from autotune.parallel.operands import shape_of
 from autotune.parallel.shared_array import SharedArray, wrap
 
@@ -49,8 +49,7 @@ class Place(Protocol):
         """Return the memory as a buffer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Handle:
+class Handle(Record):
     """Handle by which another process opens a shared array; pickles."""
 
     method: Method
@@ -97,8 +96,7 @@ def _make(method: Method, size: int, *, for_strangers: bool) -> tuple[Any, Place
 def attach(handle: Handle) -> SharedArray:
     """Open the array behind a handle in this process; its memory is given back when it is closed or forgotten.
 
-    Raises SharedMemoryError if the array is closed, its owner has ended, or the method works only in
-    children.
+    Raises SharedMemoryError if the array is closed, its owner has ended, or the method works only in children.
     """
     if not isinstance(handle, Handle):
         raise UsageError(
@@ -109,8 +107,7 @@ def attach(handle: Handle) -> SharedArray:
     return wrap(memory, handle.shape, handle.dtype, handle, None)
 
 
-@dataclass(frozen=True, slots=True)
-class Inherited:
+class Inherited(Record):
     """Anonymous memory that children get by fork, known by a token in their copy of this module."""
 
     token: str
@@ -126,8 +123,7 @@ class Inherited:
             ) from None
 
 
-@dataclass(frozen=True, slots=True)
-class HeapObject:
+class HeapObject(Record):
     """An array of multiprocessing: itself on its way into a process that is being started, else its token."""
 
     token: str
@@ -149,8 +145,7 @@ def _arrive(token: str, memory: Any) -> Inherited:
     return Inherited(token)
 
 
-@dataclass(frozen=True, slots=True)
-class Descriptor:
+class Descriptor(Record):
     """A file without a name, open in its owner. The inode tells it from a later file with the same number."""
 
     process: int
@@ -220,8 +215,7 @@ def receive_handle(connection: Connection) -> Handle:
     return handle
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
+class Named(Record):
     """POSIX shared memory with a name, or a tagged mapping on Windows."""
 
     name: str
@@ -238,8 +232,7 @@ class Named:
         return _mapped(number, size)
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(Record):
     """A file with a name."""
 
     path: str

@@ -217,7 +217,12 @@ def _run(
 ) -> None:
     for each in parent_ends:
         each.close()  # inherited: with the parent's end open here, this process would not notice that the parent ended
-    end_with_parent(parent)
+    # by the kernel where it can (unless a server of multiprocessing's forked it), which also ends a process that is
+    # stuck in compiled code; the thread that started this one has to live as long
+    if sys.platform == "linux" and os.getppid() == parent:
+        die_with_parent(parent)
+    else:
+        watch_parent()
     if parent_ends:
         _forget_handlers()
     thread_pool.enter()
@@ -238,18 +243,6 @@ def _run(
         connection.send((_portable(error), None))
 
 
-def end_with_parent(parent: int) -> None:
-    """End this process when `parent` ends, whatever ends that. The thread that started it has to live as long.
-
-    By the kernel where it can (Linux, unless a server of multiprocessing's forked it), which also ends a process that
-    is stuck in compiled code; else by a thread that waits.
-    """
-    if sys.platform == "linux" and os.getppid() == parent:
-        die_with_parent(parent)
-        return
-    watch_parent()
-
-
 def watch_parent() -> None:
     """End this process when the one that started it ends, by a thread that waits for that."""
     threading.Thread(target=_wait_for_parent, name="autotune-parent", daemon=True).start()
@@ -265,13 +258,9 @@ def _wait_for_parent() -> None:
 def _forget_handlers() -> None:
     """Take off the program's handlers of signals, which a forked child inherits: they act for the parent."""
     signal.set_wakeup_fd(-1)  # asyncio's is a socket that the parent reads
-    for number, usual in (
-        (signal.SIGTERM, signal.SIG_DFL),
-        (signal.SIGHUP, signal.SIG_DFL),
-        (signal.SIGINT, signal.default_int_handler),
-    ):
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         if callable(signal.getsignal(number)):
-            signal.signal(number, usual)
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 def _portable(error: BaseException) -> BaseException:

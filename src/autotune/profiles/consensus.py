@@ -9,8 +9,7 @@ from autotune.model.entry import Entry, Status
 
 
 def consensus(entries: Iterable[Entry]) -> tuple[int | None, str]:
-    """Return the BLAS thread count at which no measured size is slower than its default, and why; None: leave it
-    alone.
+    """Return the BLAS thread count at which no measured size is slower than its default, and why; None: leave it alone.
 
     Only counts in the `safe_threads` of every entry that calls BLAS qualify. Of these the one that the
     entries gain most by, in the sum of the logarithms of their speed-ups, is taken, and of equals the smallest;

@@ -1,7 +1,6 @@
 """The ladder: the profiles and entries that may be used on this machine, and how well they fit. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
 from math import ceil
 
 from autotune.host.numeric_libraries import series
@@ -11,6 +10,7 @@ from autotune.model.configuration import Configuration, clamp
 from autotune.model.entry import Entry, Evidence, Status
 from autotune.model.policy import AGREEING_HOSTS, CPU_SLACK
 from autotune.model.profile import Key, Profile, Provenance, is_same_computer, is_same_system
+from autotune.model.record import Record
 from autotune.model.units import count_of
 from autotune.profiles.folders import Layer
 from autotune.profiles.lookup import Level, Refusal, Rung
@@ -27,8 +27,7 @@ _UNCONFIRMED = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
+class Site(Record, kw_only=True):
     """This machine, its software and this process's allocation, as far as the fit of a profile depends on them."""
 
     key: Key
@@ -40,8 +39,7 @@ class Site:
     """CPUs in the affinity mask, before a quota, a cap or other processes: what plain NumPy goes by."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class Source(Record, kw_only=True):
     """A profile and where it was found."""
 
     layer: Layer
@@ -49,8 +47,7 @@ class Source:
     profile: Profile
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fit:
+class Fit(Record, kw_only=True):
     """The verdict on a profile."""
 
     level: Level | None
@@ -167,16 +164,16 @@ def transfer(entry: Entry, origin: Key, site: Site) -> Entry | str:
     faster = _default_faster(entry, origin, site)
     counts, alternatives = (entry.evidence.safe_threads, entry.alternatives) if faster == 1 else ((), ())
     safe_threads = tuple(count for count in counts if count <= usable_cpus)
-    evidence = replace(entry.evidence, safe_threads=safe_threads)
+    evidence = entry.evidence.replace(safe_threads=safe_threads)
     smaller = tuple(item for item in alternatives if item.choice.cpus <= usable_cpus)
-    kept = replace(entry, evidence=evidence, alternatives=smaller)
+    kept = entry.replace(evidence=evidence, alternatives=smaller)
     if entry.status is not Status.TUNED:
         return kept
     clamped = clamp(entry.choice, usable_cpus)
     if clamped != entry.choice:
         if clamped.only_blas_threads in safe_threads:
             reason = f"{clamped}, no slower than the default where {entry.choice} was fastest."
-            return replace(kept, choice=clamped, reason=reason, evidence=_without_speedup(evidence))
+            return kept.replace(choice=clamped, reason=reason, evidence=_without_speedup(evidence))
         return (
             f"choice: {entry.choice} was measured with {origin.usable_cpus} usable CPUs; the "
             f"{usable_cpus} here leave {clamped}, which was not measured."
@@ -201,13 +198,13 @@ def transfer(entry: Entry, origin: Key, site: Site) -> Entry | str:
             f"choice: {entry.choice} beat the default of {_allocation(origin)}; with {_allocation(site.key)} "
             f"the default may be {faster:.3g} times as fast, and the gain is not."
         )
-    return replace(kept, evidence=_without_speedup(evidence, interval=(low / faster, high)))
+    return kept.replace(evidence=_without_speedup(evidence, interval=(low / faster, high)))
 
 
 def _without_speedup(evidence: Evidence, interval: tuple[float, float] | None = None) -> Evidence:
     """Return the evidence without the speed-up, which was measured elsewhere; an interval may hold here too."""
-    return replace(
-        evidence, speedup=None, interval=interval, expected_speedup=None, full_capacity_share=None, tuned_seconds=None
+    return evidence.replace(
+        speedup=None, interval=interval, expected_speedup=None, full_capacity_share=None, tuned_seconds=None
     )
 
 
@@ -250,11 +247,10 @@ def _confirmed(entry: Entry) -> bool:
 def _default_faster(entry: Entry, origin: Key, site: Site) -> float | None:
     """Bound the speed of plain NumPy here relative to the place of measurement; None: unknown.
 
-    Plain NumPy starts a BLAS thread for every CPU of the affinity mask, whatever a quota, a cap or other
-    processes leave of these. The same threads on no more CPUs are no faster. With other counts a time changes
-    at most in proportion, which interpolation takes for granted too; and threads that have to wait for each other's
-    CPUs do no better than as many as there are CPUs. What a default was slowed by that was measured so is
-    unknown.
+    Plain NumPy starts a BLAS thread for every CPU of the affinity mask, whatever a quota, a cap or other processes
+    leave of these. The same threads on no more CPUs are no faster. With other counts a time changes at most in
+    proportion, which interpolation takes for granted too; and threads that have to wait for each other's CPUs do no
+    better than as many as there are CPUs. What a default was slowed by that was measured so is unknown.
     """
     if not _uses_blas(entry):
         return 1.0
@@ -299,10 +295,10 @@ def _uses_blas(entry: Entry) -> bool:
 def _differences(origin: Key, key: Key) -> Iterator[tuple[str, object, object]]:
     for part in ("hardware", "software"):
         recorded, present = getattr(origin, part), getattr(key, part)
-        for item in fields(recorded):
-            pair = (getattr(recorded, item.name), getattr(present, item.name))
+        for name in recorded.FIELDS:
+            pair = (getattr(recorded, name), getattr(present, name))
             if pair[0] != pair[1]:
-                yield f"key.{part}.{item.name}", *pair
+                yield f"key.{part}.{name}", *pair
 
 
 def _outdated(origin: Key, key: Key) -> str | None:

@@ -64,9 +64,8 @@ class LookupResult(Record):
 def climb(rungs: "Iterable[Rung]", operation: "Operation") -> tuple[LookupResult | None, list[Refusal]]:
     """Return the entry of the best level that has evidence for this size, and the nearer ones passed over.
 
-    `rungs` are the operation's, best level first. Where no level has evidence, an entry that was too noisy to
-    tell, or whose time ended, still counts as an answer: it is used, and keeps the default. None:
-    plain NumPy.
+    `rungs` are the operation's, best level first. Where no level has evidence, an entry that was too noisy to tell, or
+    whose time ended, still counts as an answer: it is used, and keeps the default. None: plain NumPy.
     """
     from autotune.model.interpolation import choose  # here, since the entries' types are not loaded at start
 

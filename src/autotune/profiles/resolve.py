@@ -195,15 +195,13 @@ def resolve_inputs(named: Named = None, *, processes: int | None = None) -> obje
 
 def this_site(usable: int, limit: Limit) -> "Site":
     """Describe this machine with this allocation. Reads all of it, in tens of milliseconds, and loads NumPy."""
-    from dataclasses import replace
-
     from autotune.host.detect import detect
     from autotune.host.identity import host_id, marks
     from autotune.profiles.fit import Site
 
     machine, allocation = detect()
     return Site(
-        key=key(machine, replace(allocation, usable_cpus=usable, limit=limit)),
+        key=key(machine, allocation.replace(usable_cpus=usable, limit=limit)),
         host=host_id(),
         marks=marks(),
         schedulable_cpus=schedulable_cpus(),

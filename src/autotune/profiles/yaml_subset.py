@@ -1,18 +1,19 @@
 """YAML text -> plain lists, dicts and scalars, within bounds.
 
-The document is built from the parser's events, one by one, so no loader's constructor runs: nothing is
-expanded (anchors, aliases, merge keys), nothing is instantiated (tags), and the first event out of bounds
-ends it. Only what JSON knows is a number, a truth value or null; everything else is text. YAML 1.1 would read
-`1_000` as 1000, `no` as False, `12:30:00` as 45000 and a date as an object, and would keep the last of two
-equal keys in silence.
+The document is built from the parser's events, one by one, so no loader's constructor runs: nothing is expanded
+(anchors, aliases, merge keys), nothing is instantiated (tags), and the first event out of bounds ends it. Only what
+JSON knows is a number, a truth value or null; everything else is text. YAML 1.1 would read `1_000` as 1000, `no` as
+False, `12:30:00` as 45000 and a date as an object, and would keep the last of two equal keys in silence.
 """
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from os import PathLike
+from typing import Any, TypeVar
 
-from autotune.errors import ProfileError
+from autotune.errors import BadDocument, BadSettings, ProfileError, UntrustedFile
+from autotune.host.trusted_files import FileRule, read_file
 
 MAX_BYTES = 8 * 2**20
 """A profile of 10,000 entries, each with six alternatives, takes about 6 MB."""
@@ -30,6 +31,29 @@ rows longer than a limit of its own."""
 _WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
 _MAX_DIGITS = 20
 """2**63 has 19; Python itself refuses to convert more than 4,300."""
+
+_T = TypeVar("_T")
+
+
+def read_settings(kind: type[_T], path: PathLike[str], rule: FileRule) -> _T:
+    """Read a settings file into a dataclass; without one, every field has its default.
+
+    Raises BadSettings with the file and the reason.
+    """
+    from autotune.model.codec import decode
+
+    try:
+        document = parse(read_file(path, rule).data)
+        settings: _T = decode(kind, {} if document is None else document)
+    except (FileNotFoundError, NotADirectoryError):
+        return kind()
+    except UntrustedFile as error:
+        raise BadSettings(str(error)) from None
+    except (BadDocument, ProfileError) as error:
+        raise BadSettings(f"{path}: {error}") from None
+    except OSError as error:
+        raise BadSettings(f"{path} cannot be read: {error.strerror or error}.") from None
+    return settings
 
 
 def parse(data: bytes) -> Any:

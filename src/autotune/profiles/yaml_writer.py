@@ -5,7 +5,6 @@ Equal profiles give equal bytes. Numbers keep six significant digits, more than 
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import date
 from typing import Any
 
 from autotune.model.profile import SCHEMA_URL, Profile
@@ -42,7 +41,8 @@ def _comment(profile: Profile) -> Iterator[str]:
     tuned = sum(not entry.choice.is_default for entry in profile.entries)
     yield _one_line(f"Profile of {machine}: {key.usable_cpus} usable CPUs, {software or 'no BLAS found'}.")
     if made.autotune or made.created:
-        when = f" on {made.created[:10]}" if made.created and _is_date(made.created[:10]) else ""
+        day = re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", made.created or "")
+        when = f" on {day[0]}" if day else ""
         version = f" {made.autotune}" if made.autotune else ""
         yield _one_line(f"Measured by autotune{version}{when} with `autotune calibrate`.")
     yield f"{tuned} of {len(profile.entries)} entries are not NumPy's default. Speed-up: default / tuned time."
@@ -50,14 +50,6 @@ def _comment(profile: Profile) -> Iterator[str]:
         yield "A copy of what the cluster's store says: `autotune store pull` replaces it, and edits with it."
     else:
         yield "Safe to edit and to commit. The format is described in docs/profile-format.md."
-
-
-def _is_date(text: str) -> bool:
-    try:
-        date.fromisoformat(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _one_line(text: str) -> str:

@@ -96,12 +96,10 @@ def machine(subject: Subject) -> Row:
 
 
 def entries(subject: Subject) -> list[Row]:
-    """Return a profile's entries, in its order."""
     return [_entry(subject, entry) for entry in subject.profile.entries]
 
 
 def trials(subject: Subject) -> list[Row]:
-    """Return the trials in order."""
     cpus = subject.profile.key.usable_cpus
     return [
         {

@@ -207,7 +207,7 @@ def fill(array: NDArray[Any], value: Any) -> None:
     array([0.5, 0.5, 0.5])
 
     """
-    if not hasattr(array, "shape"):
+    if not hasattr(array, "dtype"):
         raise TypeError(f"fill() writes into an array, not into {type(array).__name__}.")
     chosen = None
     if array.size > SMALL:

@@ -11,10 +11,11 @@ from autotune.controls.placement import cpus_for
 from autotune.controls.thread_variables import limit_of_workers
 from autotune.model import units
 from autotune.model.allocation import LIMITED_BY, Limit
-from autotune.model.catalogue import ALIASES, COMMANDS
+from autotune.model.catalogue import ALIASES
 from autotune.model.configuration import Configuration, clamp
 from autotune.model.entry import Entry, Evidence
 from autotune.model.operation import Operation
+from autotune.model.policy import COMMANDS
 from autotune.profiles.folders import Layer, places
 from autotune.profiles.lookup import Level, Refusal
 from autotune.profiles.resolve import Resolution

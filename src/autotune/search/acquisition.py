@@ -127,7 +127,9 @@ def promise(grid: Grid, visits: Sequence[GridVisit], gain: float) -> float:
 def _learn(grid: Grid, visits: tuple[GridVisit, ...]) -> "tuple[_Data, Model | None]":
     """Summarise the visits and fit the model, which is None if all failed. A batch is proposed from one fit."""
     data = _Data.of(visits)
-    return data, data.model(grid) if len(data.visited) else None
+    if not len(data.visited):
+        return data, None
+    return data, Model.fit(grid, data.visited, _compress(data.values), data.repeats, data.scatter)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,10 +156,6 @@ class _Data:
             failed=frozenset(visit.point for visit in visits if visit.value is None) - set(by_point),
             scatter=_scatter(by_point.values()),
         )
-
-    def model(self, grid: Grid) -> Model:
-        """Fit the model to the values."""
-        return Model.fit(grid, self.visited, _compress(self.values), self.repeats, self.scatter)
 
     def leader(self, grid: Grid, model: Model) -> int:
         """Return the visited point with the best expectation.

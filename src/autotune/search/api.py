@@ -124,24 +124,19 @@ def notebook_progress() -> Listener:
     shell = ipython.get_ipython() if ipython is not None else None
     if getattr(shell, "kernel", None) is None:  # a terminal, or no IPython at all
         return ignore
-    return _Cell()
+    from IPython.display import HTML, display
 
+    cell: Any = None
 
-class _Cell:
-    """The line in the cell."""
-
-    def __init__(self) -> None:
-        self._display: Any = None
-
-    def __call__(self, event: Event) -> None:
-        """Show an event."""
-        from IPython.display import HTML, display
-
+    def show(event: Event) -> None:
+        nonlocal cell
         line = HTML(f"<pre>{line_of(event)}</pre>")
-        if self._display is None:
-            self._display = display(line, display_id=True)
+        if cell is None:
+            cell = display(line, display_id=True)
         else:
-            self._display.update(line)
+            cell.update(line)
+
+    return show
 
 
 def line_of(event: Event) -> str:

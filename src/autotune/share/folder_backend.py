@@ -17,8 +17,8 @@ from typing import TypeVar
 
 from autotune.errors import UntrustedFile
 from autotune.host.trusted_files import FileContent, FileRule, read_file, sync_folder, write_temporary
-from autotune.share.backend import MAX_LISTED, StoredFile
 from autotune.share.publication import LAYOUT
+from autotune.share.store import MAX_LISTED, StoredFile
 
 STALE_RETRIES = 10
 STALE_SECONDS = 0.02
@@ -36,7 +36,6 @@ class FolderBackend:
         self._root = Path(path)
 
     def folders(self) -> list[str]:
-        """List the folders of classes."""
         return _retry(lambda: [e.name for e in self._entries("") if e.is_dir(follow_symlinks=False)])
 
     def files(self, folder: str) -> list[StoredFile]:
@@ -44,7 +43,6 @@ class FolderBackend:
         return _retry(lambda: [*self._files(folder)])
 
     def read(self, folder: str, names: Sequence[str], limit: int) -> Mapping[str, FileContent | Exception]:
-        """Read the files one after the other."""
         contents: dict[str, FileContent | Exception] = {}
         for name in names:
             path = self._root / LAYOUT / folder / name
@@ -55,7 +53,6 @@ class FolderBackend:
         return contents
 
     def add(self, folder: str, name: str, data: bytes) -> bool:
-        """Write a temporary file, sync it, and link it to its name."""
         place = self._make_folder(folder)
         temporary = write_temporary(place, data, 0o644, name=f"{int(time())}-publication")
         try:
@@ -67,7 +64,6 @@ class FolderBackend:
         return added
 
     def remove(self, folder: str, name: str) -> None:
-        """Remove a file; another host may have removed it first."""
         (self._root / LAYOUT / folder / name).unlink(missing_ok=True)
 
     def _files(self, folder: str) -> Iterator[StoredFile]:

@@ -5,7 +5,8 @@ can be read in any order, repeatedly, and with copies. Counting comes last: sign
 most distinct hosts, then the lower bound of the speed-up.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from autotune.model.configuration import Configuration
@@ -56,13 +57,12 @@ def names_of_computers(publications: Iterable[Publication]) -> Mapping[str, str]
     return {host: name(host) for host in joined}
 
 
-def collect_votes(publications: Iterable[Publication]) -> Votes:
+def collect_votes(publications: Collection[Publication]) -> Votes:
     """Collect the highest-ranking vote of each host on each operation, whatever the key of the publication.
 
     Hosts that are one computer under several names, such as containers, have one vote.
     """
     votes: dict[Operation, dict[str, Vote]] = {}
-    publications = list(publications)
     computers = names_of_computers(publications)
     for publication in publications:
         for entry in publication.profile.entries:
@@ -75,12 +75,15 @@ def collect_votes(publications: Iterable[Publication]) -> Votes:
     return votes
 
 
-def merge_votes(votes: Votes, key: Key, *, cpu: str | None = None) -> Profile:
+def merge_publications(publications: Collection[Publication], key: Key) -> Profile:
     """Count the votes of a class: for each measured operation the choice that most hosts confirm.
 
     Each entry says how many distinct hosts confirm it, who signed it, and whether it is contested, which means that
     at least as many hosts chose something else.
     """
+    cpus = Counter(publication.profile.provenance.cpu for publication in publications)
+    cpu = max(cpus, key=lambda cpu: (cpus[cpu], str(cpu)), default=None)
+    votes = collect_votes(publications)
     operations = sorted(votes, key=lambda operation: (operation.name, operation.dtype, operation.sizes))
     ballots = ([vote for vote in votes[operation].values() if is_measured(vote.entry)] for operation in operations)
     entries = tuple(_count(ballot) for ballot in ballots if ballot)
@@ -144,7 +147,8 @@ def _count(ballot: Sequence[Vote]) -> Entry:
     entry, hosts = winner.most_cautious.entry, len(winner.votes)
     evidence = replace(
         entry.evidence,
-        safe_threads=_common(vote.entry.evidence.safe_threads for vote in ballot),
+        # those that every host measured to be safe
+        safe_threads=tuple(sorted(set[int].intersection(*(set(vote.entry.evidence.safe_threads) for vote in ballot)))),
         hosts=hosts,
         signer=max((vote.signer for vote in winner.votes if vote.signer), default=None),
         contested=winner.opponents >= hosts,
@@ -175,14 +179,8 @@ def _alternatives(entry: Entry, ballot: Sequence[Vote]) -> tuple[Alternative, ..
 
 
 def _speedups(entry: Entry) -> dict[Configuration, float]:
-    """Return the speed-ups of an entry's choice and alternatives."""
     chosen = {} if entry.evidence.speedup is None else {entry.choice: entry.evidence.speedup}
     return {alternative.choice: alternative.speedup for alternative in entry.alternatives} | chosen
-
-
-def _common(counts: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
-    """Return the thread counts that every host measured to be safe."""
-    return tuple(sorted(set[int].intersection(*map(set, counts))))
 
 
 def _reason(reason: str, hosts: int, opponents: int) -> str:
