@@ -58,8 +58,9 @@ class Demand:
 
     def forget(self) -> None:
         """Start anew: a forked child counts its own calls."""
-        for rows in (*self._rows.values(), self._asked):
+        for rows in self._rows.values():
             rows.clear()
+        self._asked.clear()
 
 
 def leave(demand: Demand, dropped: "Iterable[Dropped]") -> None:
