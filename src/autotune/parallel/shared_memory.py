@@ -79,6 +79,8 @@ def shared(
     try:
         check_memory(size, method)
         memory, place, release = _make(method, size, for_strangers=for_strangers)
+    except TimeoutError:  # the program's own, of a handler of signals
+        raise
     except (OSError, OverflowError) as error:
         raise SharedMemoryError(f"{size} bytes cannot be shared by {method}: {error}") from error
     return wrap(memory, sizes, kind, Handle(method, sizes, kind, place), release)
