@@ -228,6 +228,20 @@ def test_sockets_of_the_program_that_never_block_hinder_nothing(method, monkeypa
     np.testing.assert_array_equal(mapped(square, method=method), ARRAY**2)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="system calls of Linux")
+@pytest.mark.parametrize(("owner", "call"), [(os, "open"), (os, "memfd_create"), (socket.socket, "sendmsg")])
+def test_a_timeout_that_a_signal_handler_raises_ends_the_call(owner, call, monkeypatch):
+    """It is an OSError, too: a program's alarm must not pass for a limit of the system's."""
+
+    def alarm(*_):
+        raise TimeoutError("the program's alarm")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, call, alarm)
+        with pytest.raises(TimeoutError, match="alarm"):
+            mapped(square, method=Method.MEMFD)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of descriptors as Linux has them")
 def test_whatever_number_of_descriptors_is_left_the_result_is_right(method):
     import resource

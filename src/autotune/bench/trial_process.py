@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from math import inf
 from time import monotonic
 from typing import IO, Any, Self
@@ -73,8 +73,6 @@ class TrialServer:
     ----------
     environ
         The trials' environment.
-    cpus
-        Numbers of the CPUs that trials may run on; all that this process may use if empty.
     data_bytes
         Bytes that a trial may map for writing; None for no limit.
     preload
@@ -86,7 +84,6 @@ class TrialServer:
         self,
         *,
         environ: Mapping[str, str],
-        cpus: Collection[int] = (),
         data_bytes: int | None = None,
         preload: bool = True,
     ) -> None:
@@ -98,7 +95,7 @@ class TrialServer:
                 "Python is embedded in it. Calibrate in an ordinary Python that has the same NumPy."
             )
         self._environ = dict(environ)
-        self._settings = {"data_bytes": data_bytes, "cpus": list(cpus), "preload": preload}
+        self._settings = {"data_bytes": data_bytes, "preload": preload}
         self._process: subprocess.Popen[bytes] | None = None
         self._line: socket.socket
         self._printed: IO[bytes]

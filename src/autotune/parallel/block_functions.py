@@ -234,7 +234,7 @@ def check_shape(function: Function, result: Any, expected: Shape) -> None:
         if value.shape[: len(expected)] != expected:
             raise UsageError(
                 f"{_name(function)} returned the shape {value.shape} for a block of shape {expected}. "
-                "A function for map_blocks works element by element, or row by row with rows=True."
+                "It has to work element by element, or in map_blocks row by row with rows=True."
             )
 
 

@@ -211,6 +211,8 @@ def _make_target(array: Array, workers: Sequence[Worker], method: Method) -> Sha
         for worker in workers:
             with suppress(ConnectionError):  # `receive` says that it has ended
                 send_handle(target.handle, worker.connection)
+    except TimeoutError:  # the program's own, of a handler of signals
+        raise
     except OSError as error:  # too little room, or a filter of system calls that forbids sendmsg
         raise _NoSharedMemory from error
     return target
