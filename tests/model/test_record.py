@@ -1,6 +1,7 @@
 """The base of the data types that apply() loads."""
 
 import pickle
+from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from typing import ClassVar
 
@@ -41,7 +42,7 @@ def test_records_are_values():
 class NamedArea(Area, kw_only=True):
     STRICT: ClassVar[bool] = True
     name: str
-    counts: dict[str, int] = {}
+    counts: Mapping[str, int] = {}
 
 
 def test_a_record_may_be_derived_and_ask_for_names():
