@@ -72,7 +72,8 @@ def run_tuned_pairs(
 
     return run_pairs(
         command,
-        [sys.executable, "-m", "autotune", "run", "-q", *options, "--", *command],
+        # not -q, for which click loads difflib, to look among the long options first
+        [sys.executable, "-m", "autotune", "run", "--quiet", *options, "--", *command],
         pairs=pairs,
         seconds=seconds,
         seed=seed,
