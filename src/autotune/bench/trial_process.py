@@ -67,26 +67,12 @@ class TrialServer:
     """A process that forks fresh processes for trials; see `trial_server`.
 
     Scope of effect: one process group in a session of its own, so that a terminal's Ctrl-C reaches the parent only.
-    The server ends with all of its trials when it is closed and when this process ends, however that happens.
-
-    Parameters
-    ----------
-    environ
-        The trials' environment.
-    data_bytes
-        Bytes that a trial may map for writing; None for no limit.
-    preload
-        Whether it loads NumPy before it forks; not for a user's function, whose module may have to come before NumPy.
-
+    The server ends with all of its trials when it is closed and when this process ends, however that happens. A trial
+    may map `data_bytes` for writing; None for no limit. With `preload` the server loads NumPy before it forks; not for
+    a user's function, whose module may have to come before NumPy.
     """
 
-    def __init__(
-        self,
-        *,
-        environ: Mapping[str, str],
-        data_bytes: int | None = None,
-        preload: bool = True,
-    ) -> None:
+    def __init__(self, *, environ: Mapping[str, str], preload: bool, data_bytes: int | None = None) -> None:
         if sys.platform == "win32" or not hasattr(os, "fork"):
             raise UnsupportedPlatform("Trials need POSIX process groups, which this system does not have.")
         if getattr(sys, "frozen", False) or not sys.executable:  # PyInstaller and the like, or an embedded Python
