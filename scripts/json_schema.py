@@ -7,15 +7,15 @@ import ast
 import inspect
 import sys
 from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
 from enum import StrEnum
 from functools import cache
 from itertools import pairwise
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from autotune.model.codec import annotations, encode, is_required, is_strict
+from autotune.model.codec import annotations, defaults, encode, is_data_type, is_strict
 from autotune.model.constraints import Ascending, AsMapping, Bounds, NonEmpty, Parsed, Pattern, Unique
+from autotune.model.record import REQUIRED
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _SIMPLE = {int: "integer", float: "number", str: "string", bool: "boolean"}
@@ -37,17 +37,17 @@ class Schemas:
         types, texts = annotations(kind), field_texts(kind)
         properties: dict[str, Schema] = dict(more or {})
         required = [*properties]
-        for item in fields(kind):
-            if item.name in omit:
+        for name, default in defaults(kind).items():
+            if name in omit:
                 continue
-            schema = self.value(types[item.name])
-            if is_required(item):
-                required.append(item.name)
+            schema = self.value(types[name])
+            if default is REQUIRED:
+                required.append(name)
             else:
-                schema = _with_null(schema) | _default(item)
-            if item.name in texts:
-                schema["description"] = texts[item.name]
-            properties[item.name] = schema
+                schema = _with_null(schema) | _default(default)
+            if name in texts:
+                schema["description"] = texts[name]
+            properties[name] = schema
         return {
             "type": "object",
             "description": inspect.cleandoc(kind.__doc__ or ""),
@@ -74,7 +74,7 @@ class Schemas:
             return self._list(arguments)
         if origin in {dict, Mapping}:
             return {"type": "object", "additionalProperties": self.value(arguments[1])}
-        if is_dataclass(kind) or (isinstance(kind, type) and issubclass(kind, StrEnum)):
+        if is_data_type(kind) or (isinstance(kind, type) and issubclass(kind, StrEnum)):
             return self._reference(kind)
         return {"type": _SIMPLE[kind]}
 
@@ -145,7 +145,6 @@ def _with_null(schema: Schema) -> Schema:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
-def _default(item: Any) -> Schema:
-    value = item.default if item.default is not MISSING else item.default_factory()
-    plain = encode(value) if is_dataclass(value) else str(value) if isinstance(value, StrEnum) else value
+def _default(value: Any) -> Schema:
+    plain = encode(value) if is_data_type(type(value)) else str(value) if isinstance(value, StrEnum) else value
     return {} if plain in (None, (), {}) else {"default": plain}

@@ -14,7 +14,7 @@ from benchmarks.run_all import BENCHMARKS, newest
 
 import autotune
 from autotune import errors
-from autotune.cli.program_messages import VERBS
+from autotune.cli import VERBS
 
 ROOT = Path(__file__).parents[1]
 

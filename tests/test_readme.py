@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from autotune.cli.program_messages import VERBS
+from autotune.cli import VERBS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

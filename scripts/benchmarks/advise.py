@@ -39,6 +39,8 @@ QUICK_ROUNDS, ROUNDS = 20, 150
 TURN_SECONDS, TURNS, WARM_UP = 0.05, 60, 4
 """Of one turn of a process; turns of each, and how many of them do not count."""
 HEAP = dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), str(2**30))
+RUN_SECONDS = 8.0
+"""Of a program that `calibrate` is to gain for: `autotune run` adds to its start."""
 LONGER = 10
 """Times as many rounds in the run that is sampled."""
 AUTOTUNE = [sys.executable, "-m", "autotune"]
@@ -131,7 +133,7 @@ def main() -> int:
     if not options.json:
         print(HEADINGS[options.gains], flush=True)
     rows: list[Row | GainRow] = []
-    for row in gains(options.only, rounds) if options.gains else attributions(options.only, rounds, pairs):
+    for row in gains(options.only) if options.gains else attributions(options.only, rounds, pairs):
         rows.append(row)
         if not options.json:
             print(row, "" if row.is_kept else "MISSED", flush=True)
@@ -237,9 +239,12 @@ def attribution(name: str, rounds: int, sampler: Path) -> tuple[float, float, in
     return of_numeric / len(places), recorded, len(places)
 
 
-def gains(names: list[str], rounds: int) -> Iterator[GainRow]:
+def gains(names: list[str]) -> Iterator[GainRow]:
     """Calibrate for each program, and return what it gained."""
     for name in names:
+        with _served(words(name, SERVE)) as plain:
+            _answer(plain)
+            rounds = max(1, round(RUN_SECONDS / _turn(plain, 5) * 5))
         command = [*AUTOTUNE, "calibrate", "--json", "--budget", "2m", "--", *words(name, rounds)]
         with tempfile.TemporaryDirectory() as folder:
             own = {f"XDG_{kind}_HOME": folder for kind in ("CONFIG", "STATE", "CACHE")}
@@ -258,7 +263,7 @@ def gains(names: list[str], rounds: int) -> Iterator[GainRow]:
             program=name,
             decided=sum(entry["status"] in {"tuned", "default-kept"} for entry in entries),
             entries=len(entries),
-            predicted=program["predicted"],
+            predicted=program["predicted_with_start"],
             measured=program["measured"],
             measured_interval=program["interval"],
         )

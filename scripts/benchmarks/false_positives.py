@@ -26,7 +26,8 @@ from autotune.model.catalogue import operation
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Bench, Session, TrialPlan
 from autotune.model.operation import Operation
-from autotune.search.confirmation import Candidate, Confirmation, Verdict
+from autotune.search.candidate import Candidate, Verdict
+from autotune.search.confirmation import Confirmation
 from autotune.search.machine_states import Capacity
 from autotune.search.sequential_test import candidate_error
 from autotune.search.time_budget import Clock
@@ -148,13 +149,13 @@ def _real(options: argparse.Namespace) -> Iterator[Row]:
 
 def _accepted(bench: Bench, size: Operation, choice: Configuration, *, fewer_cpus: bool, seed: int) -> tuple[bool, int]:
     """Is a choice accepted, and after how many processes?"""
-    states = Capacity(usable_cpus=2)
-    clock = Clock(bench=bench, budget=SECONDS, seed=seed)
-    confirmation = Confirmation(clock, states, states)
+    clock = Clock(bench=bench, capacity=Capacity(usable_cpus=2), budget=SECONDS, seed=seed)
+    confirmation = Confirmation(clock)
     confirmation.add(
         Candidate(
             operation=size,
             choice=choice,
+            capacity=clock.capacity,
             fewer_cpus=fewer_cpus,
             error=candidate_error(0),
             seemed=-0.05,

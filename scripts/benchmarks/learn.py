@@ -27,7 +27,7 @@ from types import SimpleNamespace
 
 from autotune.runtime.guard import Guard
 from autotune.runtime.learner import Learner
-from autotune.runtime.lesson import Account, CallThreads, Lesson, LoopCuts, Pairing, ThreadCounts
+from autotune.runtime.lesson import Account, CallThreads, Candidates, Lesson, Pairing
 
 ROUNDS = 40
 """Of the loop in one process: 840 calls."""
@@ -138,10 +138,10 @@ def simulated() -> list[Row]:
     """Decide simulated programs: identical counts with drift and bursts, and 64 CPUs with an optimum of 12 threads."""
     accepted, accepted_loops = (
         sum(simulate(lambda _: 1e-3, 2000, candidates, seed)[0] is not None for seed in range(400))
-        for candidates in (ThreadCounts(8, 8), LoopCuts(8))
+        for candidates in (Candidates(8, 8), Candidates(8, most_slices=16))
     )
-    threads = [simulate(_many_cpus, 400, ThreadCounts(64, 64), seed)[1] for seed in range(100)]
-    workers = [simulate(_loop, 200, LoopCuts(2), seed)[1] for seed in range(100)]
+    threads = [simulate(_many_cpus, 400, Candidates(64, 64), seed)[1] for seed in range(100)]
+    workers = [simulate(_loop, 200, Candidates(2, most_slices=16), seed)[1] for seed in range(100)]
     loops = [simulate_loop(seed) for seed in range(100)]
     reached = sorted(float("inf") if calls is None else calls for calls, _ in loops)
     return [
@@ -160,7 +160,7 @@ def _late(reached: list[int | None]) -> float:
 
 
 def simulate(
-    seconds: Callable[[CallThreads], float], calls: int, candidates: ThreadCounts | LoopCuts, seed: int
+    seconds: Callable[[CallThreads], float], calls: int, candidates: Candidates, seed: int
 ) -> tuple[CallThreads | None, int | None]:
     """Return the choice of a program, and the calls until it took one within 5 % of the best; None: never."""
     random = Random(seed)

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from autotune.bench.workloads.expressions import by_block
+from autotune.bench.workloads.array_work import by_block
 from benchmarks.paired_runs import NotHere, Pair, Program, covered
 
 LENGTH = 10_000_000

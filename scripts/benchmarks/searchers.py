@@ -44,8 +44,8 @@ def search_autotune(space: Space, evaluations: int, seed: int) -> Iterator[int |
     random = np.random.default_rng([1, seed])
     study = Study(space.grid, seed=seed, first=[] if space.default is None else [space.default])
     for _ in range(evaluations):
-        trial, point = study.ask()
-        study.tell(trial, space.visit(point, random))
+        point = study.ask()
+        study.tell(point, space.visit(point, random))
         yield study.choose()
 
 

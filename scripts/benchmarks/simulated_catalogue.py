@@ -32,7 +32,7 @@ from autotune.model.operation import Operation
 from autotune.search.environment import Environment
 from autotune.search.events import ignore
 from autotune.search.machine_states import Capacity
-from autotune.search.pipeline import calibrate
+from autotune.search.pipeline import Calibration
 from autotune.search.plan import Plan, make_plan
 from autotune.search.request import Effort, Request
 from autotune.search.space import setting, space
@@ -130,10 +130,10 @@ def _calibrated(cpus: int, noise: str, machine: int, options: argparse.Namespace
     request = Request(effort=Effort(options.effort), seed=machine)
     bench = SimulatedBench(computer, None, WEATHERS[noise], seed=machine, case_seconds=CASE_SECONDS)
     plan = make_plan(request, environment)
-    clock = Clock(bench=bench, budget=request.seconds, seed=machine, elapsed=SELF_TEST_SECONDS)
     capacity = Capacity(usable_cpus=cpus)
-    decisions = calibrate(plan, environment=environment, clock=clock, report=ignore, capacity=capacity)
-    entries = plan.in_order(decisions)
+    clock = Clock(bench=bench, capacity=capacity, budget=request.seconds, seed=machine, elapsed=SELF_TEST_SECONDS)
+    calibration = Calibration(plan=plan, environment=environment, clock=clock, report=ignore)
+    entries = plan.in_order(calibration.entries())
     gains = [_gains(bench, plan, entry) for entry in entries]
     if options.explain:
         for entry, (_, best) in zip(entries, gains, strict=True):
@@ -167,8 +167,8 @@ def _verified(
     bench.clock += LATER_SECONDS
     capacity = Capacity(usable_cpus=environment.usable_cpus)
     tuned = [entry for entry in entries if entry.status is Status.TUNED]
-    clock = Clock(bench=bench, budget=options.verify, seed=1)
-    checks = list(verify(tuned, environment=environment, clock=clock, capacity=capacity))
+    clock = Clock(bench=bench, capacity=capacity, budget=options.verify, seed=1)
+    checks = list(verify(tuned, environment=environment, clock=clock))
     if options.explain:
         for check in checks:
             if check.standing is not Standing.HOLDS:

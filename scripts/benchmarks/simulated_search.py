@@ -31,7 +31,7 @@ from autotune.model.profile import Profile
 from autotune.search.environment import Environment
 from autotune.search.events import ignore
 from autotune.search.machine_states import Capacity
-from autotune.search.pipeline import calibrate
+from autotune.search.pipeline import Calibration
 from autotune.search.plan import make_plan
 from autotune.search.request import Request
 from autotune.search.space import setting
@@ -166,15 +166,15 @@ def entries(task: Task, bench: Bench, seed: int = 0, profiles: Sequence[Profile]
     )
     environment = Environment(usable_cpus=task.computer.cpus, default_threads=task.default_threads)
     plan = make_plan(request, environment)
-    decisions = calibrate(
-        plan,
+    capacity = Capacity(usable_cpus=task.computer.cpus)
+    calibration = Calibration(
+        plan=plan,
         environment=environment,
-        clock=Clock(bench=bench, budget=AMPLE_SECONDS, seed=seed),
+        clock=Clock(bench=bench, capacity=capacity, budget=AMPLE_SECONDS, seed=seed),
         report=ignore,
-        capacity=Capacity(usable_cpus=task.computer.cpus),
         warm_starts=profiles,
     )
-    return list(plan.in_order(decisions))
+    return list(plan.in_order(calibration.entries()))
 
 
 def search_autotune(task: Task, bench: SimulatedBench, allowed: int) -> Claim:

@@ -41,11 +41,11 @@ from autotune.model.profile import Key, Profile, Provenance
 from autotune.model.software import Software
 from autotune.share.fetch import read_class
 from autotune.share.folder_backend import FolderBackend
-from autotune.share.merge import collect_votes, merge_votes
+from autotune.share.merge import merge_publications
 from autotune.share.mirror import pull
 from autotune.share.publication import Publication
 from autotune.share.publish import publish
-from autotune.share.store import open_store
+from autotune.share.store_settings import open_store
 from autotune.share.trust import TrustPolicy
 
 CLASSES = 50
@@ -268,7 +268,7 @@ def merge_many(folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
     del folder, arguments
     made = [Publication(name="", profile=profile(f"host{number}", 100, of=key())) for number in range(1000)]
     began = perf_counter()
-    merged = merge_votes(collect_votes(made), key())
+    merged = merge_publications(made, key())
     spent = perf_counter() - began
     yield Row(
         what="merge of 1,000 profiles x 100 entries",

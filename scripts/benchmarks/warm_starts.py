@@ -30,7 +30,7 @@ from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.interpolation import choose
 from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile
-from autotune.search.space import nearest, setting, widened
+from autotune.search.space import nearest, setting, with_chunks
 from autotune.search.warm_starts import suggestions, warm_starts
 from benchmarks.simulated_search import common_options, entries
 
@@ -81,7 +81,7 @@ def transferred(measured: Task, between: Task, noise: str, seed: int) -> Iterato
 def first_trials(task: Task, operation: Operation, taught: Sequence[Profile]) -> list[Configuration]:
     """Return the first configurations that calibrate tries, as the exploration does."""
     suggested = suggestions(taught, operation, task.computer.cpus)
-    grid = widened(task.grid(operation), suggested)
+    grid = with_chunks(task.grid(operation), suggested)
     points = (nearest(grid, choice) for choice in suggested)
     return [setting(grid, point) for point in points if point is not None]
 

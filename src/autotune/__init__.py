@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from autotune.runtime.array_calls import map_blocks as map_blocks
     from autotune.runtime.array_calls import random as random
     from autotune.runtime.array_calls import reduce_blocks as reduce_blocks
-    from autotune.runtime.cpu_count import usable_cpus as usable_cpus
     from autotune.runtime.explanation import explain as explain
     from autotune.runtime.lookup_configuration import config as config
+    from autotune.runtime.lookup_configuration import usable_cpus as usable_cpus
     from autotune.runtime.naming import workload as workload
     from autotune.runtime.shared_arrays import attach as attach
     from autotune.runtime.shared_arrays import process_map as process_map
@@ -21,25 +21,19 @@ if TYPE_CHECKING:
     from autotune.runtime.tuned import tuned_call as tuned_call
     from autotune.search.api import calibrate as calibrate
 
-_HOMES = {
-    "AutotuneError": "errors",
-    "apply": "runtime.apply",
-    "attach": "runtime.shared_arrays",
-    "calibrate": "search.api",
-    "config": "runtime.lookup_configuration",
-    "executor": "runtime.task_executor",
-    "explain": "runtime.explanation",
-    "fill": "runtime.array_calls",
-    "map_blocks": "runtime.array_calls",
-    "process_map": "runtime.shared_arrays",
-    "random": "runtime.array_calls",
-    "reduce_blocks": "runtime.array_calls",
-    "shared": "runtime.shared_arrays",
-    "tuned": "runtime.tuned",
-    "tuned_call": "runtime.tuned",
-    "usable_cpus": "runtime.cpu_count",
-    "workload": "runtime.naming",
+_NAMES = {
+    "errors": ("AutotuneError",),
+    "runtime.apply": ("apply",),
+    "runtime.array_calls": ("fill", "map_blocks", "random", "reduce_blocks"),
+    "runtime.explanation": ("explain",),
+    "runtime.lookup_configuration": ("config", "usable_cpus"),
+    "runtime.naming": ("workload",),
+    "runtime.shared_arrays": ("attach", "process_map", "shared"),
+    "runtime.task_executor": ("executor",),
+    "runtime.tuned": ("tuned", "tuned_call"),
+    "search.api": ("calibrate",),
 }
+_HOMES = {name: home for home, names in _NAMES.items() for name in names}
 """The module of each public name. It is loaded when it is first used: importing autotune costs next to
 nothing."""
 _UNLISTED = {"__version__": "_version", "load_ipython_extension": "cli.notebook"}

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+from contextlib import nullcontext
 from dataclasses import replace
 from random import Random
 
@@ -13,10 +14,10 @@ from autotune.bench.blas_wait import (
     MOST_SETS,
     ROUNDS,
     BlasWait,
-    _TrialProcess,
     choose,
     loops_that_gain,
     measure_blas_wait,
+    spin_trial,
 )
 from autotune.controls.wait_policy import DEFAULT_EXPONENT, VARIABLE
 from autotune.model.software import Software
@@ -30,26 +31,19 @@ class FakeClock:
         return self.now
 
 
-class FakeTrial:
+def fake_trial(factor, clock, seconds, loops):
     """Calls take so many times as long as with the default; None: the process dies."""
 
-    def __init__(self, factor, clock, seconds, loops):
-        self.factor, self.clock, self.seconds, self.loops = factor, clock, seconds, loops
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def ask(self, what):
-        self.clock.now += self.seconds
-        if self.factor is None:
+    def ask(what):
+        clock.now += seconds
+        if factor is None:
             raise BrokenPipeError
         if what == "loops":
-            return self.loops
-        product, qr = self.factor() if callable(self.factor) else (self.factor, self.factor)
+            return loops
+        product, qr = factor() if callable(factor) else (factor, factor)
         return {"product": 1e-3 * product, "QR": 2e-3 * qr}
+
+    return nullcontext(ask)
 
 
 def chosen(slowdowns, *, loops=None, seconds=100.0, turn_seconds=0.1, count=None):
@@ -59,7 +53,7 @@ def chosen(slowdowns, *, loops=None, seconds=100.0, turn_seconds=0.1, count=None
 
     def start(exponent):
         started.append(exponent)
-        return FakeTrial(slowdowns.get(exponent, 1.0), clock, turn_seconds, loops or {})
+        return fake_trial(slowdowns.get(exponent, 1.0), clock, turn_seconds, loops or {})
 
     selected = choose(start, seconds=seconds, clock=clock, pause=lambda: None)
     assert selected is None or selected.seconds == clock.now
@@ -135,9 +129,9 @@ def test_where_there_is_nothing_to_choose_nothing_is_measured(software, environ,
 @needs_core
 @pytest.mark.real
 def test_a_process_times_calls_in_a_row_and_loops_right_after_one():
-    with _TrialProcess(dict(os.environ), 2, 20) as trial:
-        assert all(seconds > 0 for seconds in trial.ask("calls").values())
-        loops = trial.ask("loops")
+    with spin_trial(dict(os.environ), 2, 20) as ask:
+        assert all(seconds > 0 for seconds in ask("calls").values())
+        loops = ask("loops")
     assert {kind: sorted({row[0] for row in rows}) for kind, rows in loops.items()} == {
         "functions": [1_000_000],
         "arithmetic": [1_000_000, 4_000_000],
@@ -146,5 +140,5 @@ def test_a_process_times_calls_in_a_row_and_loops_right_after_one():
 
 @pytest.mark.real
 def test_a_process_that_cannot_measure_raises():
-    with _TrialProcess(dict(os.environ), 2, 20) as trial, pytest.raises((OSError, ValueError)):
-        trial.ask("nothing of this kind")
+    with spin_trial(dict(os.environ), 2, 20) as ask, pytest.raises((OSError, ValueError)):
+        ask("nothing of this kind")

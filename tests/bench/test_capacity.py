@@ -9,7 +9,7 @@ from hashlib import pbkdf2_hmac
 import pytest
 
 from autotune.bench.capacity import LARGEST_COST, CapacityProbe
-from autotune.bench.idle_threads import await_rest
+from autotune.bench.thread_activity import await_rest
 
 pytestmark = pytest.mark.real
 

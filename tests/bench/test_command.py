@@ -7,11 +7,11 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.processes import gone, wait_until
 
 from autotune.bench.command_bench import Command, CommandBench, Metric
 from autotune.errors import BadWorkload
@@ -161,7 +161,7 @@ def test_a_hang_is_a_time_out_and_its_children_go_with_it(tmp_path):
     command_bench.probe()
     default, hanging = measured(command_bench, TWO).measurements
     assert (hanging.failure.kind, len(default.seconds)) == (FailureKind.TIME_OUT, 1)
-    assert gone(int(log.read_text()))
+    assert gone([int(log.read_text())])
 
 
 @pytest.mark.real
@@ -171,7 +171,7 @@ def test_a_child_that_is_left_behind_is_not_waited_for_and_goes_too(tmp_path):
         f"import subprocess\nchild = subprocess.Popen(['sleep', '300'])\nopen({str(log)!r}, 'w').write(str(child.pid))"
     )
     assert bench(code).probe() < 250
-    assert gone(int(log.read_text()))
+    assert gone([int(log.read_text())])
 
 
 @pytest.mark.real
@@ -232,36 +232,11 @@ def test_ctrl_c_passes_through_after_the_command_is_gone(tmp_path):
         f"CommandBench(Command(words=('sh', '-c', 'echo $$ > {log}; sleep 300')), patience=200).probe()"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 300
-    while not (log.exists() and log.read_text().strip()) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: log.exists() and log.read_text().strip())
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=300)
     assert "KeyboardInterrupt" in said
-    assert gone(int(log.read_text()))
-
-
-def gone(pid):
-    """Is the process no more, or about to be collected by the process that inherited it?"""
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
-        if zombie(pid):
-            return True
-        time.sleep(0.05)
-    return False
-
-
-def zombie(pid):
-    import psutil
-
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
+    assert gone([int(log.read_text())])
 
 
 @pytest.mark.real

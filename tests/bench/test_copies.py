@@ -1,31 +1,24 @@
 """Copies of a trial that run at once."""
 
 import os
-from pathlib import Path
 
 import pytest
+from support.behaving_work import behaving, case_of
 
 from autotune.bench.process_bench import ProcessBench
-from autotune.bench.user_workload import UserWorkload
 from autotune.model.catalogue import operation
-from autotune.model.configuration import Configuration, Knob
+from autotune.model.configuration import Configuration
 from autotune.model.measurement import Case, FailureKind, TrialPlan
-from autotune.model.operation import Operation
 
-BEHAVING = Path(__file__).parent / "workloads" / "behaving.py"
 TWO, THREE = Configuration(workers=2), Configuration(workers=3)
 
 pytestmark = pytest.mark.real
 
 
 def _run(name, *configurations, copies, log):
-    workload = UserWorkload(
-        name=name, source=f"{BEHAVING}:{name}", sizes=("n",), optional=("workers",), knobs=(Knob.WORKERS,)
-    )
     environ = {**os.environ, "AUTOTUNE_TEST_LOG": str(log)}
-    bench = ProcessBench(workloads={name: workload}, copies=copies, environ=environ)
-    case = Case(operation=Operation(name=name, sizes=(("n", 10),)), configurations=configurations)
-    return bench.run(TrialPlan(cases=(case,), rounds=1, seconds=0.0)).measurements
+    bench = ProcessBench(workloads=behaving(name), copies=copies, environ=environ)
+    return bench.run(TrialPlan(cases=(case_of(name, *configurations),), rounds=1, seconds=0.0)).measurements
 
 
 def test_every_copy_runs_the_arm_that_is_timed(tmp_path):

@@ -4,11 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import psutil
 import pytest
 from support.fake_bench import FakeBench
+from support.processes import gone, wait_until
 
 from autotune.bench.neighbours import Accompanied, neighbours
 from autotune.model.measurement import Session, TrialPlan
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.real
 def test_neighbours_use_the_cpu_in_groups_of_their_own_and_are_gone_afterwards():
     with neighbours(2) as pids:
         processes = [psutil.Process(pid) for pid in pids]
-        _wait(lambda: all(process.cpu_times().user > 0.05 for process in processes))
+        wait_until(lambda: all(process.cpu_times().user > 0.05 for process in processes))
         assert {os.getpgid(pid) for pid in pids} == set(pids)
 
     assert not any(map(psutil.pid_exists, pids))
@@ -51,21 +51,7 @@ def test_neighbours_end_with_a_parent_that_was_killed():
         pid = int(parent.stdout.readline())
         parent.send_signal(signal.SIGKILL)
 
-    _wait(lambda: not _runs(pid))
-
-
-def _runs(pid):
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _wait(condition, seconds=20.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    assert gone([pid])
 
 
 class Watching:
@@ -75,7 +61,7 @@ class Watching:
         self.process = psutil.Process(pid)
 
     def run(self, plan):
-        _wait(lambda: (self.process.status() == psutil.STATUS_STOPPED) is plan.quiet)
+        wait_until(lambda: (self.process.status() == psutil.STATUS_STOPPED) is plan.quiet)
         return Session(measurements=(), wall_seconds=0.0)
 
 
@@ -89,7 +75,7 @@ def test_neighbours_rest_while_a_plan_asks_for_quiet_and_go_on_afterwards():
 def test_a_neighbour_that_is_gone_is_taken_for_resting():
     with neighbours(1) as pids:
         psutil.Process(*pids).kill()
-        _wait(lambda: not _runs(*pids))
+        assert gone(pids)
         bench = FakeBench(lambda operation, configuration, luck: 0.01)
         Accompanied(bench, pids).run(TrialPlan(cases=(), rounds=1, quiet=True))
         assert len(bench.plans) == 1

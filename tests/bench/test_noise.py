@@ -92,7 +92,7 @@ def test_what_cannot_be_told_is_unknown():
 @pytest.mark.parametrize(("interference", "expected"), [(None, True), (0.0, True), (0.02, True), (0.021, False)])
 def test_a_pair_is_accepted_unless_others_are_known_to_have_taken_too_much(interference, expected):
     pair = Pair(default_seconds=1.0, candidate_seconds=1.0, interference=interference)
-    assert noise.accepted(pair) is expected
+    assert noise.is_undisturbed(pair) is expected
 
 
 @given(

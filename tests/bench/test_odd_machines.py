@@ -11,35 +11,28 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support.behaving_work import behaving, case_of
 
 import autotune.bench
 from autotune.bench.process_bench import ProcessBench
-from autotune.bench.user_workload import UserWorkload
 from autotune.model.catalogue import operation
-from autotune.model.configuration import Configuration, Knob
+from autotune.model.configuration import Configuration
 from autotune.model.measurement import Case, FailureKind, TrialPlan
-from autotune.model.operation import Operation
 
-BEHAVING = Path(__file__).parent / "workloads" / "behaving.py"
 GROUPS = Path("/sys/fs/cgroup/cpu")
 TWO = Configuration(workers=2)
 LOG = Case(operation=operation("log", n=100_000), configurations=(Configuration(workers=2, chunk=50_000),))
 
 
-def _case(name):
-    workload = UserWorkload(
-        name=name, source=f"{BEHAVING}:{name}", sizes=("n",), optional=("workers",), knobs=(Knob.WORKERS,)
-    )
-    return workload, Case(operation=Operation(name=name, sizes=(("n", 10),)), configurations=(TWO,))
-
-
 @pytest.mark.real
 def test_a_candidate_that_crashes_in_its_fourth_process_fails_there_and_the_default_does_not(tmp_path):
-    workload, case = _case("crashing_late")
     environ = {**os.environ, "AUTOTUNE_TEST_LOG": str(tmp_path / "log")}
-    bench = ProcessBench(workloads={workload.name: workload}, environ=environ)
+    bench = ProcessBench(workloads=behaving("crashing_late"), environ=environ)
 
-    sessions = [bench.run(TrialPlan(cases=(case,), rounds=1, seed=seed, seconds=0.0)) for seed in range(4)]
+    sessions = [
+        bench.run(TrialPlan(cases=(case_of("crashing_late", TWO),), rounds=1, seed=seed, seconds=0.0))
+        for seed in range(4)
+    ]
 
     failures = [session.measurements[1].failure for session in sessions]
     assert failures[:3] == [None, None, None]
@@ -70,11 +63,14 @@ def test_a_machine_that_sleeps_in_the_middle_goes_on_where_it_was():
 
 @pytest.mark.real
 def test_on_one_cpu_nothing_is_probed_and_everything_is_measured():
-    cpus = list(os.sched_getaffinity(0))[:1] if hasattr(os, "sched_getaffinity") else []
-    if not cpus:
+    if not hasattr(os, "sched_setaffinity"):
         pytest.skip("the system has no CPU affinity to set")
-
-    session = ProcessBench(cpus=cpus).run(TrialPlan(cases=(LOG,), rounds=2))
+    cpus = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cpus)})
+    try:
+        session = ProcessBench().run(TrialPlan(cases=(LOG,), rounds=2))
+    finally:
+        os.sched_setaffinity(0, cpus)
 
     assert session.best_capacity is None
     assert [pair.capacity for pair in session.measurements[1].pairs] == [None] * len(session.measurements[1].pairs)

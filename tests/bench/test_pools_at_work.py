@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from autotune.bench.pools_at_work import busy_pools
 from autotune.bench.process_bench import ProcessBench
+from autotune.bench.thread_activity import busy_pools
 from autotune.bench.user_workload import UserWorkload
 from autotune.host.usable_cpus import schedulable_cpus
 from autotune.model.operation import Operation

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support.behaving_work import WORKLOADS, behaving, case_of
+from support.processes import alive, gone, wait_until
 
 from autotune.bench.process_bench import ProcessBench
 from autotune.bench.user_workload import UserWorkload
@@ -18,28 +20,18 @@ from autotune.controls import allocator
 from autotune.errors import UnsupportedPlatform
 from autotune.host.usable_cpus import usable_cpus
 from autotune.model.catalogue import operation
-from autotune.model.configuration import DEFAULT, Allocator, Configuration, Knob
+from autotune.model.configuration import DEFAULT, Allocator, Configuration
 from autotune.model.measurement import Case, FailureKind, TrialPlan
 from autotune.model.operation import Operation
 
-BEHAVING = Path(__file__).parent / "workloads" / "behaving.py"
 TWO, THREE = Configuration(workers=2), Configuration(workers=3)
 
 pytestmark = pytest.mark.real
 
 
-def _workload(name):
-    return UserWorkload(
-        name=name, source=f"{BEHAVING}:{name}", sizes=("n",), optional=("workers",), knobs=(Knob.WORKERS,)
-    )
-
-
 def _run(name, *configurations, patience=60.0, environ=None, rounds=1):
-    bench = ProcessBench(
-        workloads={name: _workload(name)}, patience=patience, environ={**os.environ, **(environ or {})}
-    )
-    case = Case(operation=Operation(name=name, sizes=(("n", 10),)), configurations=configurations)
-    return bench.run(TrialPlan(cases=(case,), rounds=rounds, seconds=0.0)).measurements
+    bench = ProcessBench(workloads=behaving(name), patience=patience, environ={**os.environ, **(environ or {})})
+    return bench.run(TrialPlan(cases=(case_of(name, *configurations),), rounds=rounds, seconds=0.0)).measurements
 
 
 @pytest.mark.parametrize(
@@ -65,8 +57,7 @@ def test_each_way_to_fail_has_its_name_and_costs_the_others_nothing(name, kind, 
 
 @pytest.mark.parametrize("configurations", [(), (TWO,)])
 def test_a_process_is_ended_with_the_time_of_its_plan(configurations):
-    bench = ProcessBench(workloads={"slow": _workload("slow")})
-    case = Case(operation=Operation(name="slow", sizes=(("n", 10),)), configurations=configurations)
+    bench, case = ProcessBench(workloads=behaving("slow")), case_of("slow", *configurations)
     bench.run(TrialPlan(cases=(case,), rounds=1, seconds=0.0, longest=0.01))  # its server has loaded NumPy
     began = time.monotonic()
 
@@ -85,7 +76,7 @@ def test_a_hang_is_a_time_out_and_its_grandchild_goes_with_it(tmp_path):
     assert hanging.failure.kind is FailureKind.TIME_OUT
     assert "1 s" in hanging.failure.reason
     assert len(default.seconds) == len(other.seconds) == 1
-    assert not [pid for pid in map(int, log.read_text().split()) if _runs(pid)]
+    assert not alive(map(int, log.read_text().split()))
 
 
 def test_what_the_work_prints_is_noted_shortened_and_disturbs_nothing():
@@ -144,7 +135,7 @@ def test_ctrl_c_passes_through_after_all_children_are_gone(tmp_path):
     _, printed = process.communicate(timeout=300)
 
     assert "KeyboardInterrupt" in printed
-    assert not [pid for pid in pids if _runs(pid)]
+    assert not alive(pids)
 
 
 def test_nothing_outlives_a_parent_that_was_killed(tmp_path):
@@ -155,14 +146,11 @@ def test_nothing_outlives_a_parent_that_was_killed(tmp_path):
     process.kill()
     process.communicate(timeout=300)
 
-    deadline = time.monotonic() + 300
-    while any(map(_runs, pids)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not [pid for pid in pids if _runs(pid)]
+    assert gone(pids)
 
 
 def test_the_default_that_fails_to_load_fails_its_case_with_file_and_line():
-    broken = UserWorkload(name="work", source=f"{BEHAVING.parent / 'broken.py'}:work", sizes=("n",))
+    broken = UserWorkload(name="work", source=f"{WORKLOADS / 'broken.py'}:work", sizes=("n",))
     case = Case(operation=Operation(name="work", sizes=(("n", 1),)), configurations=(TWO,))
 
     session = ProcessBench(workloads={"work": broken}).run(TrialPlan(cases=(case,), rounds=1))
@@ -203,19 +191,8 @@ def _asking_for_a_hang(log):
 
 
 def _pids(log):
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline:
-        if log.exists() and len(log.read_text().split()) == 2:
-            return [int(pid) for pid in log.read_text().split()]
-        time.sleep(0.05)
-    pytest.fail("the work never began")
-
-
-def _runs(pid):
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    wait_until(lambda: log.exists() and len(log.read_text().split()) == 2)
+    return [int(pid) for pid in log.read_text().split()]
 
 
 def test_what_an_allocator_keeps_in_memory_is_measured_next_to_the_default():
@@ -237,17 +214,12 @@ def test_where_no_allocator_is_chosen_memory_is_not_looked_at():
 
 
 def test_a_server_that_is_killed_costs_its_trial_and_the_next_plan_gets_another():
-    workload = _workload("steady")
-    bench = ProcessBench(workloads={"steady": workload})
-    plan = TrialPlan(
-        cases=(Case(operation=Operation(name="steady", sizes=(("n", 10),)), configurations=(TWO,)),),
-        rounds=500,
-    )
+    bench = ProcessBench(workloads=behaving("steady"))
+    plan = TrialPlan(cases=(case_of("steady", TWO),), rounds=500)
 
     def kill():
-        _wait_for(lambda: len(psutil.Process().children(recursive=True)) >= 2)
-        server = next(child for child in psutil.Process().children() if "trial_server" in " ".join(child.cmdline()))
-        server.kill()
+        wait_until(lambda: len(psutil.Process().children(recursive=True)) >= 2)
+        _server().kill()
 
     killer = threading.Thread(target=kill)
     killer.start()
@@ -259,11 +231,19 @@ def test_a_server_that_is_killed_costs_its_trial_and_the_next_plan_gets_another(
     assert [trial.failure for trial in whole.measurements] == [None, None]
 
 
-def _wait_for(condition):
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def _server():
+    return next(child for child in psutil.Process().children() if "trial_server" in " ".join(child.cmdline()))
+
+
+def test_a_server_that_was_killed_between_two_trials_costs_nothing():
+    bench = ProcessBench(workloads=behaving("steady"))
+    plan = TrialPlan(cases=(case_of("steady", TWO),), rounds=1, seconds=0.0)
+    bench.run(plan)
+    server = _server()
+    server.kill()
+    assert gone([server.pid])
+
+    assert [trial.failure for trial in bench.run(plan).measurements] == [None, None]
 
 
 @pytest.mark.parametrize(("name", "value"), [("frozen", True), ("executable", ""), ("executable", None)])

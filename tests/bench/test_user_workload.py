@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from autotune.bench import user_workload
-from autotune.bench.inspect_workload import describe
+from autotune.bench.process_bench import inspect_workload
 from autotune.bench.user_workload import UserWorkload
 from autotune.errors import BadWorkload
 from autotune.model.catalogue import Family
@@ -162,7 +162,7 @@ def test_the_first_result_is_kept_by_value():
 
 @pytest.mark.real
 def test_a_file_is_described_in_a_fresh_process():
-    workload = describe(f"{WORKLOADS / 'behaving.py'}:steady")
+    workload = inspect_workload(f"{WORKLOADS / 'behaving.py'}:steady")
 
     assert workload.name == "steady"
     assert workload.source == f"{WORKLOADS / 'behaving.py'}:steady"
@@ -189,7 +189,7 @@ def test_a_file_that_holds_no_workload_is_refused_with_its_cause(tmp_path, text,
     (tmp_path / "work.py").write_text(text)
 
     with pytest.raises(BadWorkload, match=words):
-        describe(f"{tmp_path / 'work.py'}:work", patience=2 if "sleep" in text else 60)
+        inspect_workload(f"{tmp_path / 'work.py'}:work", patience=2 if "sleep" in text else 60)
 
 
 @pytest.mark.parametrize(

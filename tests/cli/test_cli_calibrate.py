@@ -12,7 +12,7 @@ from support.profile_builders import alone
 from support.shown_profiles import FILL, KEY, SVD, USUAL
 
 from autotune.bench.selftest import SelfTest
-from autotune.cli import calibration_messages
+from autotune.cli import messages
 from autotune.cli.calibrate import enough_for
 from autotune.cli.program import program
 from autotune.errors import BadBudget, EnvironmentProblem, HostBusy
@@ -26,7 +26,7 @@ from autotune.search.events import Decided, Exploring
 from autotune.search.journal import Header, Journal, journal_path
 from autotune.search.request import Effort, Request
 from autotune.share.publish import publish
-from autotune.share.store import open_store
+from autotune.share.store_settings import open_store
 
 
 @pytest.fixture
@@ -226,13 +226,13 @@ def test_an_interruption_keeps_what_was_decided_and_says_how_to_go_on(calibrate,
     path = tmp_path / "mine.yaml"
     result = calibrate("--output", str(path), profile=Profile(key=KEY, entries=(SVD,)), finished=False)
     assert (result.exit_code, profile_files.read(path).entries) == (130, (SVD,))
-    assert result.stderr.splitlines()[-1] == calibration_messages.RESUME
+    assert result.stderr.splitlines()[-1] == messages.RESUME
 
 
 def test_an_interruption_before_anything_was_decided_writes_nothing_and_says_only_how_to_go_on(calibrate):
     result = calibrate(profile=Profile(key=KEY, entries=()), finished=False)
     assert (result.exit_code, result.stdout) == (130, "")
-    assert result.stderr.splitlines()[-1] == calibration_messages.RESUME
+    assert result.stderr.splitlines()[-1] == messages.RESUME
     assert "The profile is in" not in result.stderr
     assert not own_path(KEY).exists()
 

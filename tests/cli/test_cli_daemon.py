@@ -1,14 +1,17 @@
 """`autotune daemon` and its verbs, without a daemon."""
 
+import importlib
+
 import pytest
 from click.testing import CliRunner
 from support.profile_builders import alone
 
-from autotune.cli import daemon_messages
 from autotune.cli.program import program
 from autotune.daemon import control_socket, daemon_settings, systemd
 from autotune.errors import OrderRefused
 from autotune.model import units
+
+daemon = importlib.import_module("autotune.cli.daemon")
 
 
 @pytest.fixture
@@ -101,7 +104,7 @@ STATUS = {
 
 
 def test_status_reads_as_sentences():
-    assert list(daemon_messages.daemon_status(STATUS)) == [
+    assert list(daemon.status_lines(STATUS)) == [
         "autotune 1 runs as process 7, configured by /c.yaml.",
         "Now: nothing. It is paused.",
         "CPU time spent today: 1:01",
@@ -116,11 +119,11 @@ def test_status_reads_as_sentences():
 
 def test_what_comes_next_is_numbered():
     job = {"subject": "svd float64 n=5", "cause": "order", "reason": "So."}
-    assert list(daemon_messages.daemon_queue({"waiting": "", "queue": [job]})) == [
+    assert list(daemon.queue_lines({"waiting": "", "queue": [job]})) == [
         "The machine is idle.",
         "1. svd float64 n=5 [order] So.",
     ]
-    assert list(daemon_messages.daemon_queue({"waiting": "Busy.", "queue": []})) == [
+    assert list(daemon.queue_lines({"waiting": "Busy.", "queue": []})) == [
         "Busy.",
         "Nothing waits to be measured.",
     ]

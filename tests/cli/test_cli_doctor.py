@@ -9,8 +9,9 @@ import pytest
 from click.testing import CliRunner
 from support.profile_builders import alone
 
-from autotune.cli import machine_messages
 from autotune.cli.program import program
+
+doctor = importlib.import_module("autotune.cli.doctor")
 
 
 @pytest.fixture
@@ -30,14 +31,14 @@ def test_a_computer_is_described_at_any_width(recorded, columns):
 
 
 def test_if_all_is_well_it_says_so(recorded):
-    assert machine_messages.ALL_WELL in CliRunner().invoke(program, ["doctor", "--root", str(recorded)]).stdout
+    assert doctor.ALL_WELL in CliRunner().invoke(program, ["doctor", "--root", str(recorded)]).stdout
 
 
 def test_a_folder_without_a_computer_is_not_called_well(tmp_path):
     said = CliRunner().invoke(program, ["doctor", "--root", str(tmp_path)])
     assert said.exit_code == 0
     assert "No CPU could be read" in said.stdout
-    assert machine_messages.ALL_WELL not in said.stdout
+    assert doctor.ALL_WELL not in said.stdout
 
 
 @pytest.mark.real
@@ -55,9 +56,15 @@ def test_folders_settings_and_variables_have_their_origin(monkeypatch, tmp_path)
     said = json.loads(CliRunner().invoke(program, ["doctor", "--json"]).stdout)
     settings = {row["name"]: (row["value"], row["source"]) for row in said["settings"]}
     assert settings["store"] == ("s3://bucket/x", "AUTOTUNE_STORE")
-    assert settings["OMP_NUM_THREADS"] == ("1", machine_messages.THREADS_OF_YOURS)
+    assert settings["OMP_NUM_THREADS"] == ("1", doctor.THREADS_OF_YOURS)
     assert str(tmp_path) in settings["journals and locks"][0]
     assert said["core"]
+
+
+def test_a_folder_that_cannot_be_looked_at_does_not_exist(monkeypatch):
+    monkeypatch.setenv("AUTOTUNE_STATE_DIR", f"/{'x' * 300}")
+    sources = {row.value: row.source for row in doctor.settings_in_force()}
+    assert sources[f"/{'x' * 300}/cluster"].endswith("does not exist")
 
 
 def test_two_distributions_with_one_command_are_warned_of(monkeypatch):
@@ -70,6 +77,8 @@ def test_two_distributions_with_one_command_are_warned_of(monkeypatch):
         )
 
     monkeypatch.setattr("importlib.metadata.distributions", lambda: [distribution("a"), distribution("b")])
-    package, command = importlib.import_module("autotune.cli.doctor").conflicting_packages()
+    package, command = doctor.conflicting_packages()
     assert "the package `autotune`: a, b" in package
     assert "the command `autotune`: a, b" in command
+    monkeypatch.setattr("importlib.metadata.distributions", lambda: [distribution("b"), distribution(None)])
+    assert "an installation without a name, b" in doctor.conflicting_packages()[0]

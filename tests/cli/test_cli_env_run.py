@@ -21,7 +21,7 @@ from autotune.model.operation import Operation
 from autotune.model.profile import Profile
 from autotune.profiles import profile_files
 from autotune.profiles.resolve import this_site
-from autotune.runtime.process_threads import ProcessChoice
+from autotune.runtime.process_settings import ProcessChoice
 
 VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
@@ -118,7 +118,6 @@ def test_a_script_whose_interpreter_is_missing_is_126_not_127(tmp_path):
     assert autotune("--", str(script)).returncode == 126
 
 
-@pytest.mark.real
 def test_run_says_in_one_line_what_it_did_and_quiet_leaves_it_out():
     code = "print()"
     assert autotune(sys.executable, "-c", code).stderr == (
@@ -129,7 +128,7 @@ def test_run_says_in_one_line_what_it_did_and_quiet_leaves_it_out():
 
 SECOND = """
 import sys
-from autotune.runtime.process_threads import process_choice
+from autotune.runtime.process_settings import process_choice
 from autotune.cli.command_name import tuned_command
 if sys.argv[1] == "full":
     import numpy
@@ -155,6 +154,34 @@ def test_numpy_is_loaded_only_where_its_library_can_change_the_sentence(tmp_path
     )
     assert full.stdout == again.stdout
     assert (full.stderr.strip(), again.stderr.strip()) == ("True", loads)
+
+
+COMMON = """
+import os, sys
+def replace(*_):
+    print(*sorted({"numpy", "dataclasses", "json", "pathlib", "shutil", "subprocess"} & sys.modules.keys()))
+    print(*[name for name in sys.modules if name.startswith("autotune.model.") and "entry" in name])
+    raise SystemExit
+os.execvpe = replace
+sys.argv = ["autotune", "run", "-q", "--", "true"]
+from autotune.cli.program import main
+main()
+"""
+
+
+@pytest.mark.real
+def test_the_second_start_of_a_command_that_was_not_tuned_loads_little(tmp_path, monkeypatch):
+    alone(monkeypatch, tmp_path)
+    if usable_cpus()[1] in {Limit.QUOTA, Limit.CAP, Limit.SHARED}:
+        pytest.skip("needs CPUs that the BLAS library sees as they are")
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", COMMON], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == []
+
+
+def test_idle_threads_can_be_asked_to_do_all_that_they_can():
+    (option,) = (option for option in run.params if option.name == "wait")
+    assert list(option.type.choices) == list(IdleThreads)
 
 
 @pytest.fixture
@@ -267,3 +294,20 @@ def test_switched_off_a_tuned_command_runs_as_it_stands(tuned_here, monkeypatch)
     monkeypatch.setenv("AUTOTUNE_DISABLE", "1")
     _, replaced = tuned_here("--", "./simulate", choice=ONE_THREAD)
     assert "OMP_NUM_THREADS" not in replaced["environ"]
+
+
+@pytest.mark.parametrize("options", [("-I",), ("-E",), ("-S",), ("-B", "-uIc")])
+def test_run_says_that_options_of_python_keep_it_out_and_leaves_nothing_for_its_children(tuned_here, options):
+    words = ("--", "/usr/bin/python3.12", *options, "other.py")
+    done, replaced = tuned_here(*words, choice=ONE_THREAD)
+    assert "plain NumPy" in done.stderr
+    assert "run as measured" not in done.stderr
+    assert "AUTOTUNE_START" not in replaced["environ"]
+    _, replaced = tuned_here("--children", *words, choice=ONE_THREAD)
+    assert replaced["environ"]["AUTOTUNE_START"] == "apply"
+
+
+@pytest.mark.parametrize("words", [("python", "x.py", "-I"), ("grep", "-I", "x"), ("python", "-m", "x", "-E")])
+def test_options_of_others_keep_nothing_out(tuned_here, words):
+    _, replaced = tuned_here("--", *words, choice=ONE_THREAD)
+    assert replaced["environ"]["AUTOTUNE_START"] == "apply"

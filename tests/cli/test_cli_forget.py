@@ -42,6 +42,7 @@ def test_an_entry_of_a_shipped_profile_stays_and_is_said_to_be_one(own, tmp_path
     assert (result.exit_code, shipped.read_bytes()) == (1, before)
     assert "shipped with autotune" in result.stderr
     assert "autotune calibrate svd n=5" in result.stderr
+    assert "No entry of the profile is about svd n=5" in forget(own, "svd", "n=5").stderr
 
 
 def entries(path):

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from autotune.cli import calibration_messages
+from autotune.cli import messages
 
 COMMAND = [sys.executable, "-m", "autotune", "calibrate"]
 
@@ -38,7 +38,7 @@ def test_an_interrupted_calibration_is_saved_and_goes_on_without_repeating_a_tri
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert calibration_messages.RESUME in said
+    assert messages.RESUME in said
     assert not list(alive(log))
 
     resumed = subprocess.run(

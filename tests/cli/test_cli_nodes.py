@@ -22,7 +22,7 @@ from autotune.cluster.calibrate_cluster import (
 from autotune.cluster.cluster_plan import MissingUnit, Node, NodeJob, NodeTask, SearchUnit
 from autotune.errors import EnvironmentProblem
 from autotune.profiles import folders, profile_files
-from autotune.share.store import open_store
+from autotune.share.store_settings import open_store
 
 cluster = importlib.import_module("autotune.cli.cluster")
 UNIT = SearchUnit(name="qr", dtype="float64", seconds=1.0)

@@ -11,7 +11,7 @@ import pytest
 from support.profile_builders import alone
 from support.shown_profiles import EMPTY, FILL, KEY, SVD, USUAL
 
-from autotune.cli import calibration_messages, write_outcome
+from autotune.cli import messages, write_outcome
 from autotune.errors import EnvironmentProblem, UsageError
 from autotune.model.entry import Entry, Evidence, Status
 from autotune.model.operation import Operation
@@ -164,7 +164,7 @@ def test_the_end_says_where_the_profile_is_and_that_programs_find_it(capsys):
     assert "svd m=500 n=500" in said.out
     assert said.err.splitlines() == [
         f"1 of 2 entries are tuned; the others run as plain NumPy. The profile is in {kept.path}.",
-        calibration_messages.how_to_use(kept.path, is_searched=True),
+        messages.how_to_use(kept.path, is_searched=True),
     ]
 
 

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from autotune import __version__
-from autotune.cli import program_messages
+from autotune.cli import VERBS
 from autotune.cli.program import program
 from autotune.errors import BadSize, HostBusy, ProfileError, UnknownOperation, UnsupportedPlatform
 
@@ -20,7 +20,7 @@ def verb(monkeypatch):
     """Puts a verb called `probe` into the command, which does what it is given."""
 
     def put(act):
-        monkeypatch.setitem(program_messages.VERBS, "probe", "Do as the test says.")
+        monkeypatch.setitem(VERBS, "probe", "Do as the test says.")
         monkeypatch.setitem(sys.modules, "autotune.cli.probe", SimpleNamespace(probe=click.command("probe")(act)))
         return CliRunner().invoke(program, ["probe"])
 
@@ -77,7 +77,7 @@ def test_the_version_is_the_package_version():
 
 def test_help_lists_every_verb_and_the_exit_codes():
     text = CliRunner().invoke(program, ["--help"]).stdout
-    assert all(verb in text for verb in program_messages.VERBS)
+    assert all(verb in text for verb in VERBS)
     assert "130  interrupted" in text
 
 
@@ -93,7 +93,7 @@ def test_an_unknown_verb_is_wrong_usage_answered_with_the_one_that_was_meant(ver
     assert (result.exit_code, result.stderr.splitlines()[-1]) == (2, f"Error: {said}")
 
 
-@pytest.mark.parametrize("name", sorted(program_messages.VERBS))
+@pytest.mark.parametrize("name", sorted(VERBS))
 def test_the_help_of_every_verb_has_two_examples_on_lines_of_their_own(name):
     help_text = CliRunner().invoke(program, [name, "--help"]).stdout
     examples = help_text.partition("  Examples:\n")[2].split("\n\n")[0].splitlines()
@@ -101,7 +101,7 @@ def test_the_help_of_every_verb_has_two_examples_on_lines_of_their_own(name):
     assert sum(f"autotune {name}" in example for example in examples) >= 2
 
 
-@pytest.mark.parametrize("name", program_messages.VERBS)
+@pytest.mark.parametrize("name", VERBS)
 def test_every_verb_stands_in_a_file_of_its_name(name):
     assert isinstance(getattr(import_module(f"autotune.cli.{name}"), name), click.Command)
 

@@ -11,11 +11,11 @@ from click.testing import CliRunner
 
 from autotune.bench.command_pairs import CommandRun, PairedRuns
 from autotune.cli.calibrate import calibrate
-from autotune.cli.calibration_messages import program_gain
-from autotune.cli.program_calibration import gain_of, weigh_by_spool
+from autotune.cli.program_calibration import gain_of, gain_text, weigh_by_spool
 from autotune.errors import BadWorkload
 from autotune.model.catalogue import operation
 from autotune.profiles import folders
+from autotune.recording.program_gain import VerifiedGain
 from autotune.recording.recording import Recording
 from autotune.runtime.demand import Demand, leave
 from autotune.search.request import Request
@@ -81,10 +81,15 @@ def pairs_of(plain, variant, *, outputs=(b"", b"")):
 
 @pytest.mark.usefixtures("_gains")
 def test_pairs_of_runs_tell_what_the_program_gained(monkeypatch, tmp_path):
-    monkeypatch.setattr("autotune.bench.command_pairs.run_pairs", lambda *_, **__: pairs_of([2, 2, 2], [1, 1, 1]))
-    gained = gain_of(RECORDING, tmp_path / "profile.yaml", runs=3, seconds=100)
+    def run(plain, *_, **__):
+        return pairs_of([2, 2, 2], [1, 1, 1]) if plain == RECORDING.command else pairs_of([0.1] * 3, [0.35] * 3)
+
+    monkeypatch.setattr("autotune.bench.command_pairs.run_pairs", run)
+    gained = gain_of(replace(RECORDING, wall_seconds=2.0), tmp_path / "profile.yaml", runs=3, seconds=100)
     assert (gained.measured, gained.pairs, gained.same_output) == (pytest.approx(2.0), 3, True)
-    assert gained.predicted == 1.5
+    assert (gained.predicted, gained.start_seconds) == (1.5, pytest.approx(0.25))
+    assert gained.predicted_with_start == pytest.approx(1 / (1 / 1.5 + 0.125))  # Amdahl's law
+    assert "1.26 with the 0.25 s" in gain_text(gained)
 
 
 @pytest.mark.usefixtures("_gains")
@@ -133,5 +138,8 @@ def test_operations_that_programs_have_called_count_more(monkeypatch, tmp_path):
     ("interval", "is_open"), [(None, True), ((0.2, 1.4), True), ((1.05, 1.12), False), ((1.5, 2.5), False)]
 )
 def test_pairs_that_tell_nothing_are_said_to_and_how_to_repeat_them(interval, is_open):
-    text = program_gain((1.04, 1.02, 1.05), 1.08, interval, pairs=3)
+    gain = VerifiedGain(
+        predicted=1.04, predicted_low=1.02, predicted_high=1.05, measured=1.08, interval=interval, pairs=3
+    )
+    text = gain_text(gain)
     assert ("autotune compare" in text) == is_open

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from support.profile_builders import alone, make_entry, profile
 
-from autotune.cli import profile_messages
+from autotune.cli import messages
 from autotune.cli.program import program
 from autotune.profiles import profile_files
 
@@ -69,7 +69,10 @@ def test_other_tables_are_asked_for_by_name(report, table):
 )
 def test_one_thing_is_made_at_a_time(report, words):
     result = report("a.yaml", *words)
-    assert (result.exit_code, result.stderr) == (2, f"autotune: {profile_messages.ONE_FORMAT}\n")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "autotune: Give at most one of --output, --json, --csv and --optuna.\n",
+    )
 
 
 def test_a_place_that_cannot_be_written_is_said_and_nothing_is_changed(report):
@@ -82,17 +85,17 @@ def test_without_options_the_page_has_a_name_of_its_own_and_may_be_opened(report
     opened = []
     monkeypatch.setattr("webbrowser.open", opened.append)
     assert report("a.yaml", "--open").exit_code == 0
-    assert opened == [(tmp_path / profile_messages.REPORT).as_uri()]
+    assert opened == [(tmp_path / "autotune-report.html").as_uri()]
 
 
 def test_where_nothing_applies_it_says_what_to_do(report):
     result = report("--json")
-    assert (result.exit_code, result.stderr) == (1, f"{profile_messages.NO_PROFILE}\n")
+    assert (result.exit_code, result.stderr) == (1, f"{messages.NO_PROFILE}\n")
 
 
 def test_without_a_journal_there_is_no_history(report):
     result = report("a.yaml", "--optuna", "history.log")
-    assert (result.exit_code, result.stderr) == (3, f"autotune: {profile_messages.NO_HISTORY}\n")
+    assert (result.exit_code, "no journal" in result.stderr, "`autotune calibrate`" in result.stderr) == (3, True, True)
 
 
 def test_a_history_is_of_one_profile(report):

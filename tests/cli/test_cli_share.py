@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from support.profile_builders import KEY, alone, make_entry, profile
 
-from autotune.cli import store_messages
+from autotune.cli import messages
 from autotune.cli.program import program
 from autotune.cli.store_warm_starts import saved_seconds
 from autotune.model.configuration import Configuration
@@ -82,7 +82,7 @@ def test_a_profile_without_a_measurement_keeps_no_other_from_the_store():
 
 def test_nothing_measured_is_nothing_to_publish():
     result = run("store", "publish")
-    assert (result.exit_code, result.stderr) == (1, f"{store_messages.NOTHING_TO_PUBLISH}\n")
+    assert (result.exit_code, result.stderr) == (1, f"{messages.NOTHING_TO_PUBLISH}\n")
 
 
 def test_a_merged_profile_is_not_published(tmp_path):
@@ -103,7 +103,7 @@ def test_an_entry_without_a_result_needs_no_confirmation():
     run("store", "publish", "--sign")
     said = run("store", "pull").stderr
     assert "2 entries of 1 host; 1 decided, 1 confirmed.\n" in said
-    assert store_messages.UNCONFIRMED not in said
+    assert messages.UNCONFIRMED not in said
 
 
 def test_a_signed_publication_is_confirmed_by_its_signer():
@@ -128,9 +128,9 @@ def test_a_refused_publication_is_told_with_its_reason():
 
 def test_an_entry_that_no_other_host_confirms_is_told_with_what_to_do():
     calibrated()
-    assert store_messages.UNSIGNED in run("store", "publish").stderr
+    assert messages.UNSIGNED in run("store", "publish").stderr
     pulled = run("store", "pull")
-    assert (pulled.exit_code, store_messages.UNCONFIRMED in pulled.stderr) == (0, True)
+    assert (pulled.exit_code, messages.UNCONFIRMED in pulled.stderr) == (0, True)
 
 
 def test_a_signature_that_is_new_is_told():

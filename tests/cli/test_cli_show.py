@@ -11,8 +11,9 @@ from click.testing import CliRunner
 from support.profile_builders import alone, make_entry, of_this_machine
 from support.shown_profiles import DEFAULTS_ONLY, EMPTY, USUAL
 
-from autotune.cli import profile_messages
-from autotune.cli.in_force import in_force, matches
+from autotune.cli import messages
+from autotune.cli.in_force import in_force
+from autotune.cli.options import Selection
 from autotune.cli.program import program
 from autotune.model.operation import Operation
 from autotune.profiles import folders, profile_files
@@ -119,7 +120,7 @@ def test_a_profile_that_does_not_fit_is_listed_with_the_reason(machine):
     assert result.exit_code == 1
     assert " ".join(result.stdout.split()).count("the profile has 1.0") == 2
     assert result.stderr.startswith("2 profiles of this host are for NumPy 1.0,")
-    assert result.stderr.endswith(f"{profile_messages.NO_PROFILE}\n")
+    assert result.stderr.endswith(f"{messages.NO_PROFILE}\n")
 
 
 @pytest.mark.parametrize(
@@ -134,11 +135,12 @@ def test_a_profile_that_does_not_fit_is_listed_with_the_reason(machine):
     ],
 )
 def test_a_size_that_is_left_out_equals_n(sizes, wanted):
-    assert matches(QR.operation, set(), sizes) is wanted
+    assert Selection(sizes=sizes).contains(QR.operation) is wanted
 
 
 def test_sizes_with_a_default_of_their_own_do_not_follow_n():
-    assert matches(Operation(name="stack_inv", sizes=(("n", 16), ("count", 1000))), set(), {"n": (16,)})
+    stack = Operation(name="stack_inv", sizes=(("n", 16), ("count", 1000)))
+    assert Selection(sizes={"n": (16,)}).contains(stack)
 
 
 def test_everything_in_force_is_one_profile_for_reports(machine):
@@ -158,6 +160,12 @@ def test_a_size_without_an_entry_names_the_command_that_measures_it(machine, ver
     assert (result.exit_code, "`autotune calibrate qr n=77` measures it" in result.stderr) == (1, True)
 
 
+@pytest.mark.parametrize("verb", ["show", "verify", "report", "forget"])
+def test_a_word_that_is_too_long_for_a_file_is_no_file(machine, verb):
+    result = CliRunner().invoke(program, [verb, "x" * 300])
+    assert (result.exit_code, "Traceback" in result.output) == (1 if verb == "forget" else 2, False)
+
+
 @pytest.mark.parametrize("verb", ["show", "verify", "explain"])
 def test_a_function_whose_profile_is_refused_is_not_called_unknown(machine, verb):
     (machine / "named.yaml").write_text("schema: 99\n")
@@ -171,10 +179,10 @@ def test_a_size_of_a_function_of_the_users_is_measured_as_a_workload(machine):
 
 
 @pytest.mark.real
-def test_showing_a_second_time_does_not_load_numpy(machine):
+def test_showing_a_second_time_loads_neither_numpy_nor_the_types_of_profiles(machine):
     code = (
-        "import json, sys; from autotune.cli.in_force import in_force; found = in_force(); "
-        "print(json.dumps([len(found.entries), 'numpy' in sys.modules]))"
+        "import json, sys; from autotune.cli import show; state = show.in_force(); "
+        "print(json.dumps([len(state.entries), bool({'numpy', 'autotune.model.profile'} & sys.modules.keys())]))"
     )
     said = [
         json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=120).stdout)

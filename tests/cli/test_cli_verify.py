@@ -75,10 +75,10 @@ def test_a_slower_choice_ends_with_1_and_is_named(verify):
     assert "`autotune calibrate`" in result.stderr
 
 
-def test_a_choice_without_gain_or_loss_is_told_and_no_failed_check(verify):
-    result = verify(profile(QR), qr=1.0)
+def test_a_choice_without_gain_or_loss_is_told_and_ends_with_1(verify):
+    result = verify(profile(QR, LOG), qr=1.0, log=0.8)
 
-    assert result.exit_code == 0
+    assert result.exit_code == 1
     assert "no longer holds" in result.stdout
 
 

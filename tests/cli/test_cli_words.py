@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from autotune.cli import calibration_messages, program_messages
+from autotune.cli import messages
 from autotune.cli.program import program
 
 SCRIPTS = str(Path(sys.executable).parent)
@@ -17,7 +17,7 @@ SCRIPTS = str(Path(sys.executable).parent)
 
 def test_an_alias_says_what_is_measured_for_it():
     result = CliRunner().invoke(program, ["calibrate", "einsum", "--budget", "nothing"])
-    assert result.stderr.splitlines()[0] == calibration_messages.tuned_together("einsum", "matmul")
+    assert result.stderr.splitlines()[0] == messages.tuned_together("einsum", "matmul")
 
 
 @pytest.mark.real
@@ -34,7 +34,8 @@ def test_output_that_cannot_be_written_is_a_sentence_and_no_traceback(words):
             check=False,
         )
     assert done.returncode == 1
-    assert done.stderr == f"{program_messages.unwritten('No space left on device')}\n"
+    (line,) = done.stderr.splitlines()
+    assert "could not be written (No space left on device)" in line
 
 
 @pytest.mark.real

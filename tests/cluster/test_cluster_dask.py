@@ -79,14 +79,7 @@ class Nodes:
             client.wait_for_workers(self._workers, timeout=600)
         workload = self.folder / "sleeper.py"
         workload.write_text(SLEEPER)
-        command = [
-            "cluster",
-            "calibrate",
-            self.address,
-            "n=20",
-            "--workload",
-            f"{workload}:nap",
-        ]
+        command = ["cluster", "calibrate", self.address, "n=20", "--workload", f"{workload}:nap"]
         return subprocess.Popen(
             [sys.executable, "-m", "autotune", *command, *words],
             stdout=subprocess.PIPE,
@@ -157,10 +150,7 @@ def test_what_measures_sees_nothing_of_the_nanny_and_ends_with_the_command(nodes
 
 def test_a_scheduler_that_no_one_runs_is_a_sentence(monkeypatch):
     monkeypatch.setattr("autotune.cluster.dask_workers.CONNECT_SECONDS", 1.0)
-    with (
-        pytest.raises(EnvironmentProblem, match="No Dask scheduler answers"),
-        connect("tcp://127.0.0.1:1"),
-    ):
+    with pytest.raises(EnvironmentProblem, match="No Dask scheduler answers"), connect("tcp://127.0.0.1:1"):
         pass
 
 

@@ -11,13 +11,13 @@ from autotune.cluster.calibrate_cluster import (
     PATIENCE_SECONDS,
     ClusterCalibration,
     JobFailed,
-    SchedulerLost,
     WorkerLeft,
     WorkerRejected,
     class_profile,
 )
 from autotune.cluster.cluster_plan import NodeTask
-from autotune.cluster.orders import Order, decode_order, encode_order, versions
+from autotune.cluster.dask_workers import SchedulerLost
+from autotune.cluster.node import Order, decode_order, encode_order, versions
 from autotune.errors import EnvironmentProblem, UsageError
 from autotune.model.profile import Profile
 from autotune.profiles.profile_document import encode_profile
@@ -104,10 +104,7 @@ def test_two_hosts_confirm_each_other_and_everything_is_saved_as_it_comes():
     assert (outcome.problem, outcome.interrupted, outcome.missing) == (None, False, ())
     ((key, said),) = outcome.classes
     merged = class_profile(key, said)
-    assert [(entry.operation.name, entry.evidence.hosts) for entry in merged.entries] == [
-        ("qr", 2),
-        ("svd", 2),
-    ]
+    assert [(entry.operation.name, entry.evidence.hosts) for entry in merged.entries] == [("qr", 2), ("svd", 2)]
     assert saved == [["a"], ["a", "b"], ["a", "b"], ["a", "b"]]
 
 
@@ -211,10 +208,7 @@ def test_when_all_workers_are_gone_it_ends_and_keeps_what_finished():
 
 @pytest.mark.parametrize(
     ("raised", "interrupted", "problem"),
-    [
-        (KeyboardInterrupt(), True, None),
-        (SchedulerLost("The scheduler is gone."), False, "The scheduler is gone."),
-    ],
+    [(KeyboardInterrupt(), True, None), (SchedulerLost("The scheduler is gone."), False, "The scheduler is gone.")],
 )
 def test_an_interruption_and_a_lost_scheduler_keep_what_finished(raised, interrupted, problem):
     crew = FakeCrew(a=host("a", search=None))
@@ -250,8 +244,7 @@ def test_a_worker_with_other_tasks_is_waited_for():
 
 
 @pytest.mark.parametrize(
-    "answer",
-    [{"profile": {"schema": 99}}, {"profile": encode_profile(Profile(key=replace(KEY, usable_cpus=1)))}],
+    "answer", [{"profile": {"schema": 99}}, {"profile": encode_profile(Profile(key=replace(KEY, usable_cpus=1)))}]
 )
 def test_a_measurement_that_cannot_be_used_is_asked_of_another_host(answer):
     events = []
@@ -259,6 +252,21 @@ def test_a_measurement_that_cannot_be_used_is_asked_of_another_host(answer):
     outcome = cluster(crew, events=events).run()
     assert {event.job.node.host for event in events if isinstance(event, JobFailed)} == {"a"}
     assert sorted(str(entry.operation.name) for entry in outcome.classes[0][1]["b"].entries) == ["qr", "svd"]
+
+
+@pytest.mark.parametrize("answer", [{}, {"self_test": 7}, {"self_test": {"capacity": "many"}}])
+def test_a_self_test_that_cannot_be_used_leaves_the_work_to_another_host(answer):
+    events = []
+    outcome = cluster(FakeCrew(a=host("a", examine=answer), b=host("b")), events=events).run()
+    assert [(event.job.node.host, event.busy) for event in events if isinstance(event, JobFailed)] == [("a", False)]
+    assert [sorted(said) for _, said in outcome.classes] == [["b"]]
+
+
+def test_a_worker_that_does_not_say_its_version_is_left_out():
+    events = []
+    outcome = cluster(FakeCrew(a=host("a"), b=host("b", introduce={"versions": {}})), events=events).run()
+    assert [event.worker for event in events if isinstance(event, WorkerRejected)] == ["b"]
+    assert [sorted(said) for _, said in outcome.classes] == [["a"]]
 
 
 INTRODUCTION = encode_order(Order(task=NodeTask.INTRODUCE, request=Request(operations=NAMES)))

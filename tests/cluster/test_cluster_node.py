@@ -11,9 +11,8 @@ from support.profile_builders import KEY, make_entry, profile
 from autotune.bench.selftest import SelfTest
 from autotune.bench.user_workload import from_source
 from autotune.cluster.cluster_plan import NodeTask
-from autotune.cluster.node import carry_out
-from autotune.cluster.orders import Order, decode_order, encode_order, versions
-from autotune.cluster.worker_task import worker_task
+from autotune.cluster.dask_workers import worker_task
+from autotune.cluster.node import Order, carry_out, decode_order, encode_order, versions
 from autotune.errors import BadDocument, BadSize, BadWorkload
 from autotune.profiles.profile_document import decode_profile
 from autotune.search.request import Effort, Request

@@ -8,15 +8,7 @@ from hypothesis import strategies as st
 from support.profile_builders import KEY, make_entry, profile
 
 from autotune.bench.selftest import SelfTest
-from autotune.cluster.cluster_plan import (
-    ASKED,
-    ATTEMPTS,
-    PAUSE_SECONDS,
-    ClusterPlan,
-    Node,
-    NodeTask,
-    SearchUnit,
-)
+from autotune.cluster.cluster_plan import ASKED, ATTEMPTS, PAUSE_SECONDS, ClusterPlan, Node, NodeTask, SearchUnit
 from autotune.model.entry import OUT_OF_TIME
 from autotune.model.policy import LEAST_BUDGET_SECONDS
 
@@ -89,12 +81,7 @@ def test_hosts_that_nothing_is_left_for_are_not_tested():
 def test_one_operation_takes_two_hosts_one_of_which_confirms():
     plan = plan_of(*(node(name, names=("svd",)) for name in "abc"))
     log, _ = finished(plan)
-    assert log == [
-        ("a", "examine", None),
-        ("b", "examine", None),
-        ("a", "search", "svd"),
-        ("b", "confirm", "svd"),
-    ]
+    assert log == [("a", "examine", None), ("b", "examine", None), ("a", "search", "svd"), ("b", "confirm", "svd")]
 
 
 def test_the_longest_operation_goes_first():

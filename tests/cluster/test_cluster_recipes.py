@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from autotune.cli.cluster import calibrate
 from autotune.cli.program import program
-from autotune.cluster.batch_script import BatchRequest, BatchSystem, NodeCommands, batch_script
+from autotune.cluster.batch_script import BatchRequest, BatchSystem, batch_script
 from autotune.errors import UsageError
 
 RECIPES = Path(__file__).parents[2] / "examples" / "cluster"
@@ -28,9 +28,8 @@ WHOLE_NODES = {
 
 
 def made(batch, *, words=("svd",), store="/nfs/autotune", **wanted):
-    options = {"cpus": 64, **wanted}
-    commands = NodeCommands(program=("python3", "-m", "autotune"), calibrate=words, store=store)
-    return batch_script(batch, BatchRequest(**options), commands)
+    options = {"cpus": 64, "program": ("python3", "-m", "autotune"), "calibrate": words, "store": store, **wanted}
+    return batch_script(batch, BatchRequest(**options))
 
 
 def is_bash(text):
@@ -84,8 +83,7 @@ def test_each_node_measures_into_a_file_of_its_own_and_publishes_that(tmp_path):
         (tmp_path / name).chmod(0o755)
     text = batch_script(
         BatchSystem.SLURM,
-        BatchRequest(),
-        NodeCommands(program=(str(tmp_path / "fake"),), calibrate=["svd", "--effort", "quick"], store="/it's here"),
+        BatchRequest(program=(str(tmp_path / "fake"),), calibrate=["svd", "--effort", "quick"], store="/it's here"),
     )
     environ = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_CPUS_ON_NODE": "4", "TMPDIR": str(tmp_path)}
     done = subprocess.run(["bash"], input=text, text=True, capture_output=True, env=environ, check=False, timeout=300)
@@ -110,10 +108,7 @@ def test_nothing_ends_a_line_of_the_file(field):
 
 
 @needs_bash
-@given(
-    st.sampled_from(list(BatchSystem)),
-    st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S", "Zs"])),
-)
+@given(st.sampled_from(list(BatchSystem)), st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S", "Zs"])))
 def test_whatever_a_store_is_called_the_file_is_bash(batch, store):
     assert is_bash(made(batch, store=store))
 
@@ -130,8 +125,7 @@ def test_the_command_prints_the_file_alone(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words",
-    [[], ["--slurm", "nonsense"], ["--pbs"], ["--slurm", "--nodes", "0"], ["--slurm", "--budget", "x"]],
+    "words", [[], ["--slurm", "nonsense"], ["--pbs"], ["--slurm", "--nodes", "0"], ["--slurm", "--budget", "x"]]
 )
 def test_what_makes_no_file_is_wrong_usage(words, tmp_path):
     assert run(*words, "--store", str(tmp_path)).exit_code == 2
@@ -149,11 +143,7 @@ def test_a_recipe_asks_for_whole_nodes_with_one_worker_each(name):
         pytest.skip("needs dask-jobqueue")
     words = ["--nodes", "2", "--cpus", "16", "--store", "/nfs/autotune", "--queue", "long", "--print"]
     done = subprocess.run(
-        [sys.executable, RECIPES / "nodes.py", name, *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
+        [sys.executable, RECIPES / "nodes.py", name, *words], capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 0, done.stderr
     assert is_bash(done.stdout)

@@ -1,18 +1,15 @@
 """Contract of every Bench, asked of the fake one and of the real one."""
 
 import os
-from pathlib import Path
 
 import pytest
+from support.behaving_work import behaving, case_of
 from support.fake_bench import FakeBench
 
 from autotune.bench.process_bench import ProcessBench
-from autotune.bench.user_workload import UserWorkload
-from autotune.model.configuration import DEFAULT, Configuration, Knob
-from autotune.model.measurement import Bench, Case, Failure, FailureKind, TrialPlan
-from autotune.model.operation import Operation
+from autotune.model.configuration import DEFAULT, Configuration
+from autotune.model.measurement import Bench, Failure, FailureKind, TrialPlan
 
-BEHAVING = Path(__file__).parents[1] / "bench" / "workloads" / "behaving.py"
 TWO, THREE = Configuration(workers=2), Configuration(workers=3)
 
 
@@ -30,13 +27,7 @@ def _fake(folder):
 
 
 def _real(folder):
-    names = ("steady", "crashing", "failing_at_once", "logging")
-    workloads = {
-        name: UserWorkload(
-            name=name, source=f"{BEHAVING}:{name}", sizes=("n",), optional=("workers",), knobs=(Knob.WORKERS,)
-        )
-        for name in names
-    }
+    workloads = behaving("steady", "crashing", "failing_at_once", "logging")
     environ = {**os.environ, "AUTOTUNE_TEST_LOG": str(folder / "log")}
     return ProcessBench(workloads=workloads, environ=environ)
 
@@ -46,12 +37,8 @@ def bench(request, tmp_path) -> Bench:
     return request.param(tmp_path)
 
 
-def _case(name, *configurations):
-    return Case(operation=Operation(name=name, sizes=(("n", 10),)), configurations=configurations)
-
-
 def test_the_default_is_measured_first_and_once_however_the_case_names_it(bench):
-    plan = TrialPlan(cases=(_case("steady", TWO, DEFAULT, THREE), _case("crashing")), rounds=1)
+    plan = TrialPlan(cases=(case_of("steady", TWO, DEFAULT, THREE), case_of("crashing")), rounds=1)
 
     session = bench.run(plan)
 
@@ -60,7 +47,7 @@ def test_the_default_is_measured_first_and_once_however_the_case_names_it(bench)
 
 
 def test_every_candidate_has_at_least_one_positive_pair_for_every_round(bench):
-    session = bench.run(TrialPlan(cases=(_case("steady", TWO),), rounds=3))
+    session = bench.run(TrialPlan(cases=(case_of("steady", TWO),), rounds=3))
 
     assert all(len(trial.seconds) >= 3 for trial in session.measurements)
     assert all(seconds > 0 for trial in session.measurements for seconds in trial.seconds)
@@ -68,7 +55,7 @@ def test_every_candidate_has_at_least_one_positive_pair_for_every_round(bench):
 
 
 def test_a_crash_is_a_failure_with_a_reason_and_costs_the_others_nothing(bench):
-    plan = TrialPlan(cases=(_case("crashing", TWO, THREE), _case("steady", TWO)), rounds=2)
+    plan = TrialPlan(cases=(case_of("crashing", TWO, THREE), case_of("steady", TWO)), rounds=2)
 
     session = bench.run(plan)
 
@@ -80,7 +67,7 @@ def test_a_crash_is_a_failure_with_a_reason_and_costs_the_others_nothing(bench):
 
 
 def test_without_a_default_its_case_has_no_timings_and_other_cases_have(bench):
-    session = bench.run(TrialPlan(cases=(_case("failing_at_once", TWO), _case("steady")), rounds=1))
+    session = bench.run(TrialPlan(cases=(case_of("failing_at_once", TWO), case_of("steady")), rounds=1))
 
     default, other, steady = session.measurements
     assert default.failure.kind is FailureKind.OUT_OF_MEMORY
@@ -90,13 +77,13 @@ def test_without_a_default_its_case_has_no_timings_and_other_cases_have(bench):
 
 
 def test_each_case_gets_one_pair_although_the_time_is_over(bench):
-    session = bench.run(TrialPlan(cases=(_case("steady", TWO), _case("crashing")), rounds=50, seconds=0.0))
+    session = bench.run(TrialPlan(cases=(case_of("steady", TWO), case_of("crashing")), rounds=50, seconds=0.0))
 
     assert [len(trial.seconds) for trial in session.measurements] == [1, 1, 1]
 
 
 def test_a_session_tells_how_long_all_of_it_took(bench):
-    session = bench.run(TrialPlan(cases=(_case("steady"),), rounds=4))
+    session = bench.run(TrialPlan(cases=(case_of("steady"),), rounds=4))
 
     assert session.wall_seconds >= 4 * session.measurements[0].seconds[0]
 
@@ -104,7 +91,7 @@ def test_a_session_tells_how_long_all_of_it_took(bench):
 def test_the_same_seed_runs_the_pairs_in_the_same_order_and_another_seed_in_another(bench, tmp_path):
     def order(seed):
         (tmp_path / "log").unlink(missing_ok=True)
-        bench.run(TrialPlan(cases=(_case("logging", TWO, THREE),), rounds=1, seed=seed, seconds=0.0))
+        bench.run(TrialPlan(cases=(case_of("logging", TWO, THREE),), rounds=1, seed=seed, seconds=0.0))
         return (tmp_path / "log").read_text().split()[-4:]  # what came before were checks and warm-up
 
     orders = {seed: order(seed) for seed in (0, 1)}
@@ -115,7 +102,7 @@ def test_the_same_seed_runs_the_pairs_in_the_same_order_and_another_seed_in_anot
 
 
 def test_each_candidate_has_pairs_whose_timings_are_its_seconds_and_the_defaults(bench):
-    session = bench.run(TrialPlan(cases=(_case("steady", TWO, THREE),), rounds=3))
+    session = bench.run(TrialPlan(cases=(case_of("steady", TWO, THREE),), rounds=3))
 
     default, *candidates = session.measurements
     assert default.pairs == ()
@@ -126,6 +113,6 @@ def test_each_candidate_has_pairs_whose_timings_are_its_seconds_and_the_defaults
 
 
 def test_the_timed_samples_are_a_part_of_the_wall_time(bench):
-    session = bench.run(TrialPlan(cases=(_case("steady", TWO),), rounds=3))
+    session = bench.run(TrialPlan(cases=(case_of("steady", TWO),), rounds=3))
 
     assert 6 * 0.009 < session.sampled_seconds < session.wall_seconds

@@ -28,43 +28,43 @@ def heap(calls):
 
 
 def test_retaining_takes_large_blocks_from_the_heap_and_trims_it_beyond_the_cap(heap, calls):
-    heap.retain(100)
+    heap.set_cap("process", 100)
     assert calls == RETAINING
 
 
 def test_the_undoing_leaves_glibc_where_its_own_adjustment_ends_and_trims(heap, calls):
-    heap.retain(100)
+    heap.set_cap("process", 100)
     calls.clear()
-    heap.retain(None)
+    heap.set_cap("process", None)
     assert calls == UNDONE
 
 
 def test_nothing_is_undone_where_nothing_was_retained(heap, calls):
-    heap.retain(None)
-    heap.leave("never entered")
+    heap.set_cap("process", None)
+    heap.set_cap("never entered", None)
     assert calls == []
 
 
 def test_only_the_last_scope_to_end_undoes(heap, calls):
-    heap.enter("first", 100)
-    heap.enter("second", 100)
-    heap.leave("first")
+    heap.set_cap("first", 100)
+    heap.set_cap("second", 100)
+    heap.set_cap("first", None)
     assert calls == RETAINING
-    heap.leave("second")
+    heap.set_cap("second", None)
     assert calls == RETAINING + UNDONE
 
 
 def test_the_smallest_cap_holds(heap, calls):
-    heap.retain(100)
-    heap.enter("scope", 50)
-    heap.leave("scope")
+    heap.set_cap("process", 100)
+    heap.set_cap("scope", 50)
+    heap.set_cap("scope", None)
     assert calls == [*RETAINING, (M_TRIM_THRESHOLD, 50), (M_MMAP_MAX, 0), *RETAINING]
 
 
 def test_a_scope_that_outlives_the_retaining_around_it_keeps_it(heap, calls):
-    heap.retain(100)
-    heap.enter("scope", 100)
-    heap.retain(None)
+    heap.set_cap("process", 100)
+    heap.set_cap("scope", 100)
+    heap.set_cap("process", None)
     assert calls == RETAINING
 
 
@@ -117,7 +117,7 @@ def used_once():
     return resident_bytes() - before
 plain = used_once()
 start = resident_bytes()
-with allocator.retained():
+with allocator.Retained():
     kept = used_once()
 print(json.dumps([plain, kept, resident_bytes() - start]))
 """)

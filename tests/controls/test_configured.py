@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from autotune.controls import allocator, blas, thread_pools
 from autotune.controls.allocator import Heap
-from autotune.controls.apply_configuration import configured
+from autotune.controls.apply_configuration import Configured
 from autotune.controls.blas import BlasThreads
 from autotune.controls.blas_setters import Library
 from autotune.model.configuration import Allocator, Configuration, Method, clamp
@@ -47,7 +47,7 @@ def process(monkeypatch):
     heap = Heap(lambda option, value: state.update(retaining=value == 0), lambda _: None)
     monkeypatch.setattr(blas, "limit", threads.limit)
     monkeypatch.setattr(allocator, "_heap", lambda: heap)
-    monkeypatch.setattr(allocator, "_found_out", lambda: (None, 2**30))
+    monkeypatch.setattr(allocator, "_support", lambda: (None, 2**30))
     return state
 
 
@@ -98,39 +98,39 @@ def test_no_usable_cpu_is_refused():
 
 
 def test_a_configuration_is_in_force_within_and_gone_after(process):
-    with configured(Configuration(blas_threads=2, openmp_threads=3, allocator=Allocator.RETAIN), usable_cpus=8):
+    with Configured(Configuration(blas_threads=2, openmp_threads=3, allocator=Allocator.RETAIN), usable_cpus=8):
         assert process == {"threads": 2, "openmp": 3, "retaining": True}
     assert process == BEFORE
 
 
 def test_an_exception_leaves_the_process_as_before(process):
     chosen = Configuration(blas_threads=2, openmp_threads=3, allocator=Allocator.RETAIN)
-    tuned = configured(chosen, usable_cpus=8)
+    tuned = Configured(chosen, usable_cpus=8)
     with pytest.raises(ZeroDivisionError), tuned:
         raise ZeroDivisionError
     assert process == BEFORE
 
 
 def test_the_default_touches_nothing(process):
-    with configured(Configuration(), usable_cpus=8):
+    with Configured(Configuration(), usable_cpus=8):
         assert process == BEFORE
 
 
 def test_what_is_in_force_is_clamped_and_handed_over(process):
-    with configured(Configuration(blas_threads=8, workers=2), usable_cpus=4) as in_force:
+    with Configured(Configuration(blas_threads=8, workers=2), usable_cpus=4) as in_force:
         assert in_force == Configuration(blas_threads=2, workers=2)
         assert process["threads"] == 2
 
 
 def test_openmp_threads_of_all_workers_fit_the_cpus(process):
-    with configured(Configuration(openmp_threads=8, workers=2), usable_cpus=4) as in_force:
+    with Configured(Configuration(openmp_threads=8, workers=2), usable_cpus=4) as in_force:
         assert in_force == Configuration(openmp_threads=2, workers=2)
         assert process["openmp"] == 2
     assert process == BEFORE
 
 
 def test_one_object_serves_nested_and_repeated_blocks(process):
-    tuned = configured(Configuration(blas_threads=2), usable_cpus=8)
+    tuned = Configured(Configuration(blas_threads=2), usable_cpus=8)
     for _ in range(2):
         with tuned:
             with tuned:

@@ -4,10 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import psutil
 import pytest
+from support.namespaces import control_group
+from support.processes import alive, gone, wait_until
 
 from autotune.controls.supervise import Supervised, descendants
 
@@ -35,22 +36,8 @@ def python(code, *arguments):
     return [sys.executable, "-S", "-c", code, *map(str, arguments)]
 
 
-def runs(pid):
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def wait(condition, seconds=60.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def pids(file):
-    wait(lambda: file.exists() and len(file.read_text().split()) == 2)
+    wait_until(lambda: file.exists() and len(file.read_text().split()) == 2)
     return [int(pid) for pid in file.read_text().split()]
 
 
@@ -77,6 +64,18 @@ def test_a_program_that_ignores_the_ends_of_its_children_gets_the_status():
         signal.signal(signal.SIGCHLD, before)
 
 
+@pytest.mark.parametrize("closed", [(1,), (0, 1, 2)])
+def test_a_program_that_has_closed_its_standard_streams_gets_the_status(closed, tmp_path):
+    code = (
+        "import os; from autotune.controls.supervise import Supervised\n"
+        f"for each in {closed}: os.close(each)\n"
+        "with Supervised(['sh', '-c', 'sleep 0.1; exit 7']) as command: status = command.wait(60.0).status\n"
+        f"os.write(os.open({str(tmp_path / 'status')!r}, os.O_CREAT | os.O_WRONLY), str(status).encode())"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    assert (tmp_path / "status").read_text() == "7"
+
+
 def test_a_program_with_more_files_than_select_takes_can_wait():
     files = [os.open(os.devnull, os.O_RDONLY)]
     try:
@@ -99,7 +98,7 @@ def test_a_command_that_runs_has_no_ending_and_is_gone_after_the_with(tmp_path):
         assert command.pid in started
         assert set(started) <= set(command.descendants())
 
-    assert not any(map(runs, started))
+    assert not alive(started)
     assert command.poll().status == -signal.SIGKILL
 
 
@@ -110,7 +109,7 @@ def test_what_a_command_leaves_behind_ends_with_it(tmp_path):
         _, grandchild = pids(tmp_path / "pids")
         command.wait(60.0)
 
-    assert not runs(grandchild)
+    assert not alive([grandchild])
 
 
 def test_nothing_outlives_a_parent_that_was_killed(tmp_path):
@@ -120,7 +119,7 @@ def test_nothing_outlives_a_parent_that_was_killed(tmp_path):
     parent.kill()
     parent.wait()
 
-    wait(lambda: not any(map(runs, started)))
+    assert gone(started)
 
 
 def test_a_command_ends_when_its_supervisor_is_killed(tmp_path):
@@ -130,7 +129,7 @@ def test_a_command_ends_when_its_supervisor_is_killed(tmp_path):
         ending = command.wait(60.0)
 
     assert (ending.status, ending.seconds) == (-signal.SIGKILL, None)
-    wait(lambda: not runs(command.pid))
+    assert gone([command.pid])
 
 
 def test_a_command_may_clean_up_in_its_grace(tmp_path):
@@ -153,7 +152,18 @@ def test_a_command_that_ignores_its_grace_is_killed():
     with Supervised(python(code), stdout=subprocess.PIPE, grace=0.2) as command:
         command.stdout.readline()
 
-    wait(lambda: not runs(command.pid))
+    assert gone([command.pid])
+
+
+def test_a_command_that_a_limit_of_processes_forbids_cannot_be_started():
+    code = (
+        "from autotune.controls.supervise import Supervised\n"
+        "try: Supervised(['true'])\n"
+        "except BlockingIOError as error: print(error)"
+    )
+    with control_group("pids", {"pids.max": "2"}, {"pids.max": "2"}) as inside:
+        done = subprocess.run([*inside, sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[Errno 11] Resource temporarily unavailable\n", "")
 
 
 def test_a_command_that_is_not_there_cannot_be_started():

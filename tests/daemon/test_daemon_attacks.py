@@ -8,7 +8,8 @@ import subprocess
 import time
 
 import pytest
-from support.daemon_processes import NEVER_IDLE, Daemon, daemon_host, descendants_known, gone, refused
+from support.daemon_processes import NEVER_IDLE, Daemon, daemon_host, descendants_known, refused
+from support.processes import gone
 from support.spool_files import spool_text
 
 from autotune.controls.supervise import descendants

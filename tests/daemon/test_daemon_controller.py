@@ -171,7 +171,7 @@ def test_what_was_begun_before_something_else_is_begun_anew(scene):
     begun = wished(scene).arguments
     scene.controller.pause_until(NOON + 60)
     scene.state.unfinished = UnfinishedCalibration(NAME, QR)
-    scene.controller.resume()
+    scene.controller.pause_until(None)
     scene.until_idle()
     assert scene.launcher.last.arguments == begun
 
@@ -211,7 +211,7 @@ def test_a_pause_ends_what_runs_and_keeps_all_else_from_beginning(scene):
     scene.tick(10.0)
     assert scene.controller.running is None
     assert scene.status["waiting"] == "Measuring is paused."
-    scene.controller.resume()
+    scene.controller.pause_until(None)
     scene.until_idle()
     assert scene.controller.running is not None
 
@@ -230,7 +230,7 @@ def ordered_of_two(tmp_path):
     scene.tick(0.5)
     scene.controller.order(operation("svd", n=5))
     scene.until_idle()
-    assert scene.controller.running.activity.interpreter == PYTHON
+    assert scene.controller.running.interpreter == PYTHON
     scene.launcher.last.finish(status=1, words="It failed.")
     return scene
 
@@ -238,7 +238,7 @@ def ordered_of_two(tmp_path):
 def test_an_order_is_measured_with_every_interpreter(ordered_of_two):
     scene = ordered_of_two
     scene.tick(0.25)
-    assert (scene.controller.running.activity.interpreter, scene.status["orders"]) == (OTHER, 1)
+    assert (scene.controller.running.interpreter, scene.status["orders"]) == (OTHER, 1)
     scene.launcher.last.finish(status=1, words="It failed.")
     scene.tick(0.25)
     assert (scene.controller.running, scene.status["orders"]) == (None, 0)
@@ -276,7 +276,7 @@ def test_status_tells_of_an_order_at_once(scene):
     reasons = [scene.status["waiting"]]
     scene.controller.pause_until(NOON + 7200)
     reasons.append(scene.status["waiting"])
-    scene.controller.resume()
+    scene.controller.pause_until(None)
     reasons.append(scene.status["waiting"])
     assert reasons == ["There is nothing to do.", "Measuring is paused.", ""]
 
@@ -398,9 +398,7 @@ def test_re_timings_of_another_profile_of_that_name_begin_anew(scene):
 
 
 def test_what_programs_asked_for_before_the_first_daemon_began_is_not_lost(scene):
-    spool = scene.folder / "spool"
-    spool.mkdir()
-    (spool / "1-1.json").write_text(spool_text({operation("svd", n=5): 7}), "utf-8")
+    scene.leave(spool_text({operation("svd", n=5): 7}))
     scene.take_inventory()
     assert scene.state.demand == {operation("svd", n=5): 7.0}
 
@@ -411,10 +409,7 @@ def test_the_entries_that_programs_use_most_are_the_ones_timed(scene):
     excerpt = next(child for child in scene.launcher.children if child.arguments[0] == "excerpt")
     assert json.loads(excerpt.arguments[3]) == {
         "most": 5,
-        "used": [
-            {"name": "qr", "sizes": {"m": 100, "n": 100}},
-            {"name": "svd", "sizes": {"m": 500, "n": 500}},
-        ],
+        "used": [{"name": "qr", "sizes": {"m": 100, "n": 100}}, {"name": "svd", "sizes": {"m": 500, "n": 500}}],
     }
 
 
@@ -581,9 +576,7 @@ def test_an_adoption_that_answers_strangely_has_failed(scene, answer):
 
 
 def test_entries_that_a_program_s_guard_dropped_are_measured_again(scene):
-    spool = scene.folder / "spool"
-    spool.mkdir()
-    (spool / "1-1.json").write_text(spool_text(lost={operation("svd", n=500): 10}), "utf-8")
+    scene.leave(spool_text(lost={operation("svd", n=500): 10}))
     scene.take_inventory(entry("svd"))
     scene.until_idle()
     assert scene.launcher.last.arguments[:4] == ["calibrate", "svd", "m=500", "n=500"]
@@ -673,13 +666,7 @@ def test_what_was_found_is_published(tmp_path):
     scene.tick(0.25)
     scene.answer_inventory()
     scene.tick(0.5)
-    assert scene.launcher.last.arguments == [
-        "store",
-        "publish",
-        str(scene.profile),
-        "--store",
-        "/nfs/autotune",
-    ]
+    assert scene.launcher.last.arguments == ["store", "publish", str(scene.profile), "--store", "/nfs/autotune"]
 
 
 # --- the state folder -------------------------------------------------------------------------
@@ -733,11 +720,9 @@ def test_adoption_that_fails_says_why_and_is_tried_again(scene):
 
 
 def test_a_flood_of_demand_is_bounded(scene):
-    spool = scene.folder / "spool"
-    spool.mkdir()
     for number in range(10):
         rows = {operation("svd", m=number + 1, n=n): n for n in range(1, 401)}
-        (spool / f"{number}.json").write_text(spool_text(rows, lost=dict.fromkeys(rows, 5)), "utf-8")
+        scene.leave(spool_text(rows, lost=dict.fromkeys(rows, 5)), f"{number}.json")
     scene.take_inventory()
     demand = scene.state.demand
     assert len(demand) == daemon_state.MAX_COUNTED
@@ -753,10 +738,8 @@ def test_what_failed_once_is_forgotten_after_a_month(scene):
 
 
 def test_a_flood_of_garbage_in_the_spool_is_a_few_lines_of_log(scene):
-    spool = scene.folder / "spool"
-    spool.mkdir()
     for number in range(50):
-        (spool / f"{number}.json").write_text("{", "utf-8")
+        scene.leave("{", f"{number}.json")
     scene.take_inventory()
     said = [line["why"] for line in scene.lines if line["event"] == "spool"]
     assert len(said) == 4
@@ -771,4 +754,4 @@ def test_an_interrupted_re_timing_that_was_ordered_away_keeps_its_verdicts(scene
 
 def test_the_profile_helper_runs_with_the_interpreter_that_is_listed(scene):
     scene.tick()
-    assert scene.controller.running.activity.interpreter == PYTHON
+    assert scene.controller.running.interpreter == PYTHON

@@ -7,7 +7,6 @@ from autotune.daemon.procedures import CheckedEntry, canary_decision, canary_ver
 from autotune.daemon.sensors import Moment, clock_jump
 from autotune.daemon.state import CanaryVerdict
 from autotune.daemon.store_sync import MAX_PULL_RETRY_SECONDS, PULL_RETRY_SECONDS, next_pull
-from autotune.model.catalogue import operation
 
 FINE, SLOWER, OPEN = CanaryVerdict.FINE, CanaryVerdict.SLOWER, CanaryVerdict.OPEN
 
@@ -30,9 +29,10 @@ def test_open_runs_decide_nothing():
 
 def test_one_slower_entry_makes_a_run_slower():
     def verdict(*standings):
+        sizes = {"m": 5, "n": 5}
         return canary_verdict(
             [
-                CheckedEntry(operation=operation("svd", n=5), standing=each, reason="", speedup=None)
+                CheckedEntry(operation="svd", dtype="float64", sizes=sizes, standing=each, reason="")
                 for each in standings
             ]
         )

@@ -14,16 +14,11 @@ from support.profile_builders import profile
 from support.spool_files import spool_text
 
 from autotune.daemon import spool
-from autotune.daemon.daemon_settings import (
-    AllowedHours,
-    DaemonSettings,
-    Interpreter,
-    load_settings,
-    parse_settings,
-)
+from autotune.daemon.daemon_settings import AllowedHours, DaemonSettings, Interpreter, load_settings
 from autotune.daemon.sensors import MachineSensors, is_on_battery, throttle_count
 from autotune.errors import BadDocument, ProfileError, UsageError
 from autotune.model.catalogue import operation
+from autotune.model.codec import decode
 from autotune.model.spool_document import FORMAT
 from autotune.profiles import folders, profile_files
 from autotune.profiles.folders import Layer
@@ -70,11 +65,7 @@ group: wheel
     environment = {"AUTOTUNE_CPUS": "4", "OPENBLAS_CORETYPE": "Haswell"}
     assert settings.interpreters == (Interpreter(python="/opt/app/bin/python", environment=environment),)
     assert settings.idle.quiet_seconds == 30.0
-    assert (settings.exclude, settings.daily_cpu_seconds, settings.store) == (
-        ("blender",),
-        600.0,
-        "/nfs/autotune",
-    )
+    assert (settings.exclude, settings.daily_cpu_seconds, settings.store) == (("blender",), 600.0, "/nfs/autotune")
 
 
 @pytest.mark.parametrize(
@@ -82,19 +73,13 @@ group: wheel
     [
         ("idel: {}", "idel: there is no such field; the fields are interpreters, idle,"),
         ("interpreters: []", "interpreters: expected at least one interpreter, found []."),
-        (
-            "interpreters: [{python: python3}]",
-            "interpreters[0].python: expected an absolute path, found 'python3'.",
-        ),
+        ("interpreters: [{python: python3}]", "interpreters[0].python: expected an absolute path, found 'python3'."),
         (
             "interpreters: [{python: /p, environment: {PATH=x: y}}]",
             "interpreters[0].environment.PATH=x: expected the name of an environment variable",
         ),
         ("idle: {start_below: -1}", "idle.start_below: expected a number above 0, found -1."),
-        (
-            "idle: {start_below: 2, stop_above: 1}",
-            "idle.stop_above: expected more than start_below (2), found 1.0.",
-        ),
+        ("idle: {start_below: 2, stop_above: 1}", "idle.stop_above: expected more than start_below (2), found 1.0."),
         ('hours: ["25:00-26:00"]', 'hours[0]: expected a time such as "22:00-06:00"'),
         ("exclude: [/usr/bin/x]", "exclude[0]: expected the name of a program, without a folder"),
         ("metrics: here.prom", "metrics: expected an absolute path"),
@@ -156,7 +141,7 @@ def test_any_other_text_is_no_time(text):
 )
 def test_any_other_document_is_refused_with_a_sentence_or_understood(document):
     try:
-        assert isinstance(parse_settings(document), DaemonSettings)
+        assert isinstance(decode(DaemonSettings, document), DaemonSettings)
     except BadDocument as refused:
         assert str(refused)  # noqa: PT017
 

@@ -57,12 +57,7 @@ def test_adoption_joins_what_is_new_with_what_is_there(source, tmp_path):
     profile_files.write(profile(make_entry("eigh", n=7)), place)
     answer = profile_helper.adopt(str(source), str(place), "sizes")
     assert answer == {"entries": 5, "new": {"tuned": 3, "default-kept": 1}}
-    assert {entry.operation.name for entry in profile_files.read(place).entries} == {
-        "eigh",
-        "qr",
-        "svd",
-        "inv",
-    }
+    assert {entry.operation.name for entry in profile_files.read(place).entries} == {"eigh", "qr", "svd", "inv"}
 
 
 def test_a_survey_tells_what_is_used_what_decides_nothing_and_what_is_refused(tmp_path, monkeypatch):

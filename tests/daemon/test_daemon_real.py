@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from support.daemon_processes import ANY_LOAD, PATIENCE, Daemon, descendants_known, gone, refused
+from support.daemon_processes import ANY_LOAD, Daemon, descendants_known, refused
+from support.processes import PATIENCE, gone
 
 from autotune.cli.program import program
 from autotune.controls.supervise import descendants
-from autotune.daemon.child_processes import ChildCommand, ProcessLauncher
+from autotune.daemon.child_processes import ChildCommand, ChildProcess
 from autotune.daemon.state import load_state
 
 pytestmark = [
@@ -93,11 +94,7 @@ def test_what_the_command_line_shows_is_what_the_daemon_says(daemon):
     assert said("tune", "no-such-thing")[0] == 2
     assert said("tune", "svd", "k=200")[0] == 2
     assert said("reload")[0] == 0
-    assert said("stop") == (
-        0,
-        "",
-        f"The daemon (process {daemon.process.pid}) has ended. Profiles stay in force.\n",
-    )
+    assert said("stop") == (0, "", f"The daemon (process {daemon.process.pid}) has ended. Profiles stay in force.\n")
     assert daemon.process.wait(PATIENCE) == 0
     assert said("stop")[0] == 3
 
@@ -105,10 +102,9 @@ def test_what_the_command_line_shows_is_what_the_daemon_says(daemon):
 def test_a_child_and_all_that_it_started_end_with_their_supervisor(tmp_path):
     code = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=True); time.sleep(600)"
     (tmp_path / "endless.py").write_text(code, "utf-8")
-    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    environ = {**os.environ, "PYTHONPATH": path}
+    environ = {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
     others = set(descendants(os.getpid()) or [])
-    child = ProcessLauncher(tmp_path, environ).start(sys.executable, ChildCommand(module="endless", arguments=()), {})
+    child = ChildProcess(sys.executable, ChildCommand(module="endless", arguments=()), environ, state=tmp_path)
     deadline = time.monotonic() + PATIENCE
     while len(family := set(descendants(os.getpid()) or []) - others) < 3 and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -120,7 +116,7 @@ def test_a_child_and_all_that_it_started_end_with_their_supervisor(tmp_path):
 
 def test_an_interpreter_that_is_not_there_is_an_answer_and_no_crash(tmp_path):
     with pytest.raises(OSError, match="No such file"):
-        ProcessLauncher(tmp_path, os.environ).start("/no/python", ChildCommand(module="autotune", arguments=()), {})
+        ChildProcess("/no/python", ChildCommand(module="autotune", arguments=()), {}, state=tmp_path)
     assert list(tmp_path.glob("job-*")) == []
 
 

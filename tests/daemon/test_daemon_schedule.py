@@ -67,15 +67,12 @@ def test_causes_come_in_their_order():
             JobCause.DEMAND,
             JobCause.CONTESTED,
             JobCause.AGE,
-        ),
+        )
     ]
 
 
 def test_every_job_says_why():
-    state = DaemonState(
-        orders={QR: ()},
-        checked={"k1": {SVD: NOON - 40 * 86400}},
-    )
+    state = DaemonState(orders={QR: ()}, checked={"k1": {SVD: NOON - 40 * 86400}})
     assert [job.reason for job in queue(schedule_input(entry("svd"), state=state))] == [
         "It was ordered.",
         "Its entries were last checked 40 days ago.",
@@ -139,11 +136,7 @@ def test_what_this_host_has_told_meanwhile_is_not_measured_for_a_class_that_coul
 
 
 def test_a_daemon_that_measures_only_what_is_asked_for_measures_what_could_not_be_told_once_programs_call_it():
-    entries = [
-        entry(n=100),
-        entry(status="noisy", speedup=None, n=300),
-        entry(status="noisy", speedup=None, n=400),
-    ]
+    entries = [entry(n=100), entry(status="noisy", speedup=None, n=300), entry(status="noisy", speedup=None, n=400)]
     assert queue(schedule_input(*entries)) == []
     (job,) = queue(schedule_input(*entries, state=DaemonState(used={operation("svd", n=400): 5.0})))
     assert (job.cause, job.operation.size) == (JobCause.UNDECIDED, {"m": 400, "n": 400})
@@ -159,10 +152,7 @@ def test_sizes_that_could_not_be_told_wait_after_a_calibration_of_all():
 
 
 def test_of_what_hosts_disagree_about_only_those_sizes_are_measured_until_this_host_has_decided():
-    class_wide = [
-        entry(level="same-class", n=100),
-        entry(level="same-class", status="refused", contested=True, n=300),
-    ]
+    class_wide = [entry(level="same-class", n=100), entry(level="same-class", status="refused", contested=True, n=300)]
     assert [(job.cause, job.operation.size["n"]) for job in queue(schedule_input(*class_wide))] == [
         (JobCause.CONTESTED, 300)
     ]

@@ -9,14 +9,7 @@ import pytest
 from support.daemon_scenes import Server
 
 from autotune.daemon import control_socket
-from autotune.daemon.control_socket import (
-    CLIENT_SECONDS,
-    MAX_CLIENTS,
-    SocketPeer,
-    ask_daemon,
-    may_order,
-    refusal,
-)
+from autotune.daemon.control_socket import CLIENT_SECONDS, MAX_CLIENTS, SocketPeer, ask_daemon, may_order, refusal
 from autotune.errors import EnvironmentProblem, NoDaemon, OrderRefused
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "SO_PEERCRED"), reason="peers cannot be told here")

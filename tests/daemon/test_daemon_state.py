@@ -11,13 +11,7 @@ from support.daemon_scenes import FULL_STATE, NAME, NOON, entry, schedule_input
 from support.mutants import mutants
 
 from autotune.daemon.schedule import queue
-from autotune.daemon.state import (
-    FORMAT,
-    DaemonState,
-    DailyCpuTime,
-    load_state,
-    save_state,
-)
+from autotune.daemon.state import FORMAT, DaemonState, DailyCpuTime, load_state, save_state
 from autotune.model.codec import encode
 
 ANYTHING = st.recursive(

@@ -46,13 +46,7 @@ def tried(scene, *standings):
         scene.launcher.last.finish(
             {
                 "entries": [
-                    {
-                        "operation": "svd",
-                        "dtype": "float64",
-                        "sizes": {},
-                        "standing": standing,
-                        "reason": "It was.",
-                    }
+                    {"operation": "svd", "dtype": "float64", "sizes": {}, "standing": standing, "reason": "It was."}
                 ]
             }
         )

@@ -25,12 +25,7 @@ def analyzed(tmp_path, text, *words):
     path.write_text(text, "utf-8")
     environ = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}  # it plays a user's manager, who has one
     done = subprocess.run(
-        ["systemd-analyze", *words, str(path)],
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
+        ["systemd-analyze", *words, str(path)], env=environ, capture_output=True, text=True, check=False, timeout=300
     )
     return done.returncode, done.stdout + done.stderr
 
@@ -127,29 +122,18 @@ def test_a_file_system_without_locks_is_not_taken_for_another_daemon(tmp_path, m
 def test_hosts_with_one_home_folder_each_have_a_daemon_of_their_own(tmp_path):
     paths = []
     for host in ("a", "b"):
-        environ = {"AUTOTUNE_HOST_ID": host}
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("AUTOTUNE_HOST_ID", host)
             patch.setenv("AUTOTUNE_STATE_DIR", str(tmp_path))
-            paths.append(user_paths(environ))
+            paths.append(user_paths())
     left, right = paths
-    assert (left.lock, left.socket, left.state, left.spool) != (
-        right.lock,
-        right.socket,
-        right.state,
-        right.spool,
-    )
-    assert not {left.lock, left.socket, left.state, left.spool} & {
-        right.lock,
-        right.socket,
-        right.state,
-        right.spool,
-    }
+    assert (left.lock, left.socket, left.state, left.spool) != (right.lock, right.socket, right.state, right.spool)
+    assert not {left.lock, left.socket, left.state, left.spool} & {right.lock, right.socket, right.state, right.spool}
 
 
 def test_a_lock_that_cannot_be_made_is_said(tmp_path):
     (tmp_path / "run").write_text("a file", "utf-8")
-    with pytest.raises(EnvironmentProblem, match="cannot be made"):
+    with pytest.raises(EnvironmentProblem, match="cannot be taken"):
         hold_lock(tmp_path / "run" / "lock")
 
 
@@ -158,7 +142,7 @@ def lines(tmp_path):
     scene = Scene(tmp_path).take_inventory(entry("svd"), entry("qr"))
     scene.state.counts |= {"adopted": 2.0, "cpu_seconds": 12.5}
     scene.state.checked["k1"] = {SVD: 1_700_000_000.0}
-    return metrics_text(scene.controller.context, scene.controller.inventories, scene.status).splitlines()
+    return metrics_text(scene.controller).splitlines()
 
 
 def test_metrics_are_lines_that_prometheus_reads(lines):

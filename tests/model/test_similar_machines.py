@@ -57,7 +57,7 @@ def test_the_nearest_go_first_and_strangers_are_left_out():
 def test_of_equals_the_same_blas_goes_first_and_then_the_nearest_number_of_cpus():
     mkl = of(HARDWARE, software=replace(SOFTWARE, blas="mkl"))
     four, sixteen, single = (of(HARDWARE, usable_cpus=count) for count in (4, 16, 1))
-    assert rank_profiles([mkl, single, sixteen, four], KEY) == [sixteen, four, single, mkl]
+    assert rank_profiles([mkl, single, sixteen, four], KEY, "icelake", generations) == [sixteen, four, single, mkl]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import errno
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import threading
 from pathlib import Path
@@ -201,6 +202,44 @@ def test_where_no_shared_memory_can_be_made_blocks_go_through_pipes(method):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert os.getpid() not in pids
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="filters of system calls as Linux has them")
+@pytest.mark.parametrize("method", [Method.MEMFD, Method.INHERIT], indirect=True)
+def test_where_a_filter_forbids_to_hand_descriptors_over_blocks_go_through_pipes(method, monkeypatch):
+    def sendmsg(*_):
+        raise PermissionError(errno.EPERM, "sendmsg")
+
+    monkeypatch.setattr(socket.socket, "sendmsg", sendmsg)
+    pids = mapped(lambda block: np.full(block.shape, os.getpid()), method=method, workers=2)
+    assert os.getpid() not in pids
+
+
+@pytest.mark.parametrize("method", [Method.MEMFD, Method.PIPE], indirect=True)
+def test_sockets_of_the_program_that_never_block_hinder_nothing(method, monkeypatch):
+    """gevent's, which replace the standard library's."""
+    pair = socket.socketpair
+
+    class Unblocking(socket.socket):
+        def setblocking(self, _):
+            super().setblocking(False)
+
+    monkeypatch.setattr(socket, "socketpair", lambda: [Unblocking(fileno=end.detach()) for end in pair()])
+    np.testing.assert_array_equal(mapped(square, method=method), ARRAY**2)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="system calls of Linux")
+@pytest.mark.parametrize(("owner", "call"), [(os, "open"), (os, "memfd_create"), (socket.socket, "sendmsg")])
+def test_a_timeout_that_a_signal_handler_raises_ends_the_call(owner, call, monkeypatch):
+    """It is an OSError, too: a program's alarm must not pass for a limit of the system's."""
+
+    def alarm(*_):
+        raise TimeoutError("the program's alarm")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, call, alarm)
+        with pytest.raises(TimeoutError, match="alarm"):
+            mapped(square, method=Method.MEMFD)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of descriptors as Linux has them")

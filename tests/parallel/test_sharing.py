@@ -342,3 +342,12 @@ def test_where_dev_shm_is_full_only_children_reach_the_array_and_no_name_stays(m
 def test_more_memory_than_there_are_addresses_is_an_error():
     with pytest.raises(SharedMemoryError):
         shared(2**62, method=Method.RAW_ARRAY)
+
+
+@on_linux
+def test_a_size_that_no_file_can_have_leaves_no_descriptor_open(monkeypatch):
+    monkeypatch.setattr(shared_memory, "available_bytes", lambda: None)
+    before = sorted(Path("/proc/self/fd").iterdir())
+    with pytest.raises(SharedMemoryError):
+        shared(2**64, "u1", method=Method.MEMFD)
+    assert sorted(Path("/proc/self/fd").iterdir()) == before

@@ -276,6 +276,28 @@ except SharedMemoryError as error:
 
 
 @pytest.mark.real
+@needs_fork
+def test_processes_that_may_have_no_further_thread_do_their_work():
+    """OpenBLAS starts its threads anew in a forked child, and sends SIGINT where it cannot."""
+    code = """
+import multiprocessing
+import numpy as np
+from autotune.model.configuration import Method
+from autotune.parallel.process_blocks import process_map
+identity = np.eye(200)
+
+def product(block):
+    return block + (identity @ identity)[0, 0]
+
+context = multiprocessing.get_context("fork")
+done = process_map(product, np.zeros(4000), method=Method.MEMFD, workers=2, chunk=100, blas_threads=1, context=context)
+print(done.sum())
+"""
+    with control_group("pids", {"pids.max": "3"}, {"pids.max": "3"}) as command:
+        assert printed(code, command=command) == "4000.0\n"
+
+
+@pytest.mark.real
 def test_a_quota_of_a_real_group_is_found():
     code = "import autotune; print(autotune.usable_cpus(), autotune.explain().usable_cpus)"
     with control_group("cpu", {"cpu.cfs_quota_us": "50000"}, {"cpu.max": "50000 100000"}) as command:

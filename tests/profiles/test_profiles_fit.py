@@ -275,9 +275,10 @@ def ladder(sources, here, operation):
     """The entry that speaks for an operation, and what was refused on the way to it."""
     built, refusals = rungs(sources, here)
     match, passed = climb(built.get((operation.name, operation.dtype), ()), operation)
-    entry, level, path, reason = match or (None, Level.DEFAULT, None, None)
     refused = (*(refusal for refusal in refusals if refusal.entry is None), *passed)
-    return SimpleNamespace(entry=entry, level=level, path=path, reason=reason, refused=refused)
+    if match is None:
+        return SimpleNamespace(entry=None, level=Level.DEFAULT, path=None, reason=None, refused=refused)
+    return SimpleNamespace(entry=match.entry, level=match.level, path=match.path, reason=match.why, refused=refused)
 
 
 SOLVE = Operation(name="solve", sizes=(("n", 100),))

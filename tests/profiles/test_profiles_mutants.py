@@ -12,7 +12,8 @@ from autotune.model.entry import Status
 from autotune.profiles import folders
 from autotune.profiles import resolve as resolving
 from autotune.profiles.yaml_writer import text_of
-from autotune.runtime.process_state import Setting, state
+from autotune.runtime.process_settings import Setting
+from autotune.runtime.process_state import state
 
 
 def original():

@@ -87,6 +87,22 @@ def test_the_second_time_the_profile_is_not_read(monkeypatch):
     assert resolve().find(QR) is not None
 
 
+@pytest.mark.parametrize(
+    ("variable", "inside"),
+    [("AUTOTUNE_PROFILE", ""), ("XDG_CONFIG_HOME", "autotune/profiles"), ("AUTOTUNE_STATE_DIR", "cluster")],
+)
+def test_programs_with_other_folders_of_profiles_keep_copies_of_their_own(monkeypatch, tmp_path, variable, inside):
+    """Two services with a profile each, or two installations, would make one copy again at every start."""
+    for folder in ("one", "two"):
+        write(of_this_machine(entry()), tmp_path / folder / inside / "profile.yaml")
+        monkeypatch.setenv(variable, str(tmp_path / folder))
+        resolve()
+    monkeypatch.setattr("autotune.profiles.profile_files.read", None)
+    for folder in ("one", "two"):
+        monkeypatch.setenv(variable, str(tmp_path / folder))
+        resolve()
+
+
 def test_a_changed_profile_is_read_again():
     write(of_this_machine(entry()))
     resolve()
@@ -264,6 +280,20 @@ def test_nearer_entries_that_do_not_speak_are_told():
     nothing, (passed,) = resolution.climb(Operation(name="qr", sizes=(("m", 5), ("n", 5))))
     assert nothing is None
     assert passed.reason == "It was measured for m=100, n=100; outside nothing is claimed."
+
+
+def test_entries_of_other_hosts_in_one_home_are_not_parsed():
+    """A home that a hundred hosts share: each writes a profile of its own there."""
+    others = [f"{number:016x}" for number in range(3)]
+    for host in others:
+        made = of_this_machine(entry())
+        path = write(replace(made, provenance=Provenance(host=host)), folders.user_profiles() / f"{host}.yaml")
+        path.write_text(path.read_text().replace("status: tuned", "status: unheard-of"))
+    write(of_this_machine(entry()))
+    resolution = resolve()
+    assert resolution.find(QR).level is Level.HOST
+    reasons = [refusal.reason for refusal in resolution.refusals]
+    assert ["provenance.host" in reason for reason in reasons] == [True] * 3
 
 
 def test_a_profile_of_a_future_version_is_refused_and_the_others_count():

@@ -13,10 +13,14 @@ from autotune.model.operation import Operation
 from autotune.recording.advice import Next
 from autotune.recording.known_gains import GainSource, known_gain, speedup_of
 from autotune.recording.ledger import LedgerRow
-from autotune.recording.naming import calls_of
+from autotune.recording.naming import call_of
 from autotune.recording.program_gain import total_seconds
-from autotune.recording.recording import ARRAYS, OTHERS, Recording, ThreadPool
+from autotune.recording.recording import ARRAYS, OTHERS, Recording, ThreadPool, join_calls
 from autotune.recording.trouble import processes_at_once, trouble
+
+
+def calls_of(rows):
+    return join_calls(map(call_of, rows))
 
 
 def row(name, kind, types, *sizes, calls=10, seconds=1.0, elements=0, contiguous=True):
@@ -33,12 +37,9 @@ def row(name, kind, types, *sizes, calls=10, seconds=1.0, elements=0, contiguous
     )
 
 
-LOOPS = {"add": "loop_add", "exp": "loop_exp"}
-
-
 def test_each_qr_of_scipy_is_one_call_with_the_seconds_of_its_two_halves():
     rows = [row("qr", "s", "d", 50, 40, seconds=1.0), row("qr_reduced", "s", "d", 50, 40, seconds=0.5)]
-    (qr,) = calls_of(rows, LOOPS)
+    (qr,) = calls_of(rows)
     assert (qr.name, qr.calls, qr.seconds, qr.size) == ("qr", 10, 1.5, "m=50 n=40")
 
 
@@ -47,7 +48,7 @@ def test_each_qr_of_numpy_is_one_call_with_the_seconds_of_its_two_halves():
         row("qr_r_raw", "g", "d", 50, 40, seconds=1.0),
         row("qr_reduced", "g", "dd", 50, 40, -1, 40, seconds=0.5),
     ]
-    (qr,) = calls_of(rows, LOOPS)
+    (qr,) = calls_of(rows)
     assert (qr.name, qr.calls, qr.seconds) == ("qr", 10, 1.5)
     assert qr.operation == Operation(name="qr", sizes=(("m", 50), ("n", 40)))
 
@@ -64,28 +65,28 @@ def test_each_qr_of_numpy_is_one_call_with_the_seconds_of_its_two_halves():
     ],
 )  # fmt: skip
 def test_linear_algebra_is_asked_for_as_apply_does(name, kind, types, sizes, requested):
-    assert calls_of([row(name, kind, types, *sizes)], LOOPS)[0].operation == requested
+    assert calls_of([row(name, kind, types, *sizes)])[0].operation == requested
 
 
 @pytest.mark.parametrize(("name", "loop"), [("exp", "loop_exp"), ("add", "loop_add")])
 def test_loops_of_complex_numbers_are_asked_for_like_those_of_real_ones(name, loop):
-    (met,) = calls_of([row(name, "u", "D", 9, elements=10_000)], {name: loop})
+    (met,) = calls_of([row(name, "u", "D", 9, elements=10_000)])
     assert met.operation == Operation(name=loop, dtype="complex128", sizes=(("n", 1000),))
 
 
 def test_what_has_no_complex_form_is_asked_for_by_none():
-    (met,) = calls_of([row("maximum.reduce", "r", "D", 9, elements=10_000)], LOOPS)
+    (met,) = calls_of([row("maximum.reduce", "r", "D", 9, elements=10_000)])
     assert met.operation is None
 
 
 def test_a_ufunc_is_asked_for_as_the_loop_of_its_class_at_its_mean_size():
-    (add,) = calls_of([row("add", "u", "dd", 9, elements=10_000)], LOOPS)
+    (add,) = calls_of([row("add", "u", "dd", 9, elements=10_000)])
     assert (add.group, add.size) == (ARRAYS, "n~1e+03")
     assert add.operation == Operation(name="loop_add", sizes=(("n", 1000),))
 
 
 def test_a_sum_gains_with_reductions_only():
-    (total,) = calls_of([row("add.reduce", "r", "d", 9, elements=10_000)], LOOPS)
+    (total,) = calls_of([row("add.reduce", "r", "d", 9, elements=10_000)])
     assert (total.name, total.needs_reductions) == ("sum", True)
 
 

@@ -4,7 +4,8 @@ from support.profile_builders import alone
 from autotune.controls import blas
 from autotune.parallel import result_memory
 from autotune.runtime.applied import stop_interception
-from autotune.runtime.process_state import Setting, state
+from autotune.runtime.process_settings import Setting
+from autotune.runtime.process_state import state
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def test_calls_that_no_profile_covers_are_counted_apart_from_those_that_one_does
         autotune.config("log", n=n)
     for n in (3, 4, 4):
         np.linalg.inv(np.eye(n))
-    applied.write_demand()
+    applied.write_files_at_exit()
     assert left(fresh) == {
         "format": 2,
         "calls": [[{"name": "log", "sizes": {"n": 5}}, 3], [{"name": "inv", "sizes": {"n": 4}}, 2]],
@@ -77,7 +77,7 @@ def test_a_program_that_never_calls_apply_is_recorded_too(fresh, monkeypatch):
     values = np.ones(20_000)
     for _ in range(3):
         autotune.map_blocks(np.log, values)
-    applied.write_demand()
+    applied.write_files_at_exit()
     assert [(operation["name"], calls) for operation, calls in left(fresh)["calls"]] == [("log", 3)]
 
 
@@ -99,13 +99,13 @@ def test_a_qr_of_scipy_counts_once(fresh):
     autotune.apply(record=True)
     for _ in range(4):
         linalg.qr(np.ones((30, 20)), mode="economic")
-    applied.write_demand()
+    applied.write_files_at_exit()
     assert [(operation["name"], calls) for operation, calls in left(fresh)["calls"]] == [("qr", 4)]
 
 
 def test_nothing_is_left_where_there_is_nothing_to_say(fresh):
     autotune.apply(record=True)
-    applied.write_demand()
+    applied.write_files_at_exit()
     assert not fresh.exists()
 
 
@@ -159,7 +159,7 @@ def test_what_is_asked_outside_the_scope_is_not_counted(fresh):
         np.linalg.inv(np.eye(3))
     with autotune.apply(record=True):
         autotune.config("log", n=5)
-    applied.write_demand()
+    applied.write_files_at_exit()
     assert [(operation["name"], calls) for operation, calls in left(fresh)["calls"]] == [
         ("log", 2),
         ("inv", 1),
@@ -171,7 +171,7 @@ def test_what_the_guard_dropped_in_a_scope_that_has_ended_is_left_at_the_end(fre
     profile_files.write(of_this_machine(make_entry("inv", n=3)), folders.user_profiles() / "mine.yaml")
     with autotune.apply(guard=True):
         state.per_call.guard.dropped.append(Dropped("qr", "float64", {"m": 1, "n": 2}, 1, 10, 10))
-    applied.write_demand()
+    applied.write_files_at_exit()
     assert [pairs["lost"] for _, pairs in left(fresh)["dropped"]] == [10]
 
 

@@ -9,8 +9,8 @@ import autotune
 from autotune.cli.program import program
 from autotune.controls import blas
 from autotune.profiles import folders, profile_files
-from autotune.runtime.process_state import Setting, state
-from autotune.runtime.process_threads import ProcessChoice, process_choice
+from autotune.runtime.process_settings import ProcessChoice, Setting, process_choice
+from autotune.runtime.process_state import state
 
 SIZE = 300_000
 

@@ -15,7 +15,7 @@ from autotune import usable_cpus
 from autotune.controls import blas
 from autotune.model.configuration import Configuration
 from autotune.profiles import folders, learned_choices, profile_files
-from autotune.runtime.applied import write_demand
+from autotune.runtime.applied import write_files_at_exit
 from autotune.runtime.guard import Guard
 from autotune.runtime.learner import Learner, LearningCalls
 from autotune.runtime.process_state import state
@@ -225,9 +225,9 @@ def test_what_was_learned_of_loops_is_left_for_calibrations():
     with autotune.apply(learn=True):
         simulation = Simulation(lambda workers: 0.008 / workers, rest=1, calls=loop_calls()).run(1500)
         state.per_call.learner = simulation.learner
-        state.per_call._on_choice(simulation.chosen[0])
+        state.per_call._take_over(simulation.chosen[0])
         assert autotune.config("loop_exp", n=1_000_000).workers == 8 or usable_cpus() < 8
-    write_demand()
+    write_files_at_exit()
     (profile,) = learned_choices.read()
     assert [(str(entry.operation), entry.choice.workers) for entry in profile.entries] == [
         ("loop_exp float64 n=1000000", 8)
@@ -254,7 +254,7 @@ def test_what_is_learned_is_what_config_and_explain_say():
         assert autotune.config("qr", n=6) is None
         np.linalg.qr(np.eye(6))
         simulation = Simulation(faster_alone).run(600)
-        state.per_call._on_choice(simulation.chosen[0])
+        state.per_call._take_over(simulation.chosen[0])
         assert autotune.config("qr", n=100) == Configuration(blas_threads=1)
         assert "learned it while it ran" in str(autotune.explain("qr", n=100))
         assert "Seconds spent on slower candidates" in " ".join(str(autotune.explain()).split())
@@ -333,7 +333,7 @@ def test_what_was_learned_is_left_for_calibrations_and_the_daemon():
     with autotune.apply(learn=True):
         simulation = Simulation(faster_alone).run(600)
         state.per_call.learner = simulation.learner
-    write_demand()
+    write_files_at_exit()
     (profile,) = learned_choices.read()
     assert [entry.choice for entry in profile.entries] == [Configuration(blas_threads=1)]
     (file,) = folders.spool()[0].iterdir()

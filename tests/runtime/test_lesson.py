@@ -11,10 +11,9 @@ from autotune.runtime.lesson import (
     SHARE,
     Account,
     CallThreads,
+    Candidates,
     Lesson,
-    LoopCuts,
     Pairing,
-    ThreadCounts,
     next_count,
 )
 
@@ -28,9 +27,9 @@ class Program:
         self._noise = noise
         self._bursts = bursts
         self._burst = 0
-        candidates = candidates or ThreadCounts(rest, most)
+        candidates = candidates or Candidates(most, rest)
         self.rest = candidates.default
-        self._is_loop = isinstance(candidates, LoopCuts)
+        self._is_loop = candidates.most_slices > 1
         self.account = account or Account()
         self.lesson = Lesson(candidates, self.account)
         self.pairing = Pairing(self.lesson, self._random.random)
@@ -144,7 +143,7 @@ def test_the_errors_of_all_confirmations_together_are_one_percent():
 
 
 def test_a_pair_of_which_a_call_was_disturbed_is_given_up():
-    lesson = Lesson(ThreadCounts(2, 2), account := Account())
+    lesson = Lesson(Candidates(2, 2), account := Account())
     account.total_seconds = 1.0
     pairing = Pairing(lesson, lambda: 0.0)
     assert pairing.took(1e-3, trial=False) == CallThreads(1)
@@ -157,14 +156,14 @@ def test_a_pair_of_which_a_call_was_disturbed_is_given_up():
 def test_a_candidate_whose_call_is_never_told_is_given_up():
     account = Account()
     account.total_seconds = 1.0
-    pairing = Pairing(Lesson(ThreadCounts(2, 2), account), lambda: 0.0)
+    pairing = Pairing(Lesson(Candidates(2, 2), account), lambda: 0.0)
     assert pairing.took(1e-3, trial=False) == CallThreads(1)
     assert {pairing.took(1e-3, trial=False) for _ in range(OVERDUE_CALLS)} == {None}
     assert pairing.took(1e-3, trial=False) == CallThreads(1)
 
 
 def test_looking_at_short_calls_costs_at_most_1_percent_of_their_time():
-    pairing = Pairing(Lesson(ThreadCounts(2, 2), Account()))
+    pairing = Pairing(Lesson(Candidates(2, 2), Account()))
     assert pairing.pause(20e-6) * 20e-6 >= 99 * 5e-6
     assert pairing.pause(1e-3) == 0
 
@@ -177,7 +176,7 @@ def two_cpus(cut):
 
 
 def test_a_loop_of_two_workers_is_at_least_1_7_times_as_fast_within_200_calls():
-    programs = [Program(two_cpus, seed=seed, candidates=LoopCuts(2)).run(200) for seed in range(40)]
+    programs = [Program(two_cpus, seed=seed, candidates=Candidates(2, most_slices=16)).run(200) for seed in range(40)]
     gains = [5e-3 / two_cpus(program.counts[-1]) for program in programs]
     assert sum(gain >= 1.7 for gain in gains) >= 0.95 * len(programs)
     assert all(program.account.lost_seconds <= SHARE * program.account.total_seconds for program in programs)
@@ -185,14 +184,17 @@ def test_a_loop_of_two_workers_is_at_least_1_7_times_as_fast_within_200_calls():
 
 def test_identical_cuts_with_drift_and_bursts_are_taken_for_faster_in_at_most_1_percent_of_programs():
     programs = [
-        Program(lambda _: 5e-3, seed=seed, bursts=True, candidates=LoopCuts(2)).run(1000) for seed in range(400)
+        Program(lambda _: 5e-3, seed=seed, bursts=True, candidates=Candidates(2, most_slices=16)).run(1000)
+        for seed in range(400)
     ]
     assert sum(program.lesson.choice is not None for program in programs) <= 4
 
 
 def test_a_loop_that_is_slower_in_slices_stays_numpys_within_the_account():
     for seed in range(20):
-        program = Program(lambda cut: 5e-3 if cut.threads == 1 else 9e-3, seed=seed, candidates=LoopCuts(8))
+        program = Program(
+            lambda cut: 5e-3 if cut.threads == 1 else 9e-3, seed=seed, candidates=Candidates(8, most_slices=16)
+        )
         program.run(2000)
         lost = sum(program._seconds(cut) - 5e-3 for cut in program.counts)
         assert program.lesson.choice is None
@@ -213,14 +215,14 @@ def test_a_loop_that_is_slower_in_slices_stays_numpys_within_the_account():
     ],
 )
 def test_loops_get_workers_first_and_then_finer_slices(scores, most, following):
-    candidate = LoopCuts(most).following({CallThreads(*cut): score for cut, score in scores.items()})
+    candidate = Candidates(most, most_slices=16).following({CallThreads(*cut): score for cut, score in scores.items()})
     assert candidate == (None if following is None else CallThreads(*following))
 
 
 def test_calls_of_a_loop_with_different_numbers_of_elements_make_a_pair_by_the_time_of_an_element():
     account = Account()
     account.total_seconds = 10.0
-    lesson = Lesson(LoopCuts(2), account)
+    lesson = Lesson(Candidates(2, most_slices=16), account)
     pairing = Pairing(lesson, lambda: 0.0)
     assert pairing.took(2e-3, trial=False, elements=1000) == CallThreads(2)
     assert pairing.took(2e-3, trial=True, elements=2000) is None
@@ -253,7 +255,7 @@ def test_counts_are_halved_and_doubled_downhill_and_then_enclosed(scores, most, 
 
 def test_a_count_next_to_one_that_was_tried_is_not_taken_to_lose_more_than_a_little():
     account = Account()
-    lesson = Lesson(ThreadCounts(8, 8), account)
+    lesson = Lesson(Candidates(8, 8), account)
     for _ in range(5):
         lesson.pair(1e-3, 1e-3)  # 4 is as fast as 8
     account.total_seconds = 1.0

@@ -40,6 +40,7 @@ def rooted(x, *, scratch):
         lambda: autotune.random(3, out=LIST),
         lambda: autotune.fill(LIST, 1.0),
         lambda: autotune.fill(None, 1.0),
+        lambda: autotune.fill(memoryview(bytearray(8)), 1.0),
     ],
 )
 def test_what_cannot_be_written_to_is_a_type_error(call):
@@ -53,6 +54,7 @@ def test_lists_are_taken_for_arrays_where_they_are_read():
     assert autotune.map_blocks(rooted, [1.0, 4.0], scratch=True).tolist() == [1, 2]
     assert autotune.reduce_blocks(np.add, [[1, 2], [3, 4]], axis=0).tolist() == [4, 6]
     assert autotune.process_map(halved, [2.0, 4.0]).tolist() == [1, 2]
+    assert autotune.process_map(halved, 2.0) == 1.0
 
 
 @pytest.mark.parametrize("name", ["SVD", "my op", "", "../etc", 3, None])

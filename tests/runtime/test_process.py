@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from autotune.model.allocation import LIMITED_BY, Limit
-from autotune.runtime.process_threads import safe_threads
+from autotune.runtime.process_settings import safe_threads
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from support.profile_builders import alone, make_entry, of_this_machine
 import autotune
 from autotune.profiles import profile_files
 from autotune.runtime import profile_watch
-from autotune.runtime.process_state import Setting, state
+from autotune.runtime.process_settings import Setting
+from autotune.runtime.process_state import state
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from support.calibration_runs import CRASH, LARGE, ONE, SMALL, TWO, candidate, probed, visit
 from support.fake_bench import FakeBench
 
-from autotune.search.confirmation import Candidate, Confirmation, Verdict, judge
+from autotune.search.candidate import Candidate, Verdict, judge
+from autotune.search.confirmation import Confirmation
 from autotune.search.machine_states import Capacity
 from autotune.search.sequential_test import candidate_error
 from autotune.search.time_budget import Clock
@@ -26,7 +27,12 @@ def reduced(ratio, **more):
 
 
 def verdict(tested, capacity=FULL):
-    return judge(tested, capacity)[0]
+    return judge_with(capacity, tested)[0]
+
+
+def judge_with(capacity, tested):
+    tested.capacity = capacity
+    return judge(tested)
 
 
 def test_a_large_gain_takes_four_processes_and_a_small_one_eight():
@@ -42,7 +48,8 @@ def test_the_interval_of_what_was_accepted_lies_above_the_margin(processes):
         (full if is_full else reduced)(ratio, elapsed=float(place)) for place, (ratio, is_full) in enumerate(processes)
     ]
     tested = candidate(*visits)
-    findings = tested.findings(FULL)
+    tested.capacity = FULL
+    findings = tested.findings
     if findings.capital(tested.bound) >= 1 / tested.error and findings.interval is not None:
         ratio, low, high = findings.interval
         assert low <= ratio <= high <= max(ratio, exp(tested.bound)) * (1 + 1e-4)
@@ -58,8 +65,8 @@ def test_a_candidate_with_fewer_cpus_takes_six_processes_however_large_its_gain(
 
 
 def test_of_a_second_choice_only_what_goes_beyond_the_first_is_a_gain():
-    assert candidate(seemed=-0.5, proved=-0.4, weight=2.0).expected_gain(None) == pytest.approx(0.2)
-    assert candidate(seemed=-0.3, proved=-0.4).expected_gain(None) == 0.0
+    assert candidate(seemed=-0.5, proved=-0.4, weight=2.0).expected_gain == pytest.approx(0.2)
+    assert candidate(seemed=-0.3, proved=-0.4).expected_gain == 0.0
 
 
 def test_processes_of_one_moment_are_not_enough():
@@ -71,7 +78,7 @@ def test_processes_of_one_moment_are_not_enough():
 
 def test_a_plain_loser_is_dropped_after_two():
     assert verdict(candidate(full(1.05))) is Verdict.OPEN
-    verdict_, reason = judge(candidate(*[full(1.05)] * 2), FULL)
+    verdict_, reason = judge_with(FULL, candidate(*[full(1.05)] * 2))
     assert verdict_ is Verdict.DROPPED
     assert "Not proved faster: after 2 processes the speed-up is hardly above 0.9" in reason
 
@@ -124,9 +131,9 @@ def _given_up(*visits, **more):
     """Verdict and reason once the time is over."""
     confirmation, _ = _confirmation(_gains)
     tested = candidate(*visits, **more)
+    tested.capacity = probed()
     confirmation.add(tested)
-    list(confirmation.judge_again())
-    return list(confirmation.give_up()), tested
+    return list(confirmation.close()), tested
 
 
 def test_what_gains_little_at_best_is_decided_when_the_time_is_over():
@@ -159,7 +166,7 @@ def test_a_candidate_that_only_ever_ran_without_capacity_is_not_dropped_early():
 
 def test_a_gain_that_the_loss_without_capacity_outweighs_is_refused_with_both_named():
     tested = candidate(*[full(0.95), reduced(1.4)] * 20)
-    verdict_, reason = judge(tested, HALF)
+    verdict_, reason = judge_with(HALF, tested)
     assert verdict_ is Verdict.DROPPED
     assert "50% of the time" in reason
 
@@ -175,7 +182,7 @@ def test_slow_pairs_without_capacity_are_no_objection_to_a_gain_that_outweighs_t
 
 def test_medians_that_hide_slow_pairs_are_not_believed():
     tested = candidate(*[full(0.8, slow=1, factor=10.0)] * 32)
-    verdict_, reason = judge(tested, FULL)
+    verdict_, reason = judge_with(FULL, tested)
     assert verdict_ is Verdict.DROPPED
     assert "slower on average" in reason
 
@@ -193,9 +200,10 @@ def test_a_candidate_near_the_margin_is_dropped_at_the_most_processes():
 def _confirmation(answer, *, budget=60.0, candidates=(), **more):
     bench = FakeBench(answer, **more)
     states = Capacity(usable_cpus=2)
-    confirmation = Confirmation(Clock(bench=bench, budget=budget), states, states)
+    confirmation = Confirmation(Clock(bench=bench, capacity=states, budget=budget))
     for operation, seemed in candidates:
-        confirmation.add(Candidate(operation=operation, choice=ONE, error=candidate_error(0), seemed=seemed))
+        error = candidate_error(0)
+        confirmation.add(Candidate(operation=operation, choice=ONE, capacity=states, error=error, seemed=seemed))
     return confirmation, bench
 
 

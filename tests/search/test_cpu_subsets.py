@@ -4,7 +4,7 @@ import pytest
 
 from autotune.errors import UsageError
 from autotune.model.machine import Cpu
-from autotune.search.cpu_subsets import allocations, spread
+from autotune.search.environment import allocations, spread
 
 SERVER = [
     # two packages of four cores with two threads each; siblings are eight apart, as Linux numbers them

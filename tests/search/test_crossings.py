@@ -19,7 +19,7 @@ def threads(count):
 
 def evidence(operation, ratios, rounds=4):
     """Of a machine without noise: each configuration with its time over the default's."""
-    result = TrialEvidence(operation=operation, usable_cpus=64)
+    result = TrialEvidence(usable_cpus=64)
     times = {DEFAULT: 1.0, **ratios}
     result.add(
         [
@@ -36,7 +36,7 @@ def evidence(operation, ratios, rounds=4):
 
 
 def listed(*sizes):
-    by_size = {size.operation: size for size in sizes}
+    by_size = dict(zip((SMALL, LARGE), sizes, strict=False))
     return {
         operation: {row.choice: 1 / row.speedup for row in rows} for operation, rows in alternatives(by_size).items()
     }
@@ -90,7 +90,7 @@ def test_counts_of_other_pools_between_two_leaders_are_to_be_measured_too():
 
 
 def test_a_size_where_everything_failed_is_left_alone():
-    empty = TrialEvidence(operation=SMALL, usable_cpus=4)
+    empty = TrialEvidence(usable_cpus=4)
     assert crossings({SMALL: empty, LARGE: evidence(LARGE, {threads(2): 0.1})}) == {}
 
 

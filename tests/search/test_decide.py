@@ -10,7 +10,7 @@ from autotune.model.entry import Status
 from autotune.model.measurement import Failure, FailureKind, Measurement
 from autotune.model.profile import Key, Profile
 from autotune.profiles import profile_files
-from autotune.search.confirmation import Verdict, judge
+from autotune.search.candidate import Verdict, judge
 from autotune.search.decide import decide
 from autotune.search.environment import Environment
 from autotune.search.evidence import TrialEvidence
@@ -20,7 +20,7 @@ HALF = probed(*[2.0] * 30, *[1.0] * 30)
 
 
 def _evidence(ratio=0.6, *, failure=None, default=None):
-    evidence = TrialEvidence(operation=SMALL, usable_cpus=2)
+    evidence = TrialEvidence(usable_cpus=2)
     seconds = () if failure else (0.01 * ratio,) * 4
     candidate = Measurement(
         operation=SMALL,
@@ -35,14 +35,15 @@ def _evidence(ratio=0.6, *, failure=None, default=None):
 
 
 def _decide(evidence=None, tested=None, *, capacity=FULL, environment=None, quiet=None):
+    if tested is not None:
+        tested.capacity = capacity
     if tested is not None and tested.verdict is Verdict.OPEN:
-        tested.verdict, tested.reason = judge(tested, capacity)
+        tested.verdict, tested.reason = judge(tested)
     return decide(
         SMALL,
         kind("svd"),
         environment=environment or environment_of(2),
         evidence=evidence or _evidence(),
-        capacity=capacity,
         candidate=tested,
         quiet=quiet,
     )

@@ -27,7 +27,7 @@ def _measured(configuration, *seconds, default=0.01, failure=None):
 
 
 def _evidence(*sessions, usable_cpus=4):
-    evidence = TrialEvidence(operation=SMALL, usable_cpus=usable_cpus)
+    evidence = TrialEvidence(usable_cpus=usable_cpus)
     for session in sessions:
         evidence.add(session)
     return evidence

@@ -15,18 +15,10 @@ from autotune.model.catalogue import CATALOGUE, operation
 from autotune.model.configuration import Configuration
 from autotune.model.measurement import Failure, FailureKind
 from autotune.search.environment import Environment
-from autotune.search.explore import (
-    BATCH,
-    CALLS_OF_CANDIDATE,
-    CALLS_OF_DEFAULT,
-    FRACTION,
-    PLAYOFFS,
-    Exploration,
-    candidates_within,
-    least_seconds,
-)
+from autotune.search.explore import PLAYOFFS, Exploration
 from autotune.search.plan import Item
-from autotune.search.time_budget import Clock
+from autotune.search.size_search import BATCH, FRACTION
+from autotune.search.time_budget import CALLS_OF_CANDIDATE, CALLS_OF_DEFAULT, Clock, candidates_within, least_seconds
 from autotune.search.warm_starts import warm_starts
 
 
@@ -35,7 +27,7 @@ def explored(answer, *, cpus, name="qr", n=200, steps=1000, starts=(), kind=None
     bench = FakeBench(answer)
     kind = kind or CATALOGUE[name]
     target = operation(name, n=n, **size)
-    clock = Clock(bench=bench, budget=1e6)
+    clock = Clock(bench=bench, capacity=probed(), budget=1e6)
     exploration = Exploration(
         Item(kind=kind, dtype="float64", operations=(target,)),
         [target],
@@ -43,12 +35,11 @@ def explored(answer, *, cpus, name="qr", n=200, steps=1000, starts=(), kind=None
         capacity=None,
         seed=0,
         warm_starts=starts,
-        seen=lambda measurement, value: None,
         seconds=seconds,
     )
     while exploration.next_step is not None and exploration.steps_taken < steps:
         step = exploration.next_step
-        exploration.take(clock.run(step.cases, pairs=step.pairs, seconds=1e6), clock.elapsed)
+        exploration.take(clock.run(step, seconds=1e6), clock.elapsed)
     return exploration.evidence[target], bench, exploration
 
 
@@ -185,9 +176,9 @@ def test_a_knob_that_was_not_shown_to_matter_is_not_set():
         return 0.05 / (configuration.workers or 1) * luck.uniform(0.99, 1.01)
 
     _, _, exploration = explored(answer, cpus=8, name=USERS.name, n=1000, kind=USERS)
-    (size,) = exploration.evidence
-    assert exploration.leader(size).blas_threads is None
-    assert exploration.leader(size).workers == 8
+    (size,) = exploration.sizes.values()
+    assert size.leader().blas_threads is None
+    assert size.leader().workers == 8
 
 
 def test_of_ties_the_fewest_cpus_win():
@@ -204,17 +195,17 @@ def test_what_was_only_seen_while_cpus_were_missing_is_measured_again():
     size = operation("sqrt", n=10**6)
     environment = Environment(usable_cpus=2, default_threads=2)
     item = Item(kind=CATALOGUE["sqrt"], dtype="float64", operations=(size,))
-    exploration = Exploration(item, [size], environment=environment, capacity=capacity, seed=0, seen=lambda *_: None)
+    exploration = Exploration(item, [size], environment=environment, capacity=capacity, seed=0)
     bench = FakeBench(lambda _, configuration, __: 0.01 if configuration.is_default else 0.0105, capacity=1.0)
-    clock = Clock(bench=bench, budget=1e6)
+    clock = Clock(bench=bench, capacity=probed(), budget=1e6)
     step = exploration.next_step
-    exploration.take(clock.run(step.cases, pairs=step.pairs, seconds=10.0), clock.elapsed)
+    exploration.take(clock.run(step, seconds=10.0), clock.elapsed)
     assert exploration.next_step is not None
     bench.answer = lambda _, configuration, __: 0.01 if configuration.is_default else 0.006
     bench.capacity = 2.0
     step = exploration.next_step
-    exploration.take(clock.run(step.cases, pairs=step.pairs, seconds=10.0), clock.elapsed)
-    assert exploration.leader(size).workers == 2
+    exploration.take(clock.run(step, seconds=10.0), clock.elapsed)
+    assert exploration.sizes[size].leader().workers == 2
 
 
 def proved_elsewhere(chunk, n=10**7):

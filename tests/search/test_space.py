@@ -8,7 +8,7 @@ from autotune.bench.user_workload import UserWorkload
 from autotune.model.catalogue import CATALOGUE, Family, kind, operation
 from autotune.model.configuration import Configuration, Knob, Method, Placement
 from autotune.model.operation import Operation
-from autotune.search.space import MOST_SLICES, nearest, parsimony, position, setting, space, widened
+from autotune.search.space import MOST_SLICES, nearest, parsimony, position, setting, space, with_chunks
 
 PLACED = {"cores": 4, "l3": 2}
 MATMUL, SQRT, BATCH = kind("matmul"), operation("sqrt", n=1_000_000), operation("batch_matmul", n=300)
@@ -168,7 +168,7 @@ def test_nothing_is_near_to_what_sets_other_knobs():
 
 def test_a_grid_takes_chunks_that_are_known_from_elsewhere_next_to_their_workers_alone():
     grid = space(kind("sqrt"), SQRT, 4, default_threads=4)
-    wider = widened(grid, [Configuration(workers=3, chunk=111_112)])
+    wider = with_chunks(grid, [Configuration(workers=3, chunk=111_112)])
     assert set(every(wider)) - set(every(grid)) == {Configuration(workers=3, chunk=111_112)}
 
 
@@ -184,12 +184,12 @@ def test_a_grid_takes_chunks_that_are_known_from_elsewhere_next_to_their_workers
 )
 def test_a_grid_takes_no_chunk_or_count_that_makes_no_sense(wanted):
     grid = space(kind("sqrt"), SQRT, 4, default_threads=4)
-    assert every(widened(grid, [wanted])) == every(grid)
+    assert every(with_chunks(grid, [wanted])) == every(grid)
 
 
 def test_a_grid_without_chunks_stays_as_it_is():
     grid = space(MATMUL, SQUARE, 4, default_threads=4)
-    assert widened(grid, [Configuration(blas_threads=3, chunk=8)]) is grid
+    assert with_chunks(grid, [Configuration(blas_threads=3, chunk=8)]) is grid
 
 
 def test_of_equal_speed_the_least_is_taken():

@@ -10,11 +10,10 @@ from autotune.errors import BadBudget
 from autotune.model.configuration import Configuration, IdleThreads, Knob
 from autotune.model.entry import Status
 from autotune.model.measurement import Failure, FailureKind
-from autotune.model.operation import Operation
 from autotune.search.environment import Environment
 from autotune.search.evidence import TrialEvidence
 from autotune.search.machine_states import Capacity, Visit
-from autotune.search.pipeline import calibrate
+from autotune.search.pipeline import Calibration
 from autotune.search.request import Objective
 from autotune.search.time_budget import Clock
 from autotune.search.tune_command import CommandRequest, command_plan
@@ -32,14 +31,14 @@ def tuned(takes, *, usable_cpus=4, first_seconds=1.0, said=None, command=None, c
     events = [] if said is None else said
     environment = Environment(usable_cpus=usable_cpus)
     plan = command_plan(request, environment, first_seconds)
-    entries = calibrate(
-        plan,
+    capacity = Capacity(usable_cpus=usable_cpus)
+    calibration = Calibration(
+        plan=plan,
         environment=environment,
-        clock=Clock(bench=bench, budget=request.seconds, elapsed=first_seconds),
+        clock=Clock(bench=bench, capacity=capacity, budget=request.seconds, elapsed=first_seconds),
         report=events.append,
-        capacity=Capacity(usable_cpus=usable_cpus),
     )
-    (entry,) = plan.in_order(entries)
+    (entry,) = plan.in_order(calibration.entries())
     return entry, bench
 
 
@@ -149,7 +148,7 @@ def test_without_the_objective_nothing_is_chosen_for_its_cpu_seconds():
 
 
 def test_where_cpu_seconds_are_not_measured_they_are_the_threads_times_the_time():
-    evidence = TrialEvidence(operation=Operation(name="qr"), usable_cpus=4, default_cpus=4)
+    evidence = TrialEvidence(usable_cpus=4, default_cpus=4)
     single = Configuration(blas_threads=1)
     evidence.visits[single].append(Visit(pairs=pairs([1.0, 1.0], [2.0, 2.0]), elapsed=0.0))
     assert evidence.cpu_ratio(single) == pytest.approx(log(0.5))

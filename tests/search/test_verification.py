@@ -26,12 +26,12 @@ def _verify(*entries, ratios, seconds=100.0, cpus=4, scatter=0.0, **more):
 
     def answer(operation, configuration, luck):
         ratio = 1.0 if configuration.is_default else choices[operation]
+        ratio = ratio(luck) if callable(ratio) else ratio
         return ratio if not isinstance(ratio, float) else 0.01 * ratio * exp(luck.gauss(0.0, scatter))
 
     bench = FakeBench(answer, **more)
-    clock = Clock(bench=bench, budget=seconds)
-    capacity = Capacity(usable_cpus=cpus)
-    checks = list(verify(entries, environment=environment_of(cpus), clock=clock, capacity=capacity))
+    clock = Clock(bench=bench, capacity=Capacity(usable_cpus=cpus), budget=seconds)
+    checks = list(verify(entries, environment=environment_of(cpus), clock=clock))
     return {check.entry.operation: check for check in checks}, bench
 
 
@@ -95,6 +95,20 @@ def test_a_gain_that_scatters_too_much_to_be_proved_is_open_and_not_gone():
 
     assert checks[QR.operation].standing is Standing.OPEN
     assert len(bench.plans) < 100
+
+
+def test_a_small_gain_that_is_surely_one_holds():
+    checks, _ = _verify(QR, ratios=(0.98,), scatter=0.005)
+
+    check = checks[QR.operation]
+    assert check.standing is Standing.HOLDS
+    assert check.interval[0] > 1.0
+
+
+def test_a_small_gain_with_slow_timings_does_not_hold():
+    checks, _ = _verify(QR, ratios=(lambda luck: 0.98 if luck.random() < 0.85 else 1.3,))
+
+    assert checks[QR.operation].standing is Standing.GONE
 
 
 def test_a_loss_next_to_others_is_believed_of_a_choice_that_uses_fewer():

@@ -12,15 +12,9 @@ from support.profile_builders import KEY, make_entry, profile
 from autotune.model.configuration import Configuration
 from autotune.model.entry import Status
 from autotune.model.operation import Operation
+from autotune.profiles.profile_document import decode_profile, encode_profile
 from autotune.search.request import Request
-from autotune.search.warm_starts import (
-    SUGGESTIONS,
-    decode_warm_starts,
-    encode_warm_starts,
-    proved,
-    suggestions,
-    warm_starts,
-)
+from autotune.search.warm_starts import SUGGESTIONS, choices_proved, suggestions, warm_starts
 
 QR = Operation(name="qr", sizes=(("m", 200), ("n", 200)))
 
@@ -112,7 +106,7 @@ def test_the_lessons_of_the_nearer_kin_come_first():
 
 def test_warm_starts_come_back_from_json_as_they_were():
     entries = starts(make_entry(choice={"blas_threads": 3}, m=1, n=2), make_entry("share", choice={"workers": 2}, n=7))
-    assert decode_warm_starts(json.loads(json.dumps(encode_warm_starts(entries)))) == entries
+    assert [decode_profile(json.loads(json.dumps(encode_profile(each)))) for each in entries] == entries
 
 
 def test_profiles_that_proved_nothing_teach_nothing():
@@ -135,9 +129,9 @@ def test_only_what_was_proved_for_this_very_operation_counts_as_proved():
         make_entry(choice={"blas_threads": 2}, m=800, n=800),
         make_entry("svd", choice={"blas_threads": 1}, m=200, n=200),
     )
-    assert proved(starts(own, *others), QR, 16) == [threads(4), threads(8)]
-    assert proved(starts(*others), QR, 16) == []
+    assert choices_proved(starts(own, *others), QR, 16) == [threads(4), threads(8)]
+    assert choices_proved(starts(*others), QR, 16) == []
 
 
 def test_a_default_that_was_kept_proves_nothing():
-    assert proved(starts(make_entry(m=200, n=200, others=[({"blas_threads": 4}, 1 / 0.9)])), QR, 8) == []
+    assert choices_proved(starts(make_entry(m=200, n=200, others=[({"blas_threads": 4}, 1 / 0.9)])), QR, 8) == []

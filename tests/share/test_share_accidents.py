@@ -19,7 +19,7 @@ from autotune.profiles.folders import Layer, cluster_profiles
 from autotune.share.fetch import read_class
 from autotune.share.mirror import pull
 from autotune.share.publish import publish
-from autotune.share.store import open_store
+from autotune.share.store_settings import open_store
 from autotune.share.trust import TrustPolicy
 
 pytestmark = pytest.mark.real
@@ -28,7 +28,7 @@ PUBLISHES = """
 import sys
 from support.published_profiles import qr, said
 from autotune.share.publish import publish
-from autotune.share.store import open_store
+from autotune.share.store_settings import open_store
 store = open_store(sys.argv[1])
 print("ready", flush=True)
 for number in range(10**6):
@@ -38,7 +38,7 @@ PULLS = """
 import sys
 from support.profile_builders import KEY
 from autotune.share.mirror import pull
-from autotune.share.store import open_store
+from autotune.share.store_settings import open_store
 from autotune.share.trust import TrustPolicy
 store = open_store(sys.argv[1])
 print("ready", flush=True)

@@ -4,7 +4,7 @@ import pytest
 
 from autotune.share.claims import SECONDS, claim
 from autotune.share.publication import CLASS
-from autotune.share.store import open_store
+from autotune.share.store_settings import open_store
 
 NOON = 500_000 * SECONDS
 

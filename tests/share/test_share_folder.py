@@ -10,11 +10,11 @@ from support.published_profiles import put, said, store_at
 
 from autotune.daemon.sensors import fingerprint
 from autotune.errors import BadSettings, StoreProblem
-from autotune.share.backend import FileContent
+from autotune.host.trusted_files import FileContent
 from autotune.share.fetch import read_class
 from autotune.share.folder_backend import FolderBackend
 from autotune.share.publish import publish
-from autotune.share.store import open_store
+from autotune.share.store_settings import open_store
 from autotune.share.trust import TrustPolicy
 
 CLASS = KEY.slug

@@ -16,7 +16,7 @@ from autotune.model.configuration import Configuration
 from autotune.model.entry import Alternative
 from autotune.profiles import profile_files, yaml_subset
 from autotune.profiles.folders import cache_dir, cluster_profiles
-from autotune.share import fetch, signing_keys
+from autotune.share import fetch, trust
 from autotune.share import store as shelf
 from autotune.share.fetch import read_class
 from autotune.share.folder_backend import FolderBackend
@@ -38,8 +38,8 @@ def alone_here(monkeypatch, tmp_path):
 @pytest.fixture
 def site(tmp_path):
     """(private key, the policy that asks for its signature)"""
-    public = signing_keys.make_key_pair(tmp_path / "site.key")
-    return signing_keys.private_key(tmp_path / "site.key"), TrustPolicy(rule=TrustRule.SIGNED, keys=(public,))
+    public = trust.make_key_pair(tmp_path / "site.key")
+    return trust.private_key(tmp_path / "site.key"), TrustPolicy(rule=TrustRule.SIGNED, keys=(public,))
 
 
 def hosts(root, policy=None):
@@ -227,7 +227,7 @@ def test_a_private_key_with_one_flipped_byte_signs_nothing_that_is_believed(tmp_
     data[place] = ord("A") if data[place] != ord("A") else ord("B")
     path.write_bytes(data)
     try:
-        publish(said("a"), store_at(tmp_path / "store"), key=signing_keys.private_key(path))
+        publish(said("a"), store_at(tmp_path / "store"), key=trust.private_key(path))
     except BadSettings:
         return
     assert hosts(tmp_path / "store", policy) == []
@@ -252,7 +252,7 @@ def test_a_full_disk_keeps_no_copy(tmp_path, monkeypatch):
     def full(*_args, **_options):
         raise OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setattr("autotune.share.cache.replace_file", full)
+    monkeypatch.setattr("autotune.share.fetch.replace_file", full)
     assert pull(store_at(tmp_path / "store"), TrustPolicy(), KEY).mirrored[0].hosts == 1
     copies = [path for path in tmp_path.rglob("*a-*") if str(path).startswith(cache_dir())]
     assert copies == []

@@ -10,7 +10,7 @@ from support.published_profiles import qr, said
 
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.entry import Status
-from autotune.share.merge import collect_votes, merge_votes
+from autotune.share.merge import collect_votes, merge_publications
 from autotune.share.publication import Publication
 
 ONE, TWO = Configuration(blas_threads=1), Configuration(blas_threads=2)
@@ -22,7 +22,7 @@ def publication(made, signer=None):
 
 def election(*publications):
     """The only entry that the class gets."""
-    (entry,) = merge_votes(collect_votes(publications), KEY).entries
+    (entry,) = merge_publications(publications, KEY).entries
     return entry
 
 
@@ -58,7 +58,7 @@ def test_the_order_of_publications_and_copies_of_them_change_nothing(publication
     shuffled = [*publications, *publications[:2]]
     random.shuffle(shuffled)
     assert collect_votes(shuffled) == collect_votes(publications)
-    assert merge_votes(collect_votes(shuffled), KEY) == merge_votes(collect_votes(publications), KEY)
+    assert merge_publications(shuffled, KEY) == merge_publications(publications, KEY)
 
 
 def test_two_hosts_that_chose_the_same_confirm_it():
@@ -87,11 +87,7 @@ def test_two_containers_on_one_computer_are_one_host():
 
 
 def test_hosts_that_meet_through_a_third_are_one_computer():
-    votes = [
-        on_computer("a", 1, "boot-1"),
-        on_computer("b", 1, "boot-1", "board-1"),
-        on_computer("c", 1, "board-1"),
-    ]
+    votes = [on_computer("a", 1, "boot-1"), on_computer("b", 1, "boot-1", "board-1"), on_computer("c", 1, "board-1")]
     assert election(*votes).evidence.hosts == 1
 
 
@@ -151,31 +147,25 @@ def test_only_what_every_host_measured_to_be_safe_stays_safe():
 
 def test_what_no_one_measured_is_left_out():
     unreached = with_evidence(qr(0), default_seconds=None)
-    assert merge_votes(collect_votes([publication(said("a", unreached, qr(n=200)))]), KEY).entries[
-        0
-    ].operation.size == {
-        "m": 200,
-        "n": 200,
-    }
+    assert election(publication(said("a", unreached, qr(n=200)))).operation.size == {"m": 200, "n": 200}
 
 
 def test_the_merged_profile_names_no_host_and_the_latest_date():
-    made = merge_votes(collect_votes([of("a", 1), publication(said("b", created="2026-05-05"))]), KEY, cpu="A CPU")
-    assert (made.provenance.host, made.provenance.created, made.provenance.cpu) == (
-        None,
-        "2026-05-05",
-        "A CPU",
-    )
+    made = merge_publications([of("a", 1), publication(said("b", created="2026-05-05"))], KEY)
+    assert (made.provenance.host, made.provenance.created) == (None, "2026-05-05")
+
+
+def test_the_merged_profile_names_the_cpu_that_most_publications_name():
+    profiles = [said(host, qr(1)) for host in "abc"]
+    named = zip(profiles, ("A CPU", "B CPU", "A CPU"), strict=True)
+    made = [replace(profile, provenance=replace(profile.provenance, cpu=cpu)) for profile, cpu in named]
+    assert merge_publications(list(map(publication, made)), KEY).provenance.cpu == "A CPU"
 
 
 @pytest.mark.parametrize("hosts", [2, 3])
 def test_default_kept_by_all_is_confirmed_as_default(hosts):
     entry = election(*(of(name, 0) for name in "abc"[:hosts]))
-    assert (entry.status, entry.evidence.hosts, entry.evidence.contested) == (
-        Status.DEFAULT_KEPT,
-        hosts,
-        False,
-    )
+    assert (entry.status, entry.evidence.hosts, entry.evidence.contested) == (Status.DEFAULT_KEPT, hosts, False)
 
 
 def test_chunks_and_workers_agree_only_if_equal():

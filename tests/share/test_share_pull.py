@@ -15,7 +15,7 @@ from autotune.profiles import profile_files
 from autotune.profiles.folders import cluster_profiles
 from autotune.share.folder_backend import FolderBackend
 from autotune.share.mirror import pull, read_relatives
-from autotune.share.store import open_store
+from autotune.share.store_settings import open_store
 from autotune.share.trust import TrustPolicy, TrustRule
 
 NOW = 1_800_000_000.0
@@ -227,10 +227,7 @@ def test_a_torn_copy_is_read_again(tmp_path):
 def test_relatives_are_nearest_first_and_few(tmp_path):
     for key in (other(hardware=replace(KEY.hardware, model=1)), other(usable_cpus=4), KEY):
         for host in "abcde":
-            put(
-                tmp_path / "store",
-                said(host, make_entry("qr", choice={"blas_threads": 2}, m=9, n=9), key=key),
-            )
+            put(tmp_path / "store", said(host, make_entry("qr", choice={"blas_threads": 2}, m=9, n=9), key=key))
     profiles = read_relatives(store_at(tmp_path / "store"), TrustPolicy(), KEY)
     assert [(profile.key.hardware.model, profile.key.usable_cpus) for profile in profiles] == [
         *[(143, 8)] * 2,

@@ -16,13 +16,13 @@ from support.profile_builders import KEY, alone
 from support.published_profiles import put, said
 
 from autotune.errors import BadSettings, MissingPackage, StoreProblem
-from autotune.share.backend import StoredFile
 from autotune.share.fetch import read_class
 from autotune.share.fsspec_backend import FsspecBackend
 from autotune.share.mirror import pull
 from autotune.share.publication import encode
 from autotune.share.publish import publish
-from autotune.share.store import cause, open_store, without_secrets
+from autotune.share.store import StoredFile, cause, without_secrets
+from autotune.share.store_settings import open_store
 from autotune.share.trust import TrustPolicy
 
 CLASS = KEY.slug

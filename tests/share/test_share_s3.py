@@ -11,7 +11,7 @@ from autotune.errors import StoreProblem
 from autotune.share.fetch import read_class
 from autotune.share.mirror import pull
 from autotune.share.publish import publish
-from autotune.share.store import open_store
+from autotune.share.store_settings import open_store
 from autotune.share.trust import TrustPolicy
 
 pytestmark = pytest.mark.real

@@ -34,11 +34,7 @@ def test_without_any_word_there_is_no_store_and_every_host_is_believed():
 def test_the_user_s_file_says_it_all():
     write(f"store: s3://bucket/x\ntrust: signed\ntrusted_keys: [{KEY}]\ntrusted_owners: [7, root]\n")
     settings = read_store_settings()
-    assert (settings.store, settings.policy.rule, settings.policy.keys) == (
-        "s3://bucket/x",
-        TrustRule.SIGNED,
-        (KEY,),
-    )
+    assert (settings.store, settings.policy.rule, settings.policy.keys) == ("s3://bucket/x", TrustRule.SIGNED, (KEY,))
     assert settings.policy.owners >= {0, 7}
 
 
@@ -66,7 +62,7 @@ def test_an_option_s_folder_is_meant_from_the_current_one(monkeypatch, tmp_path)
         ("stor: /x\n", "stor: there is no such field; the fields are store, trust"),
         ("trust: everybody\n", "trust: expected one of any, owner, signed, found 'everybody'"),
         ("store: 7\n", "store: expected text"),
-        ("trusted_keys: [x]\n", "is not a public key"),
+        ("trusted_keys: [x]\n", "trusted_keys[0]: expected a public key"),
         ("trusted_keys: x\n", "trusted_keys: expected a list"),
         ("trusted_owners: [no-user-has-this-name]\n", "the number or the name of a user"),
         ("trusted_owners: [-1]\n", "trusted_owners"),

@@ -8,7 +8,7 @@ from support.profile_builders import KEY
 from support.published_profiles import put, qr, said, store_at
 
 from autotune.errors import BadSettings, EnvironmentProblem
-from autotune.share import signing_keys
+from autotune.share import trust
 from autotune.share.fetch import read_class
 from autotune.share.publication import signature_name
 from autotune.share.publish import publish
@@ -19,8 +19,8 @@ CLASS = KEY.slug
 
 def new_key(tmp_path, name="site"):
     """(private key, public text)"""
-    public = signing_keys.make_key_pair(tmp_path / "keys" / name)
-    return signing_keys.private_key(tmp_path / "keys" / name), public
+    public = trust.make_key_pair(tmp_path / "keys" / name)
+    return trust.private_key(tmp_path / "keys" / name), public
 
 
 def signed(*publics):
@@ -38,7 +38,7 @@ def signers(tmp_path, policy):
 def test_what_a_trusted_key_signed_is_believed(tmp_path):
     private, public = new_key(tmp_path)
     publish(said("a"), store_at(tmp_path / "store"), key=private)
-    assert signers(tmp_path, signed(public)) == [signing_keys.key_id(public)]
+    assert signers(tmp_path, signed(public)) == [trust.key_id(public)]
 
 
 def test_an_unsigned_profile_is_refused_where_signatures_are_required(tmp_path):
@@ -59,7 +59,7 @@ def test_a_stranger_s_signature_is_none(tmp_path):
 def test_a_signature_with_one_flipped_byte_is_refused(tmp_path):
     private, public = new_key(tmp_path)
     done = publish(said("a"), store_at(tmp_path / "store"), key=private)
-    path = tmp_path / "store" / "v1" / CLASS / signature_name(done.name, signing_keys.key_id(public))
+    path = tmp_path / "store" / "v1" / CLASS / signature_name(done.name, trust.key_id(public))
     data = bytearray(path.read_bytes())
     data[10] = data[10] ^ 1 if data[10] not in b"/+" else ord("A")
     path.write_bytes(data)
@@ -72,7 +72,7 @@ def test_a_signature_with_one_flipped_byte_is_refused(tmp_path):
 def test_a_signature_that_is_none_is_refused(tmp_path, content):
     private, public = new_key(tmp_path)
     done = publish(said("a"), store_at(tmp_path / "store"), key=private)
-    (tmp_path / "store" / "v1" / CLASS / signature_name(done.name, signing_keys.key_id(public))).write_bytes(content)
+    (tmp_path / "store" / "v1" / CLASS / signature_name(done.name, trust.key_id(public))).write_bytes(content)
     assert signers(tmp_path, signed(public)) == []
 
 
@@ -80,7 +80,7 @@ def test_a_signature_of_another_profile_is_refused(tmp_path):
     private, public = new_key(tmp_path)
     signed_file = publish(said("a"), store_at(tmp_path / "store"), key=private)
     unsigned = publish(said("b", qr(4)), store_at(tmp_path / "store"))
-    folder, name = tmp_path / "store" / "v1" / CLASS, signing_keys.key_id(public)
+    folder, name = tmp_path / "store" / "v1" / CLASS, trust.key_id(public)
     (folder / signature_name(unsigned.name, name)).write_bytes(
         (folder / signature_name(signed_file.name, name)).read_bytes()
     )
@@ -91,24 +91,21 @@ def test_during_a_change_of_keys_both_are_trusted(tmp_path):
     (old, old_public), (new, new_public) = new_key(tmp_path, "old"), new_key(tmp_path, "new")
     publish(said("a"), store_at(tmp_path / "store"), key=old)
     publish(said("b"), store_at(tmp_path / "store"), key=new)
-    assert signers(tmp_path, signed(new_public, old_public)) == [
-        signing_keys.key_id(old_public),
-        signing_keys.key_id(new_public),
-    ]
+    assert signers(tmp_path, signed(new_public, old_public)) == [trust.key_id(old_public), trust.key_id(new_public)]
 
 
 def test_a_profile_can_be_signed_after_it_was_published(tmp_path):
     private, public = new_key(tmp_path)
     publish(said("a"), store_at(tmp_path / "store"))
     assert not publish(said("a"), store_at(tmp_path / "store"), key=private).new
-    assert signers(tmp_path, signed(public)) == [signing_keys.key_id(public)]
+    assert signers(tmp_path, signed(public)) == [trust.key_id(public)]
 
 
 def test_a_trusted_signature_is_noted_where_it_is_not_required(tmp_path):
     private, public = new_key(tmp_path)
     publish(said("a"), store_at(tmp_path / "store"), key=private)
     publish(said("b"), store_at(tmp_path / "store"))
-    assert signers(tmp_path, TrustPolicy(keys=(public,))) == [signing_keys.key_id(public), None]
+    assert signers(tmp_path, TrustPolicy(keys=(public,))) == [trust.key_id(public), None]
     assert signers(tmp_path, TrustPolicy()) == [None, None]
 
 
@@ -121,21 +118,21 @@ def test_a_private_key_that_others_may_read_is_refused(tmp_path):
     new_key(tmp_path)
     (tmp_path / "keys" / "site").chmod(0o640)
     with pytest.raises(BadSettings, match="other users may read it"):
-        signing_keys.private_key(tmp_path / "keys" / "site")
+        trust.private_key(tmp_path / "keys" / "site")
 
 
 def test_no_key_is_ever_replaced(tmp_path):
     new_key(tmp_path)
     before = (tmp_path / "keys" / "site").read_bytes()
     with pytest.raises(BadSettings, match="no key is ever replaced"):
-        signing_keys.make_key_pair(tmp_path / "keys" / "site")
+        trust.make_key_pair(tmp_path / "keys" / "site")
     assert (tmp_path / "keys" / "site").read_bytes() == before
 
 
 def test_half_a_pair_of_keys_is_not_left_behind(tmp_path):
     (tmp_path / "site.pub").mkdir()
     with pytest.raises(EnvironmentProblem, match="the key cannot be written"):
-        signing_keys.make_key_pair(tmp_path / "site")
+        trust.make_key_pair(tmp_path / "site")
     assert not (tmp_path / "site").exists()
 
 
@@ -145,13 +142,13 @@ def test_a_file_that_is_no_key_is_refused(tmp_path, content):
     path.write_bytes(content)
     path.chmod(0o600)
     with pytest.raises(BadSettings, match="holds no Ed25519 private key"):
-        signing_keys.private_key(path)
+        trust.private_key(path)
 
 
 @pytest.mark.parametrize("text", ["", "ed25519:", "ed25519:QUJD", "ed25519:!", "rsa:" + "A" * 44])
 def test_a_text_that_is_no_public_key_is_refused(text):
     with pytest.raises(BadSettings, match="is not a public key"):
-        signing_keys.check_public_keys([text])
+        trust.check_public_key(text)
 
 
 def test_files_of_trusted_owners_are_believed(tmp_path):

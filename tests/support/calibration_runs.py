@@ -8,11 +8,11 @@ from autotune.model.entry import Entry
 from autotune.model.measurement import Bench, Failure, FailureKind, Pair
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile
-from autotune.search.confirmation import Candidate
+from autotune.search.candidate import Candidate
 from autotune.search.environment import Environment
 from autotune.search.events import Listener, ignore
 from autotune.search.machine_states import Capacity, Visit
-from autotune.search.pipeline import calibrate
+from autotune.search.pipeline import Calibration
 from autotune.search.plan import make_plan
 from autotune.search.request import Request
 from autotune.search.sequential_test import candidate_error
@@ -33,20 +33,16 @@ def run_calibration(
     elapsed: float = 0.0,
 ) -> tuple[list[Entry], Clock, Capacity]:
     """Entries in the order in which they were decided, with the clock and the capacity that was seen."""
-    clock = Clock(bench=bench, budget=request.seconds, seed=request.seed, elapsed=elapsed)
     capacity = Capacity(usable_cpus=environment.usable_cpus, known_best=environment.full_capacity)
-    plan = make_plan(request, environment)
-    entries = list(
-        calibrate(
-            plan,
-            environment=environment,
-            clock=clock,
-            report=report,
-            capacity=capacity,
-            warm_starts=warm_starts,
-        )
+    clock = Clock(bench=bench, capacity=capacity, budget=request.seconds, seed=request.seed, elapsed=elapsed)
+    calibration = Calibration(
+        plan=make_plan(request, environment),
+        environment=environment,
+        clock=clock,
+        report=report,
+        warm_starts=warm_starts,
     )
-    return entries, clock, capacity
+    return list(calibration.entries()), clock, capacity
 
 
 def visit(

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -18,14 +18,13 @@ from autotune.errors import NoDaemon
 from autotune.host.identity import short_host_id
 from autotune.model.catalogue import operation
 from autotune.profiles import folders
+from support.processes import PATIENCE
 from support.spool_files import spool_text
 
 ANY_LOAD = "idle: {start_below: 1000, start_waiting: 2, stop_above: 2000, quiet_seconds: 0.1}\n"
 """Idle whatever else runs on this machine."""
 NEVER_IDLE = "idle: {quiet_seconds: 1000000}\n"
 """Nothing is measured, so that orders and demand stay what they are."""
-PATIENCE = 300.0
-"""Seconds: of a machine that is ten times slower, with others' tests running. Only what is broken waits so long."""
 
 _T = TypeVar("_T")
 
@@ -124,26 +123,6 @@ class Daemon:
     @property
     def log(self) -> str:
         return (self.folder / "log").read_text("utf-8", "replace")
-
-
-def alive(pids: Iterable[int]) -> list[int]:
-    """Those that still run; what merely waits to be reaped does not."""
-    living: list[int] = []
-    for pid in pids:
-        try:
-            with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:  # noqa: PTH123
-                living += [pid] if file.read().rpartition(")")[2].split()[0] not in {"Z", "X"} else []
-        except OSError:
-            continue
-    return living
-
-
-def gone(pids: Iterable[int]) -> bool:
-    """Have they ended? How soon is for scripts/benchmarks/run daemon to say."""
-    deadline = time.monotonic() + PATIENCE
-    while alive(pids) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return alive(pids) == []
 
 
 def descendants_known() -> bool:

@@ -7,12 +7,13 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Self, TextIO, cast
 
-from autotune.daemon.child_processes import ChildCommand, ChildProcess, ChildResult, ProcessLauncher
+from autotune.daemon.child_processes import ChildCommand, ChildProcess, ChildResult
 from autotune.daemon.context import DaemonLog
 from autotune.daemon.control_socket import ControlSocket
 from autotune.daemon.controller import Controller
 from autotune.daemon.daemon_settings import DaemonPaths, DaemonSettings, IdleThresholds, Interpreter
 from autotune.daemon.inventory import Inventory, InventoryEntry
+from autotune.daemon.metrics import daemon_status
 from autotune.daemon.schedule import ScheduleInput
 from autotune.daemon.sensors import LoadSample, MachineSensors, Moment
 from autotune.daemon.state import (
@@ -103,7 +104,7 @@ class FakeChild(ChildProcess):
         )
 
 
-class FakeLauncher(ProcessLauncher):
+class FakeLauncher:
     """Keeps the children that were started."""
 
     def __init__(self) -> None:
@@ -194,7 +195,7 @@ class Scene:
         self.controller = Controller(
             self.settings,
             self.paths,
-            launcher=self.launcher,
+            start_child=self.launcher.start,
             sensors=self.sensors,
             log=DaemonLog(cast(TextIO, self), environ={}),
             clocks=self.clock,
@@ -214,7 +215,7 @@ class Scene:
 
     @property
     def status(self) -> dict[str, Any]:
-        return self.controller.status()
+        return daemon_status(self.controller)
 
     @property
     def last_reason(self) -> str:
@@ -231,6 +232,11 @@ class Scene:
     @property
     def mirror(self) -> Path:
         return self.folder / "mirror"
+
+    def leave(self, text: str, name: str = "1-1.json") -> None:
+        """Leave a file in the spool, as a program does."""
+        self.paths.spool.mkdir(exist_ok=True)
+        (self.paths.spool / name).write_text(text, "utf-8")
 
     def tick(self, seconds: float = 0.0) -> None:
         self.clock.advance(seconds)

@@ -7,7 +7,8 @@ from typing import Any
 from autotune.model.entry import Entry
 from autotune.model.profile import Key, Profile
 from autotune.share.publication import encode
-from autotune.share.store import Store, open_store
+from autotune.share.store import Store
+from autotune.share.store_settings import open_store
 from support.profile_builders import KEY, make_entry, profile
 
 

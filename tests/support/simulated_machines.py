@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from autotune.bench import sampling
-from autotune.bench.noise import accepted
-from autotune.bench.user_workload import UserKind, UserWorkload
+from autotune.bench.noise import is_undisturbed
+from autotune.bench.user_workload import UserWorkload
 from autotune.model.catalogue import CATALOGUE, Family, Kind
 from autotune.model.catalogue import operation as catalogue_operation
 from autotune.model.configuration import DEFAULT, Configuration, Knob, Method
@@ -41,7 +41,7 @@ USER_WORKLOAD = UserWorkload(
     knobs=(Knob.WORKERS, Knob.CHUNK),
 )
 """A user's function with all three counts as knobs: the largest spaces of numbers that there are."""
-USERS: UserKind = USER_WORKLOAD.kind
+USERS = USER_WORKLOAD.kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -356,7 +356,7 @@ class SimulatedBench:
                 break
             arm = arms[1 + turn.candidate]
             pair, seconds = self._pair(case.operation, arm, offsets, luck, default_first=turn.default_first)
-            agenda.note(turn, disturbed=not accepted(pair))
+            agenda.note(turn, disturbed=not is_undisturbed(pair))
             pairs[arm].append(pair)
             plain.append(pair.default_seconds)
             sampled += seconds

@@ -8,8 +8,9 @@ loops right after a product are timed plain and cut: only those that gain there 
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from math import exp, log
@@ -17,7 +18,7 @@ from select import select
 from statistics import fmean, median
 from subprocess import PIPE
 from time import monotonic, sleep
-from typing import Any, Protocol, Self
+from typing import Any
 
 from autotune.bench.statistics import mean_interval
 from autotune.controls.supervise import Supervised
@@ -61,45 +62,24 @@ Round = dict[int | None, Mapping[str, float]]
 """Seconds of each kind of calls, by exponent; None: the default."""
 
 
-class Trial(Protocol):
-    """A process with an exponent. Use it in `with`."""
+Ask = Callable[[str], Any]
+"""Have a process measure "calls" or "loops". Raises OSError or ValueError if it does not answer."""
 
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def ask(self, what: str) -> Any:
-        """Measure "calls" or "loops". Raises OSError or ValueError if the process does not answer."""
-
-
-Start = Callable[[int | None], Trial]
+Start = Callable[[int | None], AbstractContextManager[Ask]]
 """Start a fresh process with an exponent, None for the default."""
 
 
 def measure_blas_wait(software: Software, environ: Mapping[str, str], *, cpus: int, seconds: float) -> BlasWait | None:
-    """Measure the exponent for this machine; None where there is nothing to choose, or no time for it.
+    """Measure the exponent for this machine in so many seconds, with loops on so many CPUs.
 
-    Parameters
-    ----------
-    software
-        Whose BLAS it is: OpenBLAS with threads of its own has the knob.
-    environ
-        Environment of the trials. An exponent that the user has set is kept: there is nothing to choose.
-    cpus
-        CPUs that loops may use.
-    seconds
-        Time for all of it.
-
+    None where there is no time for it, or nothing to choose: only OpenBLAS with threads of its own has the knob, and an
+    exponent that the user has set in the trials' environment is kept.
     """
     has_knob = software.blas == "openblas" and software.threading == "pthreads"
     if not has_knob or cpus < 2 or VARIABLE in environ:
         return None
-    return choose(
-        partial(_TrialProcess, environ, cpus),
-        seconds=seconds,
-        clock=monotonic,
-        pause=lambda: sleep(PAUSE_SECONDS),
-    )
+    start = partial(spin_trial, environ, cpus)
+    return choose(start, seconds=seconds, clock=monotonic, pause=lambda: sleep(PAUSE_SECONDS))
 
 
 def choose(start: Start, *, seconds: float, clock: Callable[[], float], pause: Callable[[], None]) -> BlasWait | None:
@@ -121,8 +101,8 @@ def choose(start: Start, *, seconds: float, clock: Callable[[], float], pause: C
             return BlasWait(exponent=DEFAULT_EXPONENT, seconds=clock() - began)
         loops = []
         for _ in range(LEAST_SETS + 1):
-            with start(chosen) as trial:
-                loops.append(trial.ask("loops"))
+            with start(chosen) as ask:
+                loops.append(ask("loops"))
     except (OSError, ValueError):
         return None
     return BlasWait(exponent=chosen, loops=loops_that_gain(loops), seconds=clock() - began)
@@ -136,14 +116,15 @@ def _one_set(start: Start, pause: Callable[[], None], is_late: Callable[[], bool
     with ExitStack() as stack:
         trials = {exponent: stack.enter_context(start(exponent)) for exponent in (None, *EXPONENTS)}
         rounds: list[Round] = []
-        for turn in range(ROUNDS):
+        order = deque(trials)
+        for _ in range(ROUNDS):
             if is_late():
                 raise TimeoutError
-            seconds: Round = {}
-            for exponent in _in_turn((None, *EXPONENTS), turn):
+            rounds.append({})
+            for exponent in order:
                 pause()
-                seconds[exponent] = trials[exponent].ask("calls")
-            rounds.append(seconds)
+                rounds[-1][exponent] = trials[exponent]("calls")
+            order.rotate(-1)  # each round begins with another, so that a drift of the machine spreads evenly
     return rounds
 
 
@@ -174,32 +155,21 @@ def loops_that_gain(processes: Sequence[Mapping[str, Sequence[Sequence[float]]]]
     return gains
 
 
-def _in_turn(arms: tuple[int | None, ...], turn: int) -> tuple[int | None, ...]:
-    """Begin each round with another arm, so that a drift of the machine spreads evenly."""
-    start = turn % len(arms)
-    return arms[start:] + arms[:start]
+@contextmanager
+def spin_trial(environ: Mapping[str, str], cpus: int, exponent: int | None) -> Iterator[Ask]:
+    """Start the program `spin_trial` in a fresh process."""
+    wait = {} if exponent is None else {VARIABLE: str(exponent)}
+    command = [sys.executable, "-P", "-m", "autotune.bench.spin_trial", str(cpus)]
+    with Supervised(command, stdin=PIPE, stdout=PIPE, env={**environ, **wait}) as process:
+        requests, answers = process.stdin, process.stdout
+        assert requests is not None
+        assert answers is not None
 
+        def ask(what: str) -> Any:
+            requests.write(f"{what}\n".encode())
+            requests.flush()
+            if not select([answers], [], [], ANSWER_SECONDS)[0]:
+                raise TimeoutError
+            return json.loads(answers.readline())
 
-class _TrialProcess:
-    """`spin_trial` in a fresh process."""
-
-    def __init__(self, environ: Mapping[str, str], cpus: int, exponent: int | None) -> None:
-        wait = {} if exponent is None else {VARIABLE: str(exponent)}
-        command = [sys.executable, "-P", "-m", "autotune.bench.spin_trial", str(cpus)]
-        self._process = Supervised(command, stdin=PIPE, stdout=PIPE, env={**environ, **wait})
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.end()
-
-    def ask(self, what: str) -> Any:
-        requests, answers = self._process.stdin, self._process.stdout
-        if requests is None or answers is None:
-            raise OSError
-        requests.write(f"{what}\n".encode())
-        requests.flush()
-        if not select([answers], [], [], ANSWER_SECONDS)[0]:
-            raise TimeoutError
-        return json.loads(answers.readline())
+        yield ask

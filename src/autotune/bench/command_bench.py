@@ -21,8 +21,8 @@ from pathlib import Path
 from statistics import median
 from time import monotonic
 
-from autotune.bench import noise, resource_limits, sampling
-from autotune.bench.failure_text import last_words, printed_note, shorten, signal_failure
+from autotune.bench import noise, sampling
+from autotune.bench.failure_text import end_failure, last_words, oom_kills, shorten
 from autotune.controls import thread_variables, wait_policy
 from autotune.controls.supervise import Ending, Supervised
 from autotune.errors import BadWorkload, UnsupportedPlatform
@@ -179,20 +179,16 @@ class CommandBench:
         for place, case in enumerate(plan.cases):
             until = sampling.share(monotonic(), end, len(plan.cases) - place)
             records.append(self._measure(case, plan, until))
+        cpu_seconds = {chosen: median(seconds) or None for chosen, seconds in self._cpu_seconds.items()}
         return Session(
             measurements=tuple(
-                replace(measurement, cpu_seconds=self._median_cpu_seconds(measurement.configuration))
+                record.measurement(arm, cpu_seconds.get(chosen))
                 for record in records
-                for measurement in record.measurements()
+                for arm, chosen in enumerate(record.arms)
             ),
             wall_seconds=monotonic() - began,
             sampled_seconds=sum(record.sampled_seconds for record in records),
         )
-
-    def _median_cpu_seconds(self, configuration: Configuration) -> float | None:
-        """Return the median CPU time of all its runs so far; None without any."""
-        seconds = self._cpu_seconds[configuration]
-        return median(seconds) if seconds and median(seconds) > 0 else None
 
     def _measure(self, case: Case, plan: TrialPlan, until: float) -> "_CommandRecord":
         """Time pairs of one case, and disturbed ones again, until enough were undisturbed or the time is over."""
@@ -221,7 +217,7 @@ class CommandBench:
             pair = self._pair(default, candidate)
             record.pairs.setdefault(arm, []).append(pair)
             record.default_seconds += [] if shared else [default.value]
-            agenda.note(turn, disturbed=not noise.accepted(pair))
+            agenda.note(turn, disturbed=not noise.is_undisturbed(pair))
             if not turn.default_first:
                 last = replace(default, partner=arm)
         for number in range(0 if record.pairs else plan.rounds):
@@ -262,18 +258,17 @@ class CommandBench:
         limit = min(self._patience, FACTOR_OF_DEFAULT * self._slowest + 1.0)
         environ = {**self._environ, **self.command.variables(configuration)}
         words = self.command.arguments(configuration)
-        kills = resource_limits.oom_kills()
+        kills = oom_kills()
         try:
             ending, text = run_to_end(words, environ, limit, look=look)
         except (OSError, ValueError) as problem:  # ValueError: a NUL byte in an argument
-            return Failure(kind=FailureKind.ERROR, reason=_not_started(words[0], problem)), ""
+            return Failure(kind=FailureKind.ERROR, reason=start_failure(words[0], problem)), ""
         printed = text.decode(errors="replace")
         if ending is None:
             reason = f"It did not end within {limit:.3g} s; it was ended with all its children."
             return Failure(kind=FailureKind.TIME_OUT, reason=reason), printed
         if ending.status or ending.seconds is None:
-            out_of_memory = resource_limits.oom_kills() != kills
-            return _failure(ending.status, printed, out_of_memory=out_of_memory), printed
+            return end_failure("It ended", FailureKind.ERROR, ending.status, printed, kills=kills), printed
         value = ending.seconds if self._metric is None else self._metric.read(printed)
         if isinstance(value, str):
             return Failure(kind=FailureKind.PROTOCOL, reason=value + last_words(printed)), printed
@@ -312,25 +307,22 @@ class _CommandRecord:
     failures: dict[int, Failure] = field(default_factory=dict)
     notes: dict[int, str] = field(default_factory=dict)
 
-    def measurements(self) -> tuple[Measurement, ...]:
-        """Return a measurement for each arm; none has timings if the default failed."""
-        if 0 in self.failures:
+    def measurement(self, arm: int, cpu_seconds: float | None) -> Measurement:
+        """Return the measurement of an arm; none has timings if the default failed."""
+        pairs = self.pairs.get(arm, [])
+        failure = self.failures.get(arm)
+        if failure is None and 0 in self.failures:
             reason = f"The default failed: {self.failures[0].reason}"
-            orphan = Failure(kind=FailureKind.NOT_REACHED, reason=reason)
-            self.failures = {arm: self.failures.get(arm, orphan) for arm in range(len(self.arms))}
-        return tuple(self._measurement(arm) for arm in range(len(self.arms)))
-
-    def _measurement(self, arm: int) -> Measurement:
-        pairs = self.pairs.get(arm, ())
+            failure = Failure(kind=FailureKind.NOT_REACHED, reason=reason)
         seconds = [pair.candidate_seconds for pair in pairs] if arm else self.default_seconds
-        failed = arm in self.failures
         return Measurement(
             operation=self.case.operation,
             configuration=self.arms[arm],
-            pairs=() if failed else tuple(pairs),
-            seconds=() if failed else tuple(seconds),
-            failure=self.failures.get(arm),
-            note=printed_note(self.notes.get(arm, "")),
+            pairs=() if failure else tuple(pairs),
+            seconds=() if failure else tuple(seconds),
+            cpu_seconds=cpu_seconds,
+            failure=failure,
+            note=shorten(self.notes.get(arm, "")) or None,
         )
 
 
@@ -346,28 +338,22 @@ def run_to_end(
 ) -> tuple[Ending | None, bytes]:
     """Run a command with empty input; return its ending, None beyond `limit` seconds, and the end of its output.
 
-    All its children are gone when this returns. Raises OSError if it cannot be started, ValueError for a NUL byte in a
-    word.
+    The command ends when its first process does, and all its children are gone when this returns. Raises OSError if it
+    cannot be started, ValueError for a NUL byte in a word.
     """
-    with Supervised(
-        list(words),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=dict(environ),
-        grace=GRACE_SECONDS,
-    ) as process:
-        return _follow(process, limit, look)
-
-
-def _follow(process: Supervised, limit: float, look: Look | None) -> tuple[Ending | None, bytes]:
-    """Wait for the end of a process, None if it takes longer than `limit`; also returns the end of the printed text.
-
-    Its children that keep its pipe open do not count: the command ends when its first process does.
-    """
-    assert process.stdout is not None
-    pipe, printed, deadline = process.stdout.fileno(), b"", monotonic() + limit
-    with selectors.DefaultSelector() as selector:
+    with (
+        Supervised(
+            list(words),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=dict(environ),
+            grace=GRACE_SECONDS,
+        ) as process,
+        selectors.DefaultSelector() as selector,
+    ):
+        assert process.stdout is not None
+        pipe, printed, deadline = process.stdout.fileno(), b"", monotonic() + limit
         selector.register(pipe, selectors.EVENT_READ)
         selector.register(process.report, selectors.EVENT_READ)
         while True:
@@ -384,7 +370,7 @@ def _follow(process: Supervised, limit: float, look: Look | None) -> tuple[Endin
         last_moment = monotonic() + LAST_WORDS_SECONDS
         while monotonic() < last_moment and pipe in {key.fd for key, _ in selector.select(0)}:
             printed = _more(selector, pipe, printed)
-    return process.wait(), printed
+        return process.wait(), printed
 
 
 def _more(selector: selectors.BaseSelector, pipe: int, printed: bytes) -> bytes:
@@ -394,14 +380,8 @@ def _more(selector: selectors.BaseSelector, pipe: int, printed: bytes) -> bytes:
     return (printed + text)[-LARGEST_OUTPUT:]
 
 
-def _failure(status: int, printed: str, *, out_of_memory: bool) -> Failure:
-    """Return the reason why a command that ended with this status has no timing."""
-    if status < 0:
-        return signal_failure(-status, last_words(printed), out_of_memory=out_of_memory)
-    return Failure(kind=FailureKind.ERROR, reason=f"It ended with exit status {status}.{last_words(printed)}")
-
-
-def _not_started(name: str, problem: Exception) -> str:
+def start_failure(name: str, problem: Exception) -> str:
+    """Say why a command could not be started."""
     if isinstance(problem, FileNotFoundError) and shutil.which(name) is None:
         return f"There is no command {name!r}."
     return f"{name} cannot be run: {getattr(problem, 'strerror', None) or problem}."

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import exp
 from time import monotonic
 
-from autotune.bench.command_bench import run_to_end
+from autotune.bench.command_bench import run_to_end, start_failure
 from autotune.bench.failure_text import last_words
 from autotune.bench.statistics import hodges_lehmann, log_ratios, mean_interval
 from autotune.errors import BadWorkload
@@ -83,36 +83,10 @@ def run_pairs(
 ) -> PairedRuns:
     """Run both commands in pairs, in random order within each pair.
 
-    A first run of the plain command warms the system's caches and is not a timing. No pair begins that the
-    time left does not allow; there is at least one.
-
-    Parameters
-    ----------
-    plain, variant : sequence of str
-        The words of both commands.
-    pairs : int
-        Pairs of runs at most.
-    seconds : float
-        Time allowed for everything, in seconds. A single run may take all of it.
-    seed : int
-        Seed of the order within pairs.
-    environ, variant_environ : mapping of str to str
-        The environments of both.
-
-    Returns
-    -------
-    PairedRuns
-        What both did.
-
-    Raises
-    ------
-    BadWorkload
-        The plain command cannot be started, or does not end within the time.
-
-    Notes
-    -----
-    Scope of effect: the commands' own, as often as they are run. Standard input is empty.
-
+    A first run of the plain command warms the system's caches and is not a timing. No pair begins that the time left
+    of `seconds` does not allow; there is at least one, and `pairs` at most. A single run may take all of the time.
+    Scope of effect: the commands' own, as often as they are run. Raises BadWorkload if the plain command cannot be
+    started, or does not end within the time.
     """
     end = monotonic() + seconds
     order = random.Random(seed)
@@ -136,8 +110,7 @@ def _run(words: Sequence[str], environ: Mapping[str, str], end: float) -> Comman
     try:
         ending, output = run_to_end(words, environ, limit)
     except (OSError, ValueError) as problem:  # ValueError: a NUL byte in an argument
-        reason = getattr(problem, "strerror", None) or problem
-        raise BadWorkload(f"{words[0]} cannot be run: {reason}.") from None
+        raise BadWorkload(start_failure(words[0], problem)) from None
     if ending is None or ending.seconds is None:
         raise BadWorkload(
             f"The command did not end within {limit:.3g} s; allow more by --budget."

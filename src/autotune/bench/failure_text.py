@@ -2,6 +2,7 @@
 
 import signal
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from autotune.model.measurement import Failure, FailureKind
@@ -13,31 +14,41 @@ def shorten(text: str, limit: int = 300) -> str:
     return line if len(line) <= limit else f"{line[: limit // 2 - 2]} ... {line[-limit // 2 + 3 :]}"
 
 
-def printed_note(printed: str) -> str | None:
-    """Shorten the printed text to a note; None if there is none."""
-    return shorten(printed) or None
-
-
 def last_words(printed: str) -> str:
     """Return a sentence with the last printed line; an empty text if there is none."""
     last = shorten(printed.strip().rpartition("\n")[2], 160)
     return f" Its last words: {last}" if last else ""
 
 
-def signal_failure(number: int, words: str, *, out_of_memory: bool) -> Failure:
-    """Return the failure of a process that a signal ended; `words` are the sentence of `last_words`."""
-    if number in {signal.SIGKILL, signal.SIGTERM}:
-        if out_of_memory:
-            return Failure(kind=FailureKind.OUT_OF_MEMORY, reason="The kernel killed it because memory ran out.")
-        return Failure(kind=FailureKind.KILLED, reason=f"Another process killed it with {_signal_name(number)}.")
-    return Failure(kind=FailureKind.CRASH, reason=f"It crashed with {_signal_name(number)}.{words}")
+def oom_kills() -> int | None:
+    """Count the processes that the kernel has killed because memory ran out since it started; None if unknown.
+
+    /proc/vmstat counts kills in control groups too (mm/oom_kill.c, since Linux 4.13).
+    """
+    with suppress(OSError), Path("/proc/vmstat").open("rb") as file:
+        for line in file:
+            if line.startswith(b"oom_kill "):
+                return int(line.split()[1])
+    return None
 
 
-def _signal_name(number: int) -> str:
+def end_failure(ended: str, kind: FailureKind, status: int, printed: str, *, kills: int | None) -> Failure:
+    """Return the failure of a process by its exit status, which is minus the signal that ended it.
+
+    `ended` begins the sentence and `kind` is its kind where no signal did; `kills` are the `oom_kills` at its start.
+    """
+    words = last_words(printed)
+    if status >= 0:
+        return Failure(kind=kind, reason=f"{ended} with exit status {status}.{words}")
     try:
-        return signal.Signals(number).name
+        name = signal.Signals(-status).name
     except ValueError:  # a real-time signal
-        return f"signal {number}"
+        name = f"signal {-status}"
+    if -status not in {signal.SIGKILL, signal.SIGTERM}:
+        return Failure(kind=FailureKind.CRASH, reason=f"It crashed with {name}.{words}")
+    if oom_kills() != kills:
+        return Failure(kind=FailureKind.OUT_OF_MEMORY, reason="The kernel killed it because memory ran out.")
+    return Failure(kind=FailureKind.KILLED, reason=f"Another process killed it with {name}.")
 
 
 def cause(problem: BaseException) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from math import ceil
+from math import ceil, inf
 
 from autotune.model.catalogue import IN_PROCESSES, Family, Kind, Sizes, operation
 from autotune.model.operation import Operation
@@ -24,6 +24,21 @@ ROWS: Mapping[str, tuple[int, ...]] = {
     "thorough": (1_000, 10_000, 100_000),
 }
 """Rows of the data that estimators are fitted to."""
+
+CORNERS: Mapping[str, tuple[tuple[int, int], ...]] = {
+    "quick": ((300, 100),),
+    "normal": ((300, 100), (1000, 1000), (2000, 1000)),
+    "thorough": ((300, 100), (1000, 1000), (2000, 1000), (100, 10), (1000, 10)),
+}
+"""Rows of the matrices of many tasks, and tasks. Between these corners lies all else: a few of the tasks stand for all,
+so many cost no more."""
+
+SHARED_LENGTHS: Mapping[str, tuple[int, ...]] = {
+    "quick": (1_000_000,),
+    "normal": (1_000_000, 4_000_000),
+    "thorough": (100_000, 1_000_000, 4_000_000, 10_000_000),
+}
+"""Elements of arrays worth starting processes for."""
 
 LONGEST_WAVES = 0.5
 """Seconds. Where two waves of tasks take longer, one is measured: the cost of making a pool is small against it."""
@@ -65,8 +80,6 @@ ELEMENT_SECONDS: Mapping[str, float] = {
     "log": 1.5e-9,
     "sin": 8e-9,
     "power": 3.5e-9,
-    "loop_exp": 1.5e-9,
-    "loop_power": 3.5e-9,
     "var": 3.5e-9,
     "random": 10e-9,
     "expression": 5e-9,
@@ -92,7 +105,7 @@ def seconds_of(kind: Kind, operation: Operation) -> float:
         share = operation.size["n"] / 16 if kind.family is Family.STACK else 1.0
         return kind.work_of(operation) / (FLOPS[kind.name] * share)
     moved = kind.work_of(operation) / BANDWIDTH
-    counted = operation.size.get("n", 0) * ELEMENT_SECONDS.get(kind.name, 0.0)
+    counted = operation.size.get("n", 0) * ELEMENT_SECONDS.get(kind.name.removeprefix("loop_"), 0.0)
     return START_SECONDS.get(kind.name, 0.0) + max(moved, counted)
 
 
@@ -126,18 +139,18 @@ def sizes(
     match kind.family:
         case Family.USER:
             rungs: Iterable[Sizes] = ()
-        case Family.LINALG if kind.name == "vdot":
-            rungs = _arrays(kind, effort, dtype, machine_l2, machine_l3)
-        case Family.LINALG:
+        case Family.LINALG if kind.name != "vdot":
             rungs = _matrices(kind, effort, dtype)
         case Family.STACK:
             rungs = _stacks(kind, effort, dtype)
         case Family.TASKS:
-            rungs = _tasks(kind, effort)
+            # worker processes start within a second, so that their largest matrices are left to thorough efforts
+            most = 1000 if kind.name.endswith(IN_PROCESSES) and effort != "thorough" else inf
+            rungs = [{"n": n, "tasks": tasks} for n, tasks in CORNERS[effort] if n <= most]
         case Family.ESTIMATOR:
             rungs = [kind.complete({"rows": rows}) for rows in ROWS[effort]]
         case Family.SHARING:
-            rungs = _shared_arrays(effort)
+            rungs = [{"n": n} for n in SHARED_LENGTHS[effort]]
         case _:
             rungs = _arrays(kind, effort, dtype, machine_l2, machine_l3)
     return tuple(rung for rung in rungs if _fits(kind, rung, dtype, memory_bytes))
@@ -149,17 +162,12 @@ def _matrices(kind: Kind, effort: str, dtype: str) -> list[Sizes]:
         return [kind.complete({"n": SMALLEST_MATRIX})]
     squares: list[Sizes] = [kind.complete({"n": n}) for n in MATRICES if n >= SMALLEST_MATRIX or effort == "thorough"]
     quick_enough = [size for size in squares if _takes(kind, size, dtype) <= LONGEST_CALL[effort]]
-    if effort == "normal":
-        quick_enough = _ends_and_middle(quick_enough)
+    if effort == "normal" and len(quick_enough) > 3:
+        quick_enough = [quick_enough[0], quick_enough[len(quick_enough) // 2], quick_enough[-1]]
     sides = ((64, 4096), (256, 4096)) if effort == "thorough" else ((128, 2048),)
-    return quick_enough + [shape for short, long in sides for shape in _shapes(kind, short, long)]
-
-
-def _shapes(kind: Kind, short: int, long: int) -> list[Sizes]:
-    """Make a shape for each size that can be the long one: tall, deep, wide."""
-    if len(kind.size_names) == 1:
-        return []
-    return [{**dict.fromkeys(kind.size_names, short), name: long} for name in kind.size_names]
+    # a shape for each size that can be the long one: tall, deep, wide
+    names = kind.size_names if len(kind.size_names) > 1 else ()
+    return quick_enough + [{**dict.fromkeys(names, short), name: long} for short, long in sides for name in names]
 
 
 def _stacks(kind: Kind, effort: str, dtype: str) -> list[Sizes]:
@@ -174,27 +182,6 @@ def _stacks(kind: Kind, effort: str, dtype: str) -> list[Sizes]:
             quick_enough = quick_enough[-1:] if rungs else [quick_enough[0], quick_enough[-1]]
         rungs += quick_enough
     return [size for place, size in enumerate(rungs) if size not in rungs[:place]]
-
-
-def _tasks(kind: Kind, effort: str) -> list[Sizes]:
-    """List corners, between which all else lies: a few of the tasks stand for all, so many cost no more.
-
-    Worker processes start within a second, so that their largest matrices are left to thorough efforts.
-    """
-    rungs: list[Sizes] = [{"n": 300, "tasks": 100}]
-    if effort != "quick":
-        rungs.append({"n": 1000, "tasks": 1000})
-    if effort == "thorough" or (effort == "normal" and not kind.name.endswith(IN_PROCESSES)):
-        rungs.append({"n": 2000, "tasks": 1000})
-    if effort == "thorough":
-        rungs += [{"n": 100, "tasks": 10}, {"n": 1000, "tasks": 10}]
-    return rungs
-
-
-def _shared_arrays(effort: str) -> list[Sizes]:
-    """List arrays worth starting processes for."""
-    lengths = {"quick": [1_000_000], "normal": [1_000_000, 4_000_000]}
-    return [{"n": n} for n in lengths.get(effort, [100_000, 1_000_000, 4_000_000, 10_000_000])]
 
 
 def _arrays(kind: Kind, effort: str, dtype: str, l2: int | None, l3: int | None) -> list[Sizes]:
@@ -217,10 +204,6 @@ def _round(number: float) -> int:
     """Round down to 1, 2, 5, 10, 20, 50 ..., but to 10,000 elements at least."""
     power: int = 10 ** (len(str(int(number))) - 1)
     return max(10_000, max(step for step in (1, 2, 5) if step * power <= max(number, 1)) * power)
-
-
-def _ends_and_middle(rungs: list[Sizes]) -> list[Sizes]:
-    return rungs if len(rungs) <= 3 else [rungs[0], rungs[len(rungs) // 2], rungs[-1]]
 
 
 def _takes(kind: Kind, size: Sizes, dtype: str) -> float:

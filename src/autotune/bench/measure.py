@@ -1,35 +1,34 @@
 """Measurement inside the trial process: check results, warm up, time pairs.
 
 Tasks follow each other; the inputs of a task are freed before those of the next are made. Messages on each task:
-`failed` (task, arm, kind, reason), and once it is done `pairs`, or `alone` (timings of the default that belong to no
-pair), `calls` (seconds of one) and `resident` (bytes); of the whole trial `costs` and `spin_rate`; and `probed`
-(moment, capacity) after each probe.
+`failed` (task, arm, kind, reason), and once it is over `finished` with its TaskReport; of the whole trial `costs` and
+`spin_rate`; and `probed` (moment, capacity) after each probe.
 """
 
 import gc
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import repeat
 from math import inf
 from time import monotonic, perf_counter
-from typing import NamedTuple, Protocol
 
 from autotune.bench import noise, sampling, workloads
 from autotune.bench.capacity import CapacityProbe
 from autotune.bench.failure_text import cause
-from autotune.bench.idle_threads import await_rest
+from autotune.bench.thread_activity import REST_SECONDS, await_rest
 from autotune.bench.trial_copies import Copies
-from autotune.bench.trial_job import Arm, Task, TrialJob
+from autotune.bench.trial_job import Arm, Post, TaskReport, TimedPair, TrialJob
 from autotune.bench.workloads.workload import Work, Workload
 from autotune.controls import blas
-from autotune.controls.apply_configuration import configured
+from autotune.controls.apply_configuration import Configured
 from autotune.host import memory_limit, pressure
 from autotune.host.usable_cpus import affinity, schedulable_cpus
-from autotune.model.catalogue import Family, kind
+from autotune.model.catalogue import Family, kind, row_of
+from autotune.model.codec import encode
 from autotune.model.configuration import Configuration
-from autotune.model.measurement import FailureKind
+from autotune.model.measurement import FailureKind, Pair
 
 WARM_UP_SECONDS = 0.03
 LATER_WARM_UP_SECONDS = 0.01
@@ -42,28 +41,14 @@ first one does, costs some milliseconds."""
 DISCARD_SECONDS = 0.02
 """The first call after a switch of the configuration is not timed, unless it takes this long: what the other
 configuration left in caches and queues, and waking threads, cost 0.1 to 0.3 ms."""
-REST_SECONDS = 0.12
-"""OpenBLAS's idle threads spin for 0.105 to 0.12 s after a call (measured with 0.3.31), during which whatever runs next
-shares the CPUs with them: a pool of two workers took 1.4 to 1.9 times as long. Where a shorter
-time was chosen for the machine (`blas_wait`), trials run with that, and there is next to nothing to wait for."""
 REST_SAMPLES = 5
-"""No longer than so many samples, though: a catalogue of hundreds of entries has minutes. What is left then
-slows down the arm with fewer threads, so that the error is on the side of the default."""
+"""Samples for which idle threads are waited for at most: a catalogue of hundreds of entries has minutes. What is left
+then slows down the arm with fewer threads, so that the error is on the side of the default."""
 PROBE_REST_SECONDS = 0.005
 """Seconds that a probe of capacity between pairs waits for spinning threads to rest. If they do not, there is no probe,
 nor another in this task; the first one of the process and the last one tell."""
 FACTOR_OF_REFERENCE = 20
 """An arm that takes this many times as long as the reference, and a sixth of the patience, is a time-out."""
-
-
-class TrialListener(Protocol):
-    """Receiver of the messages: `trial_server.Post` in a trial."""
-
-    def mark(self, task: int, arm: int, seconds: float) -> None:
-        """Say which arm runs from now on, and promise the next mark within this time."""
-
-    def send(self, **message: object) -> None:
-        """Send one message."""
 
 
 @dataclass(slots=True, eq=False)
@@ -83,35 +68,16 @@ class _Side:
         return self.arm.configuration
 
 
-class _PairRecord(NamedTuple):
-    """A pair as it travels to the parent."""
-
-    arm: int
-    default_seconds: float
-    candidate_seconds: float
-    began: float
-    ended: float
-    """Moments by the clock of the probes."""
-    interference: float | None
-
-
-class _WrongResult(Exception):
-    """The result of an arm does not pass its check."""
-
-
-class _TooLarge(MemoryError):
-    """The inputs would take more memory than a trial may."""
+class _Refusal(Exception):
+    """A fault of an arm that is seen before it raises, by its kind and in a sentence."""
 
 
 class _ReferenceFailed(Exception):
     """The reference of a task cannot be measured."""
 
 
-class _Costs:
+class _Costs(defaultdict[str, float]):
     """Seconds of each part of a trial."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = defaultdict(float)
 
     @contextmanager
     def of(self, part: str) -> Iterator[None]:
@@ -120,39 +86,32 @@ class _Costs:
         try:
             yield
         finally:
-            self.seconds[part] += perf_counter() - begin
+            self[part] += perf_counter() - begin
 
 
-def measure(job: TrialJob, post: TrialListener, began: float, copies: Copies) -> None:
-    """Measure all tasks of the job next to its copies; its time began at `began` by the monotonic clock."""
-    end = began + (inf if job.seconds is None else job.seconds)
+def measure(job: TrialJob, post: Post, copies: Copies) -> None:
+    """Measure all tasks of the job next to its copies."""
+    end = post.began + (inf if job.seconds is None else job.seconds)
     gc.disable()
-    costs = _Costs()
-    costs.seconds["start"] = monotonic() - began
+    costs = _Costs(float, start=monotonic() - post.began)
     probe = CapacityProbe(1 if job.company else job.usable_cpus, job.spin_rate)
-    for place, task in enumerate(job.tasks):
+    for place in range(len(job.tasks)):
         until = sampling.share(monotonic(), end, len(job.tasks) - place)
-        _TaskRun(job, place, task, post, copies, probe, costs).run(until)
-        post.send(finished=place)
-    post.send(costs=costs.seconds, spin_rate=probe.spin_rate)
+        task = _TaskRun(job, place, post, copies, probe, costs)
+        task.run(until)
+        post.send(finished=place, report=encode(task.report))
+    post.send(costs=costs, spin_rate=probe.spin_rate)
 
 
 class _TaskRun:
     """One task, with the arms that have not failed."""
 
     def __init__(
-        self,
-        job: TrialJob,
-        place: int,
-        task: Task,
-        post: TrialListener,
-        copies: Copies,
-        probe: CapacityProbe,
-        costs: _Costs,
+        self, job: TrialJob, place: int, post: Post, copies: Copies, probe: CapacityProbe, costs: _Costs
     ) -> None:
         self._job = job
         self._place = place
-        self._task = task
+        self._task = job.tasks[place]
         self._post = post
         self._copies = copies
         self._probe = probe
@@ -160,11 +119,14 @@ class _TaskRun:
         self._works: dict[str, Work] = {}
         self._sides: list[_Side] = []
         self._last: Configuration | None = None
-        self._threads = 1
-        self._most_threads = self._most_workers = 1
+        self._threads = self._most_threads = self._most_workers = 1
         self._sampled = 0.0
         self._spins = False
         """Do own threads spin between the pairs, so that no probe can be made?"""
+        self._own = job.workloads.get(self._task.operation.name)
+        row = row_of(self._task.operation.name)
+        self._family = Family.USER if self._own or row is None else row.family
+        self.report = TaskReport()
 
     def run(self, until: float) -> None:
         """Measure until the pairs are done, or no further one may begin."""
@@ -176,7 +138,9 @@ class _TaskRun:
                 self._time_pairs(loops, until)
             else:
                 self._time_default(loops, until)
-            self._report_memory()
+            rows = ((side.arm.index, side.resident_bytes) for side in self._sides)
+            resident = tuple((arm, size) for arm, size in rows if size is not None)
+            self.report = replace(self.report, resident_bytes=resident, sampled_seconds=self._sampled)
         except _ReferenceFailed:
             pass  # the parent has the reason; without a reference the other arms say nothing
         finally:
@@ -198,8 +162,8 @@ class _TaskRun:
             yield
         except BaseException as problem:  # the user's code may raise anything, SystemExit included
             self._sides = [side for side in self._sides if side.arm is not arm]
-            failure = _failure_kind(problem)
-            reason = str(problem) if isinstance(problem, _WrongResult | _TooLarge) else cause(problem)
+            failure = FailureKind.OUT_OF_MEMORY if isinstance(problem, MemoryError) else FailureKind.ERROR
+            failure, reason = problem.args if isinstance(problem, _Refusal) else (failure, cause(problem))
             self._post.send(failed=self._place, arm=arm.index, kind=failure, reason=reason)
             if arm is self._task.arms[0]:
                 raise _ReferenceFailed from problem
@@ -208,10 +172,9 @@ class _TaskRun:
         """Make the inputs in their first layout, and the threads of the probe."""
         operation, reference = self._task.operation, self._task.arms[0]
         with self._turn(reference, self._job.patience):
-            workload = self._job.workloads.get(operation.name)
-            self._workload: Workload = workload or workloads.find(operation.name)
+            self._workload: Workload = self._own or workloads.find(operation.name)
             self._layouts = self._workload.layouts
-            if workload is None:
+            if self._own is None:
                 needed = kind(operation.name).bytes_of(operation)
                 self._layouts = self._layouts[: _fitting(needed, self._job.memory_bytes)]
             self._copies.prepare(self._place)
@@ -250,19 +213,19 @@ class _TaskRun:
                 self._sides.append(side)
 
     def _first_call(self, side: _Side, *, checked: bool) -> float:
-        """Time an arm's first call, whose result is checked unless one was before. Raises _WrongResult."""
+        """Time an arm's first call, whose result is checked unless one was before. Raises _Refusal."""
         layout = self._layouts[0]
         call = self._call(side, layout)
         with (
             self._costs.of("first calls"),
-            configured(side.configuration, usable_cpus=self._job.thread_limit(side.configuration)),
+            Configured(side.configuration, usable_cpus=self._job.thread_limit(side.configuration)),
         ):
             begin = perf_counter()
             result = call()
             seconds = perf_counter() - begin
         with self._costs.of("checks"):
             if not checked and (wrong := self._works[layout].check(result)):
-                raise _WrongResult(wrong)
+                raise _Refusal(FailureKind.WRONG_RESULT, wrong)
         return seconds
 
     def _warm_up(self, until: float) -> int:
@@ -308,7 +271,7 @@ class _TaskRun:
         seed = sampling.order_seed(self._job.seed, self._task.operation)
         reference, *candidates = self._sides
         agenda = sampling.Agenda(sampling.pair_order(len(candidates), self._job.rounds, seed))
-        records: list[_PairRecord] = []
+        records: list[TimedPair] = []
         self._rest(candidates)
         gc.freeze()
         for number, turn in enumerate(agenda):
@@ -321,16 +284,17 @@ class _TaskRun:
                 agenda.drop(turn.candidate)
                 continue
             records.append(record)
-            agenda.note(turn, disturbed=(record.interference or 0.0) > noise.LARGEST_INTERFERENCE)
+            agenda.note(turn, disturbed=not noise.is_undisturbed(record.pair))
             gc.collect()
         if not records:
-            return self._time_default(loops, until)
+            self._time_default(loops, until)
+            return
         is_last = self._place + 1 == len(self._job.tasks)
         self._probe_capacity(REST_SECONDS if is_last else PROBE_REST_SECONDS)
-        self._post.send(pairs=self._place, records=records, sampled=self._sampled)
-        return self._post.send(calls=self._place, seconds=[(side.arm.index, side.seconds) for side in self._sides])
+        calls = tuple((side.arm.index, side.seconds) for side in self._sides)
+        self.report = TaskReport(pairs=tuple(records), call_seconds=calls)
 
-    def _pair(self, reference: _Side, side: _Side, turn: sampling.Turn, loops: int) -> _PairRecord | None:
+    def _pair(self, reference: _Side, side: _Side, turn: sampling.Turn, loops: int) -> TimedPair | None:
         """Time one pair; None if its candidate failed."""
         layout = self._layouts[turn.round // 2 % len(self._layouts)]
         order = (reference, side) if turn.default_first else (side, reference)
@@ -348,8 +312,12 @@ class _TaskRun:
             return None
         ((load, began),) = begin
         interference = noise.interference(load, self._load(), wall - began, schedulable_cpus(), crowded=self._crowded)
-        plain = seconds[reference.arm.index]
-        return _PairRecord(side.arm.index, plain, seconds[side.arm.index], began, wall, interference)
+        pair = Pair(
+            default_seconds=seconds[reference.arm.index],
+            candidate_seconds=seconds[side.arm.index],
+            interference=interference,
+        )
+        return TimedPair(arm=side.arm.index, pair=pair, began=began, ended=wall)
 
     def _time_default(self, loops: int, until: float) -> None:
         """Time the default alone, where there is no candidate."""
@@ -363,7 +331,7 @@ class _TaskRun:
             with self._turn(reference.arm, self._patience(reference.seconds * loops * (REST_SAMPLES + 1))):
                 sample = self._sample(reference, layout, loops)
                 seconds.append(sample / loops / self._work(layout).share)
-        self._post.send(alone=self._place, seconds=seconds, sampled=self._sampled)
+        self.report = TaskReport(alone=tuple(seconds))
 
     def _rest(self, candidates: Sequence[_Side]) -> None:
         """Wait for threads that spin after earlier work, or after their start, before workers have their first pair.
@@ -385,52 +353,28 @@ class _TaskRun:
                     self._post.send(probed=perf_counter(), capacity=capacity)
         return True
 
-    def _report_memory(self) -> None:
-        """Report the memory that the process held under each arm, where arms set the allocator."""
-        rows = [(side.arm.index, side.resident_bytes) for side in self._sides if side.resident_bytes is not None]
-        if rows:
-            self._post.send(resident=self._place, bytes=rows)
-
     def _load(self) -> pressure.Load:
         """Read the load. With copies and neighbours, all processes of the parent count as own."""
         with self._costs.of("readings"):
             if self._job.company:
                 return pressure.read(pid=self._job.parent, cpus=affinity())
-            if self._starts_processes:
+            # the work of these families may have child processes that use the CPUs
+            if self._family in {Family.USER, Family.SHARING, Family.TASKS}:
                 return pressure.read(cpus=affinity())
             return pressure.read_own(cpus=affinity())
 
     @property
-    def _starts_processes(self) -> bool:
-        """Whether the work may have child processes that use the CPUs."""
-        name = self._task.operation.name
-        return name in self._job.workloads or kind(name).family in {Family.SHARING, Family.TASKS}
-
-    @property
     def _crowded(self) -> bool:
         """Whether own threads may have waited for each other; idle BLAS threads still spin after their arm."""
-        threads = self._most_workers + (self._most_threads - 1 if self._uses_blas else 0)
+        calls_blas = self._family in {Family.USER, Family.LINALG, Family.STACK, Family.TASKS}
+        threads = self._most_workers + (self._most_threads - 1 if calls_blas else 0)
         return self._job.company or threads > self._job.certain_cpus
-
-    @property
-    def _uses_blas(self) -> bool:
-        """Whether this work calls BLAS; a user's function may."""
-        return self._task.operation.name in self._job.workloads or kind(self._task.operation.name).family in {
-            Family.LINALG,
-            Family.STACK,
-            Family.TASKS,
-        }
-
-    @property
-    def _retains(self) -> bool:
-        """Whether an arm sets the allocator, whose cost in memory has to be known."""
-        return any(arm.configuration.allocator is not None for arm in self._task.arms)
 
     def _sample(self, side: _Side, layout: str, loops: int, ready: Callable[[], None] | None = None) -> float:
         """Put an arm into force and time so many calls; `ready` is called just before them. Returns seconds."""
         call = self._call(side, layout)
         self._copies.join(self._place, side.arm.index)
-        with configured(side.configuration, usable_cpus=self._job.thread_limit(side.configuration)):
+        with Configured(side.configuration, usable_cpus=self._job.thread_limit(side.configuration)):
             threads = blas.current() or 1
             self._most_threads = max(self._most_threads, threads)
             self._most_workers = max(self._most_workers, side.configuration.workers or 1)
@@ -448,7 +392,7 @@ class _TaskRun:
             for _ in calls:
                 call()
             seconds = perf_counter() - begin
-            if self._retains:
+            if any(arm.configuration.allocator is not None for arm in self._task.arms):
                 side.resident_bytes = memory_limit.resident_bytes()
             self._sampled += seconds
             return seconds
@@ -458,16 +402,11 @@ class _TaskRun:
         return max(self._job.patience / 6, FACTOR_OF_REFERENCE * seconds)
 
 
-def _failure_kind(problem: BaseException) -> FailureKind:
-    if isinstance(problem, MemoryError):
-        return FailureKind.OUT_OF_MEMORY
-    return FailureKind.WRONG_RESULT if isinstance(problem, _WrongResult) else FailureKind.ERROR
-
-
 def _fitting(needed: float, allowed: int | None) -> int | None:
     """Count the layouts that fit into memory side by side; None if that is unknown."""
     if allowed is None:
         return None
     if needed > allowed:
-        raise _TooLarge(f"It needs {needed / 2**20:.0f} MiB, and a trial may take {allowed / 2**20:.0f} MiB.")
+        reason = f"It needs {needed / 2**20:.0f} MiB, and a trial may take {allowed / 2**20:.0f} MiB."
+        raise _Refusal(FailureKind.OUT_OF_MEMORY, reason)
     return int(allowed // needed)

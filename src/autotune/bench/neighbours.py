@@ -1,10 +1,10 @@
 """Busy processes next to the trials: the load of a machine that others use all the time."""
 
+import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-
-import psutil
 
 from autotune.controls.supervise import Supervised
 from autotune.model.measurement import Bench, Session, TrialPlan
@@ -17,12 +17,13 @@ def neighbours(count: int) -> Iterator[tuple[int, ...]]:
     Scope of effect: each takes what the scheduler gives it of this process's CPUs, pinned nowhere. They end with the
     `with`, and with this process. Raises OSError if one cannot be started.
     """
+    command = [sys.executable, "-I", "-S", "-c", "while True: pass"]
     with ExitStack() as stack:
-        yield tuple(stack.enter_context(_neighbour()) for _ in range(count))
+        yield tuple(stack.enter_context(Supervised(command)).pid for _ in range(count))
 
 
 class Accompanied:
-    """A Bench with neighbours, which rest while a plan asks for quiet."""
+    """A Bench with neighbours, which rest while a plan asks for quiet. One that is gone is taken for resting."""
 
     def __init__(self, bench: Bench, pids: Sequence[int]) -> None:
         self._bench = bench
@@ -30,31 +31,15 @@ class Accompanied:
 
     def run(self, plan: TrialPlan) -> Session:
         """Measure a plan, with the neighbours or without them."""
-        with _resting(self._pids if plan.quiet else ()):
+        resting = self._pids if plan.quiet else ()
+        try:
+            _signal(resting, signal.SIGSTOP)
             return self._bench.run(plan)
+        finally:
+            _signal(resting, signal.SIGCONT)
 
 
-@contextmanager
-def _resting(pids: Sequence[int]) -> Iterator[None]:
-    """Stop these processes within the `with`. One that is gone is taken for resting."""
-    if not pids:
-        yield
-        return
-    with ExitStack() as stack:
-        for pid in pids:
-            with suppress(psutil.NoSuchProcess):
-                process = psutil.Process(pid)
-                process.suspend()
-                stack.callback(_resume, process)
-        yield
-
-
-def _resume(process: psutil.Process) -> None:
-    with suppress(psutil.NoSuchProcess):
-        process.resume()
-
-
-@contextmanager
-def _neighbour() -> Iterator[int]:
-    with Supervised([sys.executable, "-I", "-S", "-c", "while True: pass"]) as process:
-        yield process.pid
+def _signal(pids: Sequence[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)

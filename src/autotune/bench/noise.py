@@ -25,8 +25,8 @@ ROUNDING = 1e-6
 """Seconds lost in differences of large totals."""
 
 
-def accepted(pair: Pair) -> bool:
-    """Return whether a pair was undisturbed, as far as is known."""
+def is_undisturbed(pair: Pair) -> bool:
+    """Was a pair undisturbed, as far as is known?"""
     return pair.interference is None or pair.interference <= LARGEST_INTERFERENCE
 
 

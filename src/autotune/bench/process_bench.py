@@ -2,25 +2,26 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import inf
 from time import monotonic
-from types import MappingProxyType
+from typing import Any, NamedTuple
 from weakref import finalize
 
-from autotune.bench import resource_limits, trial_job
-from autotune.bench.failure_text import last_words, printed_note, shorten, signal_failure
-from autotune.bench.trial_job import Arm, Task, TrialJob
-from autotune.bench.trial_process import TrialEnd, TrialEnding, TrialProcess, TrialServer
+from autotune.bench.failure_text import shorten
+from autotune.bench.trial_job import Arm, Task, TaskReport, TimedPair, TrialJob
+from autotune.bench.trial_process import GARBLED, OVER, TrialProcess, TrialServer
+from autotune.bench.trial_server import data_bytes
 from autotune.bench.user_workload import PRESUMED, UserWorkload
 from autotune.controls.thread_variables import scrub
 from autotune.controls.wait_policy import VARIABLE, variables
+from autotune.errors import BadDocument, BadWorkload
 from autotune.host import cgroup
 from autotune.host.memory_limit import available_bytes
 from autotune.host.usable_cpus import schedulable_cpus, usable_cpus
-from autotune.model.codec import encode
+from autotune.model.codec import decode, encode
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Case, Failure, FailureKind, Measurement, Pair, Session, TrialPlan
 from autotune.model.operation import Operation
@@ -28,12 +29,6 @@ from autotune.model.policy import memory_allowance
 
 MOST_DEATHS = 8
 """Processes that one plan may lose before what is left of it is given up."""
-
-OUT_OF_TIME_IN_CALL = (
-    "The time allowed ended in the middle of a call, or of its preparation: give it more time with --budget."
-)
-
-NO_WORKLOADS: Mapping[str, UserWorkload] = MappingProxyType({})
 
 
 class ProcessBench:
@@ -47,8 +42,6 @@ class ProcessBench:
 
     Parameters
     ----------
-    cpus
-        Numbers of the CPUs that trials may run on; by default all that this process may use.
     memory_bytes
         The most that one workload may take; by default a quarter of what is available.
     workloads
@@ -68,23 +61,21 @@ class ProcessBench:
     def __init__(
         self,
         *,
-        cpus: Collection[int] = (),
         memory_bytes: int | None = None,
-        workloads: Mapping[str, UserWorkload] = NO_WORKLOADS,
+        workloads: Mapping[str, UserWorkload] | None = None,
         environ: Mapping[str, str] | None = None,
         patience: float = 60.0,
         copies: int = 1,
         neighbours: int = 0,
     ) -> None:
-        self._cpus = tuple(cpus)
-        self._usable_cpus = len(self._cpus) or usable_cpus()[0]
-        self._schedulable_cpus = len(self._cpus) or schedulable_cpus()
+        self._usable_cpus = usable_cpus()[0]
+        self._schedulable_cpus = schedulable_cpus()
         self._quota = cgroup.quota(cgroup.folders())
         self._copies = copies
         self._neighbours = neighbours
         most = memory_allowance(available_bytes()) if memory_bytes is None else memory_bytes
         self._memory_bytes = None if most is None else most // copies
-        self._workloads = dict(workloads)
+        self._workloads = dict(workloads or {})
         clean, self.scrubbed = scrub(os.environ if environ is None else environ)
         self.environ = clean
         """Of the trials."""
@@ -123,17 +114,16 @@ class ProcessBench:
             if not waiting or monotonic() >= until:
                 break
             probes += self._trial(waiting, replace(plan, seconds=left), until)
-        measurements = tuple(measurement for record in records for measurement in record.measurements(probes))
-        for record in records:
-            for arm in record.task.arms:
-                if arm.index in record.call_seconds.keys() - record.failures.keys():
-                    key = record.task.operation, arm.configuration
-                    self._call_seconds[key] = record.call_seconds[arm.index]
-        wall, sampled = monotonic() - began, sum(record.sampled_seconds for record in records)
+        arms = [(record, arm) for record in records for arm in record.task.arms]
+        for record, arm in arms:
+            seconds = dict(record.report.call_seconds).get(arm.index)
+            if seconds is not None and arm.index not in record.failures:
+                self._call_seconds[record.task.operation, arm.configuration] = seconds
+        wall, sampled = monotonic() - began, sum(record.report.sampled_seconds for record in records)
         self.costs["samples"] += sampled
         self.costs["all"] += wall
         return Session(
-            measurements=measurements,
+            measurements=tuple(record.measurement(arm, probes) for record, arm in arms),
             wall_seconds=wall,
             sampled_seconds=sampled,
             best_capacity=max((probe.capacity for probe in probes), default=None),
@@ -141,19 +131,10 @@ class ProcessBench:
 
     def pools_at_work(self, operation: Operation, seconds: float = inf) -> tuple[str, ...]:
         """Call a user's function twice; name the thread pools that were at work: BLAS if it failed, or took longer."""
-        job = TrialJob(
-            tasks=(self._task(Case(operation=operation, configurations=())),),
-            rounds=0,
-            usable_cpus=self._usable_cpus,
-            patience=self._patience,
-            workloads={operation.name: self._workloads[operation.name]},
-        )
-        errand = trial_job.errand("pools", job=encode(job))
+        tasks, until = (self._task(Case(operation=operation, configurations=())),), monotonic() + seconds
         with (
             suppress(OSError),  # it cannot be started: the trials that follow say why
-            TrialProcess(
-                self._server(preload=False), errand, patience=self._patience, until=monotonic() + seconds
-            ) as process,
+            self._process("pools", tasks, until, rounds=0) as process,
         ):
             for message in process.messages():
                 match message:
@@ -165,11 +146,7 @@ class ProcessBench:
         """Make a task of a case, with the default as the first arm."""
         candidates = (configuration for configuration in case.configurations if not configuration.is_default)
         arms = (
-            Arm(
-                index=index,
-                configuration=chosen,
-                call_seconds=self._call_seconds.get((case.operation, chosen)),
-            )
+            Arm(index=index, configuration=chosen, call_seconds=self._call_seconds.get((case.operation, chosen)))
             for index, chosen in enumerate((DEFAULT, *candidates))
         )
         return Task(operation=case.operation, arms=tuple(arms))
@@ -178,70 +155,70 @@ class ProcessBench:
         if preload not in self._servers:
             # plain NumPy starts a thread for every CPU that it may run on, whatever a quota or a cap says; the probe
             # of capacity has as many
-            threads = 2 * self._schedulable_cpus
-            self._servers[preload] = TrialServer(
-                environ=self.environ,
-                cpus=self._cpus,
-                data_bytes=resource_limits.data_bytes(self._memory_bytes, threads),
-                preload=preload,
-            )
+            limit = data_bytes(self._memory_bytes, 2 * self._schedulable_cpus)
+            self._servers[preload] = TrialServer(environ=self.environ, data_bytes=limit, preload=preload)
         return self._servers[preload]
+
+    def _process(self, errand: str, tasks: tuple[Task, ...], until: float, **job: Any) -> TrialProcess:
+        """Return a process for an errand, with more fields of its job."""
+        used = {task.operation.name for task in tasks}
+        workloads = {name: workload for name, workload in self._workloads.items() if name in used}
+        job |= {"usable_cpus": self._usable_cpus, "patience": self._patience, "workloads": workloads}
+        words = {"errand": errand, "job": encode(TrialJob(tasks=tasks, **job))}
+        return TrialProcess(self._server(preload=not workloads), words, patience=self._patience, until=until)
 
     def _trial(self, records: Sequence["_TaskRecord"], plan: TrialPlan, until: float) -> list["_Probe"]:
         """Run one process over what is left; what comes of it stands in the records. Returns its probes."""
-        used = {record.task.operation.name for record in records}
-        workloads = {name: workload for name, workload in self._workloads.items() if name in used}
-        job = TrialJob(
-            tasks=tuple(record.rest for record in records),
-            rounds=plan.rounds,
-            seed=plan.seed,
-            seconds=plan.seconds,
-            usable_cpus=self._usable_cpus,
-            certain_cpus=min(self._schedulable_cpus, self._quota or self._schedulable_cpus),
-            company=self._copies > 1 or (self._neighbours > 0 and not plan.quiet),
-            copies=self._copies,
-            parent=os.getpid(),
-            spin_rate=self._spin_rate,
-            memory_bytes=self._memory_bytes,
-            patience=self._patience,
-            workloads=workloads,
-        )
-        errand = trial_job.errand("measure", job=encode(job))
-        kills, began = resource_limits.oom_kills(), monotonic()
+        began = monotonic()
         probes: list[_Probe] = []
         try:
-            with TrialProcess(
-                self._server(preload=not workloads), errand, patience=self._patience, until=until
+            with self._process(
+                "measure",
+                tuple(record.rest for record in records),
+                until,
+                rounds=plan.rounds,
+                seed=plan.seed,
+                seconds=plan.seconds,
+                certain_cpus=min(self._schedulable_cpus, self._quota or self._schedulable_cpus),
+                company=self._copies > 1 or (self._neighbours > 0 and not plan.quiet),
+                copies=self._copies,
+                parent=os.getpid(),
+                spin_rate=self._spin_rate,
+                memory_bytes=self._memory_bytes,
             ) as process:
                 self.costs["process start"] += monotonic() - began
-                ending = self._follow(process, records, probes)
+                failure = self._follow(process, records, probes)
                 mark, printed = process.mark, process.output.take()
         except OSError as problem:  # no memory, process or file descriptor left to start one
             reason = f"The trial process cannot be started: {problem}."
             _blame(records, None, Failure(kind=FailureKind.PROTOCOL, reason=reason), "")
             return []
-        if ending.end is not TrialEnd.DONE:
-            failure = _failure(ending, printed, out_of_memory=resource_limits.oom_kills() != kills)
+        if failure is not None:
             _blame(records, mark, failure, printed)
         return probes
 
-    def _follow(self, process: TrialProcess, records: Sequence["_TaskRecord"], probes: list["_Probe"]) -> TrialEnding:
-        """Record all messages of a trial process, to its end."""
+    def _follow(
+        self, process: TrialProcess, records: Sequence["_TaskRecord"], probes: list["_Probe"]
+    ) -> Failure | None:
+        """Record all messages of a trial process, to its end. Returns why that came early."""
         try:
             for message in process.messages():
                 match message:
                     case {"probed": float(moment), "capacity": float(capacity)}:
-                        probes.append(_Probe(moment=moment, capacity=capacity))
+                        probes.append(_Probe(moment, capacity))
                     case {"costs": dict(costs), "spin_rate": spin_rate}:
                         for part, seconds in costs.items():
                             self.costs[str(part)] += float(seconds)
                         self._spin_rate = self._spin_rate if spin_rate is None else float(spin_rate)
+                    case {"failed": int(place), "arm": int(arm), "kind": str(kind), "reason": str(reason)}:
+                        records[place].fail(arm, Failure(kind=FailureKind(kind), reason=shorten(reason)))
+                    case {"finished": int(place), "report": report}:
+                        records[place].finish(decode(TaskReport, report), process.output.take())
                     case _:
-                        _take(message, records, process)
-        except (KeyError, IndexError, TypeError, ValueError):  # whatever the work wrote into our pipe
-            return TrialEnding(end=TrialEnd.GARBLED)
-        assert process.ending is not None
-        return process.ending
+                        return GARBLED
+        except (BadDocument, IndexError, TypeError, ValueError):  # whatever the work wrote into our pipe
+            return GARBLED
+        return process.failure
 
 
 def _close(servers: Mapping[bool, TrialServer]) -> None:
@@ -249,8 +226,7 @@ def _close(servers: Mapping[bool, TrialServer]) -> None:
         server.close()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Probe:
+class _Probe(NamedTuple):
     """A probe of capacity."""
 
     moment: float
@@ -258,38 +234,13 @@ class _Probe:
     capacity: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _TimedPair:
-    """A pair, and when it was timed."""
-
-    pair: Pair
-    began: float
-    ended: float
-
-    def with_probes(self, probes: Sequence[_Probe]) -> Pair:
-        """Return the pair with the average of the last probe before it and the first one after it."""
-        before = [probe.capacity for probe in probes if probe.moment <= self.began][-1:]
-        after = [probe.capacity for probe in probes if probe.moment >= self.ended][:1]
-        values = before + after
-        return replace(self.pair, capacity=sum(values) / len(values) if values else None)
-
-
 @dataclass(slots=True, kw_only=True)
 class _TaskRecord:
     """The state of one task."""
 
     task: Task
-    pairs: dict[int, list[_TimedPair]] = field(default_factory=dict)
-    """Of each arm."""
-    alone: list[float] = field(default_factory=list)
-    """Timings of the default that belong to no pair."""
-    sampled_seconds: float = 0.0
-    """Of all timed samples."""
-    call_seconds: dict[int, float] = field(default_factory=dict)
-    """Seconds of one call, by arm."""
+    report: TaskReport = field(default_factory=TaskReport)
     failures: dict[int, Failure] = field(default_factory=dict)
-    resident: dict[int, int] = field(default_factory=dict)
-    """Memory in bytes that the process held, by arm."""
     printed: str = ""
     finished: bool = False
 
@@ -303,33 +254,32 @@ class _TaskRecord:
         self.failures.setdefault(arm, failure)
         self.finished = self.finished or arm == self.task.arms[0].index
 
-    def add(self, arm: int, pair: _TimedPair) -> None:
-        """Add a pair. Raises ValueError for an unknown arm."""
-        if arm not in {each.index for each in self.task.arms[1:]}:
-            raise ValueError(f"no arm {arm}")
-        self.pairs.setdefault(arm, []).append(pair)
+    def finish(self, report: TaskReport, printed: str) -> None:
+        """Record the results of the task. Raises ValueError for a pair of an unknown arm."""
+        if not {pair.arm for pair in report.pairs} <= {arm.index for arm in self.task.arms[1:]}:
+            raise ValueError("a pair of an unknown arm")
+        self.report = report
+        self.printed += printed
+        self.finished = True
 
-    def measurements(self, probes: Sequence[_Probe]) -> tuple[Measurement, ...]:
-        """Return a measurement for each arm."""
-        return tuple(self._measurement(arm, probes) for arm in self.task.arms)
-
-    def _measurement(self, arm: Arm, probes: Sequence[_Probe]) -> Measurement:
+    def measurement(self, arm: Arm, probes: Sequence[_Probe]) -> Measurement:
+        """Return the measurement of an arm."""
         is_reference = arm is self.task.arms[0]
-        pairs = () if is_reference else tuple(pair.with_probes(probes) for pair in self.pairs.get(arm.index, ()))
+        own = [] if is_reference else [timed for timed in self.report.pairs if timed.arm == arm.index]
         seconds = (
-            (*self.alone, *(pair.pair.default_seconds for pairs in self.pairs.values() for pair in pairs))
+            (*self.report.alone, *(timed.pair.default_seconds for timed in self.report.pairs))
             if is_reference
-            else tuple(pair.candidate_seconds for pair in pairs)
+            else tuple(timed.pair.candidate_seconds for timed in own)
         )
         failure = self._failure(arm, timed=bool(seconds))
         return Measurement(
             operation=self.task.operation,
             configuration=arm.configuration,
-            pairs=() if failure else pairs,
+            pairs=() if failure else tuple(_with_capacity(timed, probes) for timed in own),
             seconds=() if failure else seconds,
             failure=failure,
-            note=printed_note(self.printed),
-            resident_bytes=self.resident.get(arm.index),
+            note=shorten(self.printed) or None,
+            resident_bytes=dict(self.report.resident_bytes).get(arm.index),
         )
 
     def _failure(self, arm: Arm, *, timed: bool) -> Failure | None:
@@ -339,42 +289,21 @@ class _TaskRecord:
             return self.failures[arm.index]
         if reference is not None:
             reason = f"The default failed: {reference.reason}"
-            return Failure(kind=FailureKind.NOT_REACHED, reason=reason)
-        if timed:
+        elif timed:
             return None
-        ended = Failure(kind=FailureKind.NOT_REACHED, reason=OUT_OF_TIME_IN_CALL)
-        if ended in self.failures.values():
-            return ended
-        reason = "Too many trial processes of its plan died."
+        elif OVER in self.failures.values():
+            return OVER
+        else:
+            reason = "Too many trial processes of its plan died."
         return Failure(kind=FailureKind.NOT_REACHED, reason=reason)
 
 
-def _take(message: Mapping[str, object], records: Sequence[_TaskRecord], process: TrialProcess) -> None:
-    """Record a message of a trial process. Raises one of the four errors of a malformed message."""
-    match message:
-        case {"failed": int(place), "arm": int(arm), "kind": str(kind), "reason": str(reason)}:
-            records[place].fail(arm, Failure(kind=FailureKind(kind), reason=shorten(reason)))
-        case {"pairs": int(place), "records": list(rows), "sampled": float(sampled)}:
-            records[place].sampled_seconds += sampled
-            for arm, default_seconds, candidate_seconds, began, ended, interference in rows:
-                pair = Pair(
-                    default_seconds=float(default_seconds),
-                    candidate_seconds=float(candidate_seconds),
-                    interference=None if interference is None else float(interference),
-                )
-                records[place].add(arm, _TimedPair(pair=pair, began=float(began), ended=float(ended)))
-        case {"alone": int(place), "seconds": list(seconds), "sampled": float(sampled)}:
-            records[place].sampled_seconds += sampled
-            records[place].alone += map(float, seconds)
-        case {"calls": int(place), "seconds": list(rows)}:
-            records[place].call_seconds = {int(arm): float(seconds) for arm, seconds in rows}
-        case {"resident": int(place), "bytes": list(rows)}:
-            records[place].resident = {int(arm): int(resident) for arm, resident in rows}
-        case {"finished": int(place)}:
-            records[place].finished = True
-            records[place].printed += process.output.take()
-        case _:
-            raise ValueError(f"unknown message {message!r}")
+def _with_capacity(timed: TimedPair, probes: Sequence[_Probe]) -> Pair:
+    """Return the pair with the average capacity of the last probe before it and the first one after it."""
+    before = [probe.capacity for probe in probes if probe.moment <= timed.began][-1:]
+    after = [probe.capacity for probe in probes if probe.moment >= timed.ended][:1]
+    values = before + after
+    return replace(timed.pair, capacity=sum(values) / len(values) if values else None)
 
 
 def _blame(records: Sequence[_TaskRecord], mark: tuple[int, int] | None, failure: Failure, printed: str) -> None:
@@ -385,29 +314,30 @@ def _blame(records: Sequence[_TaskRecord], mark: tuple[int, int] | None, failure
                 record.fail(record.task.arms[0].index, failure)
         return
     record = records[mark[0]]
-    record.pairs.clear()  # one measurement is of one process
-    record.alone.clear()
     record.printed += printed
     record.fail(mark[1], failure)
 
 
-def _failure(ending: TrialEnding, printed: str, *, out_of_memory: bool) -> Failure:
-    """Return the reason why a process ended before it was done."""
-    words = last_words(printed)
-    match ending.end:
-        case TrialEnd.TIME_OUT:
-            return Failure(
-                kind=FailureKind.TIME_OUT,
-                reason=f"It did not get on within {ending.waited:.3g} s; it was ended with all its children.",
-            )
-        case TrialEnd.OVER:
-            return Failure(kind=FailureKind.NOT_REACHED, reason=OUT_OF_TIME_IN_CALL)
-        case TrialEnd.GARBLED:
-            return Failure(kind=FailureKind.PROTOCOL, reason="The trial process wrote what cannot be understood.")
-    status = ending.status or 0
-    if status >= 0:
-        return Failure(
-            kind=FailureKind.PROTOCOL,
-            reason=f"The trial process ended by itself with exit status {status}.{words}",
-        )
-    return signal_failure(-status, words, out_of_memory=out_of_memory)
+def inspect_workload(source: str, *, patience: float = 60.0) -> UserWorkload:
+    """Describe the workload of FILE.py:function or package.module:function, which is imported in a fresh process.
+
+    Importing it may take `patience` seconds. Raises BadWorkload, with file, line and cause, if it cannot be
+    imported, ends the process, takes longer, or is no function that can be tuned. Scope of effect: none on
+    this process.
+    """
+    server = TrialServer(environ=scrub(os.environ)[0], preload=False)
+    try:
+        with TrialProcess(server, {"errand": "describe", "source": source}, patience=patience) as process:
+            messages = list(process.messages())
+            failure, printed = process.failure, process.output.take()
+    finally:
+        server.close()
+    for message in messages:
+        if "refused" in message:
+            raise BadWorkload(str(message["refused"]))
+        if "workload" in message:
+            return decode(UserWorkload, message["workload"])
+    if failure is not None and failure.kind is FailureKind.TIME_OUT:
+        raise BadWorkload(f"{source} cannot be imported: that took longer than {patience:.3g} s.")
+    words = shorten(printed.strip().rpartition("\n")[2]) or "none"
+    raise BadWorkload(f"{source} cannot be imported: the process that tried it died. Its last words: {words}")

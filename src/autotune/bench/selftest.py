@@ -51,16 +51,6 @@ class SelfTest:
     """Wall time of the self-test."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeakRates:
-    """Rates that all usable CPUs together reach at most."""
-
-    memory_bandwidth: float
-    """Bytes a second."""
-    flops: float
-    """float64 operations a second."""
-
-
 def run_selftest(
     bench: ProcessBench,
     *,
@@ -70,34 +60,21 @@ def run_selftest(
     seed: int = 0,
     rates: bool = True,
 ) -> SelfTest:
-    """Test the machine.
+    """Test the machine: the bench compares the default with itself, for so many seconds.
 
-    Parameters
-    ----------
-    bench
-        Compares the default with itself.
-    usable_cpus
-        CPUs' worth of threads for the rates.
-    memory_bytes
-        Memory that this process may use; the rates take up to an eighth of it.
-    seconds
-        Time for the resolution and the capacity.
-    seed
-        Seed of the order of pairs.
-    rates
-        Whether to measure the rates, which takes one or two seconds more. For reports: nothing is decided by them.
-
+    The rates, on `usable_cpus` threads and with an eighth of `memory_bytes` at most, take one or two seconds more. They
+    are for reports: nothing is decided by them.
     """
     began = monotonic()
     same = (Arm(index=0, configuration=DEFAULT), Arm(index=1, configuration=DEFAULT))
     tasks = [Task(operation=reference, arms=same) for reference in REFERENCES]
     session = bench.compare(tasks, TrialPlan(cases=(), rounds=GROUPS * PAIRS, seed=seed, seconds=seconds))
-    peak = measure_peak_rates(usable_cpus, memory_bytes) if rates else None
+    peak = measure_peak_rates(usable_cpus, memory_bytes) if rates else {}
     return SelfTest(
         resolution=resolution(session),
         capacity=session.best_capacity,
-        memory_bandwidth=None if peak is None else peak.memory_bandwidth,
-        peak_flops=None if peak is None else peak.flops,
+        memory_bandwidth=peak.get("memory_bandwidth"),
+        peak_flops=peak.get("peak_flops"),
         seconds=monotonic() - began,
     )
 
@@ -118,16 +95,16 @@ def half_width(ratios: Sequence[float]) -> float | None:
     return (high - low) / 2
 
 
-def measure_peak_rates(cpus: int, memory_bytes: int | None) -> PeakRates | None:
-    """Measure the rates in a fresh process, by the method of `peak_rates`; None if they could not be measured."""
+def measure_peak_rates(cpus: int, memory_bytes: int | None) -> dict[str, float]:
+    """Measure the rates of a SelfTest in a fresh process, by `peak_rates`; empty if they could not be measured."""
     size = COPIED_BYTES if memory_bytes is None else min(COPIED_BYTES, memory_bytes // 16)
     command = [sys.executable, "-P", "-m", "autotune.bench.peak_rates", str(cpus), str(size)]
     try:
         with Supervised(command, stdout=PIPE) as process:
             ending = process.wait(RATES_SECONDS)
             if ending is None or ending.status or process.stdout is None:
-                return None
+                return {}
             rates = json.loads(process.stdout.read())
-        return PeakRates(memory_bandwidth=float(rates["memory_bandwidth"]), flops=float(rates["peak_flops"]))
+        return {name: float(rates[name]) for name in ("memory_bandwidth", "peak_flops")}
     except (OSError, ValueError, KeyError, TypeError):
-        return None
+        return {}

@@ -1,8 +1,8 @@
 """`python -m autotune.bench.spin_trial CPUS`: time calls of BLAS in a row, and loops right after one, on request.
 
-Answers each line of standard input by a line of JSON: `calls` by the seconds of each of CALLS, `loops` by the seconds
-of each of LOOPS, plain and cut for all CPUs, pair by pair. `blas_wait` starts it in a fresh process whose environment
-says how long idle BLAS threads spin.
+Answers each line of standard input by a line of JSON: `calls` by the seconds of each kind of call, `loops` by those of
+each of LOOPS, plain and cut for all CPUs, pair by pair. `blas_wait` starts it in a fresh process whose environment says
+how long idle BLAS threads spin.
 """
 
 import json
@@ -20,22 +20,23 @@ PAIRS = 5
 """Of each loop, plain and cut."""
 CHUNK = 65_536
 
-CALLS = {"product 128": 100, "product 512": 3, "QR 256": 3}
-"""Calls in a row, with how many take about ten milliseconds. Products wake the threads once, QR many times."""
 LOOPS = {"functions": ((np.exp, 1_000_000),), "arithmetic": ((np.add, 1_000_000), (np.add, 4_000_000))}
 """The cheapest member of each class of loops, with numbers of elements, ascending."""
 
 
 def calls_in_a_row() -> Callable[[], dict[str, float]]:
-    """Make the operands. Return a function that measures the seconds of each of CALLS."""
+    """Make the operands. Return a function that measures the seconds of a call of each kind.
+
+    Products wake the threads once, QR many times. So many calls of a kind take about ten milliseconds.
+    """
     a, b = (np.random.default_rng(0).random((n, n)) for n in (128, 512))
     c = b[:256, :256].copy()
-    work: dict[str, Callable[[], object]] = {
-        "product 128": lambda: a @ a,
-        "product 512": lambda: b @ b,
-        "QR 256": lambda: np.linalg.qr(c),
+    calls: dict[str, tuple[Callable[[], object], int]] = {
+        "product 128": (lambda: a @ a, 100),
+        "product 512": (lambda: b @ b, 3),
+        "QR 256": (lambda: np.linalg.qr(c), 3),
     }
-    return lambda: {name: _seconds(work[name], count) for name, count in CALLS.items()}
+    return lambda: {name: _seconds(call, count) for name, (call, count) in calls.items()}
 
 
 def loops_after_a_call(cpus: int) -> dict[str, list[tuple[int, float, float]]]:

@@ -1,8 +1,8 @@
 """Copies of a trial that run at the same time, as ranks or web workers do that share the CPUs.
 
-The first of them is the trial; the others follow it: whatever arm it is
-about to time, they put into force and repeat until the next one. So a sample always begins and ends among
-copies that do the same work in the same way, and the trial alone decides what, how often and for how long.
+The first of them is the trial; the others follow it: whatever arm it is about to time, they put into force and repeat
+until the next one. So a sample always begins and ends among copies that do the same work in the same way, and the trial
+alone decides what, how often and for how long.
 """
 
 import os
@@ -17,7 +17,8 @@ from typing import NoReturn
 from autotune.bench import workloads
 from autotune.bench.trial_job import TrialJob
 from autotune.bench.workloads.workload import Work, Workload
-from autotune.controls.apply_configuration import configured
+from autotune.controls.apply_configuration import Configured
+from autotune.model.configuration import Configuration
 
 TURN = struct.Struct("=ii")
 """Task and arm. An arm below zero stands for the task's inputs, a task below zero for rest."""
@@ -81,28 +82,23 @@ def follow(job: TrialJob, control: socket.socket) -> None:
     """Follow the trial until it is gone. Whatever goes wrong ends this copy, which the trial notices."""
     with ExitStack() as stack:
         while len(text := control.recv(TURN.size, socket.MSG_WAITALL)) == TURN.size:
-            place, arm = TURN.unpack(text)
-            if place < 0 or arm < 0:
+            place, index = TURN.unpack(text)
+            if index < 0:
                 stack.close()
-            if place >= 0 and arm < 0:
-                work = _prepare_inputs(job, place)
+            if place >= 0 and index < 0:
+                operation = job.tasks[place].operation
+                workload: Workload = job.workloads.get(operation.name) or workloads.find(operation.name)
+                work = workload.prepare(operation, workload.layouts[0], job.seed)
                 stack.callback(work.close)
             elif place >= 0:
-                _repeat(job, place, arm, work, control)
+                arm = next(arm for arm in job.tasks[place].arms if arm.index == index)
+                _repeat(job, arm.configuration, work, control)
 
 
-def _prepare_inputs(job: TrialJob, place: int) -> Work:
-    """Make the task's inputs in their first layout."""
-    operation = job.tasks[place].operation
-    workload: Workload = job.workloads.get(operation.name) or workloads.find(operation.name)
-    return workload.prepare(operation, workload.layouts[0], job.seed)
-
-
-def _repeat(job: TrialJob, place: int, arm: int, work: Work, control: socket.socket) -> None:
+def _repeat(job: TrialJob, chosen: Configuration, work: Work, control: socket.socket) -> None:
     """Repeat one arm until the next turn comes."""
-    chosen = next(each.configuration for each in job.tasks[place].arms if each.index == arm)
     call = work.plain if chosen.is_default else work.tuned(chosen)
-    with configured(chosen, usable_cpus=job.thread_limit(chosen)):
+    with Configured(chosen, usable_cpus=job.thread_limit(chosen)):
         call()
         control.sendall(READY)
         while not select.select([control], [], [], 0)[0]:

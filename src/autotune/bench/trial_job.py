@@ -1,17 +1,23 @@
-"""The job of a trial process. The codec (`model/codec.py`) takes it there as text.
+"""The job of a trial process, and what comes back from it.
 
-A TrialJob is literal: its arms are measured as they stand, the first as the reference. Nothing here loads NumPy,
-since the process that reads it sets its limits first.
+The codec (`model/codec.py`) takes a TrialJob there as text. It is literal: its arms are measured as they stand, the
+first as the reference. Nothing here loads NumPy, since the process that reads it sets its limits first.
 """
 
 import json
+import os
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from time import monotonic
 
 from autotune.bench.user_workload import UserWorkload
 from autotune.model.configuration import Configuration
+from autotune.model.measurement import Pair
 from autotune.model.operation import Operation
+
+MARK = struct.Struct("=iidd")
+"""Task and arm that run, the monotonic clock at the begin of the step, and the seconds that it may take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +77,55 @@ class TrialJob:
         return chosen.cpus if crowd else self.usable_cpus
 
 
-def errand(kind: str, **values: Any) -> bytes:
-    """Write an errand for a trial process (`measure`, `pools`, `describe`) as the text that it reads."""
-    return json.dumps({"errand": kind, **values}).encode()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedPair:
+    """A pair as it travels to the parent, which adds its capacity."""
+
+    arm: int
+    pair: Pair
+    began: float
+    ended: float
+    """Moments by the clock of the probes, which all processes of a machine share."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskReport:
+    """The results of a task."""
+
+    pairs: tuple[TimedPair, ...] = ()
+    alone: tuple[float, ...] = ()
+    """Timings of the default that belong to no pair."""
+    call_seconds: tuple[tuple[int, float], ...] = ()
+    """Arms with the seconds of one call."""
+    resident_bytes: tuple[tuple[int, int], ...] = ()
+    """Arms with the memory that the process held under each, where one sets the allocator."""
+    sampled_seconds: float = 0.0
+    """Of all timed samples."""
+
+
+class Post:
+    """Line from a trial to its parent.
+
+    Marks go into a file that the parent reads only when a deadline has passed or the process has ended: writing one
+    wakes no process, so that the parent does not run during a sample.
+    """
+
+    def __init__(self, results: int, mark: int, began: float) -> None:
+        """Take two file descriptors, and the monotonic clock at the start of the trial."""
+        self._results = results
+        self._mark = mark
+        self.began = began
+
+    def mark(self, task: int, arm: int, seconds: float) -> None:
+        """Name the arm that runs from now on, and promise the next mark within this time."""
+        os.pwrite(self._mark, MARK.pack(task, arm, monotonic(), seconds), 0)
+
+    def send(self, **message: object) -> None:
+        """Send one message."""
+        text = json.dumps(message).encode() + b"\n"
+        while text:
+            text = text[os.write(self._results, text) :]
+
+    def close(self) -> None:
+        """Leave the line to the processes that still have it."""
+        os.close(self._results)

@@ -3,21 +3,21 @@
 import json
 import os
 import selectors
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Iterator, Mapping
 from math import inf
 from time import monotonic
 from typing import IO, Any, Self
 
-from autotune.bench.failure_text import last_words
-from autotune.bench.trial_server import MARK
+from autotune.bench.failure_text import end_failure, last_words, oom_kills
+from autotune.bench.trial_job import MARK
 from autotune.controls import supervise
 from autotune.errors import UnsupportedPlatform
+from autotune.model.measurement import Failure, FailureKind
 
 LEAVE_SECONDS = 5.0
 """Seconds that a process may take to end after its last message."""
@@ -30,27 +30,12 @@ LARGEST_LINE = 2**24
 LARGEST_OUTPUT = 4096
 """Bytes of printed text that are kept of its beginning, and as many of its end."""
 
-
-class TrialEnd(StrEnum):
-    """Ways in which a process ends."""
-
-    DONE = "done"
-    TIME_OUT = "time-out"
-    OVER = "over"
-    """The time of its plan was over."""
-    GARBLED = "garbled"
-    EXIT = "exit"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialEnding:
-    """The end of a process."""
-
-    end: TrialEnd
-    status: int | None = None
-    """Exit status; minus the signal for one that was killed."""
-    waited: float = 0.0
-    """Seconds allowed for the step that was not finished."""
+OVER = Failure(
+    kind=FailureKind.NOT_REACHED,
+    reason="The time allowed ended in the middle of a call, or of its preparation: give it more time with --budget.",
+)
+"""The time of a process's plan was over."""
+GARBLED = Failure(kind=FailureKind.PROTOCOL, reason="The trial process wrote what cannot be understood.")
 
 
 class PrintedText:
@@ -66,9 +51,14 @@ class PrintedText:
         self._head += text[:room]
         self._tail = (self._tail + text[room:])[-LARGEST_OUTPUT:]
 
+    @property
+    def text(self) -> str:
+        """The text that is kept."""
+        return (self._head + self._tail).decode(errors="replace")
+
     def take(self) -> str:
         """Return the text that is kept, and forget it."""
-        text = (self._head + self._tail).decode(errors="replace")
+        text = self.text
         self._head = self._tail = b""
         return text
 
@@ -77,29 +67,12 @@ class TrialServer:
     """A process that forks fresh processes for trials; see `trial_server`.
 
     Scope of effect: one process group in a session of its own, so that a terminal's Ctrl-C reaches the parent only.
-    The server ends with all of its trials when it is closed and when this process ends, however that happens.
-
-    Parameters
-    ----------
-    environ
-        The trials' environment.
-    cpus
-        Numbers of the CPUs that trials may run on; all that this process may use if empty.
-    data_bytes
-        Bytes that a trial may map for writing; None for no limit.
-    preload
-        Whether it loads NumPy before it forks; not for a user's function, whose module may have to come before NumPy.
-
+    The server ends with all of its trials when it is closed and when this process ends, however that happens. A trial
+    may map `data_bytes` for writing; None for no limit. With `preload` the server loads NumPy before it forks; not for
+    a user's function, whose module may have to come before NumPy.
     """
 
-    def __init__(
-        self,
-        *,
-        environ: Mapping[str, str],
-        cpus: Collection[int] = (),
-        data_bytes: int | None = None,
-        preload: bool = True,
-    ) -> None:
+    def __init__(self, *, environ: Mapping[str, str], preload: bool, data_bytes: int | None = None) -> None:
         if sys.platform == "win32" or not hasattr(os, "fork"):
             raise UnsupportedPlatform("Trials need POSIX process groups, which this system does not have.")
         if getattr(sys, "frozen", False) or not sys.executable:  # PyInstaller and the like, or an embedded Python
@@ -108,7 +81,7 @@ class TrialServer:
                 "Python is embedded in it. Calibrate in an ordinary Python that has the same NumPy."
             )
         self._environ = dict(environ)
-        self._settings = {"data_bytes": data_bytes, "cpus": list(cpus), "preload": preload}
+        self._settings = {"data_bytes": data_bytes, "preload": preload}
         self._process: subprocess.Popen[bytes] | None = None
         self._line: socket.socket
         self._printed: IO[bytes]
@@ -116,17 +89,16 @@ class TrialServer:
         self._trials = 0
         self._trial: int | None = None
 
-    def fork(self, errand: IO[bytes], output: int, results: int, mark: int, folder: str) -> int:
-        """Start a trial; returns its process id. Raises OSError, also where the server cannot be started."""
-        if self._trials >= TRIALS_OF_A_SERVER:
-            self.close()
+    def fork(self, errand: IO[bytes], output: int, results: int, mark: int, folder: str) -> None:
+        """Start a trial. Raises OSError, also where the server cannot be started."""
+        if self._trials >= TRIALS_OF_A_SERVER or (self._process and self._process.poll() is not None):
+            self.close()  # it may have been killed since the last trial
         if self._process is None:
             self._start()
         self._trials += 1
         descriptors = [errand.fileno(), output, results, mark]
         socket.send_fds(self._line, [json.dumps({"folder": folder}).encode()], descriptors)
         self._trial = int(self._answer("started", START_SECONDS))
-        return self._trial
 
     def fileno(self) -> int:
         """Return the descriptor that can be read once the trial, or the server, has ended."""
@@ -218,15 +190,20 @@ class TrialProcess:
     Scope of effect: one temporary folder, which is the trial's TMPDIR. Not for use by several threads.
     """
 
-    def __init__(self, server: TrialServer, errand: bytes, *, patience: float, until: float = inf) -> None:
-        """Run an errand, each step of it within the patience, and all of it until a moment of the monotonic clock."""
+    def __init__(
+        self, server: TrialServer, errand: Mapping[str, object], *, patience: float, until: float = inf
+    ) -> None:
+        """Run an errand (`measure`, `pools`, `describe`) until a moment of the monotonic clock, each step of it within
+        the patience.
+        """
         self._until = until
         self._server = server
         self._errand = errand
         self._patience = patience
         self.output = PrintedText()
-        self.ending: TrialEnding | None = None
-        """None as long as it runs."""
+        self.failure: Failure | None = None
+        """Reason for which the process ended before it was done, once there are no more messages."""
+        self._kills = oom_kills()
 
     def __enter__(self) -> Self:
         self._mark = tempfile.TemporaryFile()
@@ -235,7 +212,7 @@ class TrialProcess:
         self._printed, printed = os.pipe()
         try:
             with tempfile.TemporaryFile() as errand:
-                errand.write(self._errand)
+                errand.write(json.dumps(self._errand).encode())
                 errand.flush()
                 errand.seek(0)
                 self._server.fork(errand, printed, results, self._mark.fileno(), self._folder.name)
@@ -258,18 +235,19 @@ class TrialProcess:
             self._close()
 
     def messages(self) -> Iterator[dict[str, Any]]:
-        """Give the messages of the process as they come; after the last, `ending` is set."""
+        """Give the messages of the process as they come, until it is done or has failed."""
         with selectors.DefaultSelector() as selector:
             for end in (self._printed, self._results, self._server):
                 selector.register(end, selectors.EVENT_READ)
             pending, status, lives, began = b"", None, True, monotonic()
-            while self.ending is None:
+            while True:
                 step, allowed = self._step(began)
                 left = min(step + allowed, self._until) - monotonic()
                 if left <= 0:
-                    is_over = self._until < step + allowed
-                    self.ending = TrialEnding(end=TrialEnd.OVER if is_over else TrialEnd.TIME_OUT, waited=allowed)
-                    break
+                    reason = f"It did not get on within {allowed:.3g} s; it was ended with all its children."
+                    time_out = Failure(kind=FailureKind.TIME_OUT, reason=reason)
+                    self.failure = OVER if self._until < step + allowed else time_out
+                    return
                 ready = {key.fd for key, _ in selector.select(left if lives else 0)}
                 if self._server.fileno() in ready and lives:
                     status, lives = self._server.status(), False
@@ -280,18 +258,21 @@ class TrialProcess:
                     *lines, pending = (pending + _read(selector, self._results)).split(b"\n")
                     for message in map(_parse_message, lines):
                         if message is None:
-                            self.ending = TrialEnding(end=TrialEnd.GARBLED)
-                            break
+                            self.failure = GARBLED
+                            return
                         if "done" in message:
-                            self.ending = TrialEnding(end=TrialEnd.DONE)
                             if lives:
                                 self._await_end(selector)
-                        else:
-                            yield message
+                            return
+                        yield message
                     if len(pending) > LARGEST_LINE:
-                        self.ending = TrialEnding(end=TrialEnd.GARBLED)
+                        self.failure = GARBLED
+                        return
                 elif not lives:
-                    self.ending = TrialEnding(end=TrialEnd.EXIT, status=-9 if status is None else status)
+                    status = -signal.SIGKILL if status is None else status
+                    ended, printed = "The trial process ended by itself", self.output.text
+                    self.failure = end_failure(ended, FailureKind.PROTOCOL, status, printed, kills=self._kills)
+                    return
 
     @property
     def mark(self) -> tuple[int, int] | None:

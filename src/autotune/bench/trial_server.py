@@ -15,62 +15,31 @@ import gc
 import json
 import os
 import socket
-import struct
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from autotune.bench import resource_limits
+from autotune.bench.trial_job import Post, TrialJob
+from autotune.bench.user_workload import from_source
 from autotune.controls import supervise
+from autotune.errors import BadWorkload
+from autotune.model.codec import decode, encode
 
-if TYPE_CHECKING:
-    from autotune.bench.trial_job import TrialJob
-
-MARK = struct.Struct("=iidd")
-"""Task and arm that run, the monotonic clock at the begin of the step, and the seconds that it may take."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialRequest:
-    """The request that a trial was forked for."""
-
-    errand: Mapping[str, Any]
-    began: float
-    """Monotonic clock at the fork."""
-    results: int
-    mark: int
-    """File descriptors."""
-
-
-class Post:
-    """Line to the parent.
-
-    Marks go into a file that the parent reads only when a deadline has passed or the process has ended: writing one
-    wakes no process, so that the parent does not run during a sample.
-    """
-
-    def __init__(self, results: int, mark: int) -> None:
-        self._results = results
-        self._mark = mark
-
-    def mark(self, task: int, arm: int, seconds: float) -> None:
-        """Name the arm that runs from now on, and promise the next mark within this time."""
-        os.pwrite(self._mark, MARK.pack(task, arm, monotonic(), seconds), 0)
-
-    def send(self, **message: object) -> None:
-        """Send one message."""
-        text = json.dumps(message).encode() + b"\n"
-        while text:
-            text = text[os.write(self._results, text) :]
+BASE_BYTES = 2**30
+"""Private memory of Python, NumPy and SciPy with one thread (measured: 0.1 to 0.4 GB), rounded up."""
+THREAD_BYTES = 256 * 2**20
+"""Private memory of a thread: its stack (8 MiB), malloc's arena (64 MiB) and OpenBLAS's buffer (32 to 64 MiB)."""
+DATA_FACTOR = 4
+"""A workload that takes its quarter of the memory stays far below; one that runs away ends in MemoryError."""
 
 
 def main(arguments: list[str]) -> None:
     """Serve trials until the parent is gone."""
     line = socket.socket(fileno=int(arguments[0]))
     settings = json.loads(line.recv(2**16))
-    resource_limits.confine(data_bytes=settings["data_bytes"], cpus=settings["cpus"])
+    confine(settings["data_bytes"])
     supervise.adopt_orphans()
     if settings["preload"]:
         from autotune.bench import measure, workloads
@@ -79,14 +48,50 @@ def main(arguments: list[str]) -> None:
         workloads.load_all()  # loads NumPy, and calls nothing of it
         gc.freeze()  # the trials' garbage collection leaves the memory alone that they share
     line.sendall(b"ready\n")
-    request = _serve(line)
-    if request is None:
+    trial = _serve(line)
+    if trial is None:
         os._exit(0)  # nothing is left to be done; taking NumPy down would take 0.1 s
-    _run(request)
+    errand, post = trial
+    if not _run(errand, post):
+        return
+    post.send(done=True)
+    if settings["preload"]:  # else a user's module may have asked for something at the interpreter's exit
+        sys.stdout.flush()
+        os._exit(0)
 
 
-def _serve(line: socket.socket) -> TrialRequest | None:
-    """Fork a process for each request. Return the request in each of them; None in the server, once it may end."""
+def data_bytes(memory_bytes: int | None, threads: int) -> int | None:
+    """Return the bytes that may be mapped for writing in a trial whose workload may take `memory_bytes`; None if that
+    is unknown.
+    """
+    if memory_bytes is None:
+        return None
+    return BASE_BYTES + THREAD_BYTES * max(threads, 1) + DATA_FACTOR * memory_bytes
+
+
+def confine(data_bytes: int | None) -> None:
+    """Limit this process and its children: private writable memory, no core dumps.
+
+    Not the address space: runtimes that only reserve addresses (CUDA, JVM, WebAssembly, Go) take many times the
+    machine's memory of it. RLIMIT_DATA counts what may be written (Linux 4.7, mm/mmap.c is_data_mapping). A limit
+    that the system refuses, or does not know, is left out: the parent's time limit still holds.
+    """
+    if sys.platform == "win32":
+        return
+    import resource  # not on Windows
+
+    for name, wanted in (("RLIMIT_CORE", 0), ("RLIMIT_DATA", data_bytes)):
+        kind = getattr(resource, name, None)
+        if kind is None or wanted is None:
+            continue
+        soft, hard = resource.getrlimit(kind)
+        finite = [limit for limit in (soft, hard, wanted) if limit != resource.RLIM_INFINITY]
+        with suppress(OSError, ValueError):  # some systems refuse RLIMIT_DATA
+            resource.setrlimit(kind, (min(finite), hard))
+
+
+def _serve(line: socket.socket) -> tuple[Mapping[str, Any], Post] | None:
+    """Fork a process for each request. Return the errand in each of them; None in the server, once it may end."""
     server = os.getpid()
     while True:
         text, descriptors, _, _ = socket.recv_fds(line, 2**16, 4)
@@ -96,7 +101,8 @@ def _serve(line: socket.socket) -> TrialRequest | None:
         pid = os.fork()
         if not pid:
             line.close()
-            return _settle(text, descriptors, began, server)
+            errand, output, results, mark = descriptors
+            return _settle(json.loads(text)["folder"], errand, output, server), Post(results, mark, began)
         for descriptor in descriptors:
             os.close(descriptor)
         line.sendall(f"started {pid}\n".encode())
@@ -104,22 +110,20 @@ def _serve(line: socket.socket) -> TrialRequest | None:
             return None
 
 
-def _settle(text: bytes, descriptors: list[int], began: float, server: int) -> TrialRequest:
-    """Give the new process its session, its folder and its input and output."""
+def _settle(folder: str, errand: int, output: int, server: int) -> Mapping[str, Any]:
+    """Give the new process its session, its folder and its input and output; return its errand."""
     os.setsid()
     supervise.die_with_parent(server)
-    settings = json.loads(text)
-    errand, output, results, mark = descriptors
     os.dup2(errand, 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.close(errand)
     os.close(output)
-    os.environ["TMPDIR"] = settings["folder"]
+    os.environ["TMPDIR"] = folder
     faulthandler.enable()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # so that a crash loses no text
     with open(0, "rb", closefd=False) as stdin:
-        return TrialRequest(errand=json.load(stdin), began=began, results=results, mark=mark)
+        return dict(json.load(stdin))
 
 
 def _watch(line: socket.socket, pid: int) -> bool:
@@ -140,50 +144,30 @@ def _watch(line: socket.socket, pid: int) -> bool:
     return bool(order)
 
 
-def _run(request: TrialRequest) -> None:
-    errand, post = request.errand, Post(request.results, request.mark)
-    match errand["errand"]:
-        case "measure":
-            _measure(_job(errand), request, post)
-        case "pools":
-            from autotune.bench.pools_at_work import pools_at_work
+def _run(errand: Mapping[str, Any], post: Post) -> bool:
+    """Run an errand; False at the end of a copy, which answers nothing."""
+    match errand:
+        case {"errand": "measure", "job": encoded}:
+            from autotune.bench.measure import measure
+            from autotune.bench.trial_copies import Copies, follow, fork
 
-            post.send(pools=pools_at_work(_job(errand), post))
-            post.send(done=True)
-        case "describe":
-            from autotune.bench.user_workload import from_source
-            from autotune.errors import BadWorkload
-            from autotune.model.codec import encode
+            job: TrialJob = decode(TrialJob, encoded)
+            lines = fork(job.copies - 1)
+            if not isinstance(lines, list):
+                post.close()
+                follow(job, lines)
+                return False
+            measure(job, post, Copies(lines))
+        case {"errand": "pools", "job": encoded}:
+            from autotune.bench.thread_activity import pools_at_work
 
+            post.send(pools=pools_at_work(decode(TrialJob, encoded), post))
+        case {"errand": "describe", "source": source}:
             try:
-                post.send(workload=encode(from_source(errand["source"])))
+                post.send(workload=encode(from_source(source)))
             except BadWorkload as problem:
                 post.send(refused=str(problem))
-            post.send(done=True)
-
-
-def _job(errand: Mapping[str, Any]) -> "TrialJob":
-    from autotune.bench.trial_job import TrialJob
-    from autotune.model.codec import decode
-
-    return decode(TrialJob, errand["job"])
-
-
-def _measure(job: "TrialJob", request: TrialRequest, post: Post) -> None:
-    from autotune.bench.trial_copies import Copies, follow, fork
-
-    lines = fork(job.copies - 1)
-    if not isinstance(lines, list):
-        os.close(request.results)
-        follow(job, lines)
-        return
-    from autotune.bench.measure import measure
-
-    measure(job, post, request.began, Copies(lines))
-    post.send(done=True)
-    if not job.workloads:  # a user's module may have asked for something at the interpreter's exit
-        sys.stdout.flush()
-        os._exit(0)
+    return True
 
 
 if __name__ == "__main__":

@@ -7,15 +7,15 @@ the one that asks.
 """
 
 import inspect
-import math
 import re
 import sys
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
+from inspect import Parameter
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,7 +23,7 @@ from typing import Any
 from autotune.bench.failure_text import cause
 from autotune.bench.workloads.workload import Work
 from autotune.errors import BadWorkload
-from autotune.model.catalogue import Family, Kind, row_of
+from autotune.model.catalogue import Kind, row_of, user_kind
 from autotune.model.configuration import Configuration, Knob
 from autotune.model.constraints import NAME
 from autotune.model.operation import WORKLOAD_MARK, Operation
@@ -37,18 +37,6 @@ PRESUMED = (BLAS,)
 """Pools that may be at work in a function of which nothing was seen."""
 PASSED_KNOBS = (Knob.BLAS_THREADS, Knob.WORKERS, Knob.CHUNK)
 """The knobs that a function may take."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UserKind(Kind):
-    """The row that a user's function would have in the catalogue. Its work and memory are unknown: NaN."""
-
-    own_knobs: tuple[Knob, ...]
-
-    @property
-    def knobs(self) -> tuple[Knob, ...]:
-        """The knobs of this function, those of the pools that it keeps busy among them."""
-        return tuple(knob for knob in Knob if knob in self.own_knobs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,21 +71,15 @@ class UserWorkload:
         return ("C",)
 
     @property
-    def kind(self) -> UserKind:
+    def kind(self) -> Kind:
         """The function as a row of the catalogue."""
-        return UserKind(
-            name=self.name,
-            family=Family.USER,
-            size_names=self.sizes,
-            work=lambda _: math.nan,
-            footprint=lambda _: math.nan,
-            summary=self.source or f"the function {self.name}",
-            own_knobs=(
-                *self.knobs,
-                *([Knob.BLAS_THREADS] if BLAS in self.pools else []),
-                *([Knob.OPENMP_THREADS] if set(self.pools) - {BLAS} else []),
-            ),
-        )
+        knobs = {*self.knobs}
+        if BLAS in self.pools:
+            knobs.add(Knob.BLAS_THREADS)
+        if set(self.pools) - {BLAS}:
+            knobs.add(Knob.OPENMP_THREADS)
+        summary = self.source or f"the function {self.name}"
+        return user_kind(self.name, self.sizes, tuple(knob for knob in Knob if knob in knobs), summary)
 
     def refuse(self, sizes: Mapping[str, int]) -> None:
         """Raise BadWorkload if the function does not take exactly these sizes."""
@@ -115,7 +97,9 @@ class UserWorkload:
         if self.takes_dtype:
             arguments["dtype"] = operation.dtype
         function = partial(self.load(), **arguments)
-        stand_ins = self._stand_ins(operation)
+        # a function that has no default of its own gets one worker, one thread and one slice
+        whole = max(operation.size.values(), default=1)
+        stand_ins = {knob: whole if knob is Knob.CHUNK else 1 for knob in self.needed_knobs}
         # loads NumPy, so the user's module comes first
         from autotune.bench.workloads.result_checks import other_than_first
 
@@ -141,11 +125,6 @@ class UserWorkload:
             function = _look_up(_module(place), place, name)
         return _callable(function, self.name)
 
-    def _stand_ins(self, operation: Operation) -> dict[str, int]:
-        """Give a function that has no default of its own one worker, one thread and one slice."""
-        whole = max(operation.size.values(), default=1)
-        return {knob: whole if knob is Knob.CHUNK else 1 for knob in self.needed_knobs}
-
 
 def from_function(function: Function, name: str | None = None) -> UserWorkload:
     """Make the workload of a function object, wherever it was defined; it travels to trials by cloudpickle.
@@ -166,7 +145,7 @@ def from_function(function: Function, name: str | None = None) -> UserWorkload:
 def from_source(source: str) -> UserWorkload:
     """Return the workload of FILE.py:function or package.module:function; of a marked function without its name.
 
-    Runs the user's code in this process: `inspect_workload.describe` does it in a fresh one. Raises
+    Runs the user's code in this process: `process_bench.inspect_workload` does it in a fresh one. Raises
     BadWorkload with file, line and cause.
     """
     place, colon, name = source.partition(":")
@@ -187,29 +166,24 @@ def inspect_function(function: Function, name: str) -> UserWorkload:
     if row_of(name) is not None:
         raise BadWorkload(f"{name} is an operation of the catalogue: give the function another name.")
     try:
-        parameters = inspect.signature(function).parameters.values()
+        parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError) as problem:
         raise BadWorkload(f"{name} does not say what it takes: {problem}") from problem
-    named = [
-        parameter
-        for parameter in parameters
-        if parameter.kind in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}
-    ]
-    if any(parameter.kind is parameter.POSITIONAL_ONLY for parameter in parameters):
+    kinds = {parameter.kind for parameter in parameters}
+    if Parameter.POSITIONAL_ONLY in kinds:
         raise BadWorkload(f"{name} must take its parameters by keyword, not by position only.")
-    free = [parameter for parameter in named if parameter.name not in (*PASSED_KNOBS, "dtype")]
+    variadic = {Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD}
+    is_needed = {each.name: each.default is each.empty for each in parameters if each.kind not in variadic}
+    knobs = [Knob(each) for each in is_needed if each in PASSED_KNOBS]
+    sizes = [each for each in is_needed if each not in (*PASSED_KNOBS, "dtype")]
     return UserWorkload(
         name=name,
-        sizes=tuple(parameter.name for parameter in free if parameter.default is parameter.empty),
-        optional=tuple(parameter.name for parameter in free if parameter.default is not parameter.empty),
-        any_size=any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters),
-        knobs=tuple(Knob(parameter.name) for parameter in named if parameter.name in PASSED_KNOBS),
-        needed_knobs=tuple(
-            Knob(parameter.name)
-            for parameter in named
-            if parameter.name in PASSED_KNOBS and parameter.default is parameter.empty
-        ),
-        takes_dtype=any(parameter.name == "dtype" for parameter in named),
+        sizes=tuple(size for size in sizes if is_needed[size]),
+        optional=tuple(size for size in sizes if not is_needed[size]),
+        any_size=Parameter.VAR_KEYWORD in kinds,
+        knobs=tuple(knobs),
+        needed_knobs=tuple(knob for knob in knobs if is_needed[knob]),
+        takes_dtype="dtype" in is_needed,
     )
 
 
@@ -226,7 +200,10 @@ def _name(function: Function) -> str:
 
 def _module(place: str) -> ModuleType:
     try:
-        return _from_file(Path(place)) if place.endswith(".py") else _from_path(place)
+        if place.endswith(".py"):
+            return _from_file(Path(place))
+        sys.path.insert(0, str(Path.cwd()))  # as `python -m NAME` does
+        return import_module(place)
     except BadWorkload:
         raise
     except BaseException as problem:  # the user's module may raise anything, sys.exit() included
@@ -237,8 +214,12 @@ def _look_up(module: ModuleType, place: str, name: str) -> object:
     value: object = module
     for part in name.split("."):
         if not hasattr(value, part):
-            functions = ", ".join(_functions(module)) or "none"
-            raise BadWorkload(f"{place} has no function {name!r}; it has {functions}.")
+            functions = [
+                own
+                for own, each in vars(module).items()
+                if inspect.isfunction(each) and each.__module__ == module.__name__ and not own.startswith("_")
+            ]
+            raise BadWorkload(f"{place} has no function {name!r}; it has {', '.join(functions) or 'none'}.")
         value = getattr(value, part)
     return value
 
@@ -264,16 +245,3 @@ def _from_file(file: Path) -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
-
-
-def _from_path(name: str) -> ModuleType:
-    sys.path.insert(0, str(Path.cwd()))  # as `python -m NAME` does
-    return import_module(name)
-
-
-def _functions(module: ModuleType) -> Iterator[str]:
-    return (
-        name
-        for name, value in vars(module).items()
-        if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
-    )

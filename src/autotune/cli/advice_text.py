@@ -1,7 +1,6 @@
 """The text of `autotune advise`."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from shlex import join
 
 from autotune.model.units import count_of
@@ -75,7 +74,7 @@ def _run(advice: Advice) -> str:
 def _table(advice: Advice, width: int) -> Iterator[str]:
     shown = [row for row in advice.calls if row.share >= LEAST_SHARE][:MOST_ROWS] or list(advice.calls[:3])
     longest = max(len(row.call.name) for row in shown)
-    names = replace(_COLUMNS[0], width=min(MOST_NAME, max(LEAST_NAME, longest)))
+    names = _COLUMNS[0].replace(width=min(MOST_NAME, max(LEAST_NAME, longest)))
     table = TextTable((names, *_COLUMNS[1:]), width)
     yield from table.heading()
     for row in shown:
@@ -140,11 +139,7 @@ def _gain(advice: Advice) -> str:
 
 
 def _processes(advice: Advice, width: int) -> Iterator[str]:
-    columns = (
-        TextColumn("process"),
-        TextColumn("run", 5, right=True),
-        TextColumn("NumPy, SciPy", 12, right=True),
-    )
+    columns = (TextColumn("process"), TextColumn("run", 5, right=True), TextColumn("NumPy, SciPy", 12, right=True))
     table = TextTable(columns, width)
     yield from table.heading()
     for process in advice.processes:

@@ -2,17 +2,16 @@
 
 import json
 import os
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from autotune.cli import advice_text, store_messages
-from autotune.cli.options import json_option, parse_duration
+from autotune.cli import advice_text, messages
+from autotune.cli.options import FILE, PRESENT_FILE, parse_duration
 from autotune.cli.program import FAILED
 from autotune.cli.run import cannot_start, recording_variables
-from autotune.cli.terminal import begin_line, note, print_lines, width, write_error
+from autotune.cli.terminal import begin_line, json_option, json_text, note, print_lines, width, write_error
 from autotune.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,19 +23,13 @@ if TYPE_CHECKING:
 _MOST_BYTES = 2**26
 """Of a recording whose command is run again: thousands of processes."""
 
-EITHER = "Name a command after --, or a recording with --recording; not both."
-
 
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.option("--stop-after", metavar="TIME", help="Record so long, such as 2m, and let the command run on.")
-@click.option("--record", "kept", type=click.Path(path_type=Path, dir_okay=False), help="Keep the recording here.")
-@click.option(
-    "--recording",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="Advise on a kept recording.",
-)
+@click.option("--record", "kept", type=FILE, help="Keep the recording here.")
+@click.option("--recording", type=PRESENT_FILE, help="Advise on a kept recording.")
 @click.option("--profile", type=click.Path(path_type=Path, exists=True), help="A profile that goes before all others.")
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the advice here.")
+@click.option("-o", "--output", type=FILE, help="Write the advice here.")
 @json_option
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="-- CMD [ARG]...")
 def advise(
@@ -62,34 +55,25 @@ def advise(
       autotune advise --stop-after 2m -- python server.py
     """
     if bool(command) == (recording is not None):
-        raise UsageError(EITHER)
+        raise UsageError("Name a command after --, or a recording with --recording; not both.")
     if recording is not None:
         is_written = tell(advise_here(read_recording(recording), profile), output, as_json=as_json)
         return 0 if is_written else FAILED
     seconds = None if stop_after is None else parse_duration(stop_after)
     from autotune.recording.run_recorded import run_recorded
 
-    finish = partial(_finish, kept, profile, output, as_json)
+    def finish(recorded: "Recording") -> None:
+        begin_line()
+        write_recording(kept, recorded)
+        tell(advise_here(recorded, profile), output, as_json=as_json)
+
     try:
-        recorded = run_recorded(
-            command,
-            os.environ,
-            lambda folder: recording_variables(os.environ, folder),
-            stop_after=seconds,
-            when_stopped=finish,
-        )
+        recorded = run_recorded(command, os.environ, recording_variables, stop_after=seconds, when_stopped=finish)
     except (OSError, ValueError) as problem:
         return cannot_start(command[0], problem)
     if recorded.is_complete:
         finish(recorded)
     return exit_status(recorded)
-
-
-def _finish(kept: Path | None, profile: Path | None, output: Path | None, as_json: bool, recorded: "Recording") -> None:
-    """Keep the recording of a command that has ended, or is no longer recorded, and tell the advice."""
-    begin_line()
-    write_recording(kept, recorded)
-    tell(advise_here(recorded, profile), output, as_json=as_json)
 
 
 def exit_status(recorded: "Recording") -> int:
@@ -108,7 +92,7 @@ def advise_here(recorded: "Recording", profile: Path | None) -> "Advice":
     resolution = resolve(profile)
     for refusal in resolution.refusals:
         if profile is not None and Path(refusal.path) == profile.absolute() and refusal.entry is None:
-            note(store_messages.refused_file(refusal.path, refusal.reason))
+            note(messages.refused_file(refusal.path, refusal.reason))
 
     measured: dict[Operation, Entry] = {}
     for result in resolution.entries():
@@ -136,15 +120,14 @@ def tell(advice: "Advice", output: Path | None, *, as_json: bool) -> bool:
     If the file cannot be written, the advice goes to standard error, and False is returned.
     """
     if as_json:
-        text = json.dumps({"schema": "autotune.advise/1", **advice.as_dict()}, indent=2)
+        text = json_text("advise/1", advice.as_dict())
     else:
         text = "\n".join(advice_text.lines(advice, 80 if output else width()))
     if output is not None:
         try:
             output.write_text(text + "\n", encoding="utf-8")
         except OSError as problem:
-            why = problem.strerror or problem
-            write_error(f"{output} could not be written ({why}). The advice follows here.")
+            write_error(f"{output} could not be written ({problem.strerror or problem}). The advice follows here.")
         else:
             return True
     print_lines([text], err=True)

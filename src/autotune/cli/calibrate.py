@@ -1,17 +1,15 @@
 """`autotune calibrate`."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from autotune.bench.inspect_workload import describe
-from autotune.cli import calibration_messages, program_messages
+from autotune.cli import messages
 from autotune.cli.doctor import share_of_others
-from autotune.cli.options import json_option, store_option
+from autotune.cli.options import FILE, PRESENT_FILE, store_option
 from autotune.cli.program import FAILED, INTERRUPTED
 from autotune.cli.program_calibration import (
     VERIFY_RUNS,
@@ -19,12 +17,13 @@ from autotune.cli.program_calibration import (
     for_program,
     gain_of,
     recorded_program,
+    tell_gain,
     weigh_by_spool,
 )
 from autotune.cli.progress import progress
 from autotune.cli.request_options import interrupted_request, make_request, request_options
-from autotune.cli.store_warm_starts import Log, relatives, summary
-from autotune.cli.terminal import note
+from autotune.cli.store_warm_starts import Log, note_warm_start, relatives
+from autotune.cli.terminal import json_option, note
 from autotune.cli.write_outcome import Kept, keep, place, tell
 from autotune.controls.placement import hold_to
 from autotune.errors import BadWorkload
@@ -36,19 +35,19 @@ from autotune.host.numeric_libraries import isolating_tool
 from autotune.model import units
 from autotune.model.catalogue import CATALOGUE
 from autotune.model.entry import Status
+from autotune.model.record import Record
 from autotune.search.request import Request
 
 if TYPE_CHECKING:
     from autotune.model.profile import Key, Profile
-    from autotune.search.runner import Outcome
 
 
-@click.command(cls=WithCommand, epilog=program_messages.operations(CATALOGUE))
+@click.command(cls=WithCommand, epilog=f"Operations: {', '.join(CATALOGUE)}.")
 @request_options
-@click.option("--record", type=click.Path(path_type=Path, dir_okay=False), help="Keep the command's recording here.")
+@click.option("--record", type=FILE, help="Keep the command's recording here.")
 @click.option(
     "--recording",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    type=PRESENT_FILE,
     help="Measure what this recording holds. Its command still runs for --verify-runs.",
 )
 @click.option(
@@ -60,7 +59,7 @@ if TYPE_CHECKING:
     help="Pairs of runs of the command that tell what it gained.",
 )
 @click.option("--until-decided", is_flag=True, help="Go on until every entry is decided, without a budget.")
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Where the profile goes.")
+@click.option("--output", type=FILE, help="Where the profile goes.")
 @click.option("--resume", is_flag=True, help="Go on where an interrupted calibration ended.")
 @click.option(
     "--cpus",
@@ -71,23 +70,14 @@ if TYPE_CHECKING:
 @json_option
 def calibrate(
     words: tuple[str, ...],
-    dtypes: tuple[str, ...],
-    effort: str,
-    budget: str | None,
-    objective: str,
-    until_decided: bool,
     record: Path | None,
     recording: Path | None,
     verify_runs: int,
     output: Path | None,
-    seed: int,
     resume: bool,
-    cpus: str | None,
-    neighbours: int,
-    copies: int,
-    workload: str | None,
     store: str | None,
     as_json: bool,
+    **options: Any,
 ) -> int:
     """Measure this machine and write its profile.
 
@@ -116,35 +106,30 @@ def calibrate(
       autotune calibrate --workload simulate.py:step n=1000,4000
       autotune calibrate --cpus 1,2,4,all --budget 30m
     """
-    if copies > 1:
-        os.environ[PROCESSES] = str(copies)  # the profile is for one of them, and for its share of the CPUs
-    request = make_request(
-        words,
-        dtypes=dtypes,
-        effort=effort,
-        budget=budget,
-        objective=objective,
-        until_decided=until_decided,
-        seed=seed,
-        cpus=cpus,
-        neighbours=neighbours,
-        copies=copies,
-        workload=describe(workload) if workload is not None else None,
-    )
+    if options["copies"] > 1:
+        os.environ[PROCESSES] = str(options["copies"])  # the profile is for one of them, and for its share of the CPUs
+    request = make_request(words, **options)
     program = recorded_program(words, recording=recording, record=record)
     request = weigh_by_spool(request) if program is None else for_program(request, program)
     if resume:
-        request = interrupted_request(journal_within(allocations_of(cpus)[0]), request)
+        request = interrupted_request(key_within(allocations_of(request.cpus)[0]), request)
     kept, finished = calibrate_allocations(request, output, resume=resume, store=store)
     gained = gain_of(program, kept[0].path if finished else None, runs=verify_runs, seconds=request.seconds)
-    tell(kept, finished=finished, gained=gained, as_json=as_json)
+    tell(kept, finished=finished, program=None if gained is None else asdict(gained), as_json=as_json)
+    if gained is not None:
+        tell_gain(gained)
     return INTERRUPTED if not finished else FAILED if any(each.path != each.output for each in kept) else 0
 
 
 def calibrate_allocations(
     request: Request, output: Path | None, *, resume: bool, store: str | None
 ) -> tuple[list[Kept], bool]:
-    """Calibrate one allocation after the other, and write each profile; False if it was interrupted."""
+    """Calibrate one allocation after the other, and write each profile; False if it was interrupted.
+
+    Raises BadWorkload if the user's function cannot be measured at all.
+    """
+    from autotune.search.runner import calibrate_machine
+
     turns = plan_allocations(request.cpus, output)
     was_busy = forewarn(request)
     stored = [] if resume else relatives(store, turns[0].key)
@@ -153,16 +138,17 @@ def calibrate_allocations(
     kept: list[Kept] = []
     for turn in turns:
         if len(turns) > 1:
-            note(calibration_messages.for_cpus(len(kept) + 1, len(turns), cpus=turn.key.usable_cpus))
-        outcome, summed, needed = calibrate_allocation(
-            turn, request, resume=resume, stored=stored, others=[earlier.measured for earlier in kept]
-        )
-        budget = enough_for(needed, request, turns=len(turns))
+            note(messages.for_cpus(len(kept) + 1, len(turns), cpus=turn.key.usable_cpus))
+        with hold_to(turn.cpus), progress() as report:
+            log = Log(report)
+            others = [earlier.measured for earlier in kept]
+            outcome = calibrate_machine(request, report=log, resume=resume, relatives=[*others, *stored])
+        refuse_failed_workload(request, outcome.profile)
+        budget = enough_for(log.seconds_needed, request, turns=len(turns))
         if outcome.finished or outcome.profile.entries:
             written = keep(outcome.profile, turn.path, sizes_named=bool(request.sizes or request.recorded))
-            kept.append(replace(written, outcome=outcome, was_busy=was_busy, budget_needed=budget))
-        if summed is not None:
-            note(summed)
+            kept.append(written.replace(outcome=outcome, was_busy=was_busy, budget_needed=budget))
+        note_warm_start(outcome.profile, stored, log.tried)
         if not outcome.finished:
             return kept, False
     return kept, True
@@ -177,19 +163,18 @@ def forewarn(request: Request) -> bool:
         note(warning)
     quota = cgroup.quota(cgroup.folders())
     if quota is not None and quota < 1:
-        note(calibration_messages.small_quota(quota))
+        note(messages.small_quota(quota))
     for dtype in request.dtypes:
         lacking = [row.name for row in request.kinds if request.operations and dtype not in row.dtypes]
         if 0 < len(lacking) < len(request.kinds):  # all of them: the plan refuses it
-            note(calibration_messages.lacks_dtype(lacking, dtype))
+            note(messages.lacks_dtype(lacking, dtype))
     busy = [] if request.neighbours else list(noise(share_of_others(detect()[1])))
     for warning in busy:
         note(warning)
     return bool(busy)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AllocationRun:
+class AllocationRun(Record, kw_only=True):
     """One allocation that is measured."""
 
     cpus: frozenset[int] | None
@@ -216,7 +201,7 @@ def allocations_of(cpus: str | None) -> list[frozenset[int] | None]:
     """Return the CPUs to be held to for each allocation; None: as it is."""
     if cpus is None:
         return [None]
-    from autotune.search.cpu_subsets import allocations
+    from autotune.search.environment import allocations
 
     machine, allocation = detect()
     # what --copies divides is divided afterwards
@@ -232,35 +217,11 @@ def key_within(cpus: frozenset[int] | None) -> "Key":
         return this_key()
 
 
-def journal_within(cpus: frozenset[int] | None) -> Path:
-    """Return the path of the journal of the last calibration on these CPUs."""
-    from autotune.search.journal import journal_path
-
-    return journal_path(key_within(cpus))
-
-
-def calibrate_allocation(
-    turn: AllocationRun,
-    request: Request,
-    *,
-    resume: bool,
-    stored: Sequence["Profile"],
-    others: Sequence["Profile"],
-) -> tuple["Outcome", str | None, float | None]:
-    """Calibrate one allocation; return the outcome, a sentence, and the seconds that all would have taken.
-
-    The sentence says what the store's profiles saved. `others` are the profiles that this run measured for other
-    allocations. Raises BadWorkload if the user's function cannot be measured at all.
-    """
-    from autotune.search.runner import calibrate_machine
-
-    with hold_to(turn.cpus), progress() as report:
-        log = Log(report)
-        outcome = calibrate_machine(request, report=log, resume=resume, relatives=[*others, *stored])
-    failures = [entry.reason for entry in outcome.profile.entries if entry.status is Status.FAILED]
-    if request.workload is not None and failures and len(failures) == len(outcome.profile.entries):
-        raise BadWorkload(calibration_messages.workload_failed(request.workload.name, failures[0]))
-    return outcome, summary(outcome.profile, stored, log.tried), log.seconds_needed
+def refuse_failed_workload(request: Request, profile: "Profile") -> None:
+    """Raise BadWorkload if no size of the user's function could be measured."""
+    failures = [entry.reason for entry in profile.entries if entry.status is Status.FAILED]
+    if request.workload is not None and failures and len(failures) == len(profile.entries):
+        raise BadWorkload(f"{request.workload.name} could not be measured, so nothing was written. {failures[0]}")
 
 
 def enough_for(needed: float | None, request: Request, *, turns: int) -> str | None:

@@ -9,20 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from autotune.cli import cluster_messages, program_messages, store_messages
+from autotune.cli import messages
 from autotune.cli.cluster_progress import show_progress
 from autotune.cli.entry_table import print_profile
-from autotune.cli.options import json_option, parse_duration, store_option
+from autotune.cli.options import FILE, parse_duration, store_option
 from autotune.cli.program import FAILED, INTERRUPTED, NOT_ALLOWED
 from autotune.cli.request_options import budget_option, effort_option, make_request, request_options
+from autotune.cli.store import no_store
 from autotune.cli.store_warm_starts import relatives
-from autotune.cli.terminal import note, print_json, print_lines, write_error
+from autotune.cli.terminal import json_option, note, print_json, print_lines, report_error, write_error
 from autotune.cli.write_outcome import Kept, keep
-from autotune.cluster.batch_script import BatchRequest, BatchSystem, NodeCommands, batch_script
+from autotune.cluster.batch_script import BatchRequest, BatchSystem, batch_script
 from autotune.cluster.calibrate_cluster import ClusterCalibration, ClusterResult, class_profile
 from autotune.cluster.dask_workers import connect
-from autotune.errors import BadSettings, ProfileError, StoreProblem, UsageError
+from autotune.errors import ProfileError, StoreProblem, UsageError
 from autotune.model.profile import Key, Profile
+from autotune.model.units import count_of
 from autotune.profiles import folders
 from autotune.runtime.text_table import printable
 
@@ -48,17 +50,11 @@ def cluster() -> None:
 @cluster.command(short_help="Measure the nodes of a Dask cluster.")
 @click.argument("scheduler", metavar="ADDRESS")
 @request_options
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Where the profiles go.")
+@click.option("--output", type=FILE, help="Where the profiles go.")
 @store_option
 @json_option
 def calibrate(
-    scheduler: str,
-    workload: str | None,
-    output: Path | None,
-    store: str | None,
-    as_json: bool,
-    words: tuple[str, ...],
-    **options: Any,
+    scheduler: str, output: Path | None, store: str | None, as_json: bool, words: tuple[str, ...], **options: Any
 ) -> int:
     """Measure every kind of node that a Dask scheduler has; ADDRESS is such as tcp://HOST:8786.
 
@@ -70,10 +66,9 @@ def calibrate(
       autotune cluster calibrate tcp://head:8786 --store /nfs/autotune
       autotune cluster calibrate tcp://head:8786 svd qr n=500,1000 --budget 5m
     """
-    from autotune.bench.inspect_workload import describe
     from autotune.share.store_settings import open_named_store
 
-    request = make_request(words, workload=None if workload is None else describe(workload), **options)
+    request = make_request(words, **options)
     opened = open_named_store(store)
     writer = ResultWriter(store=None if opened is None else opened[0], output=output)
     with connect(scheduler) as workers, show_progress() as report:
@@ -104,12 +99,7 @@ def calibrate(
 @click.option("--qos", metavar="NAME", help="Slurm's quality of service.")
 @click.option("--directive", "directives", multiple=True, metavar="TEXT", help="One more directive, as it is.")
 @click.option(
-    "--nodes",
-    type=click.IntRange(1, 4096),
-    default=2,
-    show_default=True,
-    metavar="N",
-    help="Two confirm each other.",
+    "--nodes", type=click.IntRange(1, 4096), default=2, show_default=True, metavar="N", help="Two confirm each other."
 )
 @click.option("--cpus", type=click.IntRange(1, 65536), metavar="N", help="CPUs of a node, for PBS and Grid Engine.")
 @click.option("--shapes", metavar="N,N", help="CPUs that jobs are given, such as 1,4,all: a profile for each.")
@@ -137,22 +127,22 @@ def script(
       sbatch --constraint=icelake calibrate.sh
       autotune cluster script --pbs --cpus 64 --account physics --shapes 1,4,all > calibrate.sh
     """
-    from autotune.share.store_settings import read_store_settings, settings_files
+    from autotune.share.store_settings import read_store_settings
 
     if system is None:
-        raise UsageError(cluster_messages.WHICH_BATCH_SYSTEM)
+        raise UsageError("Say which batch system the file is for: --slurm, --pbs, --lsf or --sge.")
     address = read_store_settings(store).store
     if address is None:
-        raise BadSettings(store_messages.no_store(settings_files()[0]))
+        raise no_store()
     request = make_request(words, effort=effort, budget=budget)
     arguments = [*words, "--effort", effort]
     arguments += ["--budget", f"{parse_duration(budget):.0f}s"] if budget is not None else []
     arguments += ["--cpus", shapes] if shapes is not None else []
-    commands = NodeCommands(program=(sys.executable, "-m", "autotune"), calibrate=arguments, store=address, sign=sign)
     resources["minutes"] = ceil(request.seconds / 60) + START_MINUTES
-    click.echo(batch_script(BatchSystem(system), BatchRequest(**resources), commands), nl=False)
+    resources |= {"program": (sys.executable, "-m", "autotune"), "calibrate": arguments, "store": address, "sign": sign}
+    click.echo(batch_script(BatchSystem(system), BatchRequest(**resources)), nl=False)
     if resources["nodes"] == 1 and not sign:
-        note(cluster_messages.ONE_NODE)
+        note(messages.ONE_NODE)
     return 0
 
 
@@ -171,17 +161,15 @@ class ResultWriter:
 
     @property
     def went_elsewhere(self) -> bool:
-        """Is a result elsewhere than asked?"""
         return self.problem is not None or any(kept.path != kept.output for kept in self.kept.values())
 
     def save(self, key: Key, profiles: dict[str, Profile]) -> None:
-        """Save the profiles of the hosts of a class."""
         if self.store is not None and self.problem is None:
             try:
                 self._publish(self.store, key, profiles)
             except (StoreProblem, ProfileError) as problem:
                 self.problem = problem
-                write_error(program_messages.error(cluster_messages.not_published(problem)))
+                report_error(f"{problem} The profiles are written to files instead.")
         if self.store is None or self.problem is not None:
             self.kept[key] = keep(class_profile(key, profiles), self._path(key))
 
@@ -213,25 +201,24 @@ def print_result(result: ClusterResult, writer: ResultWriter, *, as_json: bool) 
         print_json("cluster.calibrate/1", document(result, writer, classes))
     for key, profiles, profile in classes:
         if not as_json:
-            print_lines([cluster_messages.cluster_class(key.slug, hosts=len(profiles))])
+            print_lines(["", f"Class {key.slug}, measured by {count_of(len(profiles), 'host')}:"])
             print_profile(profile)
         if key in writer.kept:
-            note(cluster_messages.cluster_written(writer.kept[key].path))
+            note(messages.cluster_written(writer.kept[key].path))
         published = [file for (own, _), file in writer.published.items() if own == key]
         if published and writer.store is not None:
-            note(cluster_messages.cluster_published(len(published), writer.store.address))
+            note(messages.cluster_published(len(published), writer.store.address))
     for missing in result.missing:
-        write_error(printable(cluster_messages.cluster_missing(missing.key.slug, str(missing.unit), missing.reason)))
+        write_error(printable(f"{missing.unit} of class {missing.key.slug}: {missing.reason}"))
     if result.interrupted:
-        note(cluster_messages.CLUSTER_INTERRUPTED)
+        note(messages.CLUSTER_INTERRUPTED)
     elif result.problem is not None:
-        write_error(program_messages.error(cluster_messages.cluster_ended(printable(result.problem))))
+        report_error(f"{result.problem} Results that finished before are kept.")
 
 
 def document(
     result: ClusterResult, writer: ResultWriter, classes: Sequence[tuple[Key, dict[str, Profile], Profile]]
 ) -> dict[str, Any]:
-    """Return the result for programs."""
     from autotune.profiles.profile_document import encode_profile
 
     return {

@@ -1,11 +1,11 @@
 """The progress of a cluster's calibration: a live line on a terminal, plain lines in a log."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from time import monotonic
 
-from autotune.cli import cluster_messages, profile_messages
+from autotune.cli.messages import STATUSES, summary
 from autotune.cli.terminal import show_events
 from autotune.cluster.calibrate_cluster import (
     ClusterEvent,
@@ -17,12 +17,13 @@ from autotune.cluster.calibrate_cluster import (
     WorkerRejected,
 )
 from autotune.cluster.cluster_plan import NodeJob
+from autotune.model import units
 from autotune.runtime.text_table import printable
+
+TASKS = {"examine": "self-test", "search": "search of {}", "confirm": "confirmation of {}"}
 
 
 class ClusterBoard:
-    """The state of the calibration in words."""
-
     def __init__(self) -> None:
         self._running: dict[str, NodeJob] = {}
         self._standing = (0, 0, 0)
@@ -38,39 +39,42 @@ class ClusterBoard:
 
     def _line(self, event: ClusterEvent) -> str | None:
         match event:
-            case WorkerJoined(node=node, is_first=is_first):
-                return cluster_messages.worker_joined(node.host, node.worker, node.key.slug if is_first else None)
+            case WorkerJoined(node=node):
+                return f"Host {node.host} ({node.worker}) takes part" + (
+                    f", class {node.key.slug}." if event.is_first else "."
+                )
             case WorkerRejected():
-                return cluster_messages.worker_rejected(event.worker, event.reason)
+                return f"Worker {event.worker} is left out: {event.reason}"
             case WorkerLeft():
                 left = self._running.pop(event.worker, None)
-                return cluster_messages.worker_left(event.worker, None if left is None else job_name(left))
+                return f"Worker {event.worker} is gone." + (f" Its {job_name(left)} goes to another." if left else "")
             case JobStarted(job=job):
                 self._running[job.node.worker] = job
                 return None
             case JobDone(job=job):
                 self._running.pop(job.node.worker, None)
-                self._standing = event.standing
-                counts = Counter(profile_messages.STATUSES[entry.status] for entry in event.entries)
-                return cluster_messages.job_done(job_name(job), job.node.host, counts, event.standing)
+                self._standing = total, searched, waiting = event.standing
+                counts = Counter(STATUSES[entry.status] for entry in event.entries)
+                entries = f": {summary(counts)}" if counts else "."
+                return f"[{searched}/{total}, {waiting} to confirm] Host {job.node.host}: {job_name(job)}{entries}"
             case JobFailed(job=job):
                 self._running.pop(job.node.worker, None)
-                return cluster_messages.job_failed(job_name(job), job.node.host, event.reason, busy=event.busy)
+                following = "It is asked again." if event.busy else "Another host is asked, if there is one."
+                return f"Host {job.node.host}: {job_name(job)}: {event.reason} {following}"
 
     def live_line(self, elapsed: float) -> str:
         """Return the line that each event replaces: what each node does now."""
+        total, searched, waiting = self._standing
+        done = f"{searched}/{total} searched, {waiting} to confirm, {units.clock(elapsed)}"
         jobs = [f"{job.node.host}: {job_name(job)}" for job in self._running.values()]
-        return printable(cluster_messages.cluster_now(jobs, standing=self._standing, elapsed=elapsed))
+        return printable(f"{done} | {' | '.join(jobs)}")
 
 
 def job_name(job: NodeJob) -> str:
     """Name a job, such as `search of svd`."""
-    return cluster_messages.TASKS[str(job.task)].format("" if job.unit is None else job.unit)
+    return TASKS[str(job.task)].format("" if job.unit is None else job.unit)
 
 
-@contextmanager
-def show_progress() -> Iterator[Callable[[ClusterEvent], None]]:
-    """Show events on standard error."""
+def show_progress() -> AbstractContextManager[Callable[[ClusterEvent], None]]:
     board, began = ClusterBoard(), monotonic()
-    with show_events(board.take, lambda _: board.live_line(monotonic() - began)) as show:
-        yield show
+    return show_events(board.take, lambda _: board.live_line(monotonic() - began))

@@ -3,27 +3,24 @@
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import PurePath
+from typing import TYPE_CHECKING
 
-from autotune.bench.command_bench import Command
-from autotune.cli import command_messages
 from autotune.controls import wait_policy
 from autotune.errors import UsageError
-from autotune.model.catalogue import COMMANDS
-from autotune.model.configuration import Configuration, clamp
-from autotune.model.entry import Status
-from autotune.model.operation import Operation
-from autotune.profiles.lookup import LookupResult
-from autotune.profiles.resolve import resolve, resolve_before_numpy
-from autotune.runtime.process_state import is_disabled
+from autotune.model.policy import COMMANDS
+from autotune.model.record import Record
+from autotune.profiles.resolve import Resolution, resolve, resolve_before_numpy
+from autotune.runtime.process_settings import is_disabled
+
+if TYPE_CHECKING:
+    from autotune.model.configuration import Configuration
+    from autotune.profiles.lookup import LookupResult
 
 NAME = re.compile(r"[a-z_][a-z0-9_]{0,49}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TunedCommand:
+class TunedCommand(Record, kw_only=True):
     """A command with what `tune` chose for it."""
 
     name: str
@@ -32,7 +29,7 @@ class TunedCommand:
     """With the places for workers and chunk filled in."""
     variables: dict[str, str]
     """Thread variables that were measured with it."""
-    choice: Configuration
+    choice: "Configuration"
     speedup: float | None
     """Time of the command as it stands divided by that of the choice."""
 
@@ -45,38 +42,53 @@ def command_name(name: str | None, words: Sequence[str]) -> str:
     """
     if name is None:
         modules = [after for before, after in pairwise(words) if before == "-m"]
-        scripts = [PurePath(word).stem for word in words[1:] if word.endswith(".py")]
-        text = [*scripts, *modules, PurePath(words[0]).stem][0].lower()
+        scripts = [_stem(word) for word in words[1:] if word.endswith(".py")]
+        text = [*scripts, *modules, _stem(words[0])][0].lower()
         name = re.sub(r"[^a-z0-9]+", "_", text)[:49].strip("_") or "command"
         name = name if NAME.fullmatch(name) else f"_{name}"
     if NAME.fullmatch(name) is None:
-        raise UsageError(command_messages.not_a_name(name))
+        raise UsageError(f"--name {name!r} cannot stand in a profile: use at most 50 small letters, digits and _.")
     return COMMANDS + name
 
 
-def tuned_command(words: tuple[str, ...], *, name: str | None = None) -> TunedCommand | str | None:
+def tuned_command(
+    words: tuple[str, ...], *, name: str | None = None, resolution: Resolution | None = None
+) -> TunedCommand | str | None:
     """Return a command as `tune` measured it; a sentence why that is not used; None if it was not tuned here."""
     wanted = command_name(name, words)
     if is_disabled():
         return None
-    resolution = resolve_before_numpy() or resolve()
-    entry = resolution.find(Operation(name=wanted))
+    resolution = resolution or resolve_before_numpy() or resolve()
+    entry = None
+    if resolution.names_operation(wanted, "float64"):  # few runs are of a tuned command, and load types of entries
+        from autotune.model.operation import Operation
+
+        entry = resolution.find(Operation(name=wanted))
     if entry is None:
-        return None if name is None else command_messages.no_tuned_command(wanted)
+        make = f"`autotune tune --name {wanted.removeprefix(COMMANDS)} -- CMD` makes it."
+        return None if name is None else f"No profile here holds {wanted}; {make}"
     return _applied(words, entry, resolution.usable_cpus)
 
 
-def _applied(words: tuple[str, ...], tuned: LookupResult, usable_cpus: int) -> TunedCommand | str:
+def _stem(path: str) -> str:
+    return os.path.splitext(os.path.basename(path))[0]  # noqa: PTH119, PTH122 - pathlib costs `run` 4 ms
+
+
+def _applied(words: tuple[str, ...], tuned: "LookupResult", usable_cpus: int) -> TunedCommand | str:
     entry = tuned.entry
-    if entry.status is not Status.TUNED:
-        return command_messages.command_as_it_stands(entry.operation.name)
+    name = entry.operation.name
+    if entry.status != "tuned":
+        return f"{name} was tuned, and nothing was proved faster than the command as it stands."
+    from autotune.bench.command_bench import Command
+    from autotune.model.configuration import clamp
+
     choice = clamp(entry.choice, usable_cpus)
     if choice != entry.choice:
-        return command_messages.command_of_more_cpus(entry.operation.name, entry.choice, usable_cpus)
-    places = {name: any(f"{{{name}}}" in word for word in words) for name in ("workers", "chunk")}
-    missing = [name for name, is_placed in places.items() if getattr(choice, name) and not is_placed]
+        return f"{name} is not used: it was tuned for more CPUs ({entry.choice}) than the {usable_cpus} usable here."
+    places = {knob: any(f"{{{knob}}}" in word for word in words) for knob in ("workers", "chunk")}
+    missing = [f"{{{knob}}}" for knob, is_placed in places.items() if getattr(choice, knob) and not is_placed]
     if missing:
-        return command_messages.command_without_place(entry.operation.name, f"{{{missing[0]}}}")
+        return f"{name} is not used: it was tuned with {missing[0]} in its arguments, which this command does not have."
     command = Command(
         words=words,
         workers=choice.workers if places["workers"] else None,
@@ -84,11 +96,11 @@ def _applied(words: tuple[str, ...], tuned: LookupResult, usable_cpus: int) -> T
         runtimes=wait_policy.adjustable_runtimes(os.environ),
     )
     variables = command.variables(choice)
-    kept = [name for name, value in variables.items() if os.environ.get(name, value) != value]
+    kept = [variable for variable, value in variables.items() if os.environ.get(variable, value) != value]
     if kept:
-        return command_messages.command_of_own_variables(entry.operation.name, kept)
+        return f"{name} is not used: it was tuned with another value of {', '.join(kept)} than you have set."
     return TunedCommand(
-        name=entry.operation.name,
+        name=name,
         words=tuple(command.arguments(choice)),
         variables=variables,
         choice=choice,

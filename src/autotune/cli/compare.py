@@ -3,8 +3,9 @@
 import json
 import os
 import sys
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from shlex import join
 from statistics import median
@@ -12,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from autotune.cli import command_messages
-from autotune.cli.options import json_option, parse_duration
+from autotune.cli import messages
+from autotune.cli.options import PRESENT_FILE, parse_duration
 from autotune.cli.program import FAILED
 from autotune.cli.run import EFFECT, REPORT, RunOptions, run_options
-from autotune.cli.terminal import print_json
+from autotune.cli.terminal import json_option, print_json, print_lines
+from autotune.model import units
+from autotune.model.record import Record
 
 if TYPE_CHECKING:
     from autotune.bench.command_pairs import PairedRuns
@@ -29,19 +32,12 @@ SHORT_SECONDS = 1.0
 @click.option("--pairs", type=click.IntRange(min=1), default=5, show_default=True, metavar="N", help="Pairs of runs.")
 @click.option("--budget", metavar="TIME", default="5m", show_default=True, help="Time allowed, such as 90s.")
 @run_options
-@click.option("--profile", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="What if: this profile.")
+@click.option("--profile", type=PRESENT_FILE, help="What if: this profile.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Seed of the order within pairs.")
 @json_option
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD [ARG]...")
 def compare(
-    *,
-    pairs: int,
-    budget: str,
-    profile: Path | None,
-    seed: int,
-    as_json: bool,
-    words: tuple[str, ...],
-    **settings: Any,
+    *, pairs: int, budget: str, profile: Path | None, seed: int, as_json: bool, words: tuple[str, ...], **settings: Any
 ) -> int:
     """Run a command plain and as `autotune run` starts it, in pairs of fresh runs, and print the speed-up.
 
@@ -54,47 +50,79 @@ def compare(
       autotune compare -- python simulate.py --steps 100
       autotune compare --blas-threads 1 --pairs 10 -- python simulate.py
     """
-    from autotune.bench.command_pairs import run_pairs
     from autotune.recording.run_recorded import temporary_folder
 
-    options = RunOptions(**settings).words()
-    variables = {} if profile is None else {"AUTOTUNE_PROFILE": str(profile.absolute())}
+    options, seconds = RunOptions(**settings).words(), parse_duration(budget)
+    named = {} if profile is None else {"AUTOTUNE_PROFILE": str(profile.absolute())}
     with temporary_folder("autotune-compare-") as folder:
-        runs = run_pairs(
-            words,
-            [sys.executable, "-m", "autotune", "run", "-q", *options, "--", *words],
-            pairs=pairs,
-            seconds=parse_duration(budget),
-            seed=seed,
-            environ=os.environ,
-            variant_environ={**os.environ, **variables, REPORT: folder},
-        )
+        runs = run_tuned_pairs(words, options, named | {REPORT: folder}, pairs=pairs, seconds=seconds, seed=seed)
         force = mean_report(Path(folder), len(runs.variant))
-    show(words, options, runs, force, as_json=as_json)
-    return 0 if runs.same_status and not runs.failure and runs.same_output is not False else FAILED
-
-
-def show(
-    words: tuple[str, ...], options: list[str], runs: "PairedRuns", force: "InForceThere", *, as_json: bool
-) -> None:
-    """Print the speed-up, whether the runs did the same, and what was in force."""
     if as_json:
         print_json("compare/1", {**document(words, options, runs), "in_force": asdict(force)})
     else:
-        if runs.failure:
-            click.echo(command_messages.compared_failures(runs.failure))
-            return
-        click.echo(command_messages.compared(runs.speedup, runs.interval, len(runs.plain)))
-        click.echo(command_messages.compared_runs(same_status=runs.same_status, same_output=runs.same_output))
-        plain_seconds = median(run.seconds for run in runs.plain)
-        if plain_seconds < SHORT_SECONDS:
-            click.echo(command_messages.compared_short_runs(plain_seconds))
-        counts = {name: getattr(force, name) for name in ("calls", "tuned", "loops")}
-        click.echo(command_messages.compared_in_force(force.reason, **counts) if force.processes else force.reason)
+        print_lines(lines(runs, force))
+    return 0 if runs.same_status and not runs.failure and runs.same_output is not False else FAILED
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InForceThere:
+def run_tuned_pairs(
+    command: Sequence[str], options: list[str], variables: dict[str, str], *, pairs: int, seconds: float, seed: int = 0
+) -> "PairedRuns":
+    """Run a command in pairs, plain and by `autotune run` with these options and environment variables."""
+    from autotune.bench.command_pairs import run_pairs
+
+    return run_pairs(
+        command,
+        # not -q, for which click loads difflib, to look among the long options first
+        [sys.executable, "-m", "autotune", "run", "--quiet", *options, "--", *command],
+        pairs=pairs,
+        seconds=seconds,
+        seed=seed,
+        environ=os.environ,
+        variant_environ={**os.environ, **variables},
+    )
+
+
+def lines(runs: "PairedRuns", force: "InForceThere") -> Iterator[str]:
+    """Yield the speed-up, whether the runs did the same, and what was in force."""
+    if runs.failure:
+        end = f"signal {-runs.failure} ended it" if runs.failure < 0 else f"exit status {runs.failure}"
+        yield f"The command failed in every run ({end}), so there is no speed-up: run it alone to see why."
+        return
+    yield speedup_text(runs.speedup, runs.interval, len(runs.plain))
+    status = "All runs ended with the same exit status"
+    output = {
+        True: "and wrote the same",
+        False: "and the tuned runs wrote something else than the plain ones",
+        None: "and the output varies between plain runs, so that it cannot be compared",
+    }[runs.same_output]
+    yield f"{status if runs.same_status else 'The exit statuses of the runs differ (--json lists them)'} {output}."
+    seconds = median(run.seconds for run in runs.plain)
+    if seconds < SHORT_SECONDS:
+        yield (
+            f"A plain run takes {seconds:.2g} s, and the start of `autotune run`, some tenths of a second, is part of "
+            "each tuned one: give the command more to do."
+        )
+    in_force = (
+        f"In force in a run: {force.tuned:.0f} of {force.calls:.0f} calls of linear algebra had a thread count of "
+        f"their own, and {force.loops:.0f} loops ran on several CPUs. "
+    )
+    yield (in_force if force.processes else "") + force.reason
+
+
+def speedup_text(speedup: float, interval: tuple[float, float] | None, pairs: int) -> str:
+    gain, runs = f"Speed-up {units.speedup(speedup)}", f"in {units.count_of(pairs, 'pair')} of runs"
+    if interval is None:
+        return f"{gain} {runs}; an interval needs 3 pairs: give a larger --pairs or --budget."
+    said = f"{gain}, 95 % interval {units.interval(interval)}, {runs}."
+    if units.cannot_tell(interval):
+        said += (
+            " These runs cannot tell whether tuned ones are faster: the interval is wide and contains 1. Repeat it on "
+            "a quieter machine, or with more --pairs and --budget."
+        )
+    return said
+
+
+class InForceThere(Record, kw_only=True):
     """State of a tuned run while choices were in force; counts are those of the mean run."""
 
     processes: float
@@ -116,12 +144,12 @@ def mean_report(folder: Path, runs: int) -> InForceThere:
         with suppress(OSError, ValueError):
             reports.append(json.loads(path.read_text(encoding="utf-8")))
     reasons = [f"{report['reason']} {report['per_call']}".strip() for report in reports]
-    effect = command_messages.NO_REPORT
+    effect = messages.NO_REPORT
     with suppress(OSError):
         effect = (folder / EFFECT).read_text(encoding="utf-8")
     reason = max(reasons, key=reasons.count, default=effect)
-    totals = [sum(report[name] for report in reports) / runs for name in ("calls", "tuned", "loops")]
-    return InForceThere(processes=len(reports) / runs, calls=totals[0], tuned=totals[1], loops=totals[2], reason=reason)
+    means = {name: sum(report[name] for report in reports) / runs for name in ("calls", "tuned", "loops")}
+    return InForceThere(processes=len(reports) / runs, reason=reason, **means)
 
 
 def document(words: tuple[str, ...], options: list[str], runs: "PairedRuns") -> dict[str, object]:

@@ -1,15 +1,15 @@
 """`autotune daemon`."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import click
 
-from autotune.cli import daemon_messages
-from autotune.cli.options import json_option, parse_duration, parse_sizes
-from autotune.cli.terminal import note, print_json, print_lines
+from autotune.cli import messages
+from autotune.cli.options import dtype_option, parse_duration, parse_sizes
+from autotune.cli.terminal import json_option, note, print_json, print_lines
+from autotune.model import units
 from autotune.model.catalogue import kind
-from autotune.model.operation import DTYPES
 from autotune.runtime.text_table import printable
 
 
@@ -61,7 +61,7 @@ def status(system: bool, as_json: bool) -> None:
       autotune daemon status
       autotune daemon --system status --json
     """
-    _show(_ask(system, "status"), daemon_messages.daemon_status, as_json=as_json)
+    _show(_ask(system, "status"), status_lines, as_json=as_json)
 
 
 @daemon.command()
@@ -75,7 +75,7 @@ def explain(system: bool, as_json: bool) -> None:
       autotune daemon explain
       autotune daemon explain --json
     """
-    _show(_ask(system, "explain"), daemon_messages.daemon_queue, as_json=as_json)
+    _show(_ask(system, "explain"), queue_lines, as_json=as_json)
 
 
 @daemon.command()
@@ -91,7 +91,7 @@ def pause(system: bool, span: str | None) -> None:
     """
     words = {} if span is None else {"seconds": parse_duration(span)}
     _ask(system, "pause", **words)
-    note(daemon_messages.daemon_paused(span))
+    note(messages.daemon_paused(span))
 
 
 @daemon.command()
@@ -105,13 +105,13 @@ def resume(system: bool) -> None:
       autotune daemon --system resume
     """
     _ask(system, "resume")
-    note(daemon_messages.DAEMON_RESUMED)
+    note(messages.DAEMON_RESUMED)
 
 
 @daemon.command(short_help="Measure an operation before all other work.")
 @click.argument("operation")
 @click.argument("sizes", nargs=-1, metavar="[NAME=N,N...]...")
-@click.option("--dtype", type=click.Choice(DTYPES), default=DTYPES[0], show_default=True)
+@dtype_option
 @click.pass_obj
 def tune(system: bool, operation: str, sizes: tuple[str, ...], dtype: str) -> None:
     """Measure OPERATION before all other work, as soon as the machine is idle.
@@ -124,7 +124,7 @@ def tune(system: bool, operation: str, sizes: tuple[str, ...], dtype: str) -> No
     row = kind(operation)
     for values in parse_sizes(sizes, row) or ({},):
         answer = _ask(system, "tune", operation=row.name, dtype=dtype, sizes=values)
-        note(daemon_messages.daemon_ordered(answer["operation"]))
+        note(messages.daemon_ordered(answer["operation"]))
 
 
 @daemon.command(short_help="Read the configuration again.")
@@ -138,7 +138,7 @@ def reload(system: bool) -> None:
       autotune daemon --system reload
     """
     _ask(system, "reload")
-    note(daemon_messages.DAEMON_RELOADED)
+    note(messages.DAEMON_RELOADED)
 
 
 @daemon.command(short_help="End the daemon.")
@@ -151,7 +151,7 @@ def stop(system: bool) -> None:
       autotune daemon stop
       autotune daemon --system stop
     """
-    note(daemon_messages.daemon_stopped(_ask(system, "stop")["pid"]))
+    note(messages.daemon_stopped(_ask(system, "stop")["pid"]))
 
 
 @daemon.command(short_help="Install the systemd unit.")
@@ -172,7 +172,7 @@ def install(user: bool, store: bool, shown: bool) -> None:
         click.echo(systemd.user_unit() if user else systemd.system_unit(store=store), nl=False)
         return
     files, following = systemd.install_unit(user=user, store=store)
-    note(daemon_messages.daemon_installed(files, following))
+    note(messages.daemon_installed(files, following))
 
 
 def _ask(system: bool, verb: str, **words: Any) -> dict[str, Any]:
@@ -189,3 +189,39 @@ def _show(answer: dict[str, Any], lines: Callable[[dict[str, Any]], Iterable[str
         print_json("daemon/1", answer)
     else:
         print_lines(map(printable, lines(answer)))
+
+
+def status_lines(status: Mapping[str, Any]) -> Iterator[str]:
+    yield f"autotune {status['version']} runs as process {status['pid']}, configured by {status['configuration']}."
+    running = status["running"]
+    if running:
+        yield f"Now: {running['what']}, for {units.clock(running['seconds'])}. {running['why']}"
+    else:
+        yield f"Now: nothing. {status['waiting'] or status['why']}"
+    daily = status["daily_cpu_seconds"]
+    limit = "" if daily is None else f" of {units.clock(daily)}"
+    yield f"CPU time spent today: {units.clock(status['spent_cpu_seconds'])}{limit}"
+    for interpreter in status["interpreters"]:
+        entries = messages.summary(interpreter["entries"]) if interpreter["entries"] else "none."
+        yield f"{interpreter['name']}: entries: {entries}"
+        stale = interpreter["stale"] and f"Stale: {interpreter['stale']}"
+        yield from (f"    {text}" for text in (interpreter["problem"], stale) if text)
+    if status["store"]:
+        store = status["store"]
+        pulled = units.moment(store["pulled"]) if store["pulled"] else "never"
+        yield (
+            f"Store {store['url']}: last pulled: {pulled}; failures in a row: {store['failures']}; "
+            f"pulled profiles to be tested: {store['staged']}; profiles to be published: {store['unpublished']}"
+        )
+    yield f"Operations called without a profile entry: {status['demand']}; ordered: {status['orders']}"
+    yield from (f"In doubt: {why}" for why in status["doubts"])
+    for event in status["recent"]:
+        yield f"  {units.moment(event['wall'])} {event['event']}: {event['job']}: {event['why']}"
+
+
+def queue_lines(answer: Mapping[str, Any]) -> Iterator[str]:
+    yield answer["waiting"] or "The machine is idle."
+    for number, job in enumerate(answer["queue"], 1):
+        yield f"{number}. {job['subject']} [{job['cause']}] {job['reason']}"
+    if not answer["queue"]:
+        yield "Nothing waits to be measured."

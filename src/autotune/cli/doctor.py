@@ -4,16 +4,16 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from os.path import exists  # Path's raises for a folder that is closed
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
 import click
 
-from autotune.cli import machine_messages
-from autotune.cli.options import json_option
-from autotune.cli.terminal import print_json, print_lines
+from autotune.cli.messages import LAYERS, limited
+from autotune.cli.terminal import json_option, print_json, print_lines
 from autotune.controls import wait_policy
 from autotune.errors import AutotuneError
 from autotune.host import cpu_variables, pressure
@@ -25,6 +25,7 @@ from autotune.host.numeric_libraries import libraries as find_libraries
 from autotune.host.numeric_libraries import software as find_software
 from autotune.model import units
 from autotune.model.machine import Allocation, Machine
+from autotune.model.record import Record
 from autotune.model.software import BlasLibrary, Software
 from autotune.native import core
 from autotune.parallel.worker_processes import has_semaphores
@@ -39,12 +40,13 @@ COUNTS = {
     "numa_nodes": "NUMA nodes",
     "l3_groups": "L3 groups",
 }
+ALL_WELL = "Nothing here makes NumPy slow."
+THREADS_OF_YOURS = "environment; no profile exceeds it"
 SAMPLE_SECONDS = 0.3
 """Thirty ticks of the kernel's CPU time."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SettingRow:
+class SettingRow(Record, kw_only=True):
     """A folder or setting in force."""
 
     name: str
@@ -53,8 +55,7 @@ class SettingRow:
     """The variable or file that it comes from."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Diagnosis:
+class Diagnosis(Record, kw_only=True):
     """Everything that `doctor` prints."""
 
     machine: Machine
@@ -95,11 +96,10 @@ def doctor(as_json: bool, root: Path) -> None:
         for warning in diagnosis.warnings:
             print_lines(["", f"! {printable(warning)}"], style="yellow")
         if not diagnosis.warnings:
-            print_lines(["", machine_messages.ALL_WELL])
+            print_lines(["", ALL_WELL])
 
 
 def examine_this_machine() -> Diagnosis:
-    """Examine the machine, its load, the libraries and the settings."""
     machine, allocation = detect()
     libraries = load_libraries()
     warnings = machine_warnings(
@@ -121,18 +121,15 @@ def examine_this_machine() -> Diagnosis:
         libraries=libraries,
         software=find_software(),
         host=host_id(),
-        core=machine_messages.core_state(core_refusal()),
+        core=core_state(),
         settings=tuple(settings_in_force()),
     )
 
 
 def examine_recording(root: Path) -> Diagnosis:
-    """Examine the recording of another computer."""
     machine, allocation = detect(root)
     return Diagnosis(
-        machine=machine,
-        allocation=allocation,
-        warnings=machine_warnings(machine, allocation, governor=governor(root)),
+        machine=machine, allocation=allocation, warnings=machine_warnings(machine, allocation, governor=governor(root))
     )
 
 
@@ -144,17 +141,18 @@ def load_libraries() -> tuple[BlasLibrary, ...]:
     return find_libraries()
 
 
-def core_refusal() -> str | None:
-    """Return why the C core is off; None if it is in use."""
+def core_state() -> str:
+    """Say whether the C core is in use, or why it is off."""
     try:
         loaded = core()
     except ImportError as error:  # without NumPy
-        return f"The C core cannot be loaded: {error}"
-    return loaded if isinstance(loaded, str) else None
+        loaded = f"The C core cannot be loaded: {error}"
+    if isinstance(loaded, str):
+        return f"Calls and loops of unchanged programs run as NumPy makes them. {loaded}"
+    return "The C core is in use: calls and loops of unchanged programs can be tuned."
 
 
 def shared_memory_bytes() -> int | None:
-    """Return the size of /dev/shm."""
     try:
         return shutil.disk_usage(SHARED_MEMORY).total
     except OSError:
@@ -180,14 +178,13 @@ def settings_in_force() -> Iterator[SettingRow]:
     from autotune.share.store_settings import STORE, read_store_settings, settings_files
 
     for layer, path in folders.places():
-        state = "exists" if Path(path).exists() else "does not exist"
-        yield SettingRow(name="profiles", value=path, source=f"{machine_messages.LAYERS[str(layer)]}; {state}")
+        state = "exists" if exists(path) else "does not exist"  # noqa: PTH110
+        yield SettingRow(name="profiles", value=path, source=f"{LAYERS[str(layer)]}; {state}")
     variable = "AUTOTUNE_STATE_DIR"
     source = variable if variable in os.environ else "default; AUTOTUNE_STATE_DIR changes it"
     yield SettingRow(name="journals and locks", value=str(folders.state_dir()), source=source)
     yield SettingRow(name="cache", value=folders.cache_dir(), source="may be deleted at any time")
-    files = [str(path) for path in settings_files() if path.exists()]
-    origin = ", ".join(files) or "no configuration file"
+    origin = ", ".join(filter(exists, map(str, settings_files()))) or "no configuration file"
     try:
         store = read_store_settings()
     except AutotuneError as problem:
@@ -199,24 +196,24 @@ def settings_in_force() -> Iterator[SettingRow]:
     own = ("AUTOTUNE_PROFILE", cpu_variables.CAP, cpu_variables.PROCESSES, "AUTOTUNE_DISABLE")
     for name in (*own, *THREAD_COUNTS):
         if name in os.environ:
-            source = "environment" if name in own else machine_messages.THREADS_OF_YOURS
+            source = "environment" if name in own else THREADS_OF_YOURS
             yield SettingRow(name=name, value=os.environ[name], source=source)
     yield wait_in_force()
 
 
 def wait_in_force() -> SettingRow:
     """Return how long idle BLAS threads spin in programs of this environment."""
-    chosen = wait_policy.exponent_of(os.environ)
-    exponent = resolve().wait.exponent if chosen is None else chosen
-    return SettingRow(
-        name="blas_wait",
-        value=None if exponent is None else str(exponent),
-        source=machine_messages.wait_source(
-            exponent,
-            variable=None if chosen is None else wait_policy.VARIABLE,
-            is_default=exponent == wait_policy.DEFAULT_EXPONENT,
-        ),
-    )
+    own = wait_policy.exponent_of(os.environ)
+    exponent = resolve().wait.exponent if own is None else own
+    if own is not None:
+        source = f"{wait_policy.VARIABLE}; idle BLAS threads spin for 2^{exponent} cycles"
+    elif exponent is None:
+        source = "no profile has measured it; idle BLAS threads spin as long as their library lets them"
+    elif exponent == wait_policy.DEFAULT_EXPONENT:
+        source = "profile; no shorter time of idle BLAS threads was shown to cost nothing"
+    else:
+        source = f"profile; idle BLAS threads spin for 2^{exponent} cycles under `autotune run` and apply()"
+    return SettingRow(name="blas_wait", value=None if exponent is None else str(exponent), source=source)
 
 
 def conflicting_packages() -> list[str]:
@@ -226,19 +223,24 @@ def conflicting_packages() -> list[str]:
     packages: set[str] = set()
     commands: set[str] = set()
     for distribution in distributions():
-        name = distribution.metadata["Name"]
+        name = distribution.metadata["Name"] or "an installation without a name"
         files = distribution.read_text("RECORD") or ""
         if "\nautotune/" in f"\n{files}" or (distribution.read_text("top_level.txt") or "").split() == ["autotune"]:
             packages.add(name)
         scripts = distribution.entry_points.select(group="console_scripts", name="autotune")
         commands |= {name for _ in scripts}
     kinds = {"package": packages, "command": commands}
-    return [machine_messages.other_packages(kind, sorted(names)) for kind, names in kinds.items() if len(names) > 1]
+    return [
+        f"Several distributions install the {kind} `autotune`: {', '.join(sorted(names))}. They overwrite each other's "
+        "files; uninstall all of them, and install this one again."
+        for kind, names in kinds.items()
+        if len(names) > 1
+    ]
 
 
 def document(diagnosis: Diagnosis, root: Path) -> dict[str, Any]:
-    """Return the diagnosis for programs."""
-    machine, allocation = asdict(diagnosis.machine), asdict(diagnosis.allocation)
+    fields = asdict(diagnosis)
+    machine, allocation = fields.pop("machine"), fields.pop("allocation")
     return {
         "machine": {
             **machine.pop("counts"),
@@ -248,12 +250,7 @@ def document(diagnosis: Diagnosis, root: Path) -> dict[str, Any]:
             "governor": governor(root),
         },
         "allocation": {**allocation.pop("counts"), **allocation},
-        "libraries": [asdict(library) for library in diagnosis.libraries],
-        "software": asdict(diagnosis.software) if diagnosis.software else None,
-        "host": diagnosis.host,
-        "core": diagnosis.core,
-        "settings": [asdict(setting) for setting in diagnosis.settings],
-        "warnings": list(diagnosis.warnings),
+        **fields,
     }
 
 
@@ -273,20 +270,20 @@ def describe(diagnosis: Diagnosis) -> Iterator[str]:
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
     yield ""
-    yield machine_messages.usable(allocation.usable_cpus, allocation.limit)
+    yield f"CPUs that a program may keep busy: {allocation.usable_cpus}{limited(allocation.limit)}."
     yield from (describe_library(library) for library in diagnosis.libraries)
     if diagnosis.software:
-        yield machine_messages.numpy_and_python(diagnosis.software.numpy, diagnosis.software.python)
+        python = "free threading" if diagnosis.software.python == "free-threaded" else "a GIL"
+        yield f"NumPy {diagnosis.software.numpy or 'not installed'}, Python with {python}"
     if diagnosis.core:
         yield printable(diagnosis.core)
     if diagnosis.settings:
         yield ""
     for setting in diagnosis.settings:
-        yield printable(machine_messages.setting(setting.name, setting.value or "not set", setting.source))
+        yield printable(f"{setting.name}: {setting.value or 'not set'} ({setting.source})")
 
 
 def describe_library(library: BlasLibrary) -> str:
-    """Return a BLAS library in one line."""
     integers = {True: "64-bit integers", False: "32-bit integers", None: None}[library.ilp64]
     parts = (
         f"{library.api} {library.version or ''}".strip() + (f" of {library.user}" if library.user else ""),

@@ -1,40 +1,36 @@
 """Entries of profiles as a table: each a row, and its reason below it."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import log
-from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from autotune.cli import machine_messages, profile_messages
+from autotune.cli.messages import STATUSES, limited, summary
 from autotune.cli.terminal import TablePrinter, print_lines, width
 from autotune.model import units
 from autotune.model.entry import Entry, Status
 from autotune.model.operation import Operation
-from autotune.model.profile import Profile
+from autotune.model.units import count_of
 from autotune.runtime.text_table import TextColumn, printable, wrap
+
+if TYPE_CHECKING:
+    from autotune.model.profile import Profile
 
 WIDE = 96
 """From so many columns of the terminal a speed-up and its interval stand on one line."""
 TOLD_APART = 0.05
 """Difference of two speed-ups, as a logarithm, from which on both are shown."""
-STYLES = {
-    Status.TUNED: "green",
-    Status.DEFAULT_KEPT: None,
-    Status.UNDECIDED: "yellow",
-    Status.NOISY: "yellow",
-    Status.FAILED: "red",
-}
+STYLES = {Status.TUNED: "green", Status.UNDECIDED: "yellow", Status.NOISY: "yellow", Status.FAILED: "red"}
 
 
-def print_profile(profile: Profile) -> None:
+def print_profile(profile: "Profile") -> None:
     """Print the machine of a profile, every entry with its evidence and reason, and the counts by status."""
-    print_lines([part for line in heading(profile) for part in wrap(line, width())])
+    print_lines([part for line in heading(profile) for part in wrap(printable(line), width())])
     print_lines([""])
-    if not profile.entries:
-        print_lines([profile_messages.EMPTY_PROFILE])
-        return
-    print_entries(profile.entries)
+    if profile.entries:
+        print_entries(profile.entries)
+    else:
+        print_lines(["The profile has no entries: it changes nothing."])
 
 
 def print_entries(entries: Sequence[Entry], sources: Sequence[str] = ()) -> None:
@@ -48,15 +44,20 @@ def print_entries(entries: Sequence[Entry], sources: Sequence[str] = ()) -> None
         *([TextColumn("from", 5, right=True)] if sources else []),
     ])  # fmt: skip
     for number, entry in enumerate(entries):
-        table.print_row([*_cells(entry), *sources[number : number + 1]], *_notes(entry), style=STYLES[entry.status])
+        cells = [*_cells(entry), *sources[number : number + 1]]
+        table.print_row(cells, *_notes(entry), style=STYLES.get(entry.status))
     print_lines(["", count_statuses(entries)])
     shares = [entry.evidence.full_capacity_share or 0.0 for entry in entries if entry.evidence.was_short_of_capacity]
     if shares:
-        print_lines(wrap(profile_messages.full_capacity(median(shares)), width()))
+        share = sorted(shares)[len(shares) // 2]  # the median; `statistics` takes 5 ms to load
+        text = (
+            f"Speed-ups are those at full capacity, which the machine had {share:.0%} of the time; where the one "
+            "expected over all of it differs, the entry's reason says so."
+        )
+        print_lines(wrap(text, width()))
 
 
 def gain_column() -> TextColumn:
-    """Return the column of a speed-up with its interval."""
     return TextColumn("speed-up", 22 if width() >= WIDE else 16, right=True)
 
 
@@ -66,37 +67,33 @@ def gain(speedup: float | None, interval: tuple[float, float] | None) -> str:
     return f"{text}{' ' if width() >= WIDE else chr(10)}({units.interval(interval)})" if interval else text
 
 
-def heading(profile: Profile) -> list[str]:
-    """Return the machine that a profile is for, and how it was measured."""
+def heading(profile: "Profile") -> Iterator[str]:
+    """Yield the machine that a profile is for, and how it was measured."""
     key, made = profile.key, profile.provenance
     software = key.software
     name = made.cpu or " ".join(str(part) for part in (key.hardware.vendor, key.hardware.model) if part is not None)
     blas = " ".join(part for part in (software.blas, software.blas_version, software.kernels) if part)
-    lines = [
-        machine_messages.machine(name or None, cpus=key.usable_cpus, limit=key.limit),
-        machine_messages.libraries(blas or None, numpy=software.numpy),
-        profile_messages.made(
-            made.created,
-            version=made.autotune,
-            effort=made.effort,
-            resolution=made.resolution,
-            neighbours=made.neighbours,
-            copies=made.copies,
-        ),
-    ]
+    yield f"{name or 'Unknown CPU'}: {count_of(key.usable_cpus, 'usable CPU')}{limited(key.limit)}"
+    yield f"BLAS {blas or 'unknown'}, NumPy {software.numpy or 'unknown'}"
+    conditions = (
+        f"Measured {made.created or 'at an unknown time'}" + (f" by autotune {made.autotune}" if made.autotune else ""),
+        made.effort and f"effort {made.effort}",
+        made.copies > 1 and f"{made.copies} copies of each trial at once",
+        made.neighbours and f"next to {count_of(made.neighbours, 'busy process', 'busy processes')}",
+    )
+    untold = "" if made.resolution is None else f"; differences below {made.resolution:.1%} cannot be told"
+    yield ", ".join(part for part in conditions if part) + untold
     if made.renumbered_cpus:
-        lines.append(profile_messages.RENUMBERED)
+        yield "CPUs had other numbers than the system lists (lxcfs): load of others was seen for all CPUs together."
     if made.expected_wrong:
-        lines.append(profile_messages.risk(made.expected_wrong, tested=made.rules_tested))
-    return [printable(line) for line in lines]
+        tested = count_of(made.rules_tested, "operation was", "operations were")
+        yield f"{tested} tested; at most {made.expected_wrong:.2g} wrong choices are expected among them"
 
 
 def count_statuses(entries: Iterable[Entry]) -> str:
     """Return the number of entries of each status, in a sentence."""
     counts = Counter(entry.status for entry in entries)
-    return profile_messages.summary(
-        {profile_messages.STATUSES[status]: counts[status] for status in Status if counts[status]}
-    )
+    return summary({STATUSES[status]: counts[status] for status in Status if counts[status]})
 
 
 def operation_name(operation: Operation) -> str:
@@ -106,13 +103,14 @@ def operation_name(operation: Operation) -> str:
     return printable(" ".join([operation.name, *dtype, *sizes]))
 
 
+def plain_operation(operation: Operation) -> dict[str, Any]:
+    return {"operation": operation.name, "dtype": operation.dtype, "sizes": operation.size}
+
+
 def plain_entry(entry: Entry) -> dict[str, Any]:
-    """Return an entry for programs."""
     evidence = entry.evidence
     return {
-        "operation": entry.operation.name,
-        "dtype": entry.operation.dtype,
-        "sizes": entry.operation.size,
+        **plain_operation(entry.operation),
         "status": str(entry.status),
         "choice": entry.choice.as_dict(),
         "default_seconds": evidence.default_seconds,
@@ -128,20 +126,13 @@ def plain_entry(entry: Entry) -> dict[str, Any]:
 
 def _cells(entry: Entry) -> list[str]:
     """Return the cells of a row. What was tested and not proved is in the reason, and is no speed-up."""
-    if entry.status is not Status.TUNED:
-        return [
-            operation_name(entry.operation),
-            profile_messages.STATUSES[entry.status],
-            units.seconds(entry.evidence.default_seconds),
-            units.UNKNOWN,
-            units.UNKNOWN,
-        ]
+    evidence, is_tuned = entry.evidence, entry.status is Status.TUNED
     return [
         operation_name(entry.operation),
-        str(entry.choice),
-        units.seconds(entry.evidence.default_seconds),
-        units.seconds(entry.evidence.tuned_seconds),
-        gain(entry.evidence.speedup, entry.evidence.interval),
+        str(entry.choice) if is_tuned else STATUSES[entry.status],
+        units.seconds(evidence.default_seconds),
+        units.seconds(evidence.tuned_seconds if is_tuned else None),
+        gain(evidence.speedup, evidence.interval) if is_tuned else units.UNKNOWN,
     ]
 
 
@@ -152,9 +143,13 @@ def _notes(entry: Entry) -> list[str]:
     expected = evidence.expected_speedup if is_told else None
     notes = [printable(entry.reason)]
     if expected and evidence.speedup and abs(log(expected / evidence.speedup)) >= TOLD_APART:
-        notes[0] += f" {profile_messages.expected(expected)}"
-    if entry.evidence.retained_bytes is not None:
-        notes.append(profile_messages.retained(entry.evidence.retained_bytes))
+        notes[0] += f" Expected over all states of the machine: {units.speedup(expected)}."
+    if evidence.retained_bytes is not None:
+        notes.append(f"The process holds {units.memory(evidence.retained_bytes)} more memory than by default.")
     if entry.corners:
-        notes.append(profile_messages.corners(entry.corners))
+        speeds = (
+            f"{corner.choice.blas_threads or 1} x {corner.choice.workers or 1} {units.speedup(corner.speedup)}"
+            for corner in entry.corners
+        )
+        notes.append(f"BLAS threads x workers: {', '.join(speeds)}")
     return notes

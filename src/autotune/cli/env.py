@@ -1,14 +1,17 @@
 """`autotune env`."""
 
 import os
+from typing import TYPE_CHECKING
 
 import click
 
-from autotune.cli import command_messages
-from autotune.cli.options import json_option
-from autotune.cli.terminal import note, print_json
+from autotune.cli import messages
+from autotune.cli.terminal import json_option, note, print_json, print_lines
 from autotune.controls import thread_variables
-from autotune.runtime.process_threads import ProcessChoice, process_choice
+from autotune.runtime.process_settings import ProcessChoice, process_choice
+
+if TYPE_CHECKING:
+    from autotune.profiles.resolve import Resolution
 
 threads_option = click.option(
     "--blas-threads", type=click.IntRange(min=1), metavar="N", help="This count instead of the profile's."
@@ -32,16 +35,14 @@ def env(blas_threads: int | None, as_json: bool) -> None:
     choice = choose(blas_threads)
     variables = thread_variables.exports(choice.blas_threads, os.environ, extra=choice.variables)
     if as_json:
-        document = {"blas_threads": choice.blas_threads, "reason": choice.reason, "variables": variables}
-        print_json("env/1", document)
+        print_json("env/1", {"blas_threads": choice.blas_threads, "reason": choice.reason, "variables": variables})
         return
     note(choice.reason)
-    for name, value in variables.items():
-        click.echo(f"export {name}={value}")
+    print_lines(f"export {name}={value}" for name, value in variables.items())
 
 
-def choose(blas_threads: int | None) -> ProcessChoice:
+def choose(blas_threads: int | None, resolution: "Resolution | None" = None) -> ProcessChoice:
     """Choose what child processes get: the count of the option, else everything that the profile says."""
     if blas_threads is not None:
-        return ProcessChoice(blas_threads, command_messages.as_asked(blas_threads))
-    return process_choice()
+        return ProcessChoice(blas_threads, messages.as_asked(blas_threads))
+    return process_choice(resolution)

@@ -1,14 +1,12 @@
 """`autotune explain`."""
 
-from collections.abc import Iterable
-
 import click
 
-from autotune.cli import profile_messages
+from autotune.cli import messages
 from autotune.cli.in_force import not_covered
-from autotune.cli.options import json_option, parse_size, split_words
+from autotune.cli.options import dtype_option, parse_size, split_words
 from autotune.cli.program import FAILED
-from autotune.cli.terminal import note, print_json, print_lines, width
+from autotune.cli.terminal import json_option, note, print_json, print_lines, width
 from autotune.errors import BadSize
 from autotune.model.catalogue import ALIASES, row_of
 from autotune.model.operation import DTYPES
@@ -16,7 +14,7 @@ from autotune.model.operation import DTYPES
 
 @click.command()
 @click.argument("words", nargs=-1, metavar="[OPERATION] [NAME=N]...")
-@click.option("--dtype", type=click.Choice(DTYPES), default=DTYPES[0], show_default=True)
+@dtype_option
 @json_option
 def explain(words: tuple[str, ...], dtype: str, as_json: bool) -> int:
     """Say what applies here: each choice, its profile, how well that fits, and what was refused.
@@ -33,7 +31,7 @@ def explain(words: tuple[str, ...], dtype: str, as_json: bool) -> int:
     names, texts = split_words(words)
     sizes = parse_size(texts)
     if len(names) > 1 or (texts and not names):
-        raise BadSize(profile_messages.ONE_OPERATION)
+        raise BadSize("Name one operation, then its sizes: autotune explain svd n=500.")
     with autotune.apply():
         explanation = autotune.explain(*names, dtype=dtype, **sizes)
         measured = [row.operation for row in autotune.explain().operations]
@@ -42,22 +40,10 @@ def explain(words: tuple[str, ...], dtype: str, as_json: bool) -> int:
     else:
         print_lines(explanation.text(width()).splitlines())
     if not explanation.operations and not explanation.failure and not names:
-        note(profile_messages.NOTHING_APPLIES)
+        note(messages.NOTHING_APPLIES)
     elif names and not any(row.entry for row in explanation.operations):
         options = [] if dtype == DTYPES[0] else [f"--dtype {dtype}"]
-        name = ALIASES.get(names[0], names[0])
-        return say_how_to_measure(name, [*texts, *options], measured)
-    return 0
-
-
-def say_how_to_measure(name: str, sizes: list[str], measured: Iterable[str]) -> int:
-    """Name the command that measures what no entry covers; return the exit code.
-
-    Raises UnknownOperation for a name that neither the catalogue nor a profile can have.
-    """
-    own = [operation for operation in measured if operation.partition(" ")[0] == name]
-    if not own and row_of(name) is None:
-        note(not_covered([name], sizes, ()))
-        return FAILED
-    note(profile_messages.how_to_measure(name, sizes, measured=own))
+        note(not_covered([ALIASES.get(names[0], names[0])], [*texts, *options], measured))
+        is_known = row_of(names[0]) is not None or names[0] in {operation.partition(" ")[0] for operation in measured}
+        return 0 if is_known else FAILED
     return 0

@@ -1,20 +1,17 @@
 """`autotune forget`."""
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
 
-from autotune.cli import profile_messages
+from autotune.cli import messages
 from autotune.cli.entry_table import operation_name, plain_entry
 from autotune.cli.in_force import in_force
-from autotune.cli.options import json_option, parse_size_lists, split_words
+from autotune.cli.options import Selection
 from autotune.cli.program import FAILED
-from autotune.cli.show import is_file, select_entries
-from autotune.cli.terminal import note, print_json, print_lines
+from autotune.cli.terminal import json_option, note, print_json, print_lines
 from autotune.errors import EnvironmentProblem, UsageError
-from autotune.model.profile import Profile
+from autotune.model.entry import Entry
 from autotune.profiles import folders, profile_files
 from autotune.runtime.text_table import printable
 
@@ -34,32 +31,34 @@ def forget(words: tuple[str, ...], as_json: bool) -> int:
       autotune forget svd
       autotune forget profiles/cluster-node.yaml log n=1000000
     """
-    names, texts = split_words(words)
-    paths = [Path(names.pop(0))] if names and is_file(names[0]) else own_profiles()
-    if not names:
-        raise UsageError(profile_messages.FORGET_WHICH)
-    sizes = parse_size_lists(texts)
-    removed = [(path, remove_entries(path, names, sizes)) for path in paths]
+    selection = Selection.parse(words)
+    if not selection.names:
+        raise UsageError("Name the operations whose entries are to be removed: autotune forget qr n=300.")
+    removed = [(path, remove_entries(path, selection)) for path in selection.files or own_profiles()]
+    removed = [(path, entries) for path, entries in removed if entries]
     if as_json:
-        print_json("forget/1", {"profiles": [document(path, gone) for path, gone in removed if gone.entries]})
-    for path, gone in removed:
-        if gone.entries and not as_json:
-            print_lines(printable(operation_name(entry.operation)) for entry in gone.entries)
-            note(profile_messages.forgotten(len(gone.entries), path))
-    if any(gone.entries for _, gone in removed):
+        rows = [{"path": str(path), "removed": [plain_entry(entry) for entry in entries]} for path, entries in removed]
+        print_json("forget/1", {"profiles": rows})
+    for path, entries in removed if not as_json else ():
+        print_lines(operation_name(entry.operation) for entry in entries)
+        note(messages.forgotten(len(entries), path))
+    if removed:
         return 0
-    note(printable(nothing_removed(names, texts, sizes)))
+    note(printable(nothing_removed(selection)))
     return FAILED
 
 
-def nothing_removed(names: list[str], texts: list[str], sizes: dict[str, tuple[int, ...]]) -> str:
+def nothing_removed(selection: Selection) -> str:
     """Say why nothing was removed: no profile, or only one that is not the user's own, has such an entry."""
+    words = [*selection.names, *selection.texts]
+    if selection.files:
+        return messages.nothing_to_forget(words)
     state = in_force()
-    match = next(iter(state.select(names, sizes)), None)
+    match = next((match for match in state.entries if selection.contains(match.entry.operation)), None)
     if match is None or Path(match.path).parent == folders.user_profiles():
-        return profile_messages.nothing_to_forget([*names, *texts])
+        return messages.nothing_to_forget(words)
     layer = next(profile.layer for profile in state.profiles if profile.path == match.path)
-    return profile_messages.stands_elsewhere([*names, *texts], match.path, layer)
+    return messages.stands_elsewhere(words, match.path, layer)
 
 
 def own_profiles() -> list[Path]:
@@ -68,23 +67,20 @@ def own_profiles() -> list[Path]:
     return [path for path in paths if path.parent == folders.user_profiles()]
 
 
-def remove_entries(path: Path, names: list[str], sizes: dict[str, tuple[int, ...]]) -> Profile:
-    """Remove these entries from a file; returns the profile with the removed ones only.
+def remove_entries(path: Path, selection: Selection) -> tuple[Entry, ...]:
+    """Remove entries from a file, and return them.
 
     Scope of effect: replaces the file, if there is one to remove. Raises EnvironmentProblem where that fails.
     """
     profile = profile_files.read(path)
-    gone = select_entries(profile, names, sizes)
-    if gone.entries:
-        rest = tuple(entry for entry in profile.entries if entry not in gone.entries)
+    gone = selection.narrow(profile).entries
+    if gone:
+        rest = tuple(entry for entry in profile.entries if entry not in gone)
         try:
-            profile_files.write(replace(profile, entries=rest), path)
+            profile_files.write(profile.replace(entries=rest), path)
         except OSError as problem:
-            why = problem.strerror or str(problem)
-            raise EnvironmentProblem(profile_messages.unchanged(path, why)) from problem
+            raise EnvironmentProblem(
+                f"{path} could not be written ({problem.strerror or problem}), and is as it was. Make room there, or "
+                "let this user write to it."
+            ) from problem
     return gone
-
-
-def document(path: Path, gone: Profile) -> dict[str, Any]:
-    """Describe what was removed from a file as plain values."""
-    return {"path": str(path), "removed": [plain_entry(entry) for entry in gone.entries]}

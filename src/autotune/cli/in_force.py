@@ -1,34 +1,32 @@
 """The entries in force on this machine and its profiles."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from autotune.cli import profile_messages
+from autotune.cli import messages
 from autotune.model.catalogue import ALIASES, kind, row_of
-from autotune.model.entry import Entry
-from autotune.model.operation import Operation
-from autotune.model.profile import Profile
-from autotune.profiles import folders, profile_files
+from autotune.model.record import Record
+from autotune.profiles import folders
 from autotune.profiles.lookup import LookupResult
 from autotune.profiles.resolve import profile_paths, resolve, resolve_before_numpy
 
+if TYPE_CHECKING:
+    from autotune.model.profile import Profile
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalProfile:
+
+class LocalProfile(Record, kw_only=True):
     """A profile file on this machine."""
 
     path: str
     layer: str
-    """The source that it came from."""
     in_force: int
     """Entries of it that apply here."""
     reason: str
     """Why it fits, or why it is not used."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InForce:
+class InForce(Record, kw_only=True):
     """Everything that applies on this machine."""
 
     profiles: tuple[LocalProfile, ...]
@@ -37,51 +35,32 @@ class InForce:
     outdated: str | None = None
     """A sentence about this host's profiles for another NumPy or BLAS."""
 
-    def select(self, names: Sequence[str], sizes: dict[str, tuple[int, ...]]) -> tuple[LookupResult, ...]:
-        """Keep the entries of these operations, all without names, that have one of the values of each size."""
-        wanted = {ALIASES.get(name, name) for name in names}
-        return tuple(match for match in self.entries if matches(match.entry.operation, wanted, sizes))
-
-    def as_profile(self) -> Profile | None:
+    def as_profile(self) -> "Profile | None":
         """Return all entries as one profile, with key and provenance of the file of most of them; None without any."""
+        from autotune.profiles import profile_files  # `show` needs no types of profiles, which take 10 ms to load
+
         files = [profile for profile in self.profiles if profile.in_force]
         if not files:
             return None
         main = profile_files.read(Path(max(files, key=lambda profile: profile.in_force).path))
-        return replace(main, entries=tuple(match.entry for match in self.entries))
+        return main.replace(entries=tuple(match.entry for match in self.entries))
 
 
-def matches(operation: Operation, names: set[str], sizes: dict[str, tuple[int, ...]]) -> bool:
-    """Is the operation of one of these names, any if empty, with one of the values of each size?
+def not_covered(names: Sequence[str], sizes: Sequence[str], measured: Iterable[str]) -> str:
+    """Return a sentence about operations and sizes that none of the measured ones covers.
 
-    `n` stands for the sizes that are left out, as in all verbs.
+    Raises UnknownOperation for a name that neither the catalogue nor a measured operation has, unless a profile of the
+    user's is refused, which may hold a function of that name.
     """
-    own = operation.size
-    if (names and operation.name not in names) or not sizes.keys() <= {*own, "n"}:
-        return False
-    row = row_of(operation.name)
-    defaults = {} if row is None else row.defaults
-    for name, value in own.items():
-        values = sizes.get(name) or (sizes.get("n") if name not in defaults else None)
-        if values and value not in values:
-            return False
-    return True
-
-
-def not_covered(names: Sequence[str], sizes: Sequence[str], entries: Iterable[Entry]) -> str:
-    """Return a sentence about operations and sizes that none of the entries covers.
-
-    Raises UnknownOperation for a name that neither the catalogue nor an entry has, unless a profile of the user's is
-    refused, which may hold a function of that name.
-    """
-    own = {entry.operation.name for entry in entries}
+    wanted = {ALIASES.get(name, name) for name in names}
+    own = [operation for operation in measured if operation.partition(" ")[0] in wanted]
     for name in names:
-        if name not in own and row_of(name) is None:
+        if row_of(name) is None and not any(operation.partition(" ")[0] == name for operation in own):
             profiles = in_force().profiles
             if all(profile.in_force or profile.layer == folders.Layer.SHIPPED for profile in profiles):
                 kind(name)
-            return profile_messages.not_in_catalogue(name)
-    return profile_messages.not_measured(names, sizes)
+            return messages.not_in_catalogue(name)
+    return messages.not_measured(names, sizes, own)
 
 
 def in_force() -> InForce:

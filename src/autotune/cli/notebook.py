@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from autotune.cli.program_messages import VERBS
+from autotune.cli import VERBS
 from autotune.errors import UsageError
 
 RUN_A_PROGRAM = ("advise", "calibrate", "compare", "run", "tune")
@@ -72,12 +72,7 @@ def run_verb(words: Sequence[str]) -> None:
     command = [sys.executable, "-m", "autotune", *words]
     environment = {**os.environ, "COLUMNS": "100"}
     with subprocess.Popen(  # noqa: S603 - this Python, with words that the user typed
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment,
-        errors="replace",
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, errors="replace"
     ) as process:
         assert process.stdout is not None
         try:

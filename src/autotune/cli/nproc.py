@@ -5,9 +5,7 @@ from dataclasses import asdict
 
 import click
 
-from autotune.cli import machine_messages
-from autotune.cli.options import json_option
-from autotune.cli.terminal import print_json, print_lines
+from autotune.cli.terminal import json_option, print_json, print_lines
 from autotune.controls.thread_variables import worker_limit
 from autotune.host.cpu_limits import CpuLimit, cpu_limits
 from autotune.host.usable_cpus import online_cpus, usable_cpus
@@ -40,5 +38,6 @@ def nproc(every: bool, ignore: int, why: bool, as_json: bool) -> None:
     if as_json:
         print_json("nproc/1", {"cpus": count, "limit": str(limit), "limits": [asdict(each) for each in limits]})
         return
-    print_lines(printable(machine_messages.cpu_limit(each.name, each.value, each.source)) for each in limits)
+    values = ("not set" if each.value is None else format(each.value, "g") for each in limits)
+    print_lines(printable(f"{each.name}: {value} ({each.source})") for each, value in zip(limits, values, strict=True))
     click.echo(count)

@@ -1,26 +1,93 @@
-"""Options and arguments that several verbs share: sizes, times, the store, JSON."""
+"""Options and arguments that several verbs share: sizes, times, the entries that are meant, the store."""
 
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import product
 from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 
 from autotune.errors import BadBudget, BadSize
-from autotune.model.catalogue import Kind, Sizes
+from autotune.model.catalogue import ALIASES, Kind, Sizes, row_of
 from autotune.model.constraints import LARGEST_SIZE
+from autotune.model.operation import DTYPES, Operation
+from autotune.model.record import Record
+
+if TYPE_CHECKING:
+    from autotune.bench.user_workload import UserWorkload
+    from autotune.model.profile import Profile
 
 MOST_COMBINATIONS = 1000
 LONGEST_SECONDS = 30 * 24 * 3600.0
 _SPAN = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?:in)?)?(?:(\d+(?:\.\d+)?)s?)?", re.ASCII)
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+FILE = click.Path(path_type=Path, dir_okay=False)
+PRESENT_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
+
 store_option = click.option(
     "--store",
     metavar="URL",
     help="A folder, or s3://, gs://, https:// ...; else $AUTOTUNE_STORE, else `store:` in config.yaml.",
 )
+
+
+dtype_option = click.option("--dtype", type=click.Choice(DTYPES), default=DTYPES[0], show_default=True)
+
+
+def workload_option(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Make the option that names a function of the user's, which a fresh process describes."""
+
+    def described(ctx: click.Context, _: click.Parameter, source: str | None) -> "UserWorkload | None":
+        from autotune.bench.process_bench import inspect_workload
+
+        return None if source is None or ctx.resilient_parsing else inspect_workload(source)
+
+    return click.option("--workload", metavar="FILE.py:FUNCTION", callback=described, help=text)
+
+
+class Selection(Record, kw_only=True):
+    """The entries that a command line means: of these operations, all if none is named, and of these sizes."""
+
+    files: tuple[Path, ...] = ()
+    """Profiles that are named, instead of those in force."""
+    names: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
+    """The sizes as they are written."""
+    sizes: Mapping[str, tuple[int, ...]]
+
+    @classmethod
+    def parse(cls, words: Iterable[str], *, most_files: int | None = 1) -> Self:
+        """Separate files, which come first unless any number is allowed, names and sizes. Raises BadSize."""
+        names, texts = split_words(words)
+        # Path's is_file raises for a name that is too long, and for a folder that is closed
+        files = [name for name in names[:most_files] if name.endswith((".yaml", ".yml")) or os.path.isfile(name)]  # noqa: PTH113
+        return cls(
+            files=tuple(map(Path, files)),
+            names=tuple(name for name in names if name not in files),
+            texts=tuple(texts),
+            sizes=parse_size_lists(texts),
+        )
+
+    def contains(self, operation: Operation) -> bool:
+        """Is the operation of one of the names and sizes? `n` stands for sizes that are left out, as in all verbs."""
+        own = operation.size
+        names = {ALIASES.get(name, name) for name in self.names}
+        if (names and operation.name not in names) or not self.sizes.keys() <= {*own, "n"}:
+            return False
+        row = row_of(operation.name)
+        defaults = {} if row is None else row.defaults
+        for name, value in own.items():
+            values = self.sizes.get(name) or (self.sizes.get("n") if name not in defaults else None)
+            if values and value not in values:
+                return False
+        return True
+
+    def narrow(self, profile: "Profile") -> "Profile":
+        """Keep the entries that are meant."""
+        return profile.replace(entries=tuple(entry for entry in profile.entries if self.contains(entry.operation)))
 
 
 def split_words(words: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -66,14 +133,12 @@ def parse_size_lists(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
 
 def _whole_number(text: str, word: str) -> int:
     """Parse a positive whole number exactly: 1e6 is one, 1.5e0 and 1e400 are not."""
-    parts = re.fullmatch(r"(\d[\d_]*)(?:\.(\d+))?(?:[eE]\+?(\d{1,2}))?", text, re.ASCII)
-    if parts is not None:
-        digits, fraction = parts[1].replace("_", ""), (parts[2] or "").rstrip("0")
-        exponent = int(parts[3] or 0)
-        if len(fraction) <= exponent and len(digits) <= 20:
-            value: int = int(digits + fraction) * 10 ** (exponent - len(fraction))
-            if 1 <= value <= LARGEST_SIZE:
-                return value
+    if len(text) <= 40 and re.fullmatch(r"\d[\d_]*(\.\d+)?([eE]\+?\d{1,2})?", text, re.ASCII):
+        from fractions import Fraction  # takes 5 ms to load
+
+        value = Fraction(text.replace("_", ""))
+        if value.denominator == 1 and 1 <= value <= LARGEST_SIZE:
+            return int(value)
     raise BadSize(f"Size {word!r}: {text!r} is not a whole number from 1 to {LARGEST_SIZE}.")
 
 

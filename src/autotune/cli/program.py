@@ -10,22 +10,32 @@ from typing import Any
 import click
 
 from autotune._version import __version__
-from autotune.cli import program_messages
-from autotune.cli.terminal import common_options, write_error
+from autotune.cli import VERBS
+from autotune.cli.terminal import common_options, report_error
 from autotune.errors import AutotuneError, EnvironmentProblem, MissingPackage, UsageError
-from autotune.runtime.text_table import printable
 
 FAILED, WRONG_USAGE, NOT_ALLOWED, INTERRUPTED = 1, 2, 3, 130
+CODES = {UsageError: WRONG_USAGE, EnvironmentProblem: NOT_ALLOWED}
+"""Exit codes of errors; FAILED for others."""
+
+EXIT_CODES = """\b
+Exit codes:
+    0  done
+    1  a check failed, or the output went elsewhere than asked
+    2  wrong usage
+    3  the machine or the environment does not allow it
+  130  interrupted; everything finished is saved
+"""
 
 
 class Program(click.Group):
     """Loads a verb's module when the verb is used: `autotune --help` loads none of them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return list(program_messages.VERBS)
+        return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
-        if cmd_name not in program_messages.VERBS:
+        if cmd_name not in VERBS:
             return None
         verb = getattr(import_module(f"autotune.cli.{cmd_name}"), cmd_name)
         assert isinstance(verb, click.Command)
@@ -36,20 +46,23 @@ class Program(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Resolve as click does, but answer an unknown verb with the nearest one."""
-        if args[0] not in program_messages.VERBS:
+        if args[0] not in VERBS:
             from difflib import get_close_matches  # takes 2 ms
 
-            near = get_close_matches(args[0], program_messages.VERBS, 1)
-            ctx.fail(program_messages.no_such_verb(args[0], near[0] if near else None))
+            near = get_close_matches(args[0], VERBS, 1)
+            hint = f"Did you mean {near[0]}?" if near else "`autotune --help` lists all."
+            ctx.fail(f"There is no verb {args[0]!r}. {hint}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         with formatter.section("Verbs"):
-            formatter.write_dl(list(program_messages.VERBS.items()))
+            formatter.write_dl(list(VERBS.items()))
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run as click does, but report output that cannot be written in a sentence, not by a traceback."""
-        _replace_closed_streams()
+        for name in ("stdout", "stderr"):  # None where the caller has closed the stream (`>&-`)
+            if getattr(sys, name) is None:
+                setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - until the process ends
         try:
             try:
                 return super().main(*args, **extra)
@@ -59,8 +72,13 @@ class Program(click.Group):
             if problem.filename is not None or problem.errno == errno.EPIPE:
                 raise  # not of a stream; or a closed pipe, which click handles
             _discard_output()
+            why = problem.strerror or problem
             with suppress(OSError):
-                click.echo(program_messages.unwritten(problem.strerror or str(problem)), err=True)
+                click.echo(
+                    f"autotune: the output could not be written ({why}). The command was carried out; only its output "
+                    "is lost.",
+                    err=True,
+                )
             sys.exit(FAILED)
 
     def invoke(self, ctx: click.Context) -> None:
@@ -73,17 +91,14 @@ class Program(click.Group):
                 stream.reconfigure(errors="backslashreplace")
         try:
             code = super().invoke(ctx)
-        except AutotuneError as problem:
-            write_error(program_messages.error(printable(str(problem))))
-            code = exit_code(problem)
-        except ModuleNotFoundError as problem:
-            missing = MissingPackage.of_import(problem)
-            if missing is None:
+        except (AutotuneError, ModuleNotFoundError) as problem:
+            error = problem if isinstance(problem, AutotuneError) else MissingPackage.of_import(problem)
+            if error is None:
                 raise
-            write_error(program_messages.error(str(missing)))
-            code = NOT_ALLOWED
+            report_error(error)
+            code = next((code for kind, code in CODES.items() if isinstance(error, kind)), FAILED)
         except KeyboardInterrupt:
-            click.echo(program_messages.INTERRUPTED, err=True)
+            click.echo("Interrupted.", err=True)
             code = INTERRUPTED
         ctx.exit(code or 0)
 
@@ -96,13 +111,6 @@ def add_common_options(command: click.Command) -> None:
         add_common_options(inner)
 
 
-def _replace_closed_streams() -> None:
-    """Let output go nowhere where the caller has closed its stream (`>&-`), for which Python has None."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - until the process ends
-
-
 def _discard_output() -> None:
     """Discard the buffered output: writing it at exit would fail once more."""
     with suppress(OSError, ValueError):
@@ -111,22 +119,16 @@ def _discard_output() -> None:
         os.close(nowhere)
 
 
-def exit_code(problem: AutotuneError) -> int:
-    """Return the exit code of an error."""
-    match problem:
-        case UsageError():
-            return WRONG_USAGE
-        case EnvironmentProblem():
-            return NOT_ALLOWED
-        case _:
-            return FAILED
-
-
-@click.command(
-    cls=Program,
-    help=program_messages.PROGRAM,
-    epilog=program_messages.EXIT_CODES,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+@click.command(cls=Program, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="autotune")
-def program() -> None: ...
+def program() -> None:
+    """Find the mix of BLAS threads, workers and chunk sizes that makes NumPy fastest on this machine.
+
+    Measure once with `autotune calibrate`; programs that call `autotune.apply()` then run with the measured choices,
+    others do under `autotune run`. No choice is used that was not proved faster than plain NumPy.
+    """
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    program(prog_name="autotune")

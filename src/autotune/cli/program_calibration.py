@@ -2,23 +2,30 @@
 
 import os
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from shlex import join
+from statistics import median
+from typing import TYPE_CHECKING
 
 import click
 
-from autotune.cli import calibration_messages, command_messages
+from autotune.cli import messages
 from autotune.cli.advise import advise_here, read_recording, write_recording
+from autotune.cli.compare import run_tuned_pairs
 from autotune.cli.run import recording_variables
 from autotune.cli.terminal import note
 from autotune.errors import BadWorkload, UsageError
+from autotune.model import units
+from autotune.recording.program_gain import VerifiedGain
 from autotune.search.request import Request
 
 if TYPE_CHECKING:
     from autotune.recording.recording import Recording
 
 VERIFY_RUNS = 3
+START_PAIRS = 3
+"""Pairs of processes that load NumPy: the time that `autotune run` adds is many times their scatter."""
 BUDGET_SECONDS = 120.0
 """For a program, if no budget is named: it calls a few operations, and not the whole catalogue."""
 COMMAND = "autotune.command"
@@ -41,27 +48,6 @@ class WithCommand(click.Command):
         formatter.write_usage(ctx.command_path, " ".join(pieces))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gained:
-    """The gain of a whole program."""
-
-    predicted: float
-    """Speed-up by the entries and the recording (Amdahl's law)."""
-    predicted_low: float
-    predicted_high: float
-    measured: float | None = None
-    """Speed-up of pairs of runs; None if none were run."""
-    interval: tuple[float, float] | None = None
-    pairs: int = 0
-    same_output: bool | None = None
-    why_not: str | None = None
-    """Why no pairs were run."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields as plain values."""
-        return asdict(self)
-
-
 def recorded_program(words: tuple[str, ...], *, recording: Path | None, record: Path | None) -> "Recording | None":
     """Return the recording of the command that the command line names, or the kept one; None without either.
 
@@ -70,10 +56,12 @@ def recorded_program(words: tuple[str, ...], *, recording: Path | None, record: 
     command: tuple[str, ...] = click.get_current_context().meta.get(COMMAND, ())
     if not command and recording is None:
         if COMMAND in click.get_current_context().meta or record is not None:
-            raise UsageError(calibration_messages.NO_COMMAND)
+            raise UsageError("Name a command after --, such as `autotune calibrate -- python simulate.py`.")
         return None
     if words or (command and recording is not None):
-        raise UsageError(calibration_messages.PROGRAM_ALONE)
+        raise UsageError(
+            "A command or a recording is calibrated for alone: name no operations with it, and not both of them."
+        )
     if recording is not None:
         return read_recording(recording, is_to_run=True)
     recorded = recorded_run(command)
@@ -86,16 +74,19 @@ def recorded_run(command: tuple[str, ...]) -> "Recording":
     """Record a run of a command, whose input is empty and whose output is not shown. Raises BadWorkload if it fails."""
     from autotune.recording.run_recorded import run_recorded
 
-    note(calibration_messages.recording_run(command))
+    note(messages.recording_run(join(command)))
     try:
-        recorded = run_recorded(
-            command, os.environ, lambda folder: recording_variables(os.environ, folder), is_silent=True
-        )
+        recorded = run_recorded(command, os.environ, recording_variables, is_silent=True)
     except (OSError, ValueError) as problem:
         reason = getattr(problem, "strerror", None) or problem
-        raise BadWorkload(command_messages.cannot_run(command[0], str(reason))) from None
-    if recorded.status:
-        raise BadWorkload(calibration_messages.recorded_run_failed(command, recorded.status))
+        raise BadWorkload(messages.cannot_run(command[0], reason)) from None
+    status = recorded.status
+    if status:
+        how = f"was ended by signal {-status}" if status < 0 else f"ended with exit status {status}"
+        raise BadWorkload(
+            f"{join(command)} {how}, with empty input: nothing is measured for it. `autotune advise -- CMD` shows its "
+            "output; --record there and --recording here take what it called until then."
+        )
     return recorded
 
 
@@ -105,19 +96,22 @@ def for_program(request: Request, recorded: "Recording") -> Request:
 
     work = recorded_work(recorded)
     for call in work.left_out:
-        note(calibration_messages.not_measurable(call))
+        note(messages.not_measurable(call))
     if not work.operations:
-        raise BadWorkload(calibration_messages.NOTHING_TO_MEASURE)
-    note(calibration_messages.program_operations(len(work.operations), work.share))
+        raise BadWorkload(
+            "Nothing that this program calls can be tuned, or it takes less than 1 % of the run. `autotune advise -- "
+            "CMD` says where the time goes."
+        )
+    note(messages.program_operations(len(work.operations), work.share))
     for members, functions in work.classes.items():
-        note(calibration_messages.loop_class(functions, members))
+        note(messages.loop_class(functions, members))
     budget = request.budget_seconds
     if budget is None and not request.until_decided:
         budget = BUDGET_SECONDS
     return replace(request, recorded=work.operations, weights=work.weights, budget_seconds=budget)
 
 
-def gain_of(recorded: "Recording | None", profile: Path | None, *, runs: int, seconds: float) -> Gained | None:
+def gain_of(recorded: "Recording | None", profile: Path | None, *, runs: int, seconds: float) -> VerifiedGain | None:
     """Say what a program gains by its profile: as its entries predict, and as pairs of its runs show.
 
     None without a recorded program or a profile.
@@ -125,37 +119,62 @@ def gain_of(recorded: "Recording | None", profile: Path | None, *, runs: int, se
     if recorded is None or profile is None:
         return None
     gain = advise_here(recorded, profile).gain
-    predicted = Gained(predicted=gain.speedup, predicted_low=gain.low, predicted_high=gain.high)
+    predicted = VerifiedGain(predicted=gain.speedup, predicted_low=gain.low, predicted_high=gain.high)
     needed = (2 * runs + 1) * recorded.wall_seconds
     if gain.low == gain.high == 1:  # no entry for it is tuned: both sides of a pair would be the same program
-        return replace(predicted, why_not=calibration_messages.NOTHING_GAINED)
+        return replace(predicted, why_not=messages.NOTHING_GAINED)
     if not runs:
-        return replace(predicted, why_not=calibration_messages.NO_VERIFY_RUNS)
+        return replace(predicted, why_not=messages.NO_VERIFY_RUNS)
     if needed > seconds:
-        return replace(predicted, why_not=calibration_messages.runs_too_long(runs, needed, seconds))
-    from autotune.bench.command_pairs import run_pairs
-
-    note(calibration_messages.verifying_runs(runs))
-    runs_of = [sys.executable, "-m", "autotune", "run", "-q", "--children", "--", *recorded.command]
+        return replace(predicted, why_not=messages.runs_too_long(runs, needed, seconds))
+    note(messages.verifying_runs(runs))
+    load_numpy = (sys.executable, "-c", "import numpy")
+    options, named = ["--children"], {"AUTOTUNE_PROFILE": str(profile.absolute())}
     try:
-        pairs = run_pairs(
-            recorded.command,
-            runs_of,
-            pairs=runs,
-            seconds=2 * needed,
-            seed=0,
-            environ=os.environ,
-            variant_environ={**os.environ, "AUTOTUNE_PROFILE": str(profile.absolute())},
-        )
+        starts = run_tuned_pairs(load_numpy, options, named, pairs=START_PAIRS, seconds=needed)
+        pairs = run_tuned_pairs(recorded.command, options, named, pairs=runs, seconds=2 * needed)
     except BadWorkload as problem:  # of a recording from another machine, say
         return replace(predicted, why_not=str(problem))
+    start = median(variant.seconds - plain.seconds for plain, variant in zip(starts.plain, starts.variant, strict=True))
     return replace(
         predicted,
+        start_seconds=start,
+        predicted_with_start=1 / (1 / gain.speedup + start / recorded.wall_seconds),
         measured=pairs.speedup,
         interval=pairs.interval,
         pairs=len(pairs.plain),
         same_output=pairs.same_output if pairs.same_status else False,
     )
+
+
+def tell_gain(gained: VerifiedGain) -> None:
+    if gained.why_not != messages.NOTHING_GAINED:
+        note(gain_text(gained))
+    if gained.why_not is not None:
+        note(gained.why_not)
+    if gained.same_output is False:
+        note(messages.PROGRAM_DIFFERS)
+
+
+def gain_text(gained: VerifiedGain) -> str:
+    """Say what a whole program gains, as predicted and as measured."""
+    said = "The whole program: as fast as before, since none of its calls is tuned"
+    if gained.predicted_low < gained.predicted_high:  # a tuned call has an interval
+        interval = f"{gained.predicted_low:.2f} to {gained.predicted_high:.2f}"
+        said = f"The whole program: {gained.predicted:.2f} times as fast by its entries ({interval})"
+    if gained.measured is None:
+        return f"{said}."
+    with_start = gained.predicted_with_start
+    if with_start is not None and f"{with_start:.2f}" != f"{gained.predicted:.2f}":
+        said += f", {with_start:.2f} with the {gained.start_seconds:.2g} s that `autotune run` takes to start"
+    said += f", {gained.measured:.2f} in {units.count_of(gained.pairs, 'pair')} of its runs"
+    repeat = "`autotune compare -- CMD` repeats them, at a quieter moment or with more --pairs."
+    if gained.interval is None:
+        return f"{said}: too few to tell. {repeat}"
+    said += f", 95 % interval {units.interval(gained.interval)}."
+    if units.cannot_tell(gained.interval):
+        said += f" The pairs cannot tell on this machine now: {repeat}"
+    return said
 
 
 def weigh_by_spool(request: Request) -> Request:
@@ -166,5 +185,5 @@ def weigh_by_spool(request: Request) -> Request:
         return request
     weights = spool_weights()
     if weights:
-        note(calibration_messages.weighted_by_spool(len(weights)))
+        note(messages.weighted_by_spool(len(weights)))
     return replace(request, weights=weights)

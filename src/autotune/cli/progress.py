@@ -1,11 +1,13 @@
 """Progress of a calibration: a live line on a terminal, plain lines in a log."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from math import isfinite
 
-from autotune.cli import calibration_messages
 from autotune.cli.entry_table import operation_name
+from autotune.cli.messages import STATUSES
 from autotune.cli.terminal import show_events
+from autotune.model import units
+from autotune.model.entry import Entry, Status
 from autotune.runtime.text_table import printable
 from autotune.search.events import Confirming, Decided, Event, Exploring, Listener, SelfTestStarted, Tried
 
@@ -17,46 +19,49 @@ class Board:
         self._where = ""
         self._best: Tried | None = None
         self._doing = ""
-        self._undecided: int | None = None
+        self._confirms = False
 
     def take(self, event: Event) -> str | None:
         """Note an event. Returns a line if it is one to keep."""
+        line = self._line_of(event)
+        return None if line is None else printable(line)
+
+    def _line_of(self, event: Event) -> str | None:
         match event:
             case SelfTestStarted():
-                return calibration_messages.SELF_TEST
+                return "Self-test: timing resolution and CPU capacity."
             case Exploring():
-                self._where, self._best, self._doing = calibration_messages.exploring(event), None, ""
-                return None if event.again else calibration_messages.explored(event)
+                dtype = "" if event.dtype == "float64" else f" {event.dtype}"
+                self._begin(f"[{event.index}/{event.total}] exploring {event.name}{dtype}")
+                return None if event.again else f"{self._where}  ({_times(event)})"
             case Tried(failure=None):
-                self._doing = calibration_messages.trying(event.configuration)
+                self._doing = f"tried {event.configuration}"
                 return self._new_best(event)
-            case Tried():
-                assert event.failure is not None
-                self._doing = calibration_messages.trying(event.configuration)
-                return printable(
-                    calibration_messages.trial_failed(
-                        operation_name(event.operation), event.configuration, event.failure
-                    )
-                )
+            case Tried(failure=failure):
+                assert failure is not None
+                self._doing = f"tried {event.configuration}"
+                name = operation_name(event.operation)
+                return f"  {name}: {event.configuration} {failure.kind}: {failure.reason}"
             case Confirming():
-                first, self._undecided = self._undecided is None, event.undecided
-                self._where, self._best, self._doing = calibration_messages.confirming(event), None, ""
-                return calibration_messages.confirmation_begins(event) if first else None
-            case Decided(entry=entry):
-                return printable(calibration_messages.decided(operation_name(entry.operation), entry))
+                self._begin(
+                    f"confirming in fresh processes: {event.decided} decided, {event.undecided} undecided, "
+                    f"about {units.clock(event.seconds_left)} more"
+                )
+                is_first, self._confirms = not self._confirms, True
+                return f"Exploration is done. {self._where}  ({_times(event)})" if is_first else None
+            case Decided():
+                return _decided(event.entry)
 
     def line(self, event: Event) -> str:
         """Write the line that is replaced at every event: trial, best so far, elapsed and remaining time."""
-        best = self._best
-        return calibration_messages.now(
-            self._where,
-            doing=self._doing,
-            best=""
-            if best is None or best.speedup is None
-            else calibration_messages.best_so_far(best.configuration, best.speedup),
-            elapsed=event.elapsed,
-            remaining=event.remaining,
-        )
+        best, leader = self._best, None
+        if best is not None and best.speedup is not None:
+            leader = f"best so far {best.configuration} at {units.seeming(best.speedup)}x the default"
+        parts = (self._where or "getting ready", _times(event), leader, self._doing)
+        return " | ".join(part for part in parts if part)
+
+    def _begin(self, where: str) -> None:
+        self._where, self._best, self._doing = where, None, ""
 
     def _new_best(self, event: Tried) -> str | None:
         """Remember the fastest of its operation and size. Return a line if another configuration leads now."""
@@ -67,12 +72,23 @@ class Board:
         self._best = event
         if before and before.configuration == event.configuration:
             return None
-        return calibration_messages.best(operation_name(event.operation), event.configuration, event.speedup)
+        name, speedup = operation_name(event.operation), units.seeming(event.speedup)
+        return f"  {name}: {event.configuration} looks {speedup}x as fast as the default"
 
 
-@contextmanager
-def progress() -> Iterator[Listener]:
+def _decided(entry: Entry) -> str:
+    name, evidence = operation_name(entry.operation), entry.evidence
+    if entry.status is not Status.TUNED:
+        return f"  {name}: {STATUSES[entry.status]}: {entry.reason}"
+    return f"  {name}: {entry.choice}, {units.speedup(evidence.speedup)} ({units.interval(evidence.interval)})"
+
+
+def _times(event: Event) -> str:
+    left = f", {units.clock(event.remaining)} left" if isfinite(event.remaining) else ""
+    return f"{units.clock(event.elapsed)} spent{left}"
+
+
+def progress() -> AbstractContextManager[Listener]:
     """Show events on standard error: live if it is a terminal, as plain lines otherwise."""
     board = Board()
-    with show_events(board.take, board.line, transient=(Exploring, Tried), overflow="crop") as show:
-        yield show
+    return show_events(board.take, board.line, transient=(Exploring, Tried))

@@ -4,18 +4,17 @@ import csv
 import io
 import webbrowser
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from os.path import exists  # Path's raises for a name that is too long
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from autotune.cli import profile_messages
+from autotune.cli import messages
 from autotune.cli.in_force import in_force, not_covered
-from autotune.cli.options import json_option, parse_size_lists, split_words
+from autotune.cli.options import FILE, Selection
 from autotune.cli.program import FAILED
-from autotune.cli.show import is_file, select_entries
-from autotune.cli.terminal import note, print_json
+from autotune.cli.terminal import json_option, note, print_json
 from autotune.errors import EnvironmentProblem, UsageError
 from autotune.host.identity import is_measured_here
 from autotune.host.trusted_files import replace_file
@@ -27,29 +26,18 @@ if TYPE_CHECKING:
     from autotune.model.measurement import Session
     from autotune.model.profile import Profile
 
+PAGE = "autotune-report.html"
+
 
 @click.command()
 @click.argument("words", nargs=-1, metavar="[FILE]... [OPERATION]... [NAME=N,N]...")
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help=f"Where the page goes, instead of {profile_messages.REPORT}.",
-)
+@click.option("--output", type=FILE, help=f"Where the page goes, instead of {PAGE}.")
 @click.option("--open", "show", is_flag=True, help="Open the page in a browser.")
 @json_option
 @click.option("--csv", "table", type=click.Choice(list(TABLES)), help="Print one table of numbers as CSV.")
-@click.option(
-    "--optuna",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the search history for optuna-dashboard.",
-)
+@click.option("--optuna", type=FILE, help="Write the search history for optuna-dashboard.")
 def report(
-    words: tuple[str, ...],
-    output: Path | None,
-    show: bool,
-    as_json: bool,
-    table: str | None,
-    optuna: Path | None,
+    words: tuple[str, ...], output: Path | None, show: bool, as_json: bool, table: str | None, optuna: Path | None
 ) -> int:
     """Write a page of figures about the entries in force, or compare several profiles side by side.
 
@@ -68,20 +56,17 @@ def report(
       autotune report --optuna history.log && optuna-dashboard history.log
     """
     if sum((output is not None or show, as_json, table is not None, optuna is not None)) > 1:
-        raise UsageError(profile_messages.ONE_FORMAT)
-    names, texts = split_words(words)
-    files = [name for name in names if is_file(name)]
-    operations = [name for name in names if name not in files]
-    subjects = read_subjects([Path(file) for file in files])
+        raise UsageError("Give at most one of --output, --json, --csv and --optuna.")
+    selection = Selection.parse(words, most_files=None)
+    subjects = read_subjects(selection.files)
+    every = [str(entry.operation) for subject in subjects for entry in subject.profile.entries]
+    subjects = [narrow(subject, selection) for subject in subjects]
     if not subjects:
-        note(profile_messages.NO_PROFILE)
+        note(messages.NO_PROFILE)
         return FAILED
-    if operations or texts:
-        every = [entry for subject in subjects for entry in subject.profile.entries]
-        subjects = [narrow(subject, operations, parse_size_lists(texts)) for subject in subjects]
-        if not any(subject.profile.entries for subject in subjects):
-            note(not_covered(operations, texts, every))
-            return FAILED
+    if (selection.names or selection.texts) and not any(subject.profile.entries for subject in subjects):
+        note(not_covered(selection.names, selection.texts, every))
+        return FAILED
     if as_json:
         print_json("report/1", tables(subjects))
     elif table is not None:
@@ -89,7 +74,7 @@ def report(
     elif optuna is not None:
         write_history(subjects, optuna)
     else:
-        write_page(output or Path(profile_messages.REPORT), subjects, show=show)
+        write_page(output or Path(PAGE), subjects, show=show)
     return 0
 
 
@@ -106,15 +91,13 @@ def read_subjects(paths: Sequence[Path]) -> list[Subject]:
     ]
 
 
-def narrow(subject: Subject, names: list[str], sizes: dict[str, tuple[int, ...]]) -> Subject:
-    """Keep the entries of these operations and sizes, and what their search measured."""
-    profile = select_entries(subject.profile, names, sizes)
-    kept = {entry.operation for entry in profile.entries}
-    measured = (
-        replace(session, measurements=tuple(each for each in session.measurements if each.operation in kept))
+def narrow(subject: Subject, selection: Selection) -> Subject:
+    """Keep the entries that are meant, and what their search measured."""
+    sessions = [
+        session.replace(measurements=tuple(row for row in session.measurements if selection.contains(row.operation)))
         for session in subject.sessions
-    )
-    return replace(subject, profile=profile, sessions=tuple(measured))
+    ]
+    return subject.replace(profile=selection.narrow(subject.profile), sessions=tuple(sessions))
 
 
 def sessions_of(profile: "Profile") -> "tuple[Session, ...]":
@@ -131,8 +114,8 @@ def write_page(path: Path, subjects: Sequence[Subject], *, show: bool) -> None:
     try:
         replace_file(path, page(subjects).encode())
     except OSError as problem:
-        raise EnvironmentProblem(profile_messages.not_written(path, problem.strerror or str(problem))) from problem
-    note(profile_messages.report_written(printable(str(path))))
+        raise not_written(path, problem) from problem
+    note(messages.report_written(printable(str(path))))
     if show:
         webbrowser.open(path.resolve().as_uri())
 
@@ -140,18 +123,26 @@ def write_page(path: Path, subjects: Sequence[Subject], *, show: bool) -> None:
 def write_history(subjects: Sequence[Subject], path: Path) -> None:
     """Write a profile's history for optuna-dashboard. Raises UsageError, EnvironmentProblem."""
     if len(subjects) > 1:
-        raise UsageError(profile_messages.ONE_HISTORY)
+        raise UsageError("--optuna writes the history of one profile; name one.")
     if not subjects[0].sessions:
-        raise EnvironmentProblem(profile_messages.NO_HISTORY)
-    if path.exists():
-        raise UsageError(profile_messages.exists_already(path))
+        raise EnvironmentProblem(
+            "There is no journal of this profile's calibration on this machine, so there is no history to write. "
+            "`autotune calibrate` keeps one of its last run."
+        )
+    if exists(path):  # noqa: PTH110
+        raise UsageError(f"{path} exists already: name a new file.")
     from autotune.search.optuna_export import export_study
 
     try:
         count = export_study(subjects[0].profile, subjects[0].sessions, path)
     except OSError as problem:
-        raise EnvironmentProblem(profile_messages.not_written(path, problem.strerror or str(problem))) from problem
-    note(profile_messages.history_written(printable(str(path)), count))
+        raise not_written(path, problem) from problem
+    note(messages.history_written(printable(str(path)), count))
+
+
+def not_written(path: Path, problem: OSError) -> EnvironmentProblem:
+    why = problem.strerror or problem
+    return EnvironmentProblem(f"{path} could not be written ({why}). Nothing was changed: name another file.")
 
 
 def as_csv(rows: Iterable[Mapping[str, Any]]) -> str:

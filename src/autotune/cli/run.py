@@ -1,23 +1,23 @@
 """`autotune run`."""
 
 import os
-import shutil
-import subprocess
+import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from itertools import takewhile
 from typing import Any
 
 import click
 
-from autotune.cli import command_messages, program_messages
+from autotune.cli import messages
 from autotune.cli.command_name import TunedCommand, tuned_command
 from autotune.cli.env import choose, threads_option
-from autotune.cli.terminal import note, write_error
+from autotune.cli.terminal import note, report_error
 from autotune.controls import thread_variables, wait_policy
-from autotune.model.configuration import IdleThreads
+from autotune.model.record import Record
+from autotune.profiles.resolve import resolve_before_numpy
+from autotune.runtime.process_settings import is_disabled, threads_text
 from autotune.runtime.text_table import printable
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
@@ -26,10 +26,11 @@ REPORT = "AUTOTUNE_START_REPORT"
 """Set by `compare`: a folder for reports of what was in force (`runtime/startup/sitecustomize.py`)."""
 EFFECT = "effect.txt"
 """In that folder: the sentence of `run`."""
+_PYTHON = re.compile(r"(python|pypy)[0-9.]*t?(\.exe)?")
+_FLAGS = re.compile(r"-[bBdEiIOPqRsSuvx]+[cm]?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
+class RunOptions(Record):
     """Options of `run`, which `compare` has too. Raises click.UsageError for options that exclude each other."""
 
     blas_threads: int | None
@@ -40,12 +41,18 @@ class RunOptions:
     wait: str | None
     children: bool
 
-    def __post_init__(self) -> None:
-        """Refuse options that exclude each other."""
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
         if self.only_variables and (self.reductions or self.learn or self.children):
-            raise click.UsageError(command_messages.ONLY_VARIABLES)
+            raise click.UsageError(
+                "--blas-threads and --environment-only set variables only; --reductions, --learn and --children do "
+                "more."
+            )
         if self.name is not None and not self.may_be_tuned:
-            raise click.UsageError(command_messages.NAME_ALONE)
+            raise click.UsageError(
+                "--name asks for what `tune` chose; --blas-threads, --reductions, --learn, --wait and --children ask "
+                "for something else."
+            )
 
     @property
     def only_variables(self) -> bool:
@@ -61,40 +68,27 @@ class RunOptions:
     def words(self) -> list[str]:
         """Spell the options as the command line has them."""
         words = []
-        for name, value in asdict(self).items():
+        for name, value in vars(self).items():
             if value:
                 words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
         return words
 
 
 def run_options(verb: Callable[..., int]) -> Callable[..., int]:
-    """Give a verb the options of `run`."""
-    for option in reversed(
-        (
-            threads_option,
-            click.option(
-                "--environment-only",
-                is_flag=True,
-                help="Set variables only: one thread count for the process.",
-            ),
-            click.option("--name", metavar="NAME", help="The command's name in the profile; else the script's."),
-            click.option(
-                "--reductions",
-                is_flag=True,
-                help="Also compute sums on several CPUs: their last bits differ.",
-            ),
-            click.option(
-                "--learn",
-                is_flag=True,
-                help="Also try other threads for calls and loops without an entry, and learn.",
-            ),
-            click.option(
-                "--wait",
-                type=click.Choice([str(wait) for wait in IdleThreads]),
-                help="Let idle threads of OpenBLAS, MKL and OpenMP sleep soon, or spin on.",
-            ),
-            click.option("--children", is_flag=True, help="Also in the Pythons that those of the command start."),
-        )
+    for option in (  # the last is the first of the help
+        click.option("--children", is_flag=True, help="Also in the Pythons that those of the command start."),
+        click.option(
+            "--wait",
+            type=click.Choice(["sleep", "spin"]),
+            help="Let idle threads of OpenBLAS, MKL and OpenMP sleep soon, or spin on.",
+        ),
+        click.option(
+            "--learn", is_flag=True, help="Also try other threads for calls and loops without an entry, and learn."
+        ),
+        click.option("--reductions", is_flag=True, help="Also compute sums on several CPUs: their last bits differ."),
+        click.option("--name", metavar="NAME", help="The command's name in the profile; else the script's."),
+        click.option("--environment-only", is_flag=True, help="Set variables only: one thread count for the process."),
+        threads_option,
     ):
         verb = option(verb)
     return verb
@@ -126,28 +120,37 @@ def run(*, command: tuple[str, ...], **settings: Any) -> int:
       autotune run --blas-threads 1 -- make test
     """
     options = RunOptions(**settings)
-    only, learn = options.only_variables, options.learn
-    tuned = tuned_command(command, name=options.name) if options.may_be_tuned else None
+    resolution = None if options.blas_threads is not None or is_disabled() else resolve_before_numpy()
+    tuned = tuned_command(command, name=options.name, resolution=resolution) if options.may_be_tuned else None
     if isinstance(tuned, TunedCommand):
-        say(command_messages.running_tuned(tuned.name, tuned.choice, tuned.speedup))
+        say(messages.running_tuned(tuned.name, tuned.choice, tuned.speedup))
         return replace_process(tuned.words, {**os.environ, **tuned.variables})
-    choice = choose(options.blas_threads)
-    threads = choice.blas_threads
-    variables = thread_variables.exports(threads, os.environ)
-    limit = None if variables else thread_variables.user_limit(os.environ)
-    effect = command_messages.running(
-        threads, choice.reason, calls=not only, user_limit=limit, text=tuned, learns=learn, wait=options.wait
+    is_kept_out = is_kept_from_site(command) and not options.children
+    choice, calls = choose(options.blas_threads, resolution), not (options.only_variables or is_kept_out)
+    are_users = choice.blas_threads is not None and not thread_variables.exports(choice.blas_threads, os.environ)
+    effect = messages.running(
+        " ".join(filter(None, (threads_text(choice.blas_threads), choice.reason, tuned))),
+        user_limit=thread_variables.user_limit(os.environ) if are_users else None,
+        calls=calls,
+        is_kept_out=is_kept_out,
+        learns=options.learn,
+        wait=options.wait,
     )
-    say(effect, unreported="" if only else f" {command_messages.NO_REPORT}")
-    waiting = wait_policy.wait_variables(
-        None if options.wait is None else IdleThreads(options.wait), wait_policy.RUNTIMES
-    )
-    variables = thread_variables.exports(threads, os.environ, extra={**choice.variables, **waiting})
-    if not only:
+    say(effect, unreported=f" {messages.NO_REPORT}" if calls else "")
+    extra = {**choice.variables, **wait_policy.wait_variables(options.wait, wait_policy.RUNTIMES)}
+    variables = thread_variables.exports(choice.blas_threads, os.environ, extra=extra)
+    if calls:
         variables |= startup_variables(
-            os.environ, reductions=options.reductions, learn=learn, children=options.children
+            os.environ, reductions=options.reductions, learn=options.learn, children=options.children
         )
     return replace_process(command, {**os.environ, **variables})
+
+
+def is_kept_from_site(command: Sequence[str]) -> bool:
+    """Is the command a Python with -I, -E or -S, which keep it from `runtime/startup/sitecustomize.py`?"""
+    options = takewhile(_FLAGS.fullmatch, command[1:])
+    is_python = _PYTHON.fullmatch(os.path.basename(command[0]))  # noqa: PTH119 - pathlib costs `run` 4 ms
+    return is_python is not None and any({"I", "E", "S"} & set(word) for word in options)
 
 
 def say(effect: str, *, unreported: str = "") -> None:
@@ -155,6 +158,8 @@ def say(effect: str, *, unreported: str = "") -> None:
     note(printable(effect))
     folder = os.environ.get(REPORT)
     if folder:
+        from pathlib import Path
+
         with suppress(OSError):
             Path(folder, EFFECT).write_text(effect + unreported, encoding="utf-8")
 
@@ -164,21 +169,21 @@ def startup_variables(
 ) -> dict[str, str]:
     """Return variables that have a Python call apply() from its start (`runtime/startup/sitecustomize.py`)."""
     wishes = ["apply", *(["reductions"] if reductions else []), *(["learn"] if learn else [])]
-    variables = _startup(environ, "+".join(wishes))
-    return {**variables, "AUTOTUNE_START_CHILDREN": "1"} if children else variables
+    return _startup(environ, "+".join(wishes), children=children)
 
 
-def recording_variables(environ: Mapping[str, str], folder: str) -> dict[str, str]:
+def recording_variables(folder: str) -> dict[str, str]:
     """Return variables that have a Python, and all that it starts, record its calls into a folder."""
-    return {**_startup(environ, f"record:{folder}"), "AUTOTUNE_START_CHILDREN": "1"}
+    return _startup(os.environ, f"record:{folder}", children=True)
 
 
-def _startup(environ: Mapping[str, str], wish: str) -> dict[str, str]:
+def _startup(environ: Mapping[str, str], wish: str, *, children: bool) -> dict[str, str]:
     from autotune import runtime
 
     folder = os.path.join(runtime.__path__[0], "startup")  # noqa: PTH118
     places = [folder, *filter(None, [environ.get("PYTHONPATH")])]
-    return {"PYTHONPATH": os.pathsep.join(places), "AUTOTUNE_START": wish}
+    variables = {"PYTHONPATH": os.pathsep.join(places), "AUTOTUNE_START": wish}
+    return {**variables, "AUTOTUNE_START_CHILDREN": "1"} if children else variables
 
 
 def replace_process(command: tuple[str, ...], environ: Mapping[str, str]) -> int:
@@ -189,6 +194,8 @@ def replace_process(command: tuple[str, ...], environ: Mapping[str, str]) -> int
     sys.stdout.flush()
     try:
         if os.name == "nt":
+            import subprocess
+
             return subprocess.run(command, env=environ, check=False).returncode  # noqa: S603 - the user's own
         os.execvpe(command[0], command, environ)  # noqa: S606 - the user's own
     except (OSError, ValueError) as problem:  # ValueError: a NUL byte in an argument
@@ -197,13 +204,12 @@ def replace_process(command: tuple[str, ...], environ: Mapping[str, str]) -> int
 
 def cannot_start(command: str, problem: Exception) -> int:
     """Say why a command cannot be started; return the exit status that shells give."""
-    if not isinstance(problem, PermissionError) and not _exists(command):
-        why, status = command_messages.NO_SUCH_COMMAND, NOT_FOUND
+    import shutil
+
+    exists = os.path.lexists(command) if os.path.dirname(command) else shutil.which(command) is not None  # noqa: PTH120
+    if not isinstance(problem, PermissionError) and not exists:
+        why, status = "there is no such command", NOT_FOUND
     else:  # a script whose interpreter is missing also counts as "file not found"
         why, status = getattr(problem, "strerror", None) or str(problem), NOT_EXECUTABLE
-    write_error(program_messages.error(printable(command_messages.cannot_run(command, why))))
+    report_error(messages.cannot_run(command, why))
     return status
-
-
-def _exists(command: str) -> bool:
-    return os.path.lexists(command) if os.path.dirname(command) else shutil.which(command) is not None  # noqa: PTH120

@@ -1,20 +1,16 @@
 """`autotune show`."""
 
-from dataclasses import asdict, replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import click
 
-from autotune.cli import profile_messages
+from autotune.cli import messages
 from autotune.cli.entry_table import plain_entry, print_entries, print_profile
-from autotune.cli.in_force import InForce, in_force, matches, not_covered
-from autotune.cli.options import json_option, parse_size_lists, split_words
+from autotune.cli.in_force import InForce, in_force, not_covered
+from autotune.cli.options import Selection
 from autotune.cli.program import FAILED
-from autotune.cli.terminal import note, print_json, print_lines, width
-from autotune.model.catalogue import ALIASES
-from autotune.model.profile import Profile
-from autotune.profiles import profile_files
+from autotune.cli.terminal import json_option, note, print_json, print_lines, width
+from autotune.model.units import count_of
 from autotune.profiles.lookup import LookupResult
 from autotune.runtime.text_table import printable, wrap
 
@@ -34,18 +30,18 @@ def show(words: tuple[str, ...], as_json: bool) -> int:
       autotune show svd qr n=500,1000
       autotune show profiles/cluster-node.yaml --json
     """
-    names, texts = split_words(words)
-    sizes = parse_size_lists(texts)
-    if names and is_file(names[0]):
-        return show_file(Path(names[0]), names[1:], sizes, as_json=as_json)
+    selection = Selection.parse(words)
+    if selection.files:
+        return show_file(selection, as_json=as_json)
     state = in_force()
-    entries = state.select(names, sizes)
+    entries = [match for match in state.entries if selection.contains(match.entry.operation)]
     missing = None
     if not entries:
-        every = [match.entry for match in state.entries]
-        missing = not_covered(names, texts, every) if every else profile_messages.NO_PROFILE
+        every = [str(match.entry.operation) for match in state.entries]
+        missing = not_covered(selection.names, selection.texts, every) if every else messages.NO_PROFILE
     if as_json:
-        print_json("show/1", document(state, entries))
+        rows = [{**plain_entry(match.entry), "level": str(match.level), "profile": match.path} for match in entries]
+        print_json("show/1", {"profiles": [vars(profile) for profile in state.profiles], "entries": rows})
     else:
         print_in_force(state, entries)
     if state.outdated:
@@ -56,48 +52,29 @@ def show(words: tuple[str, ...], as_json: bool) -> int:
     return 0
 
 
-def is_file(word: str) -> bool:
-    """Is an argument a profile's file rather than an operation?"""
-    return word.endswith((".yaml", ".yml")) or Path(word).is_file()
+def show_file(selection: Selection, *, as_json: bool) -> int:
+    from autotune.profiles import profile_files
 
-
-def show_file(path: Path, names: list[str], sizes: dict[str, tuple[int, ...]], *, as_json: bool) -> int:
-    """Show the entries of one file."""
-    profile = select_entries(profile_files.read(path), names, sizes)
+    (path,) = selection.files
+    profile = selection.narrow(profile_files.read(path))
     if as_json:
         from autotune.profiles.profile_document import encode_profile
 
         print_json("profile/1", {"path": str(path), "profile": encode_profile(profile)})
     else:
-        print_lines([profile_messages.profile_at(printable(str(path)))])
+        print_lines([f"Profile {printable(str(path))}"])
         print_profile(profile)
     return 0
 
 
-def select_entries(profile: Profile, names: list[str], sizes: dict[str, tuple[int, ...]]) -> Profile:
-    """Keep the entries of these operations and sizes."""
-    wanted = {ALIASES.get(name, name) for name in names}
-    entries = tuple(entry for entry in profile.entries if matches(entry.operation, wanted, sizes))
-    return replace(profile, entries=entries)
-
-
-def print_in_force(state: InForce, entries: tuple[LookupResult, ...]) -> None:
+def print_in_force(state: InForce, entries: Sequence[LookupResult]) -> None:
     """Print the profiles, numbered, and the entries with the number of their profile."""
     numbers = {profile.path: f"[{number}]" for number, profile in enumerate(state.profiles, 1)}
     for profile in state.profiles:
-        source = profile_messages.local_profile(profile.layer, in_force=profile.in_force)
+        layer = messages.LAYERS[profile.layer]
+        source = f"{layer[0].upper()}{layer[1:]}; {count_of(profile.in_force, 'entry', 'entries')} in force."
         name = f"{numbers[profile.path]} {printable(profile.path)}"
         print_lines([name, *wrap(f"{source} {profile.reason}", width(), indent=4)])
     if entries:
         print_lines([""])
         print_entries([match.entry for match in entries], [numbers[match.path] for match in entries])
-
-
-def document(state: InForce, entries: tuple[LookupResult, ...]) -> dict[str, Any]:
-    """Return the profiles and entries for programs."""
-    return {
-        "profiles": [asdict(profile) for profile in state.profiles],
-        "entries": [
-            {**plain_entry(match.entry), "level": str(match.level), "profile": match.path} for match in entries
-        ],
-    }

@@ -8,21 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from autotune.cli import program_messages, store_messages
-from autotune.cli.options import json_option, store_option
+from autotune.cli import messages
+from autotune.cli.options import FILE, PRESENT_FILE, store_option
 from autotune.cli.program import FAILED
-from autotune.cli.terminal import note, print_json, print_lines, write_error
+from autotune.cli.terminal import json_option, note, print_json, print_lines, report_error
 from autotune.errors import BadSettings, EnvironmentProblem, ProfileError, StoreProblem
 from autotune.host.identity import is_measured_here
 from autotune.model.profile import Profile
+from autotune.model.units import count_of
 from autotune.profiles import folders, profile_files
 from autotune.runtime.text_table import printable
 
 if TYPE_CHECKING:
-    from autotune.share.fetch import ClassContents, RejectedFile
+    from autotune.share.fetch import ClassContents
     from autotune.share.mirror import PullResult
-    from autotune.share.prune import RemovableFile
-    from autotune.share.store import Store
+    from autotune.share.prune import StoredClass
+    from autotune.share.store import FlaggedFile, Store
     from autotune.share.trust import TrustPolicy
 
 MOST_REJECTED = 5
@@ -64,16 +65,16 @@ def list_(folder: str | None, store: str | None, as_json: bool) -> int:
     else:
         print_class(contents)
     if not contents.publications:
-        note(store_messages.empty_class(folder, place.address))
+        note(messages.empty_class(folder, place.address))
         return FAILED
     return 0
 
 
 @store.command()
-@click.argument("profiles", nargs=-1, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("profiles", nargs=-1, type=PRESENT_FILE)
 @store_option
 @click.option("--sign", is_flag=True, help="Sign with the key that `autotune store keys --new` made.")
-@click.option("--key", type=click.Path(path_type=Path, dir_okay=False), help="Sign with the private key in this file.")
+@click.option("--key", type=FILE, help="Sign with the private key in this file.")
 @json_option
 def publish(profiles: tuple[Path, ...], store: str | None, sign: bool, key: Path | None, as_json: bool) -> int:
     """Give profiles to the store, for every host of the same class.
@@ -86,8 +87,8 @@ def publish(profiles: tuple[Path, ...], store: str | None, sign: bool, key: Path
       autotune store publish --store /nfs/autotune
       autotune store publish node.yaml --store s3://bucket/autotune --sign
     """
-    from autotune.share.signing_keys import private_key
     from autotune.share.store_settings import signing_key
+    from autotune.share.trust import private_key
 
     place, _ = required_store(store)
     secret = private_key(key or signing_key()) if sign or key is not None else None
@@ -98,14 +99,14 @@ def publish(profiles: tuple[Path, ...], store: str | None, sign: bool, key: Path
         except ProfileError as problem:
             if profiles:
                 raise
-            write_error(program_messages.error(str(problem)))  # the others follow
+            report_error(problem)  # the others follow
     if as_json:
         print_json("store.publish/1", {"store": place.address, "published": results})
     if not results:
-        note(store_messages.NOTHING_TO_PUBLISH)
+        note(messages.NOTHING_TO_PUBLISH)
         return FAILED
     if secret is None:
-        note(store_messages.UNSIGNED)
+        note(messages.UNSIGNED)
     return 0
 
 
@@ -133,17 +134,19 @@ def pull(store: str | None, fresh: bool, as_json: bool) -> int:
     try:
         result = update_mirror(place, policy, this_site(*usable_cpus()).key, fresh=fresh)
     except OSError as problem:
-        raise EnvironmentProblem(store_messages.no_mirror(problem)) from problem
+        raise EnvironmentProblem(
+            f"The local mirror cannot be written ({problem}). Programs go on with the profiles that they had."
+        ) from problem
     resolve()  # compiles the profiles, which takes a fifth of a second that the next program saves
     print_rejected(result.rejected)
     for mirrored in result.mirrored:
-        note(store_messages.mirrored(mirrored))
+        note(messages.mirrored(mirrored))
         if mirrored.confirmed < mirrored.decided - mirrored.contested:
-            note(store_messages.UNCONFIRMED)
+            note(messages.UNCONFIRMED)
     if as_json:
-        print_json("store.pull/1", plain_pull(result))
+        print_json("store.pull/1", plain_pull(place, result))
     if not result.mirrored:
-        note(store_messages.nothing_pulled(place.address))
+        note(messages.nothing_pulled(place.address))
         return FAILED
     return 0
 
@@ -190,22 +193,15 @@ def prune(
     if as_json:
         print_json("store.prune/1", {"store": place.address, "removed": [asdict(file) for file in removed]})
     else:
-        print_lines(
-            printable(store_messages.pruned(f"{file.folder}/{file.name}", file.reason, gone=not dry_run))
-            for file in removed
-        )
-    note(store_messages.pruned_all(len(removed), gone=not dry_run))
+        end = "would be removed" if dry_run else "was removed"
+        print_lines(printable(f"{file.folder}/{file.name} {end}: {file.reason}") for file in removed)
+    note(messages.pruned_all(len(removed), gone=not dry_run))
     return 0 if removed == files else FAILED
 
 
 @store.command()
 @click.option("--new", is_flag=True, help="Make a pair; an existing key is never replaced.")
-@click.option(
-    "--file",
-    "path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The private key's file, instead of signing.key next to config.yaml.",
-)
+@click.option("--file", "path", type=FILE, help="The private key's file, instead of signing.key next to config.yaml.")
 @json_option
 def keys(new: bool, path: Path | None, as_json: bool) -> None:
     """Make or show the key that signs what you publish.
@@ -218,8 +214,8 @@ def keys(new: bool, path: Path | None, as_json: bool) -> None:
       autotune store keys --new
       autotune store keys --file site.key --json
     """
-    from autotune.share.signing_keys import key_id, make_key_pair, private_key, public_text
     from autotune.share.store_settings import signing_key
+    from autotune.share.trust import key_id, make_key_pair, private_key, public_text
 
     place = path or signing_key()
     public = make_key_pair(place) if new else public_text(private_key(place))
@@ -227,17 +223,26 @@ def keys(new: bool, path: Path | None, as_json: bool) -> None:
         print_json("store.keys/1", {"path": str(place), "public": public, "id": key_id(public)})
     else:
         print_lines([public])
-        note(store_messages.key_use(place, key_id(public)))
+        note(messages.key_use(place, key_id(public)))
 
 
 def required_store(url: str | None) -> "tuple[Store, TrustPolicy]":
     """Open the store of the option or the configuration, with its trust policy. Raises BadSettings if none is named."""
-    from autotune.share.store_settings import open_named_store, settings_files
+    from autotune.share.store_settings import open_named_store
 
     opened = open_named_store(url)
     if opened is None:
-        raise BadSettings(store_messages.no_store(settings_files()[0]))
+        raise no_store()
     return opened
+
+
+def no_store() -> BadSettings:
+    from autotune.share.store_settings import settings_files
+
+    return BadSettings(
+        f"No store is named. Write `store: /nfs/autotune` (a folder or a URL) into {settings_files()[0]}, set "
+        "AUTOTUNE_STORE, or give --store."
+    )
 
 
 def check_class(folder: str) -> None:
@@ -245,37 +250,35 @@ def check_class(folder: str) -> None:
     from autotune.share.publication import CLASS
 
     if CLASS.fullmatch(folder) is None:
-        raise click.UsageError(store_messages.not_a_class(folder))
+        raise click.UsageError(f"{folder!r} is not the name of a class; `autotune store list` prints them.")
 
 
 def list_classes(place: "Store", *, as_json: bool) -> int:
-    """Print every class of a store."""
     from autotune.share.prune import list_classes
 
     classes = list_classes(place)
     if as_json:
-        rows = [{"class": each.folder, **{k: v for k, v in asdict(each).items() if k != "folder"}} for each in classes]
-        print_json("store.list/1", {"store": place.address, "classes": rows})
+        print_json("store.list/1", {"store": place.address, "classes": list(map(plain, classes))})
     else:
         print_lines(
-            store_messages.listed_class(each.folder, hosts=len(each.hosts), files=each.publications) for each in classes
+            f"{each.folder}  {count_of(len(each.hosts), 'host')}, {count_of(each.publications, 'publication')}"
+            for each in classes
         )
     if not classes:
-        note(store_messages.empty_store(place.address))
+        note(messages.empty_store(place.address))
     return 0
 
 
 def print_class(contents: "ClassContents") -> None:
     """Print the publications of a class, and the first rejected files."""
     for row in plain_class(contents)["publications"]:
-        print_lines([
-            printable(store_messages.listed_publication(row["host"], row["created"], row["entries"], row["signer"]))
-        ])  # fmt: skip
+        signer = f", signed by {row['signer']}" if row["signer"] else ""
+        entries = count_of(row["entries"], "entry", "entries")
+        print_lines([printable(f"{row['host']}  {row['created'] or 'at an unknown time'}  {entries}{signer}")])
     print_rejected(contents.rejected)
 
 
 def plain_class(contents: "ClassContents") -> dict[str, Any]:
-    """Return the publications and rejected files of a class, for programs."""
     from autotune.share.publication import is_measured
 
     return {
@@ -290,35 +293,35 @@ def plain_class(contents: "ClassContents") -> dict[str, Any]:
             }
             for publication in contents.publications
         ],
-        "rejected": [plain_rejected(file) for file in contents.rejected],
+        "rejected": list(map(plain, contents.rejected)),
     }
 
 
-def plain_pull(result: "PullResult") -> dict[str, Any]:
-    """Return the result of a pull, for programs."""
+def plain_pull(place: "Store", result: "PullResult") -> dict[str, Any]:
     fields = ("publications", "hosts", "entries", "decided", "confirmed", "contested", "changed")
     return {
-        "store": result.store,
+        "store": place.address,
         "mirrored": [
             {"class": each.key.slug, "path": str(each.path), **{name: getattr(each, name) for name in fields}}
             for each in result.mirrored
         ],
-        "rejected": [plain_rejected(file) for file in result.rejected],
-        "removed": [str(path) for path in result.removed],
+        "rejected": list(map(plain, result.rejected)),
+        "removed": list(map(str, result.removed)),
     }
 
 
-def plain_rejected(file: "RejectedFile") -> dict[str, str]:
-    """Return a rejected file for programs."""
-    return {"class": file.folder, "name": file.name, "reason": file.reason}
+def plain(row: "StoredClass | FlaggedFile") -> dict[str, Any]:
+    """Return a row for programs, which know the folder as the class."""
+    fields = asdict(row)
+    return {"class": fields.pop("folder"), **fields}
 
 
-def print_rejected(rejected: "Sequence[RejectedFile]") -> None:
+def print_rejected(rejected: "Sequence[FlaggedFile]") -> None:
     """Print the first rejected files with their reasons, and count the others."""
     for file in rejected[:MOST_REJECTED]:
-        note(store_messages.refused_file(printable(f"{file.folder}/{file.name}"), printable(file.reason)))
+        note(messages.refused_file(printable(f"{file.folder}/{file.name}"), printable(file.reason)))
     if len(rejected) > MOST_REJECTED:
-        note(store_messages.more_refused(len(rejected) - MOST_REJECTED))
+        note(messages.more_refused(len(rejected) - MOST_REJECTED))
 
 
 def publish_profile(path: Path, profile: Profile, place: "Store", key: Any) -> dict[str, Any]:
@@ -330,7 +333,7 @@ def publish_profile(path: Path, profile: Profile, place: "Store", key: Any) -> d
     except ProfileError as problem:
         raise ProfileError(problem.reason, path) from None
     name = f"{result.folder}/{result.name}"
-    note(store_messages.published(path, name, new=result.new, newly_signed=result.newly_signed))
+    note(messages.published(path, name, new=result.new, newly_signed=result.newly_signed))
     return {"profile": str(path), **asdict(result)}
 
 
@@ -340,19 +343,19 @@ def profiles_of_this_host() -> Iterator[tuple[Path, Profile]]:
         try:
             profile = profile_files.read(path)
         except ProfileError as problem:
-            write_error(program_messages.error(str(problem)))
+            report_error(problem)
             continue
         if is_measured_here(profile.provenance):
             yield path, profile
 
 
-def remove_file(place: "Store", file: "RemovableFile") -> bool:
+def remove_file(place: "Store", file: "FlaggedFile") -> bool:
     """Remove a file; False, with a message, if the store keeps it. Raises StoreProblem if the store is away."""
     try:
         place.remove(file.folder, file.name)
     except StoreProblem as problem:
         if not isinstance(problem.__cause__, OSError):
             raise
-        write_error(program_messages.error(printable(f"{file.folder}/{file.name}: {problem}")))
+        report_error(f"{file.folder}/{file.name}: {problem}")
         return False
     return True

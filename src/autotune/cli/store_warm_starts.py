@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
-from autotune.cli import store_messages
+from autotune.cli import messages
 from autotune.cli.terminal import note
 from autotune.errors import EnvironmentProblem
 from autotune.model.configuration import Configuration
@@ -27,7 +27,7 @@ def relatives(url: str | None, key: Key) -> list[Profile]:
 
         return read_relatives(*opened, key)
     except EnvironmentProblem as problem:
-        note(store_messages.store_away(problem))
+        note(messages.store_away(problem))
         return []
 
 
@@ -41,7 +41,6 @@ class Log:
         """For all of the calibration, as the last round of confirmation expected; None before one."""
 
     def __call__(self, event: Event) -> None:
-        """Note an event and pass it on."""
         if isinstance(event, Tried):
             self.tried.append(event)
         elif isinstance(event, Confirming):
@@ -49,21 +48,20 @@ class Log:
         self._listener(event)
 
 
-def summary(profile: Profile, stored: Sequence[Profile], tried: Sequence[Tried]) -> str | None:
-    """Count the choices from relatives and the time saved; None if relatives had proved nothing."""
+def note_warm_start(profile: Profile, stored: Sequence[Profile], tried: Sequence[Tried]) -> None:
+    """Tell the choices from relatives and the time saved; nothing if relatives had proved nothing."""
     from autotune.search.warm_starts import suggestions, warm_starts
 
     taught = warm_starts(stored)
     if not taught:
-        return None
+        return
     cpus = profile.key.usable_cpus
     chosen = {entry.operation: entry.choice for entry in profile.entries if not entry.choice.is_default}
     brought = {
         operation: choice for operation, choice in chosen.items() if choice in suggestions(taught, operation, cpus)
     }
-    return store_messages.warm_start(
-        len(taught), brought=len(brought), chosen=len(chosen), seconds=saved_seconds(tried, brought)
-    )
+    seconds = saved_seconds(tried, brought)
+    note(messages.warm_start(len(taught), brought=len(brought), chosen=len(chosen), seconds=seconds))
 
 
 def saved_seconds(tried: Sequence[Tried], brought: Mapping[Operation, Configuration]) -> float:

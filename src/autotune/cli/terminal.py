@@ -1,27 +1,24 @@
 """Output of the command line: notes, errors, tables and JSON documents, fitted to the terminal."""
 
-import json
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from textwrap import fill
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import click
 
-from autotune.runtime.text_table import TextColumn, TextTable
+from autotune.runtime.text_table import TextColumn, TextTable, printable
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 _QUIET = "autotune.quiet"
 _E = TypeVar("_E")
 
 
 def width() -> int:
     """Count the columns of the terminal; 80 where there is none."""
+    import shutil  # here as below: `run`, which prints a line, starts without what others need
+
     return max(20, shutil.get_terminal_size().columns)
 
 
@@ -41,15 +38,20 @@ def note(sentence: str) -> None:
         write_error(sentence)
 
 
+def report_error(problem: object) -> None:
+    write_error(f"autotune: {printable(str(problem))}")
+
+
 def write_error(sentence: str) -> None:
     """Write a sentence to standard error; on a terminal it is folded between words, and paths stay whole."""
     if sys.stderr.isatty():
+        from textwrap import fill
+
         sentence = fill(sentence, width(), break_long_words=False, break_on_hyphens=False)
     click.echo(sentence, err=True)
 
 
 def is_quiet() -> bool:
-    """Was --quiet given?"""
     context = click.get_current_context(silent=True)
     return context is not None and bool(context.meta.get(_QUIET))
 
@@ -68,22 +70,13 @@ def _set_verbose(_context: click.Context, _: click.Parameter, value: bool) -> No
 
 
 def common_options() -> list[click.Parameter]:
-    """Make the options that every verb has."""
+    options = (
+        ("--quiet", _set_quiet, "Errors only on standard error."),
+        ("--verbose", _set_verbose, "Also write the messages of the logger `autotune` to standard error."),
+    )
     return [
-        click.Option(
-            ["-q", "--quiet"],
-            is_flag=True,
-            expose_value=False,
-            callback=_set_quiet,
-            help="Errors only on standard error.",
-        ),
-        click.Option(
-            ["-v", "--verbose"],
-            is_flag=True,
-            expose_value=False,
-            callback=_set_verbose,
-            help="Also write the messages of the logger `autotune` to standard error.",
-        ),
+        click.Option([name[1:3], name], is_flag=True, expose_value=False, callback=callback, help=text)
+        for name, callback, text in options
     ]
 
 
@@ -97,11 +90,7 @@ def print_lines(lines: Iterable[str], *, style: str | None = None, bold: bool = 
 
 @contextmanager
 def show_events(
-    take: Callable[[_E], str | None],
-    live_line: Callable[[_E], str],
-    *,
-    transient: tuple[type, ...] = (),
-    overflow: Literal["crop", "ellipsis"] = "ellipsis",
+    take: Callable[[_E], str | None], live_line: Callable[[_E], str], transient: tuple[type, ...] = ()
 ) -> Iterator[Callable[[_E], None]]:
     """Show events on standard error: a live line on a terminal, plain lines in a log, nothing with --quiet.
 
@@ -122,25 +111,32 @@ def show_events(
         yield write
         return
 
+    from rich.console import Console
     from rich.live import Live
     from rich.text import Text
 
+    screen = Console(stderr=True, markup=False, emoji=False, highlight=False)
     # no refresh thread: it would be one more thing that runs during a timing
-    screen = console(stderr=True)
     with Live(console=screen, auto_refresh=False, transient=True) as live:
 
         def show(event: _E) -> None:
             line = take(event)
             if line is not None and not isinstance(event, transient):
                 screen.print(line)
-            live.update(Text(live_line(event), no_wrap=True, overflow=overflow), refresh=True)
+            live.update(Text(live_line(event), no_wrap=True, overflow="ellipsis"), refresh=True)
 
         yield show
 
 
+def json_text(schema: str, document: Mapping[str, Any]) -> str:
+    """Format a JSON object that begins with the name and version of its schema, such as `autotune.show/1`."""
+    from json import dumps
+
+    return dumps({"schema": f"autotune.{schema}", **document}, indent=2)
+
+
 def print_json(schema: str, document: Mapping[str, Any]) -> None:
-    """Print a JSON object that begins with the name and version of its schema, such as `autotune.show/1`."""
-    click.echo(json.dumps({"schema": f"autotune.{schema}", **document}, indent=2))
+    click.echo(json_text(schema, document))
 
 
 class TablePrinter:
@@ -156,10 +152,3 @@ class TablePrinter:
         print_lines(self._heading, bold=True, err=self._err)
         self._heading = []
         print_lines(self._table.row(cells, *notes), style=style, err=self._err)
-
-
-def console(*, stderr: bool = False) -> "Console":
-    """Return Rich's terminal for a live line, without markup, emoji codes and highlights."""
-    from rich.console import Console
-
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)

@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 
 from autotune.bench.command_bench import Command, Metric
-from autotune.cli import calibration_messages, command_messages
+from autotune.cli import messages
 from autotune.cli.command_name import command_name
-from autotune.cli.options import json_option, parse_duration
+from autotune.cli.options import FILE, parse_duration
 from autotune.cli.program import FAILED
 from autotune.cli.progress import progress
 from autotune.cli.request_options import objective_option
-from autotune.cli.terminal import note, print_json
+from autotune.cli.terminal import json_option, note, print_json
 from autotune.cli.write_outcome import Kept, keep, place
 from autotune.errors import UsageError
 from autotune.host.usable_cpus import usable_cpus
@@ -40,7 +40,7 @@ from autotune.search.request import Objective
 @objective_option
 @click.option("--timeout", metavar="TIME", help="Time for one run; else the budget.")
 @click.option("--name", metavar="NAME", help="Its name in the profile; else the script's.")
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Where the profile goes.")
+@click.option("--output", type=FILE, help="Where the profile goes.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Of the order of the runs.")
 @json_option
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD [ARG]...")
@@ -79,7 +79,7 @@ def tune(
     from autotune.search.runner import profile_with, this_key, tune_command
     from autotune.search.tune_command import CommandRequest
 
-    command = make_command(words, counts, chunks, separate=separate)
+    command = Command(words=words, workers=next(iter(counts), None), chunk=next(iter(chunks), None), separate=separate)
     request = CommandRequest(
         command=command,
         name=command_name(name, words),
@@ -96,19 +96,8 @@ def tune(
     with progress() as report:
         entry = tune_command(request, report=report)
     kept = keep(profile_with(entry, path), path, sizes_named=True)
-    by = command_messages.BY_TIME if metric is None else command_messages.BY_METRIC
-    tell(command, entry, kept, by=by, own_name=name is not None, as_json=as_json)
+    tell(command, entry, kept, by_metric=metric is not None, own_name=name is not None, as_json=as_json)
     return FAILED if entry.status is Status.FAILED or kept.path != path else 0
-
-
-def make_command(words: tuple[str, ...], workers: Sequence[int], chunks: Sequence[int], *, separate: bool) -> Command:
-    """Make the command with the first value of each place."""
-    return Command(
-        words=words,
-        workers=workers[0] if workers else None,
-        chunk=chunks[0] if chunks else None,
-        separate=separate,
-    )
 
 
 def values(name: str, text: str | None, words: Sequence[str]) -> tuple[int, ...]:
@@ -120,16 +109,18 @@ def values(name: str, text: str | None, words: Sequence[str]) -> tuple[int, ...]
     has_place = any(mark in word for word in words)
     if text is None:
         if has_place and name == "chunk":
-            raise UsageError(command_messages.no_values(mark, option))
+            raise UsageError(
+                f"The command has {mark}: give the values to try, its usual one first, as {option} 10000,100000."
+            )
         return (1,) if has_place else ()
     if not has_place:
-        raise UsageError(command_messages.no_place(option, mark))
+        raise UsageError(f"{option} needs a place to put its values: write {mark} into the command's arguments.")
     if not re.fullmatch(r"0*[1-9]\d{0,14}(,0*[1-9]\d{0,14})*", text, re.ASCII):
-        raise UsageError(command_messages.not_whole_numbers(option, text))
+        raise UsageError(f"{option} {text!r} is not a list of whole numbers of at least 1, such as 1,2,4.")
     numbers = tuple(dict.fromkeys(int(part) for part in text.split(",")))
     usable = usable_cpus()[0]
     if name == "workers" and max(numbers) > usable:
-        raise UsageError(command_messages.too_many_workers(max(numbers), usable))
+        raise UsageError(f"{max(numbers)} workers do not fit the {usable} CPUs that may be used here; leave them out.")
     return numbers
 
 
@@ -137,18 +128,18 @@ def asked_metric(pattern: str | None, *, maximize: bool) -> Metric | None:
     """Return the number to tune by; None for the time. Raises UsageError."""
     if pattern is None:
         if maximize:
-            raise UsageError(command_messages.MAXIMIZE_WITHOUT_METRIC)
+            raise UsageError("--maximize says what to do with a number; name the number with --metric.")
         return None
     try:
         return Metric(pattern=re.compile(pattern, re.MULTILINE), maximize=maximize)
     except re.error as problem:
-        raise UsageError(command_messages.not_a_pattern(pattern, problem)) from problem
+        raise UsageError(f"--metric {pattern!r} is not a regular expression: {problem}.") from problem
 
 
-def tell(command: Command, entry: Entry, kept: Kept, *, by: str, own_name: bool, as_json: bool) -> None:
+def tell(command: Command, entry: Entry, kept: Kept, *, by_metric: bool, own_name: bool, as_json: bool) -> None:
     """Print the best command line alone on standard output, and its evidence on standard error."""
     if as_json:
-        report = {
+        document = {
             "command": command.line(entry.choice),
             "arguments": command.arguments(entry.choice),
             "environment": command.variables(entry.choice),
@@ -163,12 +154,11 @@ def tell(command: Command, entry: Entry, kept: Kept, *, by: str, own_name: bool,
             "tuned_seconds": entry.evidence.tuned_seconds,
             "profile": str(kept.path),
         }
-        print_json("tune/1", report)
+        print_json("tune/1", document)
     else:
         click.echo(command.line(entry.choice))
-    note(printable(command_messages.tuned(entry, by=by)))
+    note(printable(messages.tuned(entry, by_metric=by_metric)))
     if kept.why is not None:
-        note(calibration_messages.written_elsewhere(kept.output, kept.path, kept.why))
+        note(messages.written_elsewhere(kept.output, kept.path, kept.why))
     is_tuned = entry.status is Status.TUNED
-    name = entry.operation.name
-    note(command_messages.entry_written(kept.path, name, own_name=own_name, is_tuned=is_tuned))
+    note(messages.entry_written(kept.path, entry.operation.name, own_name=own_name, is_tuned=is_tuned))

@@ -1,20 +1,17 @@
 """`autotune verify`."""
 
 import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from autotune.bench.inspect_workload import describe
-from autotune.cli import profile_messages
-from autotune.cli.entry_table import gain, gain_column, operation_name
+from autotune.cli import messages
+from autotune.cli.entry_table import gain, gain_column, operation_name, plain_operation
 from autotune.cli.in_force import in_force, not_covered
-from autotune.cli.options import json_option, parse_duration, parse_size_lists, split_words
+from autotune.cli.options import Selection, parse_duration, workload_option
 from autotune.cli.program import FAILED
-from autotune.cli.show import is_file, select_entries
-from autotune.cli.terminal import TablePrinter, note, print_json
+from autotune.cli.terminal import TablePrinter, json_option, note, print_json
 from autotune.host.cpu_variables import PROCESSES
 from autotune.profiles import profile_files
 from autotune.runtime.text_table import TextColumn, printable
@@ -24,22 +21,20 @@ if TYPE_CHECKING:
     from autotune.model.profile import Profile
     from autotune.search.verification import Check
 
-BUDGET = "2m"
-
 STYLES = {"holds": "green", "slower": "red", "failed": "red", "open": "yellow", "no-longer-holds": "yellow"}
 
 
 @click.command()
 @click.argument("words", nargs=-1, metavar="[FILE] [OPERATION]... [NAME=N,N]...")
-@click.option("--budget", metavar="TIME", default=BUDGET, show_default=True, help="Time allowed, such as 90s or 5m.")
-@click.option("--workload", metavar="FILE.py:FUNCTION", help="The function of yours that it has entries of.")
+@click.option("--budget", metavar="TIME", default="2m", show_default=True, help="Time allowed, such as 90s or 5m.")
+@workload_option("The function of yours that it has entries of.")
 @json_option
-def verify(words: tuple[str, ...], budget: str, workload: str | None, as_json: bool) -> int:
+def verify(words: tuple[str, ...], budget: str, workload: "UserWorkload | None", as_json: bool) -> int:
     """Measure choices against plain NumPy once more, in fresh processes.
 
     Without FILE, the entries in force on this machine; OPERATION and NAME=N,N narrow them. Says of every choice whether
-    it still holds, with its speed-up and the 95 % interval. Exits with 1 if one is slower than plain NumPy or fails, or
-    if nothing in the profile is for this machine.
+    it still holds, with its speed-up and the 95 % interval. Exits with 1 if one no longer holds, is slower than plain
+    NumPy or fails, or if nothing in the profile is for this machine.
 
     \b
     Examples:
@@ -48,45 +43,39 @@ def verify(words: tuple[str, ...], budget: str, workload: str | None, as_json: b
       autotune verify profiles/cluster-node.yaml --budget 10m --json
     """
     seconds = parse_duration(budget)
-    names, texts = split_words(words)
-    path = Path(names.pop(0)) if names and is_file(names[0]) else None
+    selection = Selection.parse(words)
+    path = next(iter(selection.files), None)
     profile = in_force().as_profile() if path is None else profile_files.read(path)
     if profile is None:
-        note(profile_messages.NO_PROFILE)
+        note(messages.NO_PROFILE)
         return FAILED
-    shown = select_entries(profile, names, parse_size_lists(texts))
-    if not shown.entries and (names or texts):
-        note(not_covered(names, texts, profile.entries))
+    shown = selection.narrow(profile)
+    if not shown.entries and (selection.names or selection.texts):
+        note(not_covered(selection.names, selection.texts, [str(entry.operation) for entry in profile.entries]))
         return FAILED
-    own = describe(workload) if workload is not None else None
     if path is not None:
-        note(profile_messages.profile_at(printable(str(path))))
+        note(f"Profile {printable(str(path))}")
     checks: list[Check] = []
-    print_check = check_printer(err=as_json)
-    for check in verdicts(shown, seconds, own):
+    columns = (TextColumn("operation"), TextColumn("choice"), TextColumn("", 23), gain_column())
+    table = TablePrinter(columns, err=as_json)
+    for check in verdicts(shown, seconds, workload):
         checks.append(check)
-        print_check(check)
+        print_check(table, check)
     if as_json:
         source = None if path is None else str(path)
         print_json("verify/1", {"path": source, "entries": [plain(check) for check in checks]})
-    note(profile_messages.verdict(checks))
+    note(messages.verdict(checks))
     return FAILED if has_failed(checks) else 0
 
 
-def check_printer(*, err: bool) -> "Callable[[Check], None]":
-    """Return a function that prints verdicts as they come."""
-    table = TablePrinter((TextColumn("operation"), TextColumn("choice"), TextColumn("", 23), gain_column()), err=err)
-
-    def print_check(check: "Check") -> None:
-        cells = (
-            operation_name(check.entry.operation),
-            str(check.entry.choice),
-            profile_messages.STANDINGS[check.standing],
-            gain(check.speedup, check.interval),
-        )
-        table.print_row(cells, check.reason, style=STYLES.get(check.standing))
-
-    return print_check
+def print_check(table: TablePrinter, check: "Check") -> None:
+    cells = (
+        operation_name(check.entry.operation),
+        str(check.entry.choice),
+        messages.STANDINGS[check.standing],
+        gain(check.speedup, check.interval),
+    )
+    table.print_row(cells, check.reason, style=STYLES.get(check.standing))
 
 
 def verdicts(profile: "Profile", seconds: float, own: "UserWorkload | None") -> "Iterator[Check]":
@@ -99,21 +88,15 @@ def verdicts(profile: "Profile", seconds: float, own: "UserWorkload | None") -> 
 
 
 def has_failed(checks: "list[Check]") -> bool:
-    """Is one slower or failing, or is nothing in it for this machine?"""
-    from autotune.search.verification import Standing
-
-    return any(check.standing.bad for check in checks) or (
-        bool(checks) and all(check.standing is Standing.REFUSED for check in checks)
-    )
+    """Does one not hold or fail, or is nothing in it for this machine?"""
+    standings = {check.standing for check in checks}
+    return any(standing.bad for standing in standings) or standings == {"refused"}
 
 
 def plain(check: "Check") -> dict[str, Any]:
-    """Return a verdict as plain values."""
     entry = check.entry
     return {
-        "operation": entry.operation.name,
-        "dtype": entry.operation.dtype,
-        "sizes": entry.operation.size,
+        **plain_operation(entry.operation),
         "choice": entry.choice.as_dict(),
         "standing": str(check.standing),
         "reason": check.reason,

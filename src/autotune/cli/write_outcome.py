@@ -1,32 +1,31 @@
 """Write-out of a calibration: the profile joined with the one that is there, written, and shown."""
 
+import os
 import shutil
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from autotune.cli import calibration_messages
+from autotune.cli import messages
 from autotune.cli.entry_table import count_statuses, print_profile
 from autotune.cli.terminal import note, print_json
 from autotune.errors import EnvironmentProblem, ProfileError, UsageError
 from autotune.model.catalogue import CATALOGUE
 from autotune.model.entry import Entry, Status
 from autotune.model.profile import Key, Profile
+from autotune.model.record import Record
 from autotune.profiles import entry_merge, folders, profile_files
 from autotune.profiles.yaml_writer import text_of
 
 if TYPE_CHECKING:
-    from autotune.cli.program_calibration import Gained
     from autotune.search.runner import Outcome
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class Kept(Record, kw_only=True):
     """A profile that was written."""
 
     measured: Profile
@@ -34,7 +33,6 @@ class Kept:
     profile: Profile
     """The profile that was written: that, and the entries of earlier runs that it does not replace."""
     path: Path
-    """Its path."""
     output: Path
     """The path that was asked for."""
     why: str | None = None
@@ -42,7 +40,7 @@ class Kept:
     outcome: "Outcome | None" = None
     """Of the calibration, where it was one."""
     sizes_named: bool = False
-    """Whether the user, or a recording, named the sizes."""
+    """By the user or a recording."""
     was_busy: bool = False
     """Whether others used the CPUs when the calibration began."""
     budget_needed: str | None = None
@@ -69,16 +67,13 @@ def place(key: Key, output: Path | None) -> Path:
 
 def _there(path: Path) -> Profile | None:
     """Return the profile that is in a place already. Raises UsageError if it is something else."""
-    try:
-        exists = path.exists()
-    except OSError:
-        exists = False  # a folder that may not be entered: writing will fail too, and say so
-    if not exists:
+    if not os.path.exists(path):  # noqa: PTH110 - false in a folder that may not be entered: writing will fail and say so
         return None
     try:
         return profile_files.read(path)
     except ProfileError as problem:
-        raise UsageError(calibration_messages.not_a_profile(path, problem.reason)) from problem
+        why = problem.reason.rstrip(".")
+        raise UsageError(f"{path} exists and is not a profile ({why}). Name another file with --output.") from problem
 
 
 def keep(profile: Profile, path: Path, *, sizes_named: bool = False) -> Kept:
@@ -91,48 +86,37 @@ def keep(profile: Profile, path: Path, *, sizes_named: bool = False) -> Kept:
     except OSError as nowhere:
         click.echo(text_of(profile))
         raise EnvironmentProblem(
-            calibration_messages.written_nowhere(path, nowhere.strerror or str(nowhere))
+            f"{path} could not be written ({nowhere.strerror or nowhere}), and no other place either. Nothing is lost: "
+            "the profile is printed above; save it as a file, and name that in AUTOTUNE_PROFILE."
         ) from nowhere
     why = None if problem is None else problem.strerror or str(problem)
     return Kept(measured=profile, profile=written, path=place, output=path, why=why, sizes_named=sizes_named)
 
 
-def tell(each: Sequence[Kept], *, finished: bool, as_json: bool, gained: "Gained | None" = None) -> None:
-    """Print what was measured for each allocation, where it is, what a program gained, and what to do next.
+def tell(each: Sequence[Kept], *, finished: bool, as_json: bool, program: Mapping[str, Any] | None = None) -> None:
+    """Print what was measured for each allocation, where it is, and what to do next.
 
-    As JSON it is one object with the profiles of all allocations.
+    As JSON it is one object with the profiles of all allocations, and what a program gained.
     """
     if as_json:
-        program = {} if gained is None else {"program": gained.as_dict()}
-        print_json("calibrate/1", {"profiles": [_document(kept) for kept in each], **program})
+        gain = {} if program is None else {"program": program}
+        print_json("calibrate/1", {"profiles": [_document(kept) for kept in each], **gain})
     for kept in each:
         if not as_json:
             print_profile(_by_speedup(kept.measured))
         _say(kept)
-    if gained is not None:
-        _say_gained(gained)
     if not finished:
-        note(calibration_messages.RESUME)
-
-
-def _say_gained(gained: "Gained") -> None:
-    predicted = gained.predicted, gained.predicted_low, gained.predicted_high
-    if gained.why_not != calibration_messages.NOTHING_GAINED:
-        note(calibration_messages.program_gain(predicted, gained.measured, gained.interval, pairs=gained.pairs))
-    if gained.why_not is not None:
-        note(gained.why_not)
-    if gained.same_output is False:
-        note(calibration_messages.PROGRAM_DIFFERS)
+        note(messages.RESUME)
 
 
 def _by_speedup(profile: Profile) -> Profile:
     """Return the entries as the closing table shows them: by speed-up, then those without."""
-    last = list(Status)
+    statuses = list(Status)
 
     def place(entry: Entry) -> tuple[int, float]:
-        return last.index(entry.status), -(entry.evidence.speedup or 1.0)
+        return statuses.index(entry.status), -(entry.evidence.speedup or 1.0)
 
-    return replace(profile, entries=tuple(sorted(profile.entries, key=place)))
+    return profile.replace(entries=tuple(sorted(profile.entries, key=place)))
 
 
 def _document(kept: Kept) -> dict[str, Any]:
@@ -156,32 +140,30 @@ def _document(kept: Kept) -> dict[str, Any]:
 def _say(kept: Kept) -> None:
     """Say on standard error where the profile is and what to do next."""
     tuned = sum(entry.status is Status.TUNED for entry in kept.measured.entries)
-    lines = [calibration_messages.written(kept.path, tuned=tuned, total=len(kept.measured.entries))]
+    note(messages.written(kept.path, tuned=tuned, total=len(kept.measured.entries)))
     undecided = [entry for entry in kept.measured.entries if not entry.is_decided]
     if undecided:
         counts, command = count_statuses(undecided), _to_decide(kept, undecided)
         busy = kept.was_busy or any(entry.status is Status.NOISY for entry in undecided)
-        lines.append(calibration_messages.undecided(counts, command, busy=busy, budget=kept.budget_needed))
+        note(messages.undecided(counts, command, busy=busy, budget=kept.budget_needed))
     if _earlier(kept):
         total = sum(entry.status is Status.TUNED for entry in kept.profile.entries)
-        lines.append(calibration_messages.earlier(_earlier(kept), tuned=total - tuned))
+        note(messages.earlier(_earlier(kept), tuned=total - tuned))
     if kept.why is not None:
-        lines.append(calibration_messages.written_elsewhere(kept.output, kept.path, kept.why))
+        note(messages.written_elsewhere(kept.output, kept.path, kept.why))
     names = {entry.operation.name for entry in kept.measured.entries}
     own = next(iter(names)) if len(names) == 1 and not names & CATALOGUE.keys() else None
     is_searched = str(kept.path.absolute().parent) in {place for _, place in folders.places()}
-    lines.append(calibration_messages.how_to_use(kept.path, is_searched=is_searched, own=own))
+    note(messages.how_to_use(kept.path, is_searched=is_searched, own=own))
     if is_searched and sys.stderr.isatty():  # a log of a batch job is no place for a browser
-        lines.append(calibration_messages.how_to_see(_command()))
-    for line in lines:
-        note(line)
+        note(messages.how_to_see(_command()))
 
 
 def _to_decide(kept: Kept, undecided: Sequence[Entry]) -> str:
     """Return the command that decides the rest."""
     names = dict.fromkeys(entry.operation.name for entry in undecided)
     if kept.sizes_named or not names.keys() <= CATALOGUE.keys():
-        return calibration_messages.SAME_UNTIL_DECIDED
+        return messages.SAME_UNTIL_DECIDED
     dtypes = dict.fromkeys(entry.operation.dtype for entry in undecided)
     wanted = [] if list(dtypes) == ["float64"] else [f"--dtype {dtype}" for dtype in dtypes]
     words = [_command(), "calibrate", *names, *wanted, "--until-decided"]

@@ -5,8 +5,9 @@ once two hosts agree. Each node measures by itself into a file of its own (homes
 """
 
 import shlex
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 from autotune.errors import UsageError
@@ -23,7 +24,7 @@ class BatchSystem(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchRequest:
-    """The resources that a batch file requests."""
+    """The resources that a batch file requests, and the commands that run on each node."""
 
     nodes: int = 2
     partition: str | None = None
@@ -39,133 +40,115 @@ class BatchRequest:
     minutes: int = 30
     cpus: int | None = None
     """CPUs of a node; None where the batch system gives all of them with the node."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeCommands:
-    """The commands that run on each node."""
-
     program: Sequence[str]
-    """The words that start autotune."""
     calibrate: Sequence[str]
-    """Arguments of `calibrate`."""
     store: str
     sign: bool = False
 
 
-def batch_script(system: BatchSystem, request: BatchRequest, commands: NodeCommands) -> str:
+_DIRECTIVES = {
+    BatchSystem.SLURM: """
+#SBATCH --job-name=autotune
+#SBATCH --nodes={nodes}
+#SBATCH --ntasks-per-node=1
+#SBATCH --exclusive
+#SBATCH --mem=0
+#SBATCH --time={minutes}
+#SBATCH --partition={partition}
+#SBATCH --constraint={constraint}
+#SBATCH --account={account}
+#SBATCH --qos={qos}
+""",
+    BatchSystem.PBS: """
+#PBS -N autotune
+#PBS -l select={nodes}:{chunk}
+#PBS -l place=scatter:excl
+#PBS -l walltime={clock}:00
+#PBS -q {partition}
+#PBS -A {account}
+""",
+    BatchSystem.LSF: """
+#BSUB -J autotune
+#BSUB -n {nodes}
+#BSUB -R "span[ptile=1]"
+#BSUB -R "select[{selection}]"
+#BSUB -x
+#BSUB -W {clock}
+#BSUB -q {partition}
+#BSUB -P {account}
+""",
+    BatchSystem.SGE: """
+#$ -N autotune
+#$ -t 1-{nodes}
+#$ -l exclusive=true
+#$ -pe smp {cpus}
+#$ -l {constraint}
+#$ -l h_rt={clock}:00
+#$ -q {partition}
+#$ -P {account}
+#$ -cwd
+#$ -S /bin/bash
+""",
+}
+"""The head of each file. A line with a name that has no value is left out.
+
+LSF gives one slot on each of so many hosts; Grid Engine runs an array job with one task for each host, and `exclusive`
+is the usual name of the complex for whole hosts.
+"""
+_LAUNCH = {
+    # a step gets only the CPUs that it requests (srun(1), since 22.05)
+    BatchSystem.SLURM: 'srun --ntasks-per-node=1 --cpus-per-task="$SLURM_CPUS_ON_NODE" --cpu-bind=none',
+    BatchSystem.PBS: "pbsdsh --",
+    BatchSystem.LSF: 'blaunch -z "$LSB_HOSTS"',
+    BatchSystem.SGE: "env",
+}
+"""The command that starts one process on each node."""
+
+
+def batch_script(system: BatchSystem, request: BatchRequest) -> str:
     """Write the batch file.
 
     Raises UsageError for text that would end a line of the file, and where the number of CPUs is needed.
     """
     texts = (request.partition, request.constraint, request.account, request.qos, *request.directives)
-    for text in (*texts, commands.store, *commands.program, *commands.calibrate):
+    for text in (*texts, request.store, *request.program, *request.calibrate):
         if text is not None and not text.isprintable():
             raise UsageError(f"{text!r} cannot stand in a batch file.")
     if request.cpus is None and system in {BatchSystem.PBS, BatchSystem.SGE}:
         raise UsageError(f"--{system} needs --cpus N, how many CPUs a node has: else a job is held to some of them.")
-    prefix, header, launch = _HEADERS[system](request)
-    measure = _measure(commands).replace("'", "'\\''")  # as it stands between single quotes
-    return "\n".join([
-        "#!/bin/bash",
-        *(f"{prefix} {line}" for line in (*header, *request.directives)),
-        "# Calibrates one kind of node with autotune: submit it once for each kind.",
-        "set -euo pipefail",
-        "",
-        "measure='",
-        measure,
-        "'",
-        f'{launch} bash -c "$measure"',
-        "",
-    ])  # fmt: skip
+    program, sign = shlex.join(request.program), "--sign " if request.sign else ""
+    # the store stands here, since pbsdsh passes no environment on
+    measure = f"""set -euo pipefail
+export AUTOTUNE_STORE={shlex.quote(request.store)}
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+{program} {shlex.join(["calibrate", *request.calibrate])} --output "$folder/node.yaml"
+{program} store publish {sign}"$folder"/node*.yaml"""
+    head, between_quotes = "\n".join(_head(system, request)), measure.replace("'", "'\\''")
+    return f"""#!/bin/bash
+{head}
+# Calibrates one kind of node with autotune: submit it once for each kind.
+set -euo pipefail
+
+measure='
+{between_quotes}
+'
+{_LAUNCH[system]} bash -c "$measure"
+"""
 
 
-def _measure(commands: NodeCommands) -> str:
-    call = shlex.join(commands.program)
-    calibrate = shlex.join(["calibrate", *commands.calibrate])
-    return "\n".join((
-        "set -euo pipefail",
-        f"export AUTOTUNE_STORE={shlex.quote(commands.store)}",  # here: pbsdsh passes no environment on
-        "folder=$(mktemp -d)",
-        "trap 'rm -rf \"$folder\"' EXIT",
-        f'{call} {calibrate} --output "$folder/node.yaml"',
-        f'{call} store publish {"--sign " if commands.sign else ""}"$folder"/node*.yaml',
-    ))  # fmt: skip
-
-
-_Header = tuple[str, list[str], str]
-"""Prefix of a directive, the directives, and the command that starts one process on each node."""
-
-
-def _slurm(request: BatchRequest) -> _Header:
-    """Request all CPUs of a node for its step, which gets only what it requests (srun(1), since 22.05)."""
-    header = [
-        "--job-name=autotune",
-        f"--nodes={request.nodes}",
-        "--ntasks-per-node=1",
-        "--exclusive",
-        "--mem=0",
-        f"--time={request.minutes}",
-        *_option("--partition={}", request.partition),
-        *_option("--constraint={}", request.constraint),
-        *_option("--account={}", request.account),
-        *_option("--qos={}", request.qos),
-    ]
-    return "#SBATCH", header, 'srun --ntasks-per-node=1 --cpus-per-task="$SLURM_CPUS_ON_NODE" --cpu-bind=none'
-
-
-def _pbs(request: BatchRequest) -> _Header:
-    """Put the constraint into the chunk, such as `cpu_type=icelake`."""
-    chunk = ":".join(filter(None, (f"ncpus={request.cpus}", request.constraint)))
-    header = [
-        "-N autotune",
-        f"-l select={request.nodes}:{chunk}",
-        "-l place=scatter:excl",
-        f"-l walltime={_clock(request.minutes)}:00",
-        *_option("-q {}", request.partition),
-        *_option("-A {}", request.account),
-    ]
-    return "#PBS", header, "pbsdsh --"
-
-
-def _lsf(request: BatchRequest) -> _Header:
-    """Request one slot on each of so many hosts, exclusively; `constraint` is a select[] string."""
-    header = [
-        "-J autotune",
-        f"-n {request.nodes}",
-        '-R "span[ptile=1]"',
-        *_option('-R "select[{}]"', request.constraint, quoted=False),
-        "-x",
-        f"-W {_clock(request.minutes)}",
-        *_option("-q {}", request.partition),
-        *_option("-P {}", request.account),
-    ]
-    return "#BSUB", header, 'blaunch -z "$LSB_HOSTS"'
-
-
-def _sge(request: BatchRequest) -> _Header:
-    """Return an array job with one task for each host; `exclusive` is the usual name of the complex for whole hosts."""
-    header = [
-        "-N autotune",
-        f"-t 1-{request.nodes}",
-        "-l exclusive=true",
-        f"-pe smp {request.cpus}",
-        *_option("-l {}", request.constraint),
-        f"-l h_rt={_clock(request.minutes)}:00",
-        *_option("-q {}", request.partition),
-        *_option("-P {}", request.account),
-        "-cwd",
-        "-S /bin/bash",
-    ]
-    return "#$", header, "env"
-
-
-_HEADERS = {BatchSystem.SLURM: _slurm, BatchSystem.PBS: _pbs, BatchSystem.LSF: _lsf, BatchSystem.SGE: _sge}
-
-
-def _option(form: str, value: str | None, *, quoted: bool = True) -> Iterable[str]:
-    return [] if value is None else [form.format(shlex.quote(value) if quoted else value)]
-
-
-def _clock(minutes: int) -> str:
-    return f"{minutes // 60:02}:{minutes % 60:02}"
+def _head(system: BatchSystem, request: BatchRequest) -> Iterator[str]:
+    """Fill in the directives whose values are given."""
+    given = {name: value for name, value in asdict(request).items() if value is not None}
+    values = {name: shlex.quote(str(value)) for name, value in given.items()}
+    values["clock"] = f"{request.minutes // 60:02}:{request.minutes % 60:02}"
+    # the constraint is a part of PBS's chunk, such as `cpu_type=icelake`, and of LSF's quoted select[] string
+    values["chunk"] = ":".join(filter(None, (f"ncpus={request.cpus}", request.constraint)))
+    if request.constraint is not None:
+        values["selection"] = request.constraint
+    directives = _DIRECTIVES[system].split("\n")[1:-1]
+    for directive in directives:
+        with suppress(KeyError):
+            yield directive.format_map(values)
+    prefix = directives[0].partition(" ")[0]
+    yield from (f"{prefix} {directive}" for directive in request.directives)

@@ -1,61 +1,28 @@
 """Calibration of every class of nodes of a cluster, whose work is shared among the nodes of the class."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from time import monotonic
-from typing import Any, Protocol
 
 from autotune.bench.selftest import SelfTest
 from autotune.cluster.cluster_plan import ClusterPlan, MissingUnit, Node, NodeJob, NodeTask, SearchUnit
-from autotune.cluster.orders import Order, encode_order, versions
-from autotune.errors import EnvironmentProblem, ProfileError, UsageError
+from autotune.cluster.dask_workers import Answer, DaskWorkers, SchedulerLost
+from autotune.cluster.node import Order, encode_order, versions
+from autotune.errors import BadDocument, EnvironmentProblem, ProfileError, UsageError
 from autotune.model.codec import decode
 from autotune.model.entry import Entry
 from autotune.model.policy import LEAST_BUDGET_SECONDS
 from autotune.model.profile import Key, Profile
 from autotune.profiles.profile_document import decode_profile
 from autotune.search.request import Request
-from autotune.share.merge import collect_votes, merge_votes
+from autotune.share.merge import merge_publications
 from autotune.share.publication import Publication
 
 TICK_SECONDS = 1.0
 """Interval at which arrived and lost workers are looked for."""
 PATIENCE_SECONDS = 60.0
 """Time to wait for the first workers: a batch system needs time to start one."""
-
-Answer = dict[str, Any]
-
-
-class SchedulerLost(EnvironmentProblem):
-    """The scheduler does not answer any more."""
-
-
-class Workers(Protocol):
-    """Worker processes that carry out orders. An order that was cancelled gets no answer; that of a dead worker may."""
-
-    def addresses(self) -> Iterable[str]:
-        """List the workers."""
-        ...
-
-    def occupied(self) -> set[str]:
-        """List the workers that run something else."""
-        ...
-
-    def send(self, worker: str, order: str, name: str) -> int:
-        """Send an order; return the ticket of its answer."""
-        ...
-
-    def answers(self) -> Iterable[tuple[int, Answer]]:
-        """Yield the answers since the last call, with their tickets, each once."""
-        ...
-
-    def cancel(self, ticket: int) -> None:
-        """Cancel an order."""
-        ...
-
-    def wait(self, seconds: float) -> None:
-        """Wait for an answer, at most so long."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,8 +78,6 @@ class JobFailed:
 
 
 ClusterEvent = WorkerJoined | WorkerRejected | WorkerLeft | JobStarted | JobDone | JobFailed
-SaveProfiles = Callable[[Key, dict[str, Profile]], None]
-"""Takes the profiles of all hosts of a class, whenever one of them has grown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,10 +96,11 @@ class ClusterResult:
 class ClusterCalibration:
     """A calibration of a cluster and its state. `run` is the only entry point."""
 
-    workers: Workers
+    workers: DaskWorkers
     request: Request
     report: Callable[[ClusterEvent], None]
-    save: SaveProfiles
+    save: Callable[[Key, dict[str, Profile]], None]
+    """Takes the profiles of all hosts of a class, whenever one of them has grown."""
     relatives: Callable[[Key], Sequence[Profile]] = lambda _: ()
     """Profiles of similar machines, whose choices are tried first."""
     now: Callable[[], float] = monotonic
@@ -144,10 +110,10 @@ class ClusterCalibration:
     _seen: set[str] = field(init=False, default_factory=set)
     _rejected: dict[str, Answer] = field(init=False, default_factory=dict)
     _alone_since: float | None = field(init=False, default=None)
-    _relatives: dict[Key, Sequence[Profile]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.plan = ClusterPlan(self.request.seconds)
+        self.relatives = cache(self.relatives)
 
     def run(self) -> ClusterResult:
         """Measure until all is done, the time has ended, or no worker is left.
@@ -186,9 +152,9 @@ class ClusterCalibration:
         """Is there nothing more to do, or no worker to do it?"""
         if any(job is None for _, job in self._sent.values()):
             return False
-        if self.plan.classes and self.plan.is_over:
+        if self.plan.is_over and self.plan.classes:
             return True
-        if not self.plan.classes and self._rejected:
+        if self._rejected and not self.plan.classes:
             self._give_up()
         if self.plan.classes and not self.plan.is_deserted:
             self._alone_since = None
@@ -238,14 +204,17 @@ class ClusterCalibration:
             self._introduce(worker, answer)
         elif "problem" in answer:
             self._fail(job, answer["problem"], busy=answer["kind"] == "busy")
-        elif job.task is NodeTask.EXAMINE:
-            self.plan.record_self_test(job, decode(SelfTest, answer["self_test"], "self_test"))
-            self.report(JobDone(job=job, standing=self.plan.standing))
         else:
-            self._take_profile(job, answer)
+            self._take_result(job, answer)
 
     def _introduce(self, worker: str, answer: Answer) -> None:
-        problem = answer.get("problem") or _version_problem(answer["versions"])
+        there = answer.get("versions", {})
+        differing = (
+            f"{name} is {there.get(name)} there and {version} here; it must be the same."
+            for name, version in versions().items()
+            if there.get(name) != version
+        )
+        problem = answer.get("problem") or next(differing, None)
         if problem is not None:
             self._rejected[worker] = {"kind": "other", **answer, "problem": problem}
             self.report(WorkerRejected(worker=worker, reason=problem))
@@ -257,19 +226,26 @@ class ClusterCalibration:
         self.plan.join(node)
         self.report(WorkerJoined(node=node, is_first=is_first))
 
-    def _take_profile(self, job: NodeJob, answer: Answer) -> None:
+    def _take_result(self, job: NodeJob, answer: Answer) -> None:
+        key = job.node.key
         try:
-            profile = decode_profile(answer["profile"])
-        except ProfileError as problem:
+            if job.task is NodeTask.EXAMINE:
+                result: SelfTest | Profile = decode(SelfTest, answer.get("self_test"), "self_test")
+            else:
+                result = decode_profile(answer.get("profile"))
+        except (BadDocument, ProfileError) as problem:
             self._fail(job, f"What it measured cannot be used: {problem}")
             return
-        key = job.node.key
-        if profile.key != key:
+        if isinstance(result, SelfTest):
+            self.plan.record_self_test(job, result)
+            self.report(JobDone(job=job, standing=self.plan.standing))
+            return
+        if result.key != key:
             self._fail(job, "Its class changed while it measured: CPUs were given to it, or taken away.")
             return
-        self.plan.record_profile(job, profile, answer["seconds"])
+        self.plan.record_profile(job, result, answer["seconds"])
         self.save(key, self._profiles(key))
-        self.report(JobDone(job=job, entries=profile.entries, standing=self.plan.standing))
+        self.report(JobDone(job=job, entries=result.entries, standing=self.plan.standing))
 
     def _fail(self, job: NodeJob, reason: str, *, busy: bool = False) -> None:
         if busy:
@@ -296,37 +272,26 @@ class ClusterCalibration:
             dtypes=(job.unit.dtype,),
             budget_seconds=job.seconds,
         )
-        order = Order(task=job.task, request=request, self_test=self.plan.self_test_of(job.node))
+        order = Order(task=job.task, request=request, self_test=job.self_test)
         if job.task is NodeTask.CONFIRM:
             return replace(order, choices=Profile(key=key, entries=job.choices))
         return replace(order, relatives=self._warm_starts(key, job.unit.name))
 
     def _warm_starts(self, key: Key, name: str) -> tuple[Profile, ...]:
         """Return the entries of an operation from similar machines, and from this class with another dtype."""
-        if key not in self._relatives:
-            self._relatives[key] = self.relatives(key)
-        profiles = [*self._profiles(key).values(), *self._relatives[key]]
-        own = (tuple(e for e in profile.entries if e.operation.name == name) for profile in profiles)
-        return tuple(
-            replace(profile, entries=entries) for profile, entries in zip(profiles, own, strict=True) if entries
+        profiles = (*self._profiles(key).values(), *self.relatives(key))
+        chosen = (
+            replace(profile, entries=tuple(entry for entry in profile.entries if entry.operation.name == name))
+            for profile in profiles
         )
+        return tuple(profile for profile in chosen if profile.entries)
 
     def _profiles(self, key: Key) -> dict[str, Profile]:
-        """Return the profile of each host of a class."""
         return {host: self.plan.profiles[key, host] for host in self.plan.hosts(key)}
-
-
-def _version_problem(versions_there: dict[str, str]) -> str | None:
-    for name, version in versions().items():
-        if versions_there.get(name) != version:
-            return f"{name} is {versions_there.get(name)} there and {version} here; it must be the same."
-    return None
 
 
 def class_profile(key: Key, profiles: dict[str, Profile]) -> Profile:
     """Merge the profiles of the hosts of a class; that of a single host stays as it is."""
     if len(profiles) == 1:
         return next(iter(profiles.values()))
-    publications = [Publication(name=host, profile=profile) for host, profile in profiles.items()]
-    cpus = sorted({profile.provenance.cpu or "" for profile in profiles.values()})
-    return merge_votes(collect_votes(publications), key, cpu=cpus[-1] or None)
+    return merge_publications([Publication(name=host, profile=each) for host, each in profiles.items()], key)

@@ -61,7 +61,6 @@ class Node:
     key: Key
     """Its class."""
     units: tuple[SearchUnit, ...]
-    """The units of the class."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +72,8 @@ class NodeJob:
     unit: SearchUnit | None = None
     """None for the self-test."""
     seconds: float = 0.0
-    """Its budget."""
     choices: tuple[Entry, ...] = ()
-    """The entries to confirm."""
+    self_test: SelfTest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +95,6 @@ class _UnitState:
     """Entries by host, the one that explored first."""
     took: float = 0.0
     """Seconds of the exploration."""
-    running: bool = False
     lost: int = 0
     """Workers that went away while they measured it."""
     failed: dict[str, str] = field(default_factory=dict)
@@ -158,10 +155,7 @@ class ClusterPlan:
         self._classes: dict[Key, _ClassState] = {}
         self._paused: dict[str, float] = {}
 
-    # --- events ---
-
     def join(self, node: Node) -> None:
-        """Add a worker."""
         self.nodes[node.worker] = node
         if node.key not in self._classes:
             order = sorted(node.units, key=lambda unit: (-unit.seconds, unit.name, unit.dtype))
@@ -170,25 +164,21 @@ class ClusterPlan:
     def leave(self, worker: str) -> NodeJob | None:
         """Remove a worker; return its unfinished job, which another worker takes over."""
         self.nodes.pop(worker, None)
-        job = self.running.pop(worker, None)
-        if job is not None and job.unit is not None:
-            state = self._state(job)
-            state.running = False
-            state.lost += 1
+        job = self.running.get(worker)
+        if job is not None:
+            state = self._end(job)
+            if state is not None:
+                state.lost += 1
         return job
 
     def record_self_test(self, job: NodeJob, tested: SelfTest) -> None:
-        """Record a host's self-test."""
-        del self.running[job.node.worker]
+        self._end(job)
         self._classes[job.node.key].tested[job.node.host] = tested
-
-    def self_test_of(self, node: Node) -> SelfTest:
-        """Return the self-test of a node's host."""
-        return self._classes[node.key].tested[node.host]
 
     def record_profile(self, job: NodeJob, profile: Profile, seconds: float) -> None:
         """Record an exploration or a confirmation that took so many seconds."""
         state = self._end(job, seconds)
+        assert state is not None
         if job.task is NodeTask.CONFIRM and all(entry.reason.startswith(OUT_OF_TIME) for entry in profile.entries):
             return  # too little time to decide: it is repeated while there is time
         state.took = state.took or seconds
@@ -200,21 +190,14 @@ class ClusterPlan:
 
     def record_failure(self, job: NodeJob, reason: str) -> None:
         """Record a job that this host cannot do; it is not repeated there."""
-        if job.unit is None:
-            del self.running[job.node.worker]
-            self._classes[job.node.key].broken[job.node.host] = reason
-        else:
-            self._end(job, 0.0).failed[job.node.host] = reason
+        state = self._end(job)
+        failures = self._classes[job.node.key].broken if state is None else state.failed
+        failures[job.node.host] = reason
 
     def postpone(self, job: NodeJob, now: float) -> None:
         """Record that another calibration runs on the host, which is left alone for a while."""
-        if job.unit is None:
-            del self.running[job.node.worker]
-        else:
-            self._end(job, 0.0)
+        self._end(job)
         self._paused[job.node.host] = now + PAUSE_SECONDS
-
-    # --- decisions ---
 
     def begin(self, now: float, occupied: Collection[str] = ()) -> list[NodeJob]:
         """Start jobs on idle hosts, at most one on each.
@@ -230,8 +213,6 @@ class ClusterPlan:
             if job is not None:
                 taken.add(node.host)
                 self.running[node.worker] = job
-                if job.unit is not None:
-                    self._state(job).running = True
                 started.append(job)
         return started
 
@@ -242,7 +223,7 @@ class ClusterPlan:
         A self-test whose host has nothing left to measure is not waited for: that host may hang.
         """
         measuring = any(job.task is not NodeTask.EXAMINE for job in self.running.values())
-        return not measuring and not any(True for _ in self._open())
+        return not measuring and next(self._open(), None) is None
 
     @property
     def is_deserted(self) -> bool:
@@ -270,14 +251,9 @@ class ClusterPlan:
     @property
     def missing(self) -> list[MissingUnit]:
         """The units that were not measured or not confirmed, each with its reason."""
-        missing = []
-        for group in self._classes.values():
-            several = len({node.host for node in self.nodes.values() if node.key == group.key}) > 1
-            for state in group.units:
-                reason = self._why_missing(group, state, several=several)
-                if reason is not None:
-                    missing.append(MissingUnit(key=group.key, unit=state.unit, reason=reason))
-        return missing
+        states = ((group, state) for group in self._classes.values() for state in group.units)
+        gaps = ((group.key, state.unit, self._why_missing(group, state)) for group, state in states)
+        return [MissingUnit(key=key, unit=unit, reason=reason) for key, unit, reason in gaps if reason is not None]
 
     def _next(self, node: Node) -> NodeJob | None:
         """Choose the next job of an idle node."""
@@ -286,34 +262,34 @@ class ClusterPlan:
             return None
         if node.host not in group.tested:
             return NodeJob(task=NodeTask.EXAMINE, node=node) if self._needs_another_host(group) else None
-        hosts = self._hosts(group.key)
-        ready = [state for state in group.units if not state.running and node.host in state.open_to(hosts)]
+        hosts, measured = self._hosts(group.key), self._measured_now(group.key)
+        ready = [state for state in group.units if state.unit not in measured and node.host in state.open_to(hosts)]
         # explorations first; each kind in the order of the units
-        ready.sort(key=lambda state: state.is_searched)
-        seconds = self._budget(group, ready[0]) if ready else None
-        if seconds is None:
+        state = min(ready, key=lambda state: state.is_searched, default=None)
+        seconds = None if state is None else self._budget(group, state)
+        if state is None or seconds is None:
             return None
-        state = ready[0]
         return NodeJob(
             task=NodeTask.CONFIRM if state.is_searched else NodeTask.SEARCH,
             node=node,
             unit=state.unit,
             seconds=seconds,
             choices=state.unconfirmed if state.is_searched else (),
+            self_test=group.tested[node.host],
         )
 
     def _needs_another_host(self, group: _ClassState) -> bool:
         """Is there more work than the hosts that passed their self-test, or are in it, will take?"""
-        hosts = self._hosts(group.key)
+        hosts, measured = self._hosts(group.key), self._measured_now(group.key)
         working = hosts & group.tested.keys()
         working |= {
             job.node.host for job in self.running.values() if job.task is NodeTask.EXAMINE and job.node.key == group.key
         }
-        units = [state for state in group.units if state.open_to(hosts) or state.running]
+        units = [state for state in group.units if state.open_to(hosts) or state.unit in measured]
         if not units or self._left(group) <= 0:
             return False
         return len(working) < max(AGREEING_HOSTS, len(units)) or any(
-            state.open_to(hosts) and not state.running and not state.open_to(working) for state in units
+            state.open_to(hosts) and state.unit not in measured and not state.open_to(working) for state in units
         )
 
     def _budget(self, group: _ClassState, chosen: _UnitState) -> float | None:
@@ -321,13 +297,13 @@ class ClusterPlan:
         left = self._left(group)
         if left <= 0:
             return None
-        hosts = self._hosts(group.key)
+        hosts, measured = self._hosts(group.key), self._measured_now(group.key)
         later = CONFIRMATION if len(hosts) >= AGREEING_HOSTS else 0.0
         parts = 0.0
         for state in group.units:
-            if state.open_to(hosts) and not state.running:
+            if state.open_to(hosts) and state.unit not in measured:
                 parts += CONFIRMATION if state.is_searched else 1.0 + later
-            elif state.running and not state.is_searched:
+            elif state.unit in measured and not state.is_searched:
                 parts += later
         if chosen.is_searched:  # most confirmations need far less, and the next job gets the rest
             return max(LEAST_BUDGET_SECONDS, min(left, max(left * CONFIRMATION / parts, chosen.took)))
@@ -343,33 +319,37 @@ class ClusterPlan:
         for group in self._classes.values():
             if self._left(group) <= 0:
                 continue
-            hosts = self._hosts(group.key)
-            gone = not any(node.key == group.key for node in self.nodes.values())
+            hosts, gone = self._hosts(group.key), not self._present(group.key)
             for state in group.units:
                 if state.open_to(hosts) or (gone and not state.is_searched and state.lost < ATTEMPTS):
                     yield group.key, state
 
+    def _present(self, key: Key) -> set[str]:
+        """Return the hosts of a class that have a worker."""
+        return {node.host for node in self.nodes.values() if node.key == key}
+
     def _hosts(self, key: Key) -> set[str]:
         """Return the hosts of a class that are present and can measure."""
-        broken = self._classes[key].broken
-        return {node.host for node in self.nodes.values() if node.key == key} - broken.keys()
+        return self._present(key) - self._classes[key].broken.keys()
 
-    def _why_missing(self, group: _ClassState, state: _UnitState, *, several: bool) -> str | None:
+    def _measured_now(self, key: Key) -> list[SearchUnit | None]:
+        """Return the units of a class that hosts measure now."""
+        return [job.unit for job in self.running.values() if job.node.key == key]
+
+    def _why_missing(self, group: _ClassState, state: _UnitState) -> str | None:
         """Say why a unit was not measured or not confirmed; None if it was."""
         reason = next(iter({**state.failed, **group.broken}.values()), None)
         if state.lost >= ATTEMPTS:
             reason = f"{state.lost} workers were lost while they measured it."
+        several = len(self._present(group.key)) > 1
         if state.is_searched and (not state.unconfirmed or not several or len(state.answers) >= ASKED):
             return None
         end = "The time allowed" if group.spent >= self.budget else "The calibration"
         return reason or f"{end} ended before a host {'confirmed' if state.is_searched else 'measured'} it."
 
-    def _state(self, job: NodeJob) -> _UnitState:
-        return next(state for state in self._classes[job.node.key].units if state.unit == job.unit)
-
-    def _end(self, job: NodeJob, seconds: float) -> _UnitState:
+    def _end(self, job: NodeJob, seconds: float = 0.0) -> _UnitState | None:
+        """End a job that took so many seconds of the budget; return the state of its unit, None for a self-test."""
         del self.running[job.node.worker]
-        self._classes[job.node.key].spent += seconds
-        state = self._state(job)
-        state.running = False
-        return state
+        group = self._classes[job.node.key]
+        group.spent += seconds
+        return next((state for state in group.units if state.unit == job.unit), None)

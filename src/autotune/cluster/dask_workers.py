@@ -1,9 +1,9 @@
-"""Workers of a Dask scheduler. The only module that imports Dask, except `worker_task`."""
+"""Workers of a Dask scheduler, and the task that they run."""
 
 import asyncio
 import json
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -11,9 +11,7 @@ from threading import Event
 from typing import Any
 from uuid import uuid4
 
-from autotune.cluster.calibrate_cluster import Answer, SchedulerLost
 from autotune.cluster.cluster_plan import NodeTask
-from autotune.cluster.worker_task import worker_task
 from autotune.errors import BadSettings, EnvironmentProblem, MissingPackage
 from autotune.host.numeric_libraries import series
 
@@ -24,9 +22,18 @@ PREFIX = "autotune-"
 """Begins the keys of our tasks: Dask's dashboard shows it, and clients recognise each other's tasks by it."""
 INTRODUCTION = f"{PREFIX}{NodeTask.INTRODUCE}-"
 
+Answer = dict[str, Any]
+
+
+class SchedulerLost(EnvironmentProblem):
+    """The scheduler does not answer any more."""
+
 
 class DaskWorkers:
-    """The Workers of a Dask client. Not for use by several threads."""
+    """Workers that carry out orders, over a Dask client. Not for use by several threads.
+
+    An order that was cancelled gets no answer; that of a dead worker may.
+    """
 
     def __init__(self, client: Any) -> None:
         """`client` is a distributed.Client."""
@@ -38,7 +45,6 @@ class DaskWorkers:
         self._answered = Event()
 
     def addresses(self) -> list[str]:
-        """List the workers of the scheduler."""
         with _scheduler_calls():
             return list(self._client.nthreads())
 
@@ -54,7 +60,7 @@ class DaskWorkers:
         }
 
     def send(self, worker: str, order: str, name: str) -> int:
-        """Submit an order to one worker."""
+        """Send an order to one worker; return the ticket of its answer."""
         ticket = next(self._numbers)
         problem = self._python_problem(worker) if name == NodeTask.INTRODUCE else None
         if problem is not None:
@@ -75,7 +81,7 @@ class DaskWorkers:
         return ticket
 
     def answers(self) -> Iterator[tuple[int, Answer]]:
-        """Yield the answers since the last call."""
+        """Yield the answers since the last call with their tickets, each once."""
         for ticket in list(self._rejected):
             yield ticket, self._rejected.pop(ticket)
         for ticket, future in list(self._futures.items()):
@@ -91,7 +97,6 @@ class DaskWorkers:
                 future.cancel()
 
     def wait(self, seconds: float) -> None:
-        """Wait for an answer, at most so long."""
         self._answered.wait(seconds)
         self._answered.clear()
 
@@ -185,3 +190,61 @@ def _answer(future: Any) -> Answer:
 
 def _first_line(problem: BaseException) -> str:
     return str(problem).partition("\n")[0].rstrip(".") or type(problem).__name__
+
+
+def worker_task() -> Callable[[str], str]:
+    """Return the function to send to workers, which starts the node's process and ends it in time.
+
+    cloudpickle sends by value what is defined inside a function. It imports the standard library only at first:
+    scheduler and worker need no autotune to receive it, and a worker without autotune answers with a sentence.
+    """
+
+    def run_order(order: str) -> str:
+        """Carry out an order in a process of its own; return the answer as JSON text.
+
+        The process and its trials are ended if the task is cancelled, as it is when the client goes away, and if this
+        worker dies. Scope of effect: one process, started without the thread and allocator variables that a nanny sets.
+        """
+        import json  # names outside of this function are not sent with it
+        import os
+        import sys
+        import tempfile
+
+        from distributed import get_worker
+
+        try:
+            from autotune.controls.supervise import Supervised
+            from autotune.controls.thread_variables import scrub
+        except ImportError as problem:
+            return json.dumps({"problem": f"autotune is not installed there ({problem}).", "kind": "absent"})
+        worker = get_worker()
+        task = worker.get_current_task()
+
+        def is_wanted() -> bool:
+            state = worker.state.tasks.get(task)
+            dropped = state is None or state.state in {"cancelled", "released", "forgotten"}
+            return not dropped and worker.status.name not in {"closing", "closed", "failed"}
+
+        command = [sys.executable, "-P", "-m", "autotune.cluster.node"]
+        with (
+            tempfile.TemporaryFile() as orders,
+            tempfile.TemporaryFile() as output,
+            tempfile.TemporaryFile() as errors,
+        ):
+            orders.write(order.encode())
+            orders.seek(0)
+            environ = scrub(os.environ)[0]
+            with Supervised(command, stdin=orders, stdout=output, stderr=errors, env=environ) as node:
+                while (ending := node.wait(0.2)) is None and is_wanted():
+                    pass
+            output.seek(0)
+            answer = output.read().decode(errors="replace").strip().rpartition("\n")[2]
+            if answer:
+                return answer
+            errors.seek(0)
+            words = errors.read().decode(errors="replace").strip().rpartition("\n")[2]
+            status = "none" if ending is None else ending.status
+            reason = f"The process that measures ended with status {status}: {words or 'no message'}"
+            return json.dumps({"problem": reason, "kind": "other"})
+
+    return run_order

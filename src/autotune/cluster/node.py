@@ -1,4 +1,4 @@
-"""The process that measures on a node: `python -P -m autotune.cluster.node`.
+"""The process that measures on a node, `python -P -m autotune.cluster.node`, and the orders that it carries out.
 
 Reads one order from stdin and answers with one JSON object on stdout. It is a process of its own, so that no thread of
 a Dask worker runs in it and its libraries have read nothing that Dask set. Its worker supervises it: a worker that
@@ -7,21 +7,57 @@ dies, or a client that goes away, ends it and its trials.
 
 import json
 import os
+import platform
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import isfinite
 from time import monotonic
-from typing import Any
+from typing import Annotated, Any
 
+from autotune._version import __version__
+from autotune.bench.selftest import SelfTest
 from autotune.cluster.cluster_plan import NodeTask
-from autotune.cluster.orders import Order, decode_order, versions
-from autotune.errors import AutotuneError, BadWorkload, HostBusy, UsageError
+from autotune.errors import AutotuneError, BadDocument, BadWorkload, HostBusy, ProfileError, UsageError
 from autotune.host.cpu_variables import PROCESSES
-from autotune.model.codec import encode
+from autotune.host.numeric_libraries import series
+from autotune.model.codec import decode, encode
+from autotune.model.constraints import Parsed
 from autotune.model.profile import Profile
-from autotune.profiles.profile_document import encode_profile
+from autotune.profiles.profile_document import decode_profile, encode_profile
+from autotune.search.request import Request
 
 Answer = dict[str, Any]
+ProfileDocument = Annotated[Profile, Parsed(decode_profile, "a profile", format=encode_profile)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A task for a node."""
+
+    task: NodeTask
+    request: Request
+    self_test: SelfTest | None = None
+    choices: ProfileDocument | None = None
+    """Choices of another host to confirm."""
+    relatives: tuple[ProfileDocument, ...] = ()
+
+
+def encode_order(order: Order) -> str:
+    return json.dumps(encode(order))
+
+
+def decode_order(text: str) -> Order:
+    """Decode the text of `encode_order`. Raises BadDocument for any other text."""
+    try:
+        return decode(Order, json.loads(text))
+    except (ValueError, RecursionError, ProfileError) as problem:
+        raise BadDocument(f"it is no order of a client of this version: {problem}.", "the order") from problem
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that client and nodes must share."""
+    return {"autotune": __version__, "Python": series(platform.python_version())}
 
 
 def carry_out(order: Order) -> Answer:
@@ -88,19 +124,14 @@ def _confirm(order: Order) -> Answer:
     return {"profile": encode_profile(profile)}
 
 
-def _problem(problem: AutotuneError) -> Answer:
-    kinds = {HostBusy: "busy", UsageError: "usage"}
-    kind = next((kind for error, kind in kinds.items() if isinstance(problem, error)), "other")
-    return {"problem": str(problem), "kind": kind}
-
-
 def main() -> None:
     """Carry out the order on stdin."""
     began = monotonic()
     try:
         answer = carry_out(decode_order(sys.stdin.read()))
     except AutotuneError as problem:
-        answer = _problem(problem)
+        kind = "busy" if isinstance(problem, HostBusy) else "usage" if isinstance(problem, UsageError) else "other"
+        answer = {"problem": str(problem), "kind": kind}
     sys.stdout.write(json.dumps({**answer, "seconds": monotonic() - began, "versions": versions()}) + "\n")
 
 

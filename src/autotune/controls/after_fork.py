@@ -22,7 +22,6 @@ class _ForkMark:
     """Memory that differs in a forked child from what it was in the parent."""
 
     def __init__(self) -> None:
-        self._pid = os.getpid()
         self._page: mmap.mmap | None = None
         with suppress(AttributeError, ImportError, OSError, ValueError):  # another system, or an older kernel
             import ctypes  # as NumPy does, later than this module is loaded

@@ -21,6 +21,7 @@ import os
 import threading
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 from autotune.controls import after_fork, thread_variables
 from autotune.controls.periodic_thread import PeriodicThread
@@ -42,14 +43,15 @@ MMAP_THRESHOLD_LARGEST = 32 * 2**20
 LARGEST_CAP = 2**31 - 1
 """mallopt takes an int."""
 TRIM_SECONDS = 3.0
-
+_PROCESS = "process"
+"""Scope of `retain`."""
 TIGHT_MEMORY = 2**30
 """Bytes: with less, what is retained would soon be missed elsewhere."""
 
 
 def unsupported_reason() -> str | None:
     """Return why memory cannot be retained in this process, as a sentence; None if it can. Found out once."""
-    return _found_out()[0]
+    return _support()[0]
 
 
 def refusal(*, libc: str | None, replaced: bool, memory_bytes: int | None, settings: tuple[str, ...]) -> str | None:
@@ -79,35 +81,30 @@ def retain(cap_bytes: int | None = None) -> None:
     quarter of the memory that this process may use. Raises UnsupportedPlatform with the sentence of
     `unsupported_reason`, and ValueError for a cap below 1.
     """
-    _heap().retain(_capped(cap_bytes))
+    _heap().set_cap(_PROCESS, _cap_bytes(cap_bytes))
 
 
 def default() -> None:
     """Undo `retain`, and return what was kept to the system. Does nothing where nothing was changed."""
-    _heap().retain(None)
-
-
-def retained() -> "Retained":
-    """Retain memory within a `with`. Scopes are counted: the last to end undoes it; the smallest cap holds.
-
-    Costs 5 us, and at the end the time to return the memory, about 1 ms per 100 MB. Raises as `retain` does.
-    """
-    return Retained(_capped(None))
+    _heap().set_cap(_PROCESS, None)
 
 
 class Retained:
-    """A scope of `retained`, for one `with`."""
+    """Retains memory within a `with`. Scopes are counted: the last to end undoes it; the smallest cap holds.
+
+    Costs 5 us, and at the end the time to return the memory, about 1 ms per 100 MB. Raises as `retain` does.
+    """
 
     __slots__ = ("_cap",)
 
-    def __init__(self, cap_bytes: int) -> None:
-        self._cap = cap_bytes
+    def __init__(self) -> None:
+        self._cap = _cap_bytes(None)
 
     def __enter__(self) -> None:
-        _heap().enter(self, self._cap)
+        _heap().set_cap(self, self._cap)
 
     def __exit__(self, *_: object) -> None:
-        _heap().leave(self)
+        _heap().set_cap(self, None)
 
 
 class Heap:
@@ -126,24 +123,27 @@ class Heap:
         """Bytes that were free when it was trimmed last."""
         self._trimmer = PeriodicThread("autotune-trim", TRIM_SECONDS, self.trim_excess)
         self._lock = threading.RLock()
-        self._base: int | None = None
-        self._scopes: dict[object, int] = {}
+        self._caps: dict[object, int] = {}
+        """By scope."""
         self._cap: int | None = None
         """The setting in force."""
 
-    def retain(self, cap: int | None) -> None:
-        """Retain memory for the whole process; None ends it."""
+    def set_cap(self, scope: object, cap: int | None) -> None:
+        """Retain memory for a scope, up to a cap; None ends it."""
         after_fork.check()
         with self._lock:
-            self._base = cap
+            if cap is None:
+                self._caps.pop(scope, None)
+            else:
+                self._caps[scope] = cap
             self._settle()
-        if cap is not None:
+        if cap is not None and scope == _PROCESS:
             self._trimmer.start()
 
     def trim_excess(self) -> bool:
         """Return free pages from the middle of the heap, where more is free than the cap; False once there is none."""
         with self._lock:
-            cap, free = self._base, self._free_bytes()
+            cap, free = self._caps.get(_PROCESS), self._free_bytes()
         if cap is None or free is None:
             return False
         if free > cap and free != self._trimmed_at:
@@ -151,23 +151,12 @@ class Heap:
             self._trimmed_at = free
         return True
 
-    def enter(self, scope: object, cap: int) -> None:
-        with self._lock:
-            self._scopes[scope] = cap
-            self._settle()
-
-    def leave(self, scope: object) -> None:
-        with self._lock:
-            self._scopes.pop(scope, None)
-            self._settle()
-
     def after_fork(self) -> None:
         """Reset in a forked child: its only thread is not inside one of these methods."""
         self._lock = threading.RLock()
 
     def _settle(self) -> None:
-        caps = [*self._scopes.values(), *(() if self._base is None else (self._base,))]
-        cap = min(caps, default=None)
+        cap = min(self._caps.values(), default=None)
         if cap == self._cap:
             return
         self._cap = cap
@@ -181,8 +170,8 @@ class Heap:
         self._trim(0)
 
 
-def _capped(cap_bytes: int | None) -> int:
-    reason, quarter = _found_out()
+def _cap_bytes(cap_bytes: int | None) -> int:
+    reason, quarter = _support()
     if reason is not None:
         raise UnsupportedPlatform(reason)
     if cap_bytes is not None and cap_bytes < 1:
@@ -191,22 +180,18 @@ def _capped(cap_bytes: int | None) -> int:
 
 
 @cache
-def _found_out() -> tuple[str | None, int]:
+def _support() -> tuple[str | None, int]:
     """Return why not, and the cap where none is given. Costs 0.5 ms, and stays the same in one process."""
-    memory = usable_bytes()
-    reason = refusal(
-        libc=_glibc(),
-        replaced=_replaced(),
-        memory_bytes=memory,
-        settings=thread_variables.allocator_settings(os.environ),
-    )
+    memory, settings = usable_bytes(), thread_variables.allocator_settings(os.environ)
+    reason = refusal(libc=_glibc(), replaced=_is_replaced(), memory_bytes=memory, settings=settings)
     return reason, memory_allowance(memory) or LARGEST_CAP
 
 
 @cache
 def _heap() -> Heap:
-    """Return the one of this process."""
-    heap = Heap(_mallopt, _trim, _free_bytes)
+    heap = Heap(
+        lambda option, value: _libc().mallopt(option, value), lambda padding: _libc().malloc_trim(padding), _free_bytes
+    )
     after_fork.register(heap.after_fork)
     return heap
 
@@ -219,7 +204,7 @@ def _glibc() -> str | None:
         return None
 
 
-def _replaced() -> bool:
+def _is_replaced() -> bool:
     """Is the malloc that this program calls another one than glibc's?
 
     Another allocator brings its own malloc_usable_size. The address of malloc itself tells nothing: in a Python that
@@ -235,10 +220,10 @@ def _replaced() -> bool:
     return called != glibc
 
 
-def _mallopt(option: int, value: int) -> None:
+def _libc() -> Any:
     import ctypes
 
-    ctypes.CDLL(None).mallopt(option, value)
+    return ctypes.CDLL(None)
 
 
 def _free_bytes() -> int | None:
@@ -251,14 +236,8 @@ def _free_bytes() -> int | None:
         _fields_ = [(name, ctypes.c_size_t) for name in MALLINFO2]
 
     try:
-        mallinfo2 = ctypes.CDLL(None).mallinfo2
+        mallinfo2 = _libc().mallinfo2
     except AttributeError:
         return None
     mallinfo2.restype = Mallinfo2
     return int(mallinfo2().fordblks)
-
-
-def _trim(padding: int) -> None:
-    import ctypes
-
-    ctypes.CDLL(None).malloc_trim(padding)

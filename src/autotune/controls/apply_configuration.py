@@ -9,33 +9,27 @@ if TYPE_CHECKING:
     from autotune.controls.allocator import Retained
 
 
-def configured(configuration: Configuration, *, usable_cpus: int) -> "Configured":
+class Configured:
     """Within a `with`, run under this configuration, clamped to the usable CPUs; afterwards as before.
 
     Sets BLAS threads, the threads of other pools and the allocator, by the rules of `blas`, `thread_pools` and
-    `allocator.retained`. Workers, chunk, method and placement belong to the code that cuts the work up; the `with`
+    `allocator.Retained`. Workers, chunk, method and placement belong to the code that cuts the work up; the `with`
     gives the clamped Configuration to take them from. The object serves many `with` blocks of one thread, nested ones
-    too. Entering and leaving costs 4 us together. Entering raises UnsupportedPlatform where memory cannot be
-    retained.
+    too. Entering and leaving costs 4 us together. Entering raises UnsupportedPlatform where memory cannot be retained.
     """
-    return Configured(clamp(configuration, usable_cpus))
-
-
-class Configured:
-    """Scope that `configured` returns."""
 
     __slots__ = ("_configuration", "_undo")
 
-    def __init__(self, configuration: Configuration) -> None:
-        self._configuration = configuration
+    def __init__(self, configuration: Configuration, *, usable_cpus: int) -> None:
+        self._configuration = clamp(configuration, usable_cpus)
         self._undo: list[tuple[blas.ThreadLimit | Retained | None, ...]] = []
 
     def __enter__(self) -> Configuration:
         retained = None
         if self._configuration.allocator is Allocator.RETAIN:
-            from autotune.controls.allocator import retained as retain
+            from autotune.controls.allocator import Retained
 
-            retained = retain()
+            retained = Retained()
             retained.__enter__()
         pools = None
         if self._configuration.openmp_threads is not None:

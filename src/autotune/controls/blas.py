@@ -120,7 +120,7 @@ class BlasThreads:
             library = next(iter(self._libraries), None)
             if library is None:
                 return "no BLAS library was found whose threads could be set."
-            return self._switched(library, usable_cpus)
+            return self._switch_for(library, usable_cpus)
 
     def switch_scipy_too(self, usable_cpus: int) -> tuple["Switch", int] | str:
         """Make one for the library that SciPy is linked to, while calls into NumPy's are switched: the same
@@ -134,7 +134,7 @@ class BlasThreads:
                 return "the BLAS library that SciPy calls cannot be told."
             if not library.is_like(self._libraries[0]):
                 return f"its {library} was not measured, but {self._libraries[0]}."
-            return self._switched(library, usable_cpus)
+            return self._switch_for(library, usable_cpus)
 
     def end_switching(self) -> None:
         """Put back the counts at rest; no call changes them any more."""
@@ -144,7 +144,6 @@ class BlasThreads:
             self._switches = ()
 
     def enter(self, scope: "ThreadLimit", threads: int) -> None:
-        """Count a scope in."""
         after_fork.check()
         with self._lock:
             if len(sys.modules) != self._modules:
@@ -176,10 +175,10 @@ class BlasThreads:
         new = tuple(library for library in self._find() if library.path not in paths)
         self._libraries += new
         self._per_thread += tuple(library for library in new if library.per_thread)
-        self._process.take(library for library in new if not library.per_thread)
+        self._process.counts += [_Count(library) for library in new if not library.per_thread]
         return bool(new)
 
-    def _switched(self, library: Library, usable_cpus: int) -> tuple["Switch", int] | str:
+    def _switch_for(self, library: Library, usable_cpus: int) -> tuple["Switch", int] | str:
         """Return the Switch of this library, made if it has none, and the most threads that it may give a call."""
         from autotune.native import core
 
@@ -191,10 +190,7 @@ class BlasThreads:
         switch: Switch | None = next((made for owner, made in self._switches if owner is library), None)
         if switch is None:
             switch = native.Switch(
-                *addresses,
-                usable_cpus,
-                per_thread=library.per_thread,
-                returns_previous=library.returns_previous,
+                *addresses, usable_cpus, per_thread=library.per_thread, returns_previous=library.returns_previous
             )
             self._switches += ((library, switch),)
             if not self._process.scopes:
@@ -219,8 +215,7 @@ class BlasThreads:
             domain: _Domain = self._thread.domain
         except AttributeError:
             domain = self._thread.domain = _Domain()
-        if len(domain.counts) < len(self._per_thread):
-            domain.take(self._per_thread[len(domain.counts) :])
+        domain.counts += map(_Count, self._per_thread[len(domain.counts) :])
         return domain
 
     def _after_fork(self) -> None:
@@ -264,9 +259,6 @@ class _Domain:
     def __init__(self) -> None:
         self.counts: list[_Count] = []
         self.scopes: dict[ThreadLimit, int] = {}
-
-    def take(self, new: Iterable[Library]) -> None:
-        self.counts += map(_Count, new)
 
     def ceiling(self, library: Library) -> int | None:
         return next(count for count in self.counts if count.library is library).ceiling()

@@ -116,10 +116,7 @@ def library(lib: Any) -> Library:
         case "openblas":
             get, put = (openblas_function(native, f"{verb}_num_threads") for verb in ("get", "set"))
         case "mkl":
-            get, put = (
-                _function(native, "MKL_Get_Max_Threads"),
-                _function(native, "MKL_Set_Num_Threads_Local"),
-            )
+            get, put = (_function(native, "MKL_Get_Max_Threads"), _function(native, "MKL_Set_Num_Threads_Local"))
         case "blis":  # -1, which threadpoolctl gives as 1, says that it was never set
             get, put = (_function(native, f"bli_thread_{verb}_num_threads") for verb in ("get", "set"))
         case _:

@@ -28,7 +28,6 @@ def when_imported(modules: Sequence[str], act: Callable[[], object]) -> None:
 
 
 def expect_no_longer(modules: Sequence[str]) -> None:
-    """Forget what is expected of these modules."""
     for finder in sys.meta_path:
         if isinstance(finder, _Watch):
             finder.expected.pop(tuple(modules), None)

@@ -7,7 +7,7 @@ allowed CPUs have no such structure or too little room, workers run as without a
 
 import os
 import threading
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ def cpus_for(placement: Placement | None, workers: int) -> frozenset[int] | None
     allowed = affinity()
     if placement is None or workers < 2 or allowed is None:
         return None
-    return choose(placement, workers, [cpu for cpu in _machine() if cpu.number in allowed], _running_on())
+    return choose(placement, workers, [cpu for cpu in _machine() if cpu.number in allowed], _getcpu()())
 
 
 def choose(
@@ -136,18 +136,14 @@ def _machine() -> "tuple[Cpu, ...]":
 
 
 @cache
-def _getcpu() -> object:
+def _getcpu() -> Callable[[], int | None]:
+    """Return the function that tells on which CPU the calling thread runs at this moment; None where it cannot."""
     import ctypes
 
     with suppress(OSError, AttributeError):
-        return ctypes.CDLL(None).sched_getcpu
-    return None
-
-
-def _running_on() -> int | None:
-    """Return the CPU that the calling thread runs on at this moment."""
-    getcpu = _getcpu()
-    return getcpu() if callable(getcpu) else None
+        getcpu: Callable[[], int] = ctypes.CDLL(None).sched_getcpu
+        return getcpu
+    return lambda: None
 
 
 class _Here(threading.local):

@@ -11,6 +11,7 @@ This file runs as a script, too: `python -I -S supervise.py LIFELINE REPORT GRAC
 standard library's fastest modules only, so that a supervisor starts within 10 ms.
 """
 
+import errno
 import os
 import select
 import signal
@@ -174,7 +175,6 @@ class ChildWatch:
         return os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
 
     def close(self) -> None:
-        """Release the child's descriptor."""
         if self._pidfd is not None:
             os.close(self._pidfd)
 
@@ -197,26 +197,10 @@ class Supervised:
     """A command under a supervisor. Use it in `with`: on leaving, it and all that it started are gone.
 
     Scope of effect: the command leads a session of its own, so that a terminal's Ctrl-C reaches the parent only. Not
-    for use by several threads at once.
-
-    Parameters
-    ----------
-    command
-        The command and its arguments.
-    stdin, stdout, stderr
-        As in `subprocess.Popen`; a pipe's other end is an attribute of this name.
-    env, cwd
-        Environment and folder of the command; those of this process by default.
-    pass_fds
-        File descriptors that the command inherits.
-    grace
-        Seconds between SIGTERM and SIGKILL when it is ended early; 0 sends no SIGTERM.
-
-    Raises
-    ------
-    OSError
-        If the supervisor or the command cannot be started.
-
+    for use by several threads at once. `stdin`, `stdout` and `stderr` are as in `subprocess.Popen`; a pipe's other end
+    is an attribute of this name. The command inherits the file descriptors `pass_fds`. When it is ended early it gets
+    SIGTERM, and `grace` seconds later SIGKILL; 0 sends no SIGTERM. Raises OSError if the supervisor or the command
+    cannot be started.
     """
 
     def __init__(
@@ -233,8 +217,8 @@ class Supervised:
     ) -> None:
         import subprocess
 
-        lifeline, self._lifeline = os.pipe()
-        self.report, report = os.pipe()
+        lifeline, self._lifeline = _pipe()
+        self.report, report = _pipe()
         """Can be read once the command has ended."""
         self._grace = grace
         self._ending: Ending | None = None
@@ -259,23 +243,18 @@ class Supervised:
         finally:
             os.close(lifeline)
             os.close(report)
-        self.stdin, self.stdout, self.stderr = (
-            self._process.stdin,
-            self._process.stdout,
-            self._process.stderr,
-        )
+        self.stdin, self.stdout, self.stderr = (self._process.stdin, self._process.stdout, self._process.stderr)
         try:
-            self.pid = self._started()
-            """Process id of the command."""
+            word, number = self._line().split()
         except BaseException:
             self.end()
             raise
-
-    def _started(self) -> int:
-        word, number = self._line().split()
-        if word == "failed":
-            raise OSError(int(number), os.strerror(int(number)))
-        return int(number)
+        if word != "started":
+            self.end()
+            code = int(number) if word == "failed" else errno.ECHILD  # the supervisor itself was killed
+            raise OSError(code, os.strerror(code))
+        self.pid = int(number)
+        """Process id of the command."""
 
     def _line(self) -> str:
         text = b""
@@ -287,20 +266,16 @@ class Supervised:
         return text.decode()
 
     def poll(self) -> Ending | None:
-        """Look whether the command has ended."""
         return self.wait(0)
 
     def wait(self, seconds: float | None = None) -> Ending | None:
         """Wait for the command's end, up to so many seconds; None if it still runs."""
-        if self._ending is None and self._has_report(seconds):
+        watch = select.poll()  # select(2) takes descriptors below 1024 only
+        watch.register(self.report, select.POLLIN)
+        if self._ending is None and watch.poll(None if seconds is None else 1000 * seconds):
             _, status, *took = self._line().split()
             self._ending = Ending(int(status), *map(float, took)) if took else Ending(int(status), None)
         return self._ending
-
-    def _has_report(self, seconds: float | None) -> bool:
-        watch = select.poll()  # select(2) takes descriptors below 1024 only
-        watch.register(self.report, select.POLLIN)
-        return bool(watch.poll(None if seconds is None else 1000 * seconds))
 
     def descendants(self) -> list[int]:
         """List the command and all that it started, as far as the system lists children."""
@@ -336,8 +311,23 @@ class Supervised:
         self.end()
 
 
+def _pipe() -> list[int]:
+    """Make a pipe whose ends are no standard streams, though the program has closed its own."""
+    from fcntl import F_DUPFD_CLOEXEC, fcntl
+
+    ends = os.pipe()
+    try:
+        return [fcntl(end, F_DUPFD_CLOEXEC, 3) for end in ends]
+    finally:
+        for end in ends:
+            os.close(end)
+
+
 def main(arguments: list[str]) -> int:
     """Run a command until it ends or the lifeline does."""
+    while (standard := os.open(os.devnull, os.O_RDWR)) < 3:  # closed by the program: no pipe may take its place
+        os.set_inheritable(standard, True)
+    os.close(standard)
     (lifeline, report), grace = map(int, arguments[:2]), float(arguments[2])
     inherited = [] if arguments[3] == "-" else [int(number) for number in arguments[3].split(",")]
     command = arguments[4:]
@@ -349,7 +339,11 @@ def main(arguments: list[str]) -> int:
         signal.signal(number, lambda *_: os.write(stop, b"."))
     began, supervisor = perf_counter(), os.getpid()
     executed, failure = os.pipe()  # closed by a successful exec
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError as error:  # a limit of processes
+        os.write(report, f"failed {error.errno}\n".encode())
+        return 0
     if not pid:
         _execute(command, supervisor, failure)
     os.close(failure)
@@ -372,7 +366,6 @@ def main(arguments: list[str]) -> int:
 
 
 def _execute(command: list[str], supervisor: int, failure: int) -> None:
-    """Become the command."""
     try:
         os.setsid()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):

@@ -36,22 +36,17 @@ def _openmp_runtimes() -> Iterator[Library]:
     taken = {library.addresses for library in blas.loaded() if library.is_on_openmp}
     for lib in controller().lib_controllers:
         if lib.user_api == "openmp":
-            pool = openmp_runtime(lib)
+            # each lookup by [] makes a function of its own, where an attribute would be threadpoolctl's
+            get, put = lib.dynlib["omp_get_max_threads"], lib.dynlib["omp_set_num_threads"]
+            put.argtypes = [ctypes.c_int]
+            pool = Library(api="openmp", path=lib.filepath, get=get, put=put, per_thread=True, ceiling=max(1, get()))
             if pool.addresses not in taken:
                 yield pool
 
 
-def openmp_runtime(lib: Any) -> Library:
-    """Make the pool of an OpenMP runtime from its controller by threadpoolctl."""
-    # each lookup by [] makes a function of its own, where an attribute would be threadpoolctl's
-    get, put = lib.dynlib["omp_get_max_threads"], lib.dynlib["omp_set_num_threads"]
-    put.argtypes = [ctypes.c_int]
-    return Library(api="openmp", path=lib.filepath, get=get, put=put, per_thread=True, ceiling=max(1, get()))
-
-
 def _module_pools() -> Iterator[Library]:
     for name, per_thread in COUNTED_BY_THREAD.items():
-        module = _imported(name)
+        module = _module(name)
         get, put = (getattr(module, f"{verb}_num_threads", None) for verb in ("get", "set"))
         if module is not None and get is not None and put is not None and _is_started(module):
             yield Library(api=name, path=name, get=get, put=put, per_thread=per_thread, ceiling=get())
@@ -70,7 +65,7 @@ def _is_started(module: ModuleType) -> bool:
 
 
 def _fft_workers() -> Iterator[Library]:
-    module = _imported(FFT)
+    module = _module(FFT)
     if module is not None:
         workers = FftWorkers(module)
         usual = workers.get()
@@ -86,11 +81,9 @@ class FftWorkers:
         self._thread = threading.local()
 
     def get(self) -> int:
-        """Read the count of this thread."""
         return int(self._module.get_workers())
 
     def put(self, workers: int) -> None:
-        """Set the count of this thread."""
         before: AbstractContextManager[object] | None = getattr(self._thread, "scope", None)
         self._thread.scope = None
         if before is not None:
@@ -101,7 +94,7 @@ class FftWorkers:
             self._thread.scope.__enter__()
 
 
-def _imported(name: str) -> ModuleType | None:
+def _module(name: str) -> ModuleType | None:
     return sys.modules.get(name) if are_imported((name,)) else None
 
 

@@ -10,12 +10,7 @@ EXPORTED = "AUTOTUNE_EXPORTED"
 """Lists the variables that we set ourselves for a child process, by name, separated by commas."""
 
 LIMITS: Mapping[str, tuple[str, ...]] = {
-    "openblas": (
-        "OPENBLAS_NUM_THREADS",
-        "OPENBLAS_DEFAULT_NUM_THREADS",
-        "GOTO_NUM_THREADS",
-        "OMP_NUM_THREADS",
-    ),
+    "openblas": ("OPENBLAS_NUM_THREADS", "OPENBLAS_DEFAULT_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS"),
     "mkl": ("MKL_NUM_THREADS", "OMP_NUM_THREADS"),
     "blis": ("BLIS_NUM_THREADS", "OMP_NUM_THREADS"),
     "accelerate": ("VECLIB_MAXIMUM_THREADS",),
@@ -40,13 +35,7 @@ THREADS = frozenset({
 """Variables for the thread count of a library. Kernel choice and waiting (OPENBLAS_CORETYPE, OPENBLAS_THREAD_TIMEOUT,
 OMP_WAIT_POLICY) are not among them: they describe the machine that programs will meet, too."""
 
-OTHERS = (
-    "OMP_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "POLARS_MAX_THREADS",
-    "RAYON_NUM_THREADS",
-)
+OTHERS = ("OMP_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS", "POLARS_MAX_THREADS", "RAYON_NUM_THREADS")
 """Thread counts of libraries that are not BLAS. Set only for a command that is tuned as a whole, on request."""
 
 PLACEMENT = frozenset({

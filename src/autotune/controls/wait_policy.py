@@ -20,7 +20,6 @@ from autotune.controls import after_fork
 from autotune.host.numeric_libraries import libraries
 
 if TYPE_CHECKING:
-    from autotune.model.configuration import IdleThreads
     from autotune.model.software import BlasLibrary
 
 VARIABLE = "OPENBLAS_THREAD_TIMEOUT"
@@ -85,7 +84,7 @@ def adjustable_runtimes(environ: Mapping[str, str], runtimes: Iterable[str] = RU
     return frozenset(runtime for runtime in runtimes if _ENVIRONMENT[runtime][0] not in environ)
 
 
-def wait_variables(wait: "IdleThreads | None", runtimes: Iterable[str]) -> dict[str, str]:
+def wait_variables(wait: str | None, runtimes: Iterable[str]) -> dict[str, str]:
     """Return the variables by which idle threads of these runtimes sleep or spin; none for None. Pure."""
     if wait is None:
         return {}

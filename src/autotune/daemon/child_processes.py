@@ -1,13 +1,14 @@
 """Child processes of the daemon: modules of autotune, run by a listed interpreter under a supervisor."""
 
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import DEVNULL
-from typing import IO
+from typing import IO, Any
 
 from autotune.controls.supervise import Supervised
 from autotune.host.memory_limit import resident_bytes
@@ -27,9 +28,9 @@ _HIDDEN_VARIABLES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildCommand:
-    """A child process to start: a module of autotune with its arguments."""
+    """A child process to start: a module, the command line unless named, with its arguments."""
 
-    module: str
+    module: str = "autotune"
     arguments: tuple[str, ...]
     seconds: float = DEFAULT_SECONDS
     """After which it is killed."""
@@ -54,44 +55,40 @@ class ChildResult:
         lines = self.words.splitlines()
         return lines[-1][:500] if lines else f"It ended with status {self.status} and wrote no reason."
 
-
-class ProcessLauncher:
-    """Starts children, at the daemon's own priority: a lower one would change what is measured."""
-
-    def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
-        self._folder = folder
-        self._environ = {name: text for name, text in environ.items() if name not in _HIDDEN_VARIABLES}
-
-    def start(self, python: str, command: ChildCommand, environ: Mapping[str, str]) -> "ChildProcess":
-        """Start a child with a temporary folder of its own. Raises OSError."""
-        folder = Path(tempfile.mkdtemp(prefix="job-", dir=self._folder))
+    @property
+    def document(self) -> dict[str, Any]:
+        """Its answer; without one, the last line of its stderr as the problem."""
         try:
-            return ChildProcess(python, command, folder, {**self._environ, **environ})
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-
-    def sweep(self) -> None:
-        """Remove the folders of children of a daemon that was killed."""
-        for folder in self._folder.glob("job-*"):
-            shutil.rmtree(folder, ignore_errors=True)
+            answer = json.loads(self.answer)
+        except (ValueError, RecursionError):
+            answer = None
+        return answer if isinstance(answer, dict) else {"problem": self.last_line}
 
 
 class ChildProcess:
-    """A child below its supervisor. Its answer (stdout) and words (stderr) go to files."""
+    """A child below its supervisor. Its answer (stdout) and words (stderr) go to files.
 
-    def __init__(self, python: str, command: ChildCommand, folder: Path, environ: Mapping[str, str]) -> None:
-        self._folder = folder
-        self._answer: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed in `kill`
-        self._words: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - the same
-        self._supervised = Supervised(
-            [python, "-P", "-m", command.module, *command.arguments],
-            stdin=DEVNULL,
-            stdout=self._answer,
-            stderr=self._words,
-            env={**environ, "TMPDIR": str(folder)},
-            cwd="/",
-        )
+    It runs at the daemon's own priority: a lower one would change what is measured.
+    """
+
+    def __init__(self, python: str, command: ChildCommand, environ: Mapping[str, str], *, state: Path) -> None:
+        """Start it with a folder of its own in the state folder, for temporary files. Raises OSError."""
+        self._folder = Path(tempfile.mkdtemp(prefix="job-", dir=state))
+        inherited = {name: text for name, text in os.environ.items() if name not in _HIDDEN_VARIABLES}
+        try:
+            self._answer: IO[bytes] = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - closed in `kill`
+            self._words: IO[bytes] = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - the same
+            self._supervised = Supervised(
+                [python, "-P", "-m", command.module, *command.arguments],
+                stdin=DEVNULL,
+                stdout=self._answer,
+                stderr=self._words,
+                env={**inherited, **environ, "TMPDIR": str(self._folder)},
+                cwd="/",
+            )
+        except BaseException:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
 
     def resident_bytes(self) -> int | None:
         """Return the physical memory that it and its descendants hold, shared pages counted for each."""
@@ -119,3 +116,12 @@ class ChildProcess:
         self._answer.close()
         self._words.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+StartChild = Callable[[str, ChildCommand, Mapping[str, str]], ChildProcess]
+
+
+def remove_leftovers(state: Path) -> None:
+    """Remove the folders of children of a daemon that was killed."""
+    for folder in state.glob("job-*"):
+        shutil.rmtree(folder, ignore_errors=True)

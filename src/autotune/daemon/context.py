@@ -30,7 +30,6 @@ class DaemonLog:
         self._lasting: dict[str, str] = {}
 
     def write(self, event: str, why: str = "", *, level: str = "info", **facts: Any) -> None:
-        """Write an event with its reason."""
         time = datetime.now(UTC).isoformat(timespec="seconds")
         text = json.dumps({"time": time, "level": level, "event": event, "why": why, **facts})
         prefix = f"<{_PRIORITIES[level]}>" if self._has_journal else ""
@@ -81,19 +80,5 @@ class DaemonContext:
             self.log.end("state", f"{path} can be written again.")
 
     def save_if_due(self) -> None:
-        """Write counts that have changed, once a minute."""
         if self.has_unsaved and self.moment.running - self._saved >= SAVE_SECONDS:
             self.save()
-
-    def report(self, event: str, subject: str, why: str, **facts: Any) -> None:
-        """Write an event of a job to the log and to the recent events."""
-        self.recent.append({"wall": self.moment.wall, "event": event, "job": subject, "why": why, **facts})
-        self.log.write(event, why, job=subject, **facts)
-
-    def delay(self, subject: str, first: float, **words: float) -> None:
-        """Put off work that failed, from now."""
-        self.state.delay(subject, self.moment.wall, first, **words)
-
-    def is_delayed(self, subject: str) -> bool:
-        """Is it too early to try this again?"""
-        return self.state.is_delayed(subject, self.moment.wall)

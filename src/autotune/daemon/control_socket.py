@@ -17,7 +17,7 @@ import selectors
 import socket
 import stat
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,12 +64,7 @@ class ControlSocket:
     """The listening socket. It registers with the selector of the daemon's loop, which calls `serve`."""
 
     def __init__(
-        self,
-        path: Path,
-        answer: Answerer,
-        selector: selectors.BaseSelector,
-        *,
-        clock: Callable[[], float] = monotonic,
+        self, path: Path, answer: Answerer, selector: selectors.BaseSelector, *, clock: Callable[[], float] = monotonic
     ) -> None:
         """Raises EnvironmentProblem if the socket cannot be made.
 
@@ -95,13 +90,11 @@ class ControlSocket:
                 self._drop(ready)
 
     def drop_expired(self) -> None:
-        """Close the connections that have lasted too long."""
         now = self._clock()
         for line in [line for line, client in self._clients.items() if client.expires < now]:
             self._drop(line)
 
     def close(self) -> None:
-        """Close the socket and remove its name."""
         for line in list(self._clients):
             self._drop(line)
         self._selector.unregister(self._listener)
@@ -155,7 +148,6 @@ class ControlSocket:
 
 
 def refusal(why: str, *, denied: bool = False) -> dict[str, Any]:
-    """Return the answer to a request that is refused."""
     return {"ok": False, "error": why, **({"denied": True} if denied else {})}
 
 
@@ -215,30 +207,27 @@ def _check_length(path: Path) -> None:
 # --- the client ---------------------------------------------------------------------------------
 
 
-def ask_daemon(sockets: Iterable[Path], verb: str, **words: Any) -> dict[str, Any]:
+def ask_daemon(sockets: Sequence[Path], verb: str, **words: Any) -> dict[str, Any]:
     """Send a request to the first of these sockets that a daemon listens on; return its answer.
 
     Raises OrderRefused with the daemon's sentence, and NoDaemon if none listens, or one of a user who is not trusted.
     """
     if not hasattr(socket, "AF_UNIX"):
         raise UnsupportedPlatform("The daemon is asked over a UNIX socket, which this system does not have.")
-    tried = []
     for path in sockets:
-        _check_length(path)
         line = _connect(path)
-        if line is None:
-            tried.append(str(path))
-            continue
-        with line:
-            _check_owner(line, path)
-            answer = _exchange(line, {"verb": verb, **words})
-        if verb == "stop":
-            _wait_until_closed(path)
-        return answer
-    raise NoDaemon(f"No daemon answers at {' or '.join(tried)}. `autotune daemon` starts one.")
+        if line is not None:
+            with line:
+                _check_owner(line, path)
+                answer = _exchange(line, {"verb": verb, **words})
+            if verb == "stop":
+                _wait_until_closed(path)
+            return answer
+    raise NoDaemon(f"No daemon answers at {' or '.join(map(str, sockets))}. `autotune daemon` starts one.")
 
 
 def _connect(path: Path) -> socket.socket | None:
+    _check_length(path)
     line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     line.settimeout(CLIENT_SECONDS)
     try:
@@ -273,7 +262,6 @@ def _exchange(line: socket.socket, request: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _wait_until_closed(path: Path) -> None:
-    """Wait until a daemon that ends has closed its socket."""
     deadline = monotonic() + CLIENT_SECONDS
     while monotonic() < deadline and (line := _connect(path)) is not None:
         line.close()

@@ -5,21 +5,19 @@ All work is done by procedures: generators that yield the command of a child pro
 """
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from autotune.daemon.child_processes import ChildCommand, ChildProcess, ChildResult, ProcessLauncher
+from autotune.daemon.child_processes import ChildCommand, ChildProcess, ChildResult, StartChild
 from autotune.daemon.context import MAX_RECENT, DaemonContext, DaemonLog
 from autotune.daemon.daemon_settings import DaemonPaths, DaemonSettings, Interpreter
 from autotune.daemon.inventory import Inventories
-from autotune.daemon.job_results import record_result
-from autotune.daemon.metrics import daemon_status
-from autotune.daemon.procedures import JobEnd, JobResult, job_steps
+from autotune.daemon.procedures import JobEnd, do_job, report
 from autotune.daemon.readiness import Readiness
 from autotune.daemon.schedule import JobCause, ScheduledJob, ScheduleInput, queue
 from autotune.daemon.sensors import MachineSensors, Moment, clock_jump, fingerprint, read_clocks
-from autotune.daemon.spool import SpoolReader
-from autotune.daemon.store_sync import StoreSync, is_in_force, is_pulled, pulled_profiles
+from autotune.daemon.spool import take_spool
+from autotune.daemon.store_sync import StoreSync, is_in_force, pulled_profiles
 from autotune.errors import UsageError
 from autotune.host.usable_cpus import usable_cpus
 from autotune.model.operation import Operation
@@ -36,29 +34,23 @@ MAX_ORDERS = 100
 RETIMINGS = frozenset({JobCause.TRIAL, JobCause.AGE})
 """Jobs that an order interrupts. A calibration is not interrupted: the next one would replace its journal."""
 
-Procedure = Generator[ChildCommand, ChildResult, JobResult | None]
+Procedure = Generator[ChildCommand, ChildResult, JobEnd | None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Activity:
-    """A procedure, and the interpreter that its child processes run with."""
+    """A procedure that was begun, and the child process that it waits for."""
 
     interpreter: Interpreter
+    """Runs its child processes."""
     procedure: Procedure
     job: ScheduledJob | None = None
     """None for inventories and visits to the store, which need no idle machine."""
-
-
-@dataclass(slots=True, kw_only=True)
-class RunningChild:
-    """The child process that an activity waits for."""
-
-    activity: Activity
-    command: ChildCommand
-    child: ChildProcess
-    began: float
-    """Monotonic seconds."""
-    memory_checked: float
+    command: ChildCommand = field(init=False)
+    child: ChildProcess = field(init=False)
+    began: float = field(init=False)
+    """When the child began, in monotonic seconds."""
+    memory_checked: float = field(init=False)
 
 
 class Controller:
@@ -69,7 +61,7 @@ class Controller:
         settings: DaemonSettings,
         paths: DaemonPaths,
         *,
-        launcher: ProcessLauncher,
+        start_child: StartChild,
         sensors: MachineSensors,
         log: DaemonLog,
         clocks: Callable[[], Moment] = read_clocks,
@@ -78,17 +70,17 @@ class Controller:
     ) -> None:
         """`memory_bytes`: physical memory that a job may hold unless it is configured; None: no limit."""
         self._clocks = clocks
-        self._launcher = launcher
+        self._start_child = start_child
         self._memory_bytes = memory_bytes
         self.context = DaemonContext(settings, paths, log, clocks())
         self.readiness = Readiness(self.context, sensors)
         self.inventories = Inventories(self.context, usable)
         self._store = StoreSync(self.context)
-        self._spool = SpoolReader(self.context)
-        self.running: RunningChild | None = None
+        self.running: Activity | None = None
         self.waiting = ""
         """Why nothing is being measured."""
-        self._untested: dict[str, str] = {}
+        self._new_profiles: dict[str, str] = {}
+        self._undeletable: set[str] = set()
         self._looked = float("-inf")
 
     @property
@@ -102,8 +94,6 @@ class Controller:
     def is_measuring(self) -> bool:
         """Does a child run that needs an idle machine?"""
         return self.running is not None and self.running.command.measuring
-
-    # --- one tick -------------------------------------------------------------------------------
 
     def tick(self) -> None:
         """Observe, decide, act."""
@@ -136,7 +126,7 @@ class Controller:
         """Look at what changes seldom: interpreters, spool, profiles."""
         context = self.context
         self.inventories.look()
-        self._spool.empty()
+        take_spool(context, self._undeletable)
         context.state.decay(context.moment.wall)
         pulled = {
             str(path): interpreter.name
@@ -151,94 +141,79 @@ class Controller:
             for entry in inventory.entries
             if entry.status == "tuned"
         }
-        self._untested = pulled | in_use
-
-    def _look_soon(self) -> None:
-        self._looked = float("-inf")
+        self._new_profiles = pulled | in_use
 
     def _begin(self) -> None:
         """Begin the next activity: first what needs no idle machine."""
-        interpreter = self.inventories.due()
-        if interpreter is not None:
-            self._advance(Activity(interpreter, self.inventories.ask(interpreter)))
-            return
-        visit = self._store.next_visit(self.inventories.by_name)
-        if visit is not None:
-            self._advance(Activity(*visit))
+        errand = self.inventories.next_question() or self._store.next_visit(self.inventories.by_name)
+        if errand is not None:
+            self._advance(Activity(*errand))
             return
         self._note_objection()
         if not self.waiting:
             self._measure_next()
 
     def _measure_next(self) -> None:
-        jobs = queue(self.schedule_input())
-        if not jobs:
+        job = next(iter(self.jobs()), None)
+        if job is None:
             inventories = self.inventories.by_name
             self.waiting = "There is nothing to do." if inventories else "No interpreter can be asked what it has."
             return
-        job = jobs[0]
         interpreter = next(each for each in self.context.settings.interpreters if each.name == job.interpreter)
-        self._report("begun", job, job.reason)
-        procedure = job_steps(self.context, job, self.inventories.by_name[job.interpreter])
+        report(self.context, "begun", job, job.reason)
+        procedure = do_job(self.context, job, self.inventories.by_name[job.interpreter])
         self._advance(Activity(interpreter, procedure, job))
 
     def _note_objection(self) -> None:
         """Note why nothing is measured: `status` may be asked before the next tick."""
         self.waiting = self.readiness.objection() or ""
 
-    # --- an activity, from its beginning to its end -------------------------------------------------
-
     def _advance(self, activity: Activity, result: ChildResult | None = None) -> None:
         """Go on with an activity, from its beginning or with a child's result, until the next child runs."""
         self.running = None
+        python = activity.interpreter.python
         while True:
             try:
                 command = next(activity.procedure) if result is None else activity.procedure.send(result)
             except StopIteration as end:
-                self._finish(activity, end.value)
+                self._finish(activity.job, end.value)
                 return
             if activity.job is not None:
                 self.context.save()
             try:
-                child = self._start(activity.interpreter, command)
+                child = self._start_child(python, command, {**command.environ, **activity.interpreter.environment})
             except OSError as error:
-                result = ChildResult(status=127, words=_start_failure(activity.interpreter, error))
+                place = "" if error.filename in {None, python} else f" ({error.filename})"
+                words = f"{python} cannot be started: {error.strerror or error}{place}."
+                result = ChildResult(status=127, words=words)
             else:
-                now = self.context.moment.running
-                self.running = RunningChild(
-                    activity=activity, command=command, child=child, began=now, memory_checked=now
-                )
+                activity.command, activity.child = command, child
+                activity.began = activity.memory_checked = self.context.moment.running
+                self.running = activity
                 return
 
-    def _start(self, interpreter: Interpreter, command: ChildCommand) -> ChildProcess:
-        environ = {**command.environ, **interpreter.environment}
-        return self._launcher.start(interpreter.python, command, environ)
-
-    def _follow(self, running: RunningChild) -> None:
+    def _follow(self, running: Activity) -> None:
         """Go on after a child that has ended; end one that may not go on.
 
         A child that meets an objection is forgotten; one that hangs or holds too much memory has failed.
         """
         result = running.child.result()
-        if result is not None:
-            self._advance(running.activity, result)
-            return
-        objection = self.readiness.objection_to_running() if running.command.measuring else None
-        if objection is not None:
-            self._interrupt(objection)
-            return
-        fault = self._overtime(running) or self._excess_memory(running)
-        if fault is not None:
+        if result is None:
+            objection = self.readiness.objection_to_running() if running.command.measuring else None
+            if objection is not None:
+                self._interrupt(objection)
+                return
+            fault = self._fault(running)
+            if fault is None:
+                return
             running.child.kill()
-            self._advance(running.activity, ChildResult(status=-9, words=fault))
+            result = ChildResult(status=-9, words=fault)
+        self._advance(running, result)
 
-    def _overtime(self, running: RunningChild) -> str | None:
-        if self.context.moment.running - running.began <= running.command.seconds:
-            return None
-        return f"It took longer than {running.command.seconds:.0f} seconds and was killed."
-
-    def _excess_memory(self, running: RunningChild) -> str | None:
+    def _fault(self, running: Activity) -> str | None:
         now = self.context.moment.running
+        if now - running.began > running.command.seconds:
+            return f"It took longer than {running.command.seconds:.0f} seconds and was killed."
         if now - running.memory_checked < MEMORY_CHECK_SECONDS:
             return None
         running.memory_checked = now
@@ -253,55 +228,42 @@ class Controller:
         if running is None:
             return
         running.child.kill()
-        running.activity.procedure.close()
-        if running.activity.job is not None:
+        running.procedure.close()
+        if running.job is not None:
             self.context.state.count("interrupted")
-            self._report("interrupted", running.activity.job, why)
+            report(self.context, "interrupted", running.job, why)
             self.context.save()
 
-    def _finish(self, activity: Activity, result: JobResult | None) -> None:
-        job = activity.job
-        if job is None or result is None:
-            self._look_soon()  # at what has come
+    def _finish(self, job: ScheduledJob | None, end: JobEnd | None) -> None:
+        if job is None:
+            self._looked = float("-inf")  # look at what has come
             return
-        record_result(self.context, job, self.inventories.by_name[job.interpreter], result)
-        if result.end is JobEnd.BUSY:
+        if end is JobEnd.BUSY:
             self.readiness.wait_for_host()
-        if result.end in {JobEnd.ADOPTED, JobEnd.QUARANTINED}:
+        if end in {JobEnd.ADOPTED, JobEnd.QUARANTINED}:
             self.inventories.ask_again(job.interpreter)
 
-    def _report(self, event: str, job: ScheduledJob, why: str) -> None:
-        self.context.report(event, job.subject, why, cause=job.cause.name.lower(), interpreter=job.interpreter)
-
-    # --- orders -------------------------------------------------------------------------------------
-
     def stop(self) -> None:
-        """End the running child, and write the state."""
         self._interrupt("The daemon stops.")
         self.context.save()
 
     def reload(self, settings: DaemonSettings) -> None:
         """Use other settings. A child of an interpreter that is not listed any more is ended."""
         names = {interpreter.name for interpreter in settings.interpreters}
-        if self.running is not None and self.running.activity.interpreter.name not in names:
+        if self.running is not None and self.running.interpreter.name not in names:
             self._interrupt("Its interpreter is not listed any more.")
         self.context.settings = settings
         self.inventories.keep_only(names)
         self.context.state.drop_served_orders(names)
         self._store.replan()
-        self._look_soon()
+        self._looked = float("-inf")
 
-    def pause_until(self, wall: float) -> None:
-        """Measure nothing before this time."""
+    def pause_until(self, wall: float | None) -> None:
+        """Measure nothing before this time; None ends a pause."""
         self.context.state.paused_until = wall
-        if self.is_measuring:
+        if wall is not None and self.is_measuring:
             self._interrupt("Measuring was paused.")
-        self._accept_order("paused", "It was ordered.")
-
-    def resume(self) -> None:
-        """End a pause."""
-        self.context.state.paused_until = None
-        self._accept_order("resumed", "It was ordered.")
+        self._accept_order("resumed" if wall is None else "paused", "It was ordered.")
 
     def order(self, operation: Operation) -> None:
         """Measure an operation with every interpreter, before all other work, as soon as the machine is idle.
@@ -312,7 +274,7 @@ class Controller:
         if len(orders) >= MAX_ORDERS:
             raise UsageError(f"{MAX_ORDERS} orders wait already.")
         orders[operation] = ()
-        job = None if self.running is None else self.running.activity.job
+        job = None if self.running is None else self.running.job
         if job is not None and job.cause in RETIMINGS and self.is_measuring:
             self._interrupt(f"{operation} was ordered, which comes first.")
         self._accept_order("ordered", str(operation))
@@ -323,56 +285,26 @@ class Controller:
         self.context.log.write(event, why)
         self.context.save()
 
-    # --- reports ------------------------------------------------------------------------------------
-
-    def schedule_input(self) -> ScheduleInput:
-        """Return what decisions are made of."""
-        state = self.context.state
-        untested = {
-            path: name
-            for path, name in self._untested.items()
-            if fingerprint(path) not in ((), state.trusted.get(path))
+    def untested_profiles(self) -> dict[str, str]:
+        """Return the paths of profiles that no canary has tested, each with the interpreter that tests it."""
+        trusted = self.context.state.trusted
+        return {
+            path: name for path, name in self._new_profiles.items() if fingerprint(path) not in ((), trusted.get(path))
         }
-        return ScheduleInput(
+
+    def jobs(self) -> list[ScheduledJob]:
+        """Return the jobs that may begin now, the next first."""
+        given = ScheduleInput(
             settings=self.context.settings,
-            state=state,
+            state=self.context.state,
             inventories=self.inventories.by_name,
-            untested=untested,
+            untested=self.untested_profiles(),
             now=self.context.moment.wall,
         )
-
-    def status(self) -> dict[str, Any]:
-        """Return what the daemon does, and why, as JSON values."""
-        untested = self.schedule_input().untested
-        return daemon_status(
-            self.context,
-            self.inventories,
-            window=self.readiness.window,
-            running=self._activity_status(),
-            waiting=self.waiting,
-            staged=sum(is_pulled(self.context.paths, path) for path in untested),
-        )
-
-    def _activity_status(self) -> dict[str, Any] | None:
-        running = self.running
-        if running is None:
-            return None
-        job = running.activity.job
-        return {
-            "what": job.subject if job else running.command.arguments[0],
-            "why": job.reason if job else "It needs no idle machine.",
-            "measuring": running.command.measuring,
-            "seconds": self.context.moment.running - running.began,
-        }
+        return queue(given)
 
     def next_jobs(self) -> list[dict[str, Any]]:
         """Return the next jobs and their reasons, without the running one, as JSON values."""
-        job = None if self.running is None else self.running.activity.job
+        job = None if self.running is None else self.running.job
         running = None if job is None else (job.interpreter, job.subject)
-        jobs = queue(self.schedule_input())
-        return [job.as_dict() for job in jobs if (job.interpreter, job.subject) != running][:MAX_RECENT]
-
-
-def _start_failure(interpreter: Interpreter, error: OSError) -> str:
-    place = "" if error.filename in {None, interpreter.python} else f" ({error.filename})"
-    return f"{interpreter.python} cannot be started: {error.strerror or error}{place}."
+        return [job.as_dict() for job in self.jobs() if (job.interpreter, job.subject) != running][:MAX_RECENT]

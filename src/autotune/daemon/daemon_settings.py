@@ -7,20 +7,20 @@ import os
 import re
 import sys
 import zlib
-from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
-from autotune.errors import BadDocument, ProfileError, UntrustedFile, UsageError
+from autotune.errors import BadDocument, BadSettings
 from autotune.host.identity import short_host_id
-from autotune.host.trusted_files import FileRule, read_file
+from autotune.host.trusted_files import FileRule
 from autotune.host.usable_cpus import online_cpus
-from autotune.model.codec import decode, mismatch
+from autotune.model.codec import mismatch
 from autotune.model.constraints import MAX_INTEGER, Bounds, Parsed, Pattern, Positive
 from autotune.profiles.folders import NODE_FOLDER, cluster_profiles, state_dir, user_profiles, user_spool
-from autotune.profiles.yaml_subset import parse
+from autotune.profiles.yaml_subset import read_settings
 
 _RULE = FileRule(max_bytes=2**16, follow_links=True)
 SYSTEM_SETTINGS = Path("/etc/autotune/daemon.yaml")
@@ -77,7 +77,6 @@ class AllowedHours:
         raise ValueError(mismatch(SPAN, text))
 
     def contain(self, moment: datetime) -> bool:
-        """Does the span contain this moment?"""
         minute, day = moment.hour * 60 + moment.minute, moment.weekday()
         if self.begins < self.ends:
             return day in self.days and self.begins <= minute < self.ends
@@ -155,6 +154,13 @@ class DaemonSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _SharedSettings:
+    """The part of `config.yaml` that the daemon reads."""
+
+    store: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonPaths:
     """The files and folders of one daemon."""
 
@@ -184,11 +190,6 @@ class DaemonPaths:
     def excerpt(self) -> Path:
         """The entries of a profile that are timed again."""
         return self.state / "excerpt.yaml"
-
-    @property
-    def journals(self) -> dict[str, str]:
-        """Variables that give measuring children journals of their own, apart from those of a user."""
-        return {"XDG_STATE_HOME": str(self.state / "home")}
 
     @property
     def pulled(self) -> Path:
@@ -222,13 +223,13 @@ def system_paths() -> DaemonPaths:
     )
 
 
-def user_paths(environ: Mapping[str, str] = os.environ) -> DaemonPaths:
+def user_paths() -> DaemonPaths:
     """Return the paths of the daemon that a user runs on this host: homes may be shared by many."""
     state = state_dir()
     own = state / f"daemon-{short_host_id()}"
-    runtime = environ.get("XDG_RUNTIME_DIR", "")
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     # a separate state folder asks for a separate daemon
-    in_runtime = runtime and "AUTOTUNE_STATE_DIR" not in environ
+    in_runtime = runtime and "AUTOTUNE_STATE_DIR" not in os.environ
     return DaemonPaths(
         settings=user_profiles().parent / "daemon.yaml",
         state=own,
@@ -242,49 +243,13 @@ def user_paths(environ: Mapping[str, str] = os.environ) -> DaemonPaths:
 def load_settings(path: Path) -> DaemonSettings:
     """Read the configuration file; without one, every setting has its default.
 
-    Raises UsageError with the place of the fault and what is expected there.
+    The file names programs to run, so no other user may have written it. The store is that of the file, else of
+    $AUTOTUNE_STORE, else of `config.yaml`, whose other faults `autotune store pull` reports. Raises BadSettings with
+    the place of the fault and what is expected there.
     """
-    try:
-        data = _read(path)
-        settings = DaemonSettings() if data is None else parse_settings(parse(data))
-    except ProfileError as error:
-        raise UsageError(f"{path}: {error.reason}") from None
-    except BadDocument as error:
-        raise UsageError(f"{path}: {error}") from None
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from None
-    if settings.store is None:
-        return replace(settings, store=_shared_store(path.with_name("config.yaml")))
-    return settings
-
-
-def parse_settings(document: Any) -> DaemonSettings:
-    """Check a parsed document. Raises BadDocument for the first value that is not expected there."""
-    settings: DaemonSettings = decode(DaemonSettings, {} if document is None else document)
-    return settings
-
-
-def _shared_store(config: Path) -> str | None:
-    """Return the store that this host has: $AUTOTUNE_STORE, else the one in `config.yaml`.
-
-    Other faults of that file are reported by `autotune store pull`.
-    """
-    named = os.environ.get("AUTOTUNE_STORE", "").strip()
-    if named:
-        return named
-    try:
-        document = parse(_read(config) or b"")
-    except (ProfileError, OSError):
-        return None
-    store = document.get("store") if isinstance(document, dict) else None
-    return store if isinstance(store, str) else None
-
-
-def _read(path: Path) -> bytes | None:
-    """Read a file that names programs to run, so that no other user may have written it."""
-    try:
-        return read_file(path, _RULE).data
-    except FileNotFoundError:
-        return None
-    except UntrustedFile as error:
-        raise ProfileError(error.reason) from None
+    settings = read_settings(DaemonSettings, path, _RULE)
+    store = settings.store or os.environ.get("AUTOTUNE_STORE", "").strip() or None
+    if store is None:
+        with suppress(BadSettings):
+            store = read_settings(_SharedSettings, path.with_name("config.yaml"), _RULE).store
+    return replace(settings, store=store)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -72,7 +73,6 @@ class Inventory:
 
     @cached_property
     def by_operation(self) -> Mapping[tuple[str, str], Sequence[InventoryEntry]]:
-        """Entries by operation name and dtype."""
         index: dict[tuple[str, str], list[InventoryEntry]] = {}
         for entry in self.entries:
             index.setdefault((entry.operation.name, entry.operation.dtype), []).append(entry)
@@ -93,7 +93,6 @@ class Inventory:
         return frozenset(entry.operation for entry in self.entries if entry.is_settled)
 
     def of(self, name: str, dtype: str) -> Sequence[InventoryEntry]:
-        """Return the entries of an operation."""
         return self.by_operation.get((name, dtype), ())
 
 
@@ -103,14 +102,10 @@ def parse_inventory(answer: bytes) -> Inventory:
     if isinstance(document, dict) and "problem" in document:
         raise ValueError(document["problem"])
     inventory: Inventory = decode(Inventory, document)
-    entries = tuple(entry for entry in inventory.entries if _has_its_sizes(entry.operation))
-    return replace(inventory, entries=entries)
-
-
-def _has_its_sizes(operation: Operation) -> bool:
-    """Are the sizes those of the catalogue? People edit profiles. Users' functions are not in the catalogue."""
-    row = CATALOGUE.get(operation.name)
-    return row is None or operation.size.keys() == set(row.size_names)
+    # people edit profiles, so that sizes may not be those of the catalogue; it lists no users' functions
+    rows = ((entry, CATALOGUE.get(entry.operation.name)) for entry in inventory.entries)
+    entries = (entry for entry, row in rows if row is None or entry.operation.size.keys() == set(row.size_names))
+    return replace(inventory, entries=tuple(entries))
 
 
 def unmeasured_operations(inventory: Inventory, *, calibrate: bool, is_stale: bool) -> list[str]:
@@ -134,16 +129,12 @@ def is_measured_by_size(entries: Sequence[InventoryEntry]) -> bool:
 
 def describe_change(before: Mapping[str, PlainValue], now: Mapping[str, PlainValue]) -> str | None:
     """Name each fact that differs, with both values: a sentence, or None."""
+    pairs = ((name, before.get(name), value) for name, value in now.items() if before.get(name) != value)
     changes = [
-        f"{name} was {_shown(before.get(name))} and is {_shown(value)}"
-        for name, value in now.items()
-        if before.get(name) != value
+        f"{name} was {'unknown' if old is None else old} and is {'unknown' if new is None else new}"
+        for name, old, new in pairs
     ]
     return f"{'; '.join(changes)}." if changes else None
-
-
-def _shown(value: PlainValue) -> str:
-    return "unknown" if value is None else str(value)
 
 
 class Inventories:
@@ -179,33 +170,29 @@ class Inventories:
             for name in answers.keys() - names:
                 del answers[name]
 
-    def due(self) -> Interpreter | None:
-        """Return the next interpreter to be asked."""
+    def next_question(self) -> tuple[Interpreter, Generator[ChildCommand, ChildResult, None]] | None:
+        """Return the next interpreter to be asked, and the procedure that asks it."""
+        state, now = self._context.state, self._context.moment.wall
         for interpreter in self._context.settings.interpreters:
-            if interpreter.name in self._due and not self._context.is_delayed(_subject(interpreter)):
-                return interpreter
+            if interpreter.name in self._due and not state.is_delayed(_subject(interpreter), now):
+                return interpreter, self._ask(interpreter)
         return None
 
-    def ask(self, interpreter: Interpreter) -> Generator[ChildCommand, ChildResult, None]:
-        """Ask an interpreter for its inventory."""
-        self._due.discard(interpreter.name)
-        answered = False
-        try:
-            arguments = ("inventory", str(self._context.paths.profiles))
-            answered = self._take_in(interpreter, (yield ChildCommand(module=PROFILE_HELPER, arguments=arguments)))
-        finally:
-            if not answered:
-                self._due.add(interpreter.name)
-
-    def _take_in(self, interpreter: Interpreter, result: ChildResult) -> bool:
+    def _ask(self, interpreter: Interpreter) -> Generator[ChildCommand, ChildResult, None]:
         context, name, subject = self._context, interpreter.name, _subject(interpreter)
+        self._due.discard(name)
+        result = yield ChildCommand(module=PROFILE_HELPER, arguments=("inventory", str(context.paths.profiles)))
         try:
             inventory = parse_inventory(result.answer)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            self.problems[name] = f"{interpreter.python} cannot be asked: {self._reason(error, result)}"
+        except ValueError as error:
+            reason = str(error) if result.answer else result.last_line
+            if result.answer and isinstance(error, json.JSONDecodeError):
+                reason = f"Its answer breaks off; {context.paths.state}, which holds it meanwhile, may be full."
+            self.problems[name] = f"{interpreter.python} cannot be asked: {reason}"
+            self._due.add(name)
             context.log.begin(subject, self.problems[name])
-            context.delay(subject, RETRY_SECONDS, longest=MAX_RETRY_SECONDS)
-            return False
+            context.state.delay(subject, context.moment.wall, RETRY_SECONDS, longest=MAX_RETRY_SECONDS)
+            return
         context.log.end(subject, f"{interpreter.python} answers again.")
         self.problems.pop(name, None)
         context.state.retries.pop(subject, None)
@@ -214,14 +201,6 @@ class Inventories:
         self._circumstances[name] = self._look_at(interpreter, inventory)
         self._remember(interpreter, inventory)
         context.save()
-        return True
-
-    def _reason(self, error: Exception, result: ChildResult) -> str:
-        if not result.answer:
-            return result.last_line
-        if isinstance(error, json.JSONDecodeError):
-            return f"Its answer breaks off; {self._context.paths.state}, which holds it meanwhile, may be full."
-        return str(error) if isinstance(error, ValueError) else UNKNOWN_ANSWER
 
     def _look_at(self, interpreter: Interpreter, inventory: Inventory | None) -> tuple[Any, ...]:
         """Return what the interpreter's answer depends on, as far as it can be seen without asking."""
@@ -245,11 +224,13 @@ class Inventories:
             self._context.log.write("stale", change, interpreter=interpreter.name)
         elif not unmeasured_operations(inventory, calibrate=self._context.settings.calibrate, is_stale=True):
             state.stale.pop(interpreter.name, None)
-        checked = state.checked.setdefault(inventory.key, {})
+        checked, measured = state.checked.setdefault(inventory.key, {}), wall
+        with suppress(ValueError, OverflowError):  # of a text that is no date
+            measured = datetime.fromisoformat(inventory.created or "").timestamp()
         for entry in inventory.entries:
             if entry.path == inventory.profile:
                 operation = Operation(name=entry.operation.name, dtype=entry.operation.dtype)
-                checked.setdefault(operation, _wall_time(inventory.created) or wall)
+                checked.setdefault(operation, measured)
 
     def _facts_before(self, interpreter: Interpreter) -> dict[str, PlainValue] | None:
         """Return the last facts of this interpreter, or of the same Python with the environment that it had."""
@@ -261,14 +242,6 @@ class Inventories:
             before = before or facts[name]
             del facts[name]
         return before
-
-
-def _wall_time(created: str | None) -> float | None:
-    """Convert an ISO date to seconds since 1970; None if it is none."""
-    try:
-        return None if created is None else datetime.fromisoformat(created).timestamp()
-    except (ValueError, OverflowError):
-        return None
 
 
 def _subject(interpreter: Interpreter) -> str:

@@ -25,7 +25,6 @@ MAX_ENTRIES = 10_000
 
 
 def main(arguments: list[str]) -> None:
-    """Answer one verb."""
     verb, *words = arguments
     try:
         answer = _VERBS[verb](*words)
@@ -60,7 +59,7 @@ def inventory(folder: str) -> dict[str, Any]:
         Inventory(
             key=site.key.digest,
             host=site.host or "",
-            facts=_flattened(asdict(site.key)),
+            facts=_flatten(asdict(site.key)),
             watched=tuple(sorted(watched)),
             profile=str(own),
             created=created,
@@ -107,11 +106,7 @@ def adopt(source: str, target: str, scope: str) -> dict[str, Any]:
     return {"entries": len(merged.entries), "new": {status: statuses.count(status) for status in statuses}}
 
 
-_VERBS: Mapping[str, Callable[..., dict[str, Any]]] = {
-    "inventory": inventory,
-    "excerpt": excerpt,
-    "adopt": adopt,
-}
+_VERBS: Mapping[str, Callable[..., dict[str, Any]]] = {"inventory": inventory, "excerpt": excerpt, "adopt": adopt}
 
 
 def _entry(match: "LookupResult", status: str) -> InventoryEntry:
@@ -131,7 +126,7 @@ def _place(value: object, values: Sequence[object]) -> int:
     return values.index(value) if value in values else len(values)
 
 
-def _flattened(value: Any, name: str = "") -> dict[str, Any]:
+def _flatten(value: Any, name: str = "") -> dict[str, Any]:
     """Turn a nested document into one level of dotted names."""
     if isinstance(value, tuple):
         return {name: ", ".join(map(str, value))}
@@ -139,7 +134,7 @@ def _flattened(value: Any, name: str = "") -> dict[str, Any]:
         return {name: value}
     flat: dict[str, Any] = {}
     for key, item in value.items():
-        flat |= _flattened(item, f"{name}.{key}" if name else str(key))
+        flat |= _flatten(item, f"{name}.{key}" if name else str(key))
     return flat
 
 

@@ -9,33 +9,35 @@ import selectors
 import signal
 import socket
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from time import monotonic, time
 from types import FrameType
-from typing import Any
+from typing import Annotated, Any
 
 import autotune
-from autotune.daemon.child_processes import ProcessLauncher
+from autotune.daemon.child_processes import ChildProcess, remove_leftovers
 from autotune.daemon.context import DaemonLog
 from autotune.daemon.control_socket import ControlSocket, SocketPeer, may_order, refusal
 from autotune.daemon.controller import Controller
 from autotune.daemon.daemon_settings import DaemonPaths, load_settings
-from autotune.daemon.metrics import metrics_text
+from autotune.daemon.metrics import daemon_status, metrics_text
 from autotune.daemon.sensors import MachineSensors, fingerprint
 from autotune.daemon.systemd import notify_systemd
 from autotune.errors import AutotuneError, DaemonRuns, EnvironmentProblem, UnsupportedPlatform, UsageError
 from autotune.host.memory_limit import resident_bytes, usable_bytes
 from autotune.host.trusted_files import replace_file
 from autotune.model.catalogue import kind, operation
-from autotune.model.constraints import NAME
+from autotune.model.codec import decode
+from autotune.model.constraints import NAME, Bounds
 from autotune.model.operation import Operation
 from autotune.model.policy import memory_allowance
 
 METRICS_SECONDS = 60.0
 FOREVER = 1e12
 """Wall-clock seconds of the end of a pause without an end."""
-MAX_PAUSE = 366 * 86400.0
+PauseSeconds = Annotated[float, Bounds(0.0, 366 * 86400.0, above=True)] | None
 READING_VERBS = ("status", "explain")
 ORDERING_VERBS = ("pause", "resume", "tune", "reload", "stop")
 
@@ -53,12 +55,11 @@ class DaemonService:
         self._settings_read = fingerprint(paths.settings)
         self._lock = hold_lock(paths.lock)
         _make_folders(paths)
-        launcher = ProcessLauncher(paths.state, os.environ)
-        launcher.sweep()
+        remove_leftovers(paths.state)
         self.controller = Controller(
             settings,
             paths,
-            launcher=launcher,
+            start_child=partial(ChildProcess, state=paths.state),
             sensors=MachineSensors(),
             log=self._log,
             memory_bytes=memory_allowance(usable_bytes()),
@@ -105,10 +106,7 @@ class DaemonService:
         self._selector.close()
         os.close(self._lock)
 
-    # --- requests -------------------------------------------------------------------------------
-
     def answer(self, request: Mapping[str, Any], peer: SocketPeer) -> dict[str, Any]:
-        """Answer a request from the control socket."""
         verb, group = request["verb"], self.controller.context.settings.group
         if verb not in {*READING_VERBS, *ORDERING_VERBS}:
             verbs = ", ".join((*READING_VERBS, *ORDERING_VERBS))
@@ -132,17 +130,18 @@ class DaemonService:
                     "pid": os.getpid(),
                     "resident_bytes": resident_bytes(),
                     "configuration": str(self.paths.settings),
-                    **controller.status(),
+                    **daemon_status(controller),
                 }
             case "explain":
                 why = controller.readiness.window.why
                 return {"queue": controller.next_jobs(), "waiting": controller.waiting, "why": why}
             case "pause":
-                until = _end_of_pause(request.get("seconds"))
+                seconds: float | None = decode(PauseSeconds, request.get("seconds"), "seconds")
+                until = FOREVER if seconds is None else time() + seconds
                 controller.pause_until(until)
                 return {"paused_until": until}
             case "resume":
-                controller.resume()
+                controller.pause_until(None)
             case "tune":
                 ordered = ordered_operation(
                     request.get("operation"), request.get("dtype", "float64"), request.get("sizes", {})
@@ -156,8 +155,6 @@ class DaemonService:
                 self._stopping = True
                 return {"pid": os.getpid()}
         return {}
-
-    # --- chores ---------------------------------------------------------------------------------
 
     def _reload_settings(self, why: str) -> str | None:
         """Read the configuration again. Return what is wrong with it; the former one then stays in force."""
@@ -187,7 +184,7 @@ class DaemonService:
     def _write_metrics(self) -> None:
         controller, named = self.controller, self.controller.context.settings.metrics
         path = self.paths.state / "metrics.prom" if named is None else Path(named)
-        text = metrics_text(controller.context, controller.inventories, controller.status())
+        text = metrics_text(controller)
         try:
             replace_file(path, text.encode(), durable=False)
         except OSError as error:
@@ -214,15 +211,6 @@ class DaemonService:
         self._must_reload = True
 
 
-def _end_of_pause(seconds: object) -> float:
-    """Return the wall-clock time at which a pause ends. Raises UsageError."""
-    if seconds is None:
-        return FOREVER
-    if isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 < seconds <= MAX_PAUSE:
-        return time() + seconds
-    raise UsageError("A pause lasts a number of seconds, at most a year.")
-
-
 def ordered_operation(name: object, dtype: object, sizes: object) -> Operation:
     """Check an order. Without sizes it stands for all sizes of the operation's ladder. Raises UsageError."""
     if not isinstance(name, str) or not re.fullmatch(NAME, name) or not isinstance(dtype, str):
@@ -238,26 +226,25 @@ def hold_lock(path: Path) -> int:
     """Hold the daemon's lock until this process ends; return its descriptor.
 
     The kernel frees the lock however the process ends. The file stays: without it two daemons could lock two files of
-    one name. Raises DaemonRuns, and EnvironmentProblem where no lock can be made.
+    one name. Raises DaemonRuns, and EnvironmentProblem where no lock can be taken, as on a network file system without
+    locks.
     """
     import fcntl
 
-    try:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-    except OSError as error:
-        raise EnvironmentProblem(f"The lock {path} cannot be made: {error.strerror or error}.") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(handle)
-        raise DaemonRuns(path) from error
-    except OSError as error:  # a network file system without locks: no daemon need be there
-        os.close(handle)
-        raise EnvironmentProblem(
-            f"The lock {path} cannot be taken: {error.strerror or error}. Name a folder of a local file system in "
-            "XDG_RUNTIME_DIR or AUTOTUNE_STATE_DIR."
-        ) from error
+    with ExitStack() as on_failure:
+        try:
+            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+            on_failure.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DaemonRuns(path) from error
+        except OSError as error:
+            raise EnvironmentProblem(
+                f"The lock {path} cannot be taken: {error.strerror or error}. Name a folder of a local file system in "
+                "XDG_RUNTIME_DIR or AUTOTUNE_STATE_DIR."
+            ) from error
+        on_failure.pop_all()
     return handle
 
 

@@ -6,7 +6,6 @@ in the queue.
 
 import json
 import os
-from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -65,35 +64,32 @@ class SpoolContent:
                 )
 
 
-class SpoolReader:
-    """Takes the content of the spool into the daemon's state."""
+def take_spool(context: DaemonContext, undeletable: set[str]) -> None:
+    """Take the files that are there into the daemon's state, and remove them.
 
-    def __init__(self, context: DaemonContext) -> None:
-        self._context = context
-        self._undeletable: set[str] = set()
-
-    def empty(self) -> None:
-        """Read and remove the files that are there."""
-        context, state = self._context, self._context.state
-        content = read_spool(context.paths.spool, shared=context.paths.shared, undeletable=self._undeletable)
-        for why in content.refused[:MAX_REPORTED]:
-            context.log.write("spool", why, level="warning")
-        if len(content.refused) > MAX_REPORTED:
-            more = f"{len(content.refused) - MAX_REPORTED} more files were refused."
-            context.log.write("spool", more, level="warning")
-        state.count_calls(content.calls, covered=False)
-        state.count_calls(content.used, covered=True)
-        for dropped, why in content.dropped.items():
-            if len(state.doubts) < MAX_DOUBTS:
-                state.doubts[dropped] = why
-        context.has_unsaved |= bool(content.calls or content.used or content.dropped)
+    `undeletable` remembers the names of files that could not be removed, so that they count once.
+    """
+    state, paths = context.state, context.paths
+    content = read_spool(paths.spool, shared=paths.shared, undeletable=undeletable)
+    for why in content.refused[:MAX_REPORTED]:
+        context.log.write("spool", why, level="warning")
+    if len(content.refused) > MAX_REPORTED:
+        more = f"{len(content.refused) - MAX_REPORTED} more files were refused."
+        context.log.write("spool", more, level="warning")
+    state.count_calls(content.calls, covered=False)
+    state.count_calls(content.used, covered=True)
+    for dropped, why in content.dropped.items():
+        if len(state.doubts) < MAX_DOUBTS:
+            state.doubts[dropped] = why
+    context.has_unsaved |= bool(content.calls or content.used or content.dropped)
 
 
-def read_spool(folder: Path, *, shared: bool, undeletable: set[str], max_names: int = MAX_NAMES) -> SpoolContent:
-    """Read the files of the spool and remove them.
+def read_spool(
+    folder: Path, *, shared: bool, undeletable: set[str], remove: bool = True, max_names: int = MAX_NAMES
+) -> SpoolContent:
+    """Read the files of the spool, and remove them unless they are left to the daemon.
 
-    `undeletable` remembers the names of files that could not be removed, so that they count once. In a `shared` spool
-    files of every user count; otherwise those of the daemon's user and of root.
+    In a `shared` spool files of every user count; otherwise those of the daemon's user and of root.
     """
     rule = FileRule(MAX_BYTES, any_owner=shared, single_name=True)
     content = SpoolContent()
@@ -103,7 +99,8 @@ def read_spool(folder: Path, *, shared: bool, undeletable: set[str], max_names: 
     except OSError:
         return content
     undeletable.intersection_update(names)
-    _remove_unfinished(folder, (name for name in names if name.startswith(".")))
+    if remove:
+        _remove_unfinished(folder, (name for name in names if name.startswith(".")))
     finished = [name for name in names if not name.startswith(".") and name not in undeletable]
     for name in sorted(finished)[:MAX_FILES]:
         path = folder / name
@@ -111,28 +108,19 @@ def read_spool(folder: Path, *, shared: bool, undeletable: set[str], max_names: 
             content.add(_document(path, rule))
         except (UntrustedFile, OSError, ValueError, RecursionError) as error:
             content.refused.append(f"{path}: {_reason(error)}")
-        try:
-            path.unlink()
-        except OSError:
-            undeletable.add(name)
+        if remove:
+            try:
+                path.unlink()
+            except OSError:
+                undeletable.add(name)
     return content
-
-
-def peek_spool(folder: Path) -> dict[Operation, int]:
-    """Return the calls that programs left, with and without an entry, and leave the files to the daemon."""
-    rule = FileRule(MAX_BYTES, any_owner=False, single_name=True)
-    content = SpoolContent()
-    with suppress(OSError):
-        for path in sorted(folder.glob("[!.]*.json"))[:MAX_FILES]:
-            with suppress(UntrustedFile, OSError, ValueError, RecursionError):
-                content.add(_document(path, rule))
-    return dict(Counter(content.calls) + Counter(content.used))
 
 
 def spool_weights() -> dict[str, float]:
     """Return how much each operation counts by what programs have called here: its part of the work in the spool."""
     work: dict[str, float] = {}
-    for called, calls in peek_spool(folders.spool()[0]).items():
+    content = read_spool(folders.spool()[0], shared=False, undeletable=set(), remove=False)
+    for called, calls in (*content.calls.items(), *content.used.items()):
         part = calls * CATALOGUE[called.name].work_of(called)
         work[called.name] = work.get(called.name, 0.0) + part
     total = sum(work.values())

@@ -12,7 +12,6 @@ from autotune.daemon.child_processes import ChildCommand, ChildResult
 from autotune.daemon.context import DaemonContext
 from autotune.daemon.daemon_settings import DaemonPaths, Interpreter
 from autotune.daemon.inventory import Inventory
-from autotune.daemon.procedures import COMMAND_LINE, json_answer
 from autotune.daemon.schedule import stable_fraction
 from autotune.host.trusted_files import replace_file
 
@@ -29,68 +28,56 @@ class StoreSync:
 
     def __init__(self, context: DaemonContext) -> None:
         self._context = context
-        self._next_pull: float | None = None
-        """Wall-clock seconds; None: to be computed."""
+        self.replan()
+
+    def replan(self) -> None:
+        """Count the time to the next pull from now: the clock was set, or the configuration has changed."""
+        self._counted_from = self._context.moment.wall
         self._to_pull: list[Interpreter] = []
         """Interpreters whose class this pull has not fetched yet."""
 
-    def replan(self) -> None:
-        """Compute the next pull again: the clock was set, or the configuration has changed."""
-        self._next_pull = None
-        self._to_pull = []
-
     def next_visit(self, inventories: Mapping[str, Inventory]) -> tuple[Interpreter, StoreVisit] | None:
         """Return the visit that is due, and the interpreter for it."""
-        url = self._context.settings.store
+        settings, state, now = self._context.settings, self._context.state, self._context.moment.wall
+        url = settings.store
         if url is None:
             return None
-        listed = {interpreter.name: interpreter for interpreter in self._context.settings.interpreters}
-        for path, name in self._context.state.unpublished.items():
-            if name in listed and not self._context.is_delayed(f"publish {path}"):
+        listed = {interpreter.name: interpreter for interpreter in settings.interpreters}
+        for path, name in state.unpublished.items():
+            if name in listed and not state.is_delayed(f"publish {path}", now):
                 return listed[name], self._publish(path, url)
-        if not self._to_pull and self._is_pull_due(inventories):
-            listed = {name: each for name, each in listed.items() if name in inventories}
-            classes = {inventories[name].key: listed[name] for name in reversed(listed)}
-            self._to_pull = list(classes.values())
+        if not self._to_pull and inventories:
+            host = next(iter(inventories.values())).host
+            seconds, failures = settings.pull_seconds, state.pull_failures
+            if now >= next_pull(host, self._counted_from, interval=seconds, failures=failures):
+                names = [name for name in listed if name in inventories]
+                classes = {inventories[name].key: listed[name] for name in reversed(names)}
+                self._to_pull = list(classes.values())
         return (self._to_pull[-1], self._pull(self._to_pull[-1], url)) if self._to_pull else None
-
-    def _is_pull_due(self, inventories: Mapping[str, Inventory]) -> bool:
-        if not inventories:
-            return False
-        now = self._context.moment.wall
-        if self._next_pull is None:
-            self._next_pull = next_pull(
-                next(iter(inventories.values())).host,
-                now,
-                interval=self._context.settings.pull_seconds,
-                failures=self._context.state.pull_failures,
-            )
-        return now >= self._next_pull
 
     def _publish(self, path: str, url: str) -> StoreVisit:
         state, subject = self._context.state, f"publish {path}"
-        result = yield ChildCommand(module=COMMAND_LINE, arguments=("store", "publish", path, "--store", url))
+        result = yield ChildCommand(arguments=("store", "publish", path, "--store", url))
         if result.status == 0:
             state.unpublished.pop(path, None)
             state.retries.pop(subject, None)
         else:
-            self._context.delay(subject, PUBLISH_RETRY_SECONDS)
+            state.delay(subject, self._context.moment.wall, PUBLISH_RETRY_SECONDS)
         self._report("publish", result, done=result.status == 0)
         self._context.save()
 
     def _pull(self, interpreter: Interpreter, url: str) -> StoreVisit:
         context, state = self._context, self._context.state
         result = yield ChildCommand(
-            module=COMMAND_LINE,
             arguments=("store", "pull", "--store", url, "--json"),
             environ={"AUTOTUNE_STATE_DIR": str(context.paths.pulled_for(interpreter))},
         )
         # exit code 1 may mean that the store has nothing for this machine: only the answer tells
-        done = isinstance(json_answer(result).get("mirrored"), list)
+        done = isinstance(result.document.get("mirrored"), list)
         self._to_pull = [each for each in self._to_pull if each != interpreter] if done else []
         state.pull_failures = 0 if done else state.pull_failures + 1
         if not self._to_pull:
-            self._next_pull = None
+            self.replan()
             if done:
                 state.pulled = context.moment.wall
                 remove_withdrawn(context.paths, context.settings.interpreters)

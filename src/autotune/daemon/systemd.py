@@ -28,12 +28,12 @@ def system_unit(*, store: bool, python: str = sys.executable) -> str:
         network = "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"
     else:
         unit, network = "", "RestrictAddressFamilies=AF_UNIX\nIPAddressDeny=any"
-    return _unit("system.service", PYTHON=_quoted(python), UNIT=unit, HOME=home, NETWORK=network)
+    return _unit("system.service", PYTHON=_quote(python), UNIT=unit, HOME=home, NETWORK=network)
 
 
 def user_unit(*, python: str = sys.executable) -> str:
     """Return the unit of the daemon of one user."""
-    return _unit("user.service", PYTHON=_quoted(python))
+    return _unit("user.service", PYTHON=_quote(python))
 
 
 def sysusers() -> str:
@@ -52,7 +52,9 @@ def install_unit(*, user: bool, store: bool) -> tuple[list[Path], str]:
             "`autotune daemon install --print` shows the unit."
         )
     if user:
-        texts = {_user_units() / "autotune.service": user_unit()}
+        root = Path(os.environ.get("XDG_CONFIG_HOME", ""))
+        root = root if root.is_absolute() else Path.home() / ".config"
+        texts = {root / "systemd/user/autotune.service": user_unit()}
     else:
         texts = {SYSTEM_USERS: sysusers(), SYSTEM_UNIT: system_unit(store=store)}
     for path, text in texts.items():
@@ -78,18 +80,13 @@ def _unit(name: str, **values: str) -> str:
     return text
 
 
-def _user_units() -> Path:
-    root = os.environ.get("XDG_CONFIG_HOME", "")
-    return (Path(root) if Path(root).is_absolute() else Path.home() / ".config") / "systemd" / "user"
-
-
 def _run(*command: str) -> None:
     """Run a command of systemd. If that fails, a service manager reads the files when it starts."""
     with suppress(OSError, subprocess.TimeoutExpired):
         subprocess.run(command, capture_output=True, check=False, timeout=60)  # noqa: S603
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     """Quote a path for ExecStart (systemd.service(5)): % and $ doubled, quotes around blanks."""
     plain = text.replace("%", "%%").replace("$", "$$")
     if not any(map(str.isspace, plain)):

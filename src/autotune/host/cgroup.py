@@ -52,12 +52,10 @@ def quota(groups: Folders) -> float | None:
 
 def throttled_seconds(groups: Folders) -> float:
     """Return the most seconds for which a group's quota has paused threads so far; 0 if no group says so."""
-    most = 0.0
-    for folder in _each(groups["cpu"]):
-        stat = _numbers(f"{folder}/cpu.stat")
-        # microseconds in version 2, nanoseconds in version 1
-        most = max(most, stat.get("throttled_usec", 0) * 1e-6, stat.get("throttled_time", 0) * 1e-9)
-    return most
+    stats = (_numbers(f"{folder}/cpu.stat") for folder in _each(groups["cpu"]))
+    # microseconds in version 2, nanoseconds in version 1
+    seconds = (max(stat.get("throttled_usec", 0) * 1e-6, stat.get("throttled_time", 0) * 1e-9) for stat in stats)
+    return max(seconds, default=0.0)
 
 
 def cpus(groups: Folders) -> frozenset[int] | None:
@@ -151,12 +149,7 @@ def _membership(root: str) -> dict[str, str]:
 def _mounts(root: str) -> list[tuple[str, set[str], str, str]]:
     """Yield (kind, controllers, group at the mount point, mount point) of every cgroup file system."""
     return [
-        (
-            kind,
-            {"cpuset"} if kind == "cpuset" else set(options.split(",")),
-            _plain(group),
-            _plain(mount_point),
-        )
+        (kind, {"cpuset"} if kind == "cpuset" else set(options.split(",")), _plain(group), _plain(mount_point))
         for kind, options, group, mount_point in _mount_table(root)
         if kind in {"cgroup", "cgroup2", "cpuset"}
     ][:MOST_MOUNTS]

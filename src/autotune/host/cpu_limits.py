@@ -22,43 +22,25 @@ class CpuLimit:
 def cpu_limits(environ: Mapping[str, str] | None = None) -> tuple[CpuLimit, ...]:
     """List every limit that `usable_cpus` counts, set or not, in the order in which they apply."""
     environ = os.environ if environ is None else environ
-    folders = cgroup.folders()
-    online, allowed = online_cpus(), affinity()
-    quotas = ((cgroup.quota({"cpu": [[folder]]}), folder) for tree in folders["cpu"] for folder in tree)
-    quota, folder = min(
-        ((value, folder) for value, folder in quotas if value is not None),
-        default=(None, "cpu.max of every control group"),
-    )
+    folders, online, allowed = cgroup.folders(), online_cpus(), affinity()
+    each_quota = {folder: cgroup.quota({"cpu": [[folder]]}) for tree in folders["cpu"] for folder in tree}
+    quotas = [(quota, folder) for folder, quota in each_quota.items() if quota is not None]
+    quota, folder = min(quotas, default=(None, "cpu.max of every control group"))
     caps = cpu_variables.caps(environ)
     tightest = min(caps, key=lambda name: caps[name], default=cpu_variables.CAP)
     processes = sharing(environ, allowed, folders, online)
-    launcher = (
-        cpu_variables.PROCESSES
-        if cpu_variables.count(environ.get(cpu_variables.PROCESSES))
-        else cpu_variables.ranks(environ)[0]
+    is_told = cpu_variables.count(environ.get(cpu_variables.PROCESSES)) is not None
+    launcher = cpu_variables.PROCESSES if is_told else cpu_variables.ranks(environ)[0]
+    sharers = launcher or (cpu_variables.PROCESSES if processes == 1 else "this program's workers")
+    limits = (
+        ("CPUs that are switched on", online, "/sys/devices/system/cpu/online"),
+        ("affinity mask and cpuset", None if allowed is None else len(allowed), "sched_getaffinity(2)"),
+        ("CPU quota", quota, folder),
+        ("cap of the job or container", caps.get(tightest), _variable(environ, tightest)),
+        ("processes that share the CPUs", processes if processes > 1 else None, _variable(environ, sharers)),
+        ("CPUs of this task", cpu_variables.task_cap(environ), _variable(environ, "SLURM_CPUS_PER_TASK")),
     )
-    return (
-        CpuLimit(name="CPUs that are switched on", value=online, source="/sys/devices/system/cpu/online"),
-        CpuLimit(
-            name="affinity mask and cpuset",
-            value=None if allowed is None else len(allowed),
-            source="sched_getaffinity(2)",
-        ),
-        CpuLimit(name="CPU quota", value=quota, source=folder),
-        CpuLimit(name="cap of the job or container", value=caps.get(tightest), source=_variable(environ, tightest)),
-        CpuLimit(
-            name="processes that share the CPUs",
-            value=processes if processes > 1 else None,
-            source=_variable(
-                environ, launcher or (cpu_variables.PROCESSES if processes == 1 else "this program's workers")
-            ),
-        ),
-        CpuLimit(
-            name="CPUs of this task",
-            value=cpu_variables.task_cap(environ),
-            source=_variable(environ, "SLURM_CPUS_PER_TASK"),
-        ),
-    )
+    return tuple(CpuLimit(name=name, value=value, source=source) for name, value, source in limits)
 
 
 def _variable(environ: Mapping[str, str], name: str) -> str:

@@ -16,8 +16,10 @@ CAPS: Mapping[str, str | None] = {
     "PYTHON_CPU_COUNT": None,  # Python 3.13; meant for containers whose limit Python cannot see
     "LOKY_MAX_CPU_COUNT": None,  # joblib
     "NSLOTS": None,  # Grid Engine; of all hosts of the job
-    "NCPUS": "PBS_JOBID",
+    "NCPUS": "PBS_JOBID",  # OpenPBS
+    "PBS_NP": "PBS_JOBID",  # Torque; of all hosts of the job
     "LSB_DJOB_NUMPROC": "LSB_JOBID",  # LSF
+    "SLURM_CPUS_ON_NODE": "SLURM_JOB_ID",
 }
 """Variables that cap the CPUs of a job or container, each with the variable that must be set too."""
 
@@ -37,21 +39,17 @@ RANKS: Mapping[str, str] = {
 FIRST_SPECIAL_STEP = 0xFFFFFFF0
 """Slurm's numbers of the batch script, the interactive shell and the like (slurm.h, SLURM_BATCH_SCRIPT)."""
 
-SERVERS: Mapping[str, tuple[str, ...]] = {
-    "gunicorn": ("-w", "--workers"),
-    "uvicorn": ("--workers",),
-    "fastapi": ("--workers",),
-    "hypercorn": ("-w", "--workers"),
-    "granian": ("--workers",),
-    "celery": ("-c", "--concurrency"),
-    "dramatiq": ("-p", "--processes"),
+SERVERS: Mapping[str, tuple[tuple[str, ...], str | None]] = {
+    "gunicorn": (("-w", "--workers"), "WEB_CONCURRENCY"),
+    "uvicorn": (("--workers",), "WEB_CONCURRENCY"),
+    "fastapi": (("--workers",), "WEB_CONCURRENCY"),
+    "hypercorn": (("-w", "--workers"), "WEB_CONCURRENCY"),
+    "granian": (("--workers",), "GRANIAN_WORKERS"),
+    "celery": (("-c", "--concurrency"), None),
+    "dramatiq": (("-p", "--processes"), None),
 }
-"""Programs that start worker processes, with the options for their number."""
-
-_WORKER_VARIABLES = dict.fromkeys(("gunicorn", "uvicorn", "fastapi", "hypercorn"), "WEB_CONCURRENCY") | {
-    "granian": "GRANIAN_WORKERS"
-}
-"""Variables from which they take it without the option. Celery and dramatiq then start one for each CPU."""
+"""Programs that start worker processes, with the options for their number, and the variable from which they take it
+without the option. Celery and dramatiq then start one for each CPU."""
 
 _POOLS_OF_ONE = {"solo", "gevent", "eventlet"}
 """Celery's pools whose tasks share one thread."""
@@ -65,15 +63,11 @@ def count(text: str | None) -> int | None:
 
 def caps(environ: Mapping[str, str]) -> dict[str, int]:
     """Return the caps on the CPUs of the job or container that hold here, by variable."""
-    limits = {
+    return {
         name: number
         for name, companion in CAPS.items()
         if (number := count(environ.get(name))) is not None and (companion is None or environ.get(companion))
     }
-    on_node = count(environ.get("SLURM_CPUS_ON_NODE"))
-    if on_node is not None and environ.get("SLURM_JOB_ID"):
-        limits["SLURM_CPUS_ON_NODE"] = on_node
-    return limits
 
 
 def task_cap(environ: Mapping[str, str]) -> int | None:
@@ -139,11 +133,12 @@ def workers_of_server(environ: Mapping[str, str], arguments: Sequence[str], *, o
     if program is None:
         return 1
     words = arguments[1:]
-    given = _number(_values(words, SERVERS[program]))
+    options, variable = SERVERS[program]
+    given = _number(_values(words, options))
     if given is None and program == "gunicorn":
-        given = _number(_values(environ.get("GUNICORN_CMD_ARGS", "").split(), SERVERS[program]))
-    if program in _WORKER_VARIABLES:
-        return given or count(environ.get(_WORKER_VARIABLES[program])) or 1
+        given = _number(_values(environ.get("GUNICORN_CMD_ARGS", "").split(), options))
+    if variable is not None:
+        return given or count(environ.get(variable)) or 1
     if program == "celery" and ("worker" not in words or _POOLS_OF_ONE.intersection(_values(words, ("-P", "--pool")))):
         return 1
     return given or online

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from autotune.host.kernel_files import LARGEST_CPU, whole
+from autotune.model.machine import Machine
 
 ARM_VENDORS = {
     0x41: "ARM",
@@ -31,17 +31,6 @@ Place = tuple[int, int]
 """The ids of a package and of a core within it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Processor:
-    """The fields that name the kind of CPU; None if the architecture has none or they are not written."""
-
-    architecture: str | None = None
-    vendor: str | None = None
-    family: int | None = None
-    model: int | None = None
-    name: str | None = None
-
-
 def sections(text: str) -> tuple[dict[int, Section], Section]:
     """Return the lines of each CPU by its number, and those that speak of the whole computer."""
     cpus: dict[int, dict[str, str]] = {}
@@ -61,8 +50,11 @@ def sections(text: str) -> tuple[dict[int, Section], Section]:
     return {**cpus}, shared
 
 
-def processor(cpus: Mapping[int, Section], shared: Section) -> Processor:
-    """Return the kind of CPU; of several kinds in one computer the one with the largest model number."""
+def processor(cpus: Mapping[int, Section], shared: Section) -> Machine:
+    """Return the fields that name the kind of CPU, None if the architecture has none or they are not written.
+
+    Of several kinds in one computer it is the one with the largest model number.
+    """
     kinds = [_processor({**shared, **section}) for section in cpus.values()] or [_processor(shared)]
     return max(kinds, key=lambda kind: -1 if kind.model is None else kind.model)
 
@@ -75,39 +67,33 @@ def _cpu_number(key: str, value: str) -> int | None:
     return None
 
 
-def _processor(fields: Section) -> Processor:
+def _processor(fields: Section) -> Machine:
     if "CPU implementer" in fields:
         return _arm(fields)
-    if "cpu family" in fields and "flags" in fields:
-        return Processor(
-            architecture="x86_64" if "lm" in fields["flags"].split() else "i686",
-            vendor=_known(fields, "vendor_id"),
-            family=_number(fields, "cpu family"),
+    is_x86 = "cpu family" in fields and "flags" in fields
+    if is_x86 or fields.get("arch", "").startswith("IA-64"):
+        x86 = "x86_64" if "lm" in fields.get("flags", "").split() else "i686"
+        return Machine(
+            architecture=x86 if is_x86 else "ia64",
+            vendor=_known(fields, "vendor_id" if is_x86 else "vendor"),
+            family=_number(fields, "cpu family" if is_x86 else "family"),
             model=_number(fields, "model"),
-            name=_known(fields, "model name"),
-        )
-    if fields.get("arch", "").startswith("IA-64"):
-        return Processor(
-            architecture="ia64",
-            vendor=_known(fields, "vendor"),
-            family=_number(fields, "family"),
-            model=_number(fields, "model"),
-            name=_known(fields, "model name", "family"),
+            name=_known(fields, "model name", *([] if is_x86 else ["family"])),
         )
     if "IBM/S390" in fields.get("vendor_id", ""):
         machine = next((match[1] for text in fields.values() if (match := re.search(r"machine = (\d+)", text))), "")
-        return Processor(architecture="s390x", vendor="IBM/S390", model=_hexadecimal(machine))
+        return Machine(architecture="s390x", vendor="IBM/S390", model=_hexadecimal(machine))
     return _other(fields)
 
 
-def _arm(fields: Section) -> Processor:
+def _arm(fields: Section) -> Machine:
     implementer = _hexadecimal(fields["CPU implementer"])
     # "AArch64" stands here in kernels before 3.17; the Advanced SIMD unit is "asimd" in 64 bits, "neon" in 32
     generation = fields.get("CPU architecture", "")
     is_64_bit = generation == "AArch64" or "asimd" in fields.get("Features", "").split()
     name = _known(fields, "model name", "Processor")
     generation_32 = re.search(r"\((v\d[a-z]+)\)", name or "")
-    return Processor(
+    return Machine(
         architecture="aarch64" if is_64_bit else f"arm{generation_32[1]}" if generation_32 else None,
         vendor=None if implementer is None else ARM_VENDORS.get(implementer, hex(implementer)),
         family=8 if generation == "AArch64" else whole(generation[:1]),
@@ -116,11 +102,11 @@ def _arm(fields: Section) -> Processor:
     )
 
 
-def _other(fields: Section) -> Processor:
+def _other(fields: Section) -> Machine:
     name = _known(fields, "model name", "Model Name", "cpu", "cpu model", "uarch", "Processor")
     power = re.search(r"pvr ([0-9a-f]{4}) ", fields.get("revision", ""))
     isa = fields.get("isa", "")
-    return Processor(
+    return Machine(
         architecture="riscv64" if isa.startswith("rv64") else "alpha" if name == "Alpha" else None,
         vendor="IBM" if (name or "").startswith("POWER") else _known(fields, "vendor_id"),
         model=_hexadecimal(power[1]) if power else None,

@@ -15,12 +15,11 @@ from autotune.model.allocation import allocate
 from autotune.model.machine import Allocation, Counts, Cpu, Machine, count
 
 
-def detect(root: Path = Path("/"), *, processes: int | None = None) -> tuple[Machine, Allocation]:
+def detect(root: Path = Path("/")) -> tuple[Machine, Allocation]:
     """Return the computer, and the part of it that this process may use.
 
     With another root the recording of a computer is read: its CPUs, and its control groups by the mounts and
     the membership in `root/proc`. This process's affinity and environment say nothing about it then.
-    `processes` shares the CPUs among so many, if the caller knows better than the environment.
 
     Reads only. Never raises for what the files hold; what cannot be read is None.
     """
@@ -28,43 +27,25 @@ def detect(root: Path = Path("/"), *, processes: int | None = None) -> tuple[Mac
     prefix = "" if own else str(root)
     sections, shared = cpuinfo.sections(read(f"{prefix}/proc/cpuinfo") or "")
     structure = topology(prefix, sections, shared)
-    if own and not structure.cpus:
-        structure = replace(structure, cpus=tuple(Cpu(number=each) for each in range(online_cpus())))
-    machine = _machine(prefix, structure, cpuinfo.processor(sections, shared))
+    machine = structure.machine
     if own:
-        machine = replace(machine, architecture=platform.machine() or machine.architecture)
-    return machine, _allocation(prefix, structure, machine, processes, own=own)
+        cpus = machine.cpus or tuple(Cpu(number=each) for each in range(online_cpus()))
+        machine = replace(machine, cpus=cpus, architecture=platform.machine() or machine.architecture)
+        structure = replace(structure, machine=machine)
+    counts = _counts(structure, machine.cpus, _homes(structure))
+    machine = replace(machine, counts=counts, memory_bytes=_memory(prefix))
+    return machine, _allocation(prefix, replace(structure, machine=machine), own=own)
 
 
-def _machine(root: str, structure: Topology, kind: cpuinfo.Processor) -> Machine:
-    counts = count(structure.cpus, _homes(structure))
-    kinds = [cpu.kind for cpu in structure.cpus if cpu.kind]
-    return Machine(
-        architecture=kind.architecture,
-        vendor=kind.vendor,
-        family=kind.family,
-        model=kind.model,
-        name=kind.name,
-        counts=_honest(counts, structure),
-        smt=structure.smt,
-        l2_bytes=structure.l2_bytes,
-        l3_bytes=structure.l3_bytes,
-        core_kinds=tuple((each, kinds.count(each)) for each in dict.fromkeys(kinds)),
-        offline_cpus=structure.offline,
-        memory_bytes=_memory(root),
-        cpus=structure.cpus,
-    )
-
-
-def _allocation(root: str, structure: Topology, machine: Machine, processes: int | None, *, own: bool) -> Allocation:
-    folders = cgroup.folders(root)
+def _allocation(root: str, structure: Topology, *, own: bool) -> Allocation:
+    machine, folders = structure.machine, cgroup.folders(root)
     environ: Mapping[str, str] = os.environ if own else {}
     mask = affinity() if own else None
     allowed = cgroup.cpus(folders) if mask is None else mask
-    chosen = [cpu for cpu in structure.cpus if allowed is None or cpu.number in allowed]
-    online = online_cpus() if own else max(1, len(structure.cpus))
+    chosen = [cpu for cpu in machine.cpus if allowed is None or cpu.number in allowed]
+    online = online_cpus() if own else max(1, len(machine.cpus))
     quota, cap = cgroup.quota(folders), cpu_variables.cap(environ)
-    sharers = processes or (sharing(environ, mask, folders, online) if own else 1)
+    sharers = sharing(environ, mask, folders, online) if own else 1
     usable, limit = allocate(
         allowed_cpus=max(1, len(chosen)) if mask is None else len(mask),
         online_cpus=online,
@@ -81,7 +62,7 @@ def _allocation(root: str, structure: Topology, machine: Machine, processes: int
         cap=cap,
         processes=sharers,
         memory_bytes=min(filter(None, (machine.memory_bytes, cgroup.memory(folders))), default=None),
-        counts=_honest(count(chosen, _usable_homes(structure, chosen, folders)), structure),
+        counts=_counts(structure, chosen, _usable_homes(structure, chosen, folders)),
         cpus=tuple(cpu.number for cpu in chosen),
     )
 
@@ -91,7 +72,7 @@ def _homes(structure: Topology, nodes: frozenset[int] | None = None) -> list[lis
     if structure.nodes is None:
         return None
     return [
-        [cpu for cpu in structure.cpus if cpu.number in members]
+        [cpu for cpu in structure.machine.cpus if cpu.number in members]
         for node, members in structure.nodes.items()
         if nodes is None or node in nodes
     ]
@@ -100,20 +81,18 @@ def _homes(structure: Topology, nodes: frozenset[int] | None = None) -> list[lis
 def _usable_homes(structure: Topology, chosen: Sequence[Cpu], folders: cgroup.Folders) -> list[list[Cpu]] | None:
     """Return the nodes whose memory the process may use; None where only its affinity takes CPUs away."""
     given, nodes = cgroup.cpus(folders), cgroup.nodes(folders)
-    in_cpuset = given is not None and any(cpu.number not in given for cpu in structure.cpus)
+    in_cpuset = given is not None and any(cpu.number not in given for cpu in structure.machine.cpus)
     in_memory_set = nodes is not None and not nodes.issuperset(structure.nodes or ())
-    if in_cpuset or in_memory_set or len(chosen) == len(structure.cpus):
+    if in_cpuset or in_memory_set or len(chosen) == len(structure.machine.cpus):
         return _homes(structure, nodes)
     return None
 
 
-def _honest(counts: Counts, structure: Topology) -> Counts:
-    """Return the counts, None for those that this system does not show."""
-    return replace(
-        counts,
-        logical_cpus=counts.logical_cpus or None,
-        l3_groups=counts.l3_groups if structure.caches_known else None,
-    )
+def _counts(structure: Topology, cpus: Sequence[Cpu], homes: list[list[Cpu]] | None) -> Counts:
+    """Count CPUs; None for what this system does not show."""
+    counts = count(cpus, homes)
+    l3_groups = counts.l3_groups if structure.caches_known else None
+    return replace(counts, logical_cpus=counts.logical_cpus or None, l3_groups=l3_groups)
 
 
 def _memory(root: str) -> int | None:

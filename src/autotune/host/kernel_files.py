@@ -24,6 +24,8 @@ def read(path: str) -> str | None:
             # read() returns None for a pipe that is open, and empty
             while len(data) < LARGEST_FILE and (part := file.read(PART)):
                 data += part
+    except TimeoutError:  # the program's own, of a handler of signals
+        raise
     except (OSError, ValueError):  # ValueError: a path with a NUL byte in it
         return None
     return data.partition(b"\0")[0].decode("utf-8", "replace").strip()

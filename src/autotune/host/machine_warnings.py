@@ -1,6 +1,6 @@
 """Warnings about this computer's limits and settings. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from autotune.host import cpu_variables
 from autotune.host.numeric_libraries import passes_calls_on
@@ -90,63 +90,57 @@ def invalid_count(name: str, value: str) -> str:
     return f"{name}={value!r} is not a whole number of at least 1 and is ignored; correct or unset it."
 
 
-def _settings(environ: Mapping[str, str]) -> list[str]:
-    said = [invalid_count(name, environ[name]) for name in cpu_variables.invalid(environ)]
-    said += [
-        f"{name}={value!r} is not a number of threads. Libraries ignore it, each in its own way; correct or unset it."
-        for name in THREAD_COUNTS
-        if (value := environ.get(name, "")) and not _is_thread_count(name, value)
-    ]
-    said += [
-        f"{name} is set. As soon as an OpenMP library is loaded it can pin all threads, NumPy's too, to a "
-        "few CPUs; unset it unless you rely on it."
-        for name in binding_variables(environ)
-    ]
-    return said
+def _settings(environ: Mapping[str, str]) -> Iterator[str]:
+    for name in cpu_variables.invalid(environ):
+        yield invalid_count(name, environ[name])
+    for name in THREAD_COUNTS:
+        value = environ.get(name, "")
+        # for OMP_NUM_THREADS it may be a list with one count for each level of nesting
+        counts = value.split(",") if name == "OMP_NUM_THREADS" else [value]
+        if value and not all(map(cpu_variables.count, counts)):
+            yield (
+                f"{name}={value!r} is not a number of threads. Libraries ignore it, each in its own way; correct or "
+                "unset it."
+            )
+    for name in binding_variables(environ):
+        yield (
+            f"{name} is set. As soon as an OpenMP library is loaded it can pin all threads, NumPy's too, to a "
+            "few CPUs; unset it unless you rely on it."
+        )
 
 
-def _is_thread_count(name: str, value: str) -> bool:
-    """Is it a count, or for OMP_NUM_THREADS a list with one count for each level of nesting?"""
-    counts = value.split(",") if name == "OMP_NUM_THREADS" else [value]
-    return all(cpu_variables.count(count) is not None for count in counts)
-
-
-def _launchers(allocation: Allocation, environ: Mapping[str, str]) -> list[str]:
+def _launchers(allocation: Allocation, environ: Mapping[str, str]) -> Iterator[str]:
     """Name variables of launchers that did not start this process, or that its CPUs do not follow."""
-    said = []
     if (count := cpu_variables.count(environ.get("WEB_CONCURRENCY"))) is not None and count > 1:
-        said.append(
+        yield (
             f"WEB_CONCURRENCY={count} counts in the workers of gunicorn, uvicorn, fastapi and hypercorn only. For "
             f"other servers, and where a configuration file sets the number, say apply(processes={count}), or set "
             f"AUTOTUNE_PROCESSES={count}."
         )
     tasks = environ.get("SLURM_NTASKS_PER_NODE")
     if (cpu_variables.count(tasks) or 1) > 1 and cpu_variables.ranks(environ)[1] == 1:
-        said.append(
+        yield (
             f"SLURM_NTASKS_PER_NODE={tasks} counts in tasks that srun starts; this process is none, and takes the "
             "CPUs of the whole job."
         )
     task = cpu_variables.task_cap(environ)
     if task is not None and allocation.limit is Limit.AFFINITY and allocation.usable_cpus < task:
-        said.append(
+        yield (
             f"SLURM_CPUS_PER_TASK={task}, but the affinity mask allows {allocation.usable_cpus}: srun does not take "
             f"the number over from sbatch since Slurm 22.05. Start the step with srun --cpus-per-task={task}."
         )
-    return said
 
 
-def _threads(allocation: Allocation, libraries: Sequence[BlasLibrary], environ: Mapping[str, str]) -> list[str]:
+def _threads(allocation: Allocation, libraries: Sequence[BlasLibrary], environ: Mapping[str, str]) -> Iterator[str]:
     usable = allocation.usable_cpus
-    said = []
-    if (
-        limit := cpu_variables.count(environ.get("OMP_NUM_THREADS", "").partition(",")[0])
-    ) is not None and limit < usable:
-        said.append(
+    limit = cpu_variables.count(environ.get("OMP_NUM_THREADS", "").partition(",")[0])
+    if limit is not None and limit < usable:
+        yield (
             f"OMP_NUM_THREADS={limit} holds the workers of map_blocks, executor and process_map to {limit}, as it does "
             f"libraries; unset it to use {usable} CPUs."
         )
     if any(library.threading == "openmp" and library.api == "openblas" for library in libraries):
-        said.append(
+        yield (
             "This OpenBLAS uses OpenMP and reads OMP_NUM_THREADS only: `autotune env` and apply(children=True) cannot "
             "set its threads in other processes. `autotune run` and autotune.apply() can."
         )
@@ -159,12 +153,12 @@ def _threads(allocation: Allocation, libraries: Sequence[BlasLibrary], environ: 
         Limit.CAP: f"{cpu_variables.cap_source(environ)} allows",
         Limit.SHARED: f"the share of one of {allocation.processes} processes allows",
     }[allocation.limit]
-    return said + [
-        f"{_name(library)} uses {library.threads} threads, but {why} {usable}; the surplus only gets in the "
-        f"way. autotune.apply() keeps to {usable}, like {_variable(library)}={usable} set before the start."
-        for library in libraries
-        if library.threads is not None and library.threads > usable
-    ]
+    for library in libraries:
+        if library.threads is not None and library.threads > usable:
+            yield (
+                f"{_name(library)} uses {library.threads} threads, but {why} {usable}; the surplus only gets in the "
+                f"way. autotune.apply() keeps to {usable}, like {_variable(library)}={usable} set before the start."
+            )
 
 
 def _computing(libraries: Sequence[BlasLibrary]) -> tuple[BlasLibrary, ...]:
@@ -173,83 +167,74 @@ def _computing(libraries: Sequence[BlasLibrary]) -> tuple[BlasLibrary, ...]:
     return computing if any(library.user != "scipy" for library in computing) else tuple(libraries)
 
 
-def _copies(libraries: Sequence[BlasLibrary]) -> list[str]:
+def _copies(libraries: Sequence[BlasLibrary]) -> Iterator[str]:
     if not libraries:
-        return [NO_BLAS]
+        yield NO_BLAS
     # SciPy's wheel always brings a second one, and autotune's own calibration loads it
     counted = [library for library in libraries if library.user != "scipy"]
-    names = ", ".join(_name(library) for library in counted)
-    several = (
-        f"{len(counted)} BLAS libraries are loaded: {names}. Each has threads of its own, so a limit must "
-        "be set in all of them. Nothing is to be done where autotune.apply() or `autotune run` sets it: they do; "
-        "elsewhere use threadpoolctl, or packages that share one BLAS (conda-forge)."
-    )
-    return [several] if len(counted) > 1 else []
+    if len(counted) > 1:
+        yield (
+            f"{len(counted)} BLAS libraries are loaded: {', '.join(map(_name, counted))}. Each has threads of its own, "
+            "so a limit must be set in all of them. Nothing is to be done where autotune.apply() or `autotune run` "
+            "sets it: they do; elsewhere use threadpoolctl, or packages that share one BLAS (conda-forge)."
+        )
 
 
-def _structure(machine: Machine, allocation: Allocation) -> list[str]:
-    said = []
+def _structure(machine: Machine, allocation: Allocation) -> Iterator[str]:
     if allocation.limit is Limit.QUOTA and (allocation.quota_cpus or 1) < 1:
-        said.append(
+        yield (
             f"The CPU quota is {allocation.quota_cpus:g} of one CPU. Everything runs in one thread and is "
             "paused in between, which makes timings useless for calibration. Ask for at least one CPU (docker run "
             "--cpus=1, resources.limits.cpu: 1)."
         )
     if machine.smt is not None and machine.smt > 1:
-        said.append(
+        yield (
             f"Each core runs {machine.smt} hardware threads (SMT), and linear algebra seldom gains from more "
             f"threads than physical cores ({allocation.counts.physical_cores} here). `autotune calibrate` tries both; "
             "nothing else is to be done."
         )
     if machine.cpus and allocation.is_renumbered:
-        said.append(
+        yield (
             "The numbers of this process's CPUs are not those that the system lists (a container with lxcfs): where "
             "they lie is unknown, and the load of others is seen for all CPUs together. Calibrate in quiet."
         )
     if machine.offline_cpus:
-        said.append(
+        yield (
             f"CPUs switched off, and not counted: {len(machine.offline_cpus)}. If they are to come back, calibrate "
             "after that: a profile is for the CPUs that were there."
         )
-    return said
 
 
-def noise(busy: float | None) -> list[str]:
+def noise(busy: float | None) -> Iterator[str]:
     """Describe the effect on a calibration if others take this part of the usable CPUs' time."""
-    if busy is None or busy < TOO_BUSY:
-        return []
-    said = (
-        f"Others keep {busy:.0%} of the CPUs busy now. Most entries of a calibration would end as noisy: wait for a "
-        "quiet moment. `autotune calibrate --neighbours K` is for machines that are never quiet; it starts K busy "
-        "processes of its own."
-    )
-    return [said]
+    if busy is not None and busy >= TOO_BUSY:
+        yield (
+            f"Others keep {busy:.0%} of the CPUs busy now. Most entries of a calibration would end as noisy: wait for "
+            "a quiet moment. `autotune calibrate --neighbours K` is for machines that are never quiet; it starts K "
+            "busy processes of its own."
+        )
 
 
-def isolation(tool: str | None) -> list[str]:
+def isolation(tool: str | None) -> Iterator[str]:
     """Warn of an environment that a tool made for the command `autotune` alone."""
-    if tool is None:
-        return []
-    said = (
-        f"{tool} made this environment for autotune alone. What is measured is the NumPy in it, and a program with "
-        "another refuses the profile: install autotune into the environment of the program."
-    )
-    return [said]
+    if tool is not None:
+        yield (
+            f"{tool} made this environment for autotune alone. What is measured is the NumPy in it, and a program with "
+            "another refuses the profile: install autotune into the environment of the program."
+        )
 
 
-def _surroundings(governor: str | None, shared_memory_bytes: int | None) -> list[str]:
-    said = []
+def _surroundings(governor: str | None, shared_memory_bytes: int | None) -> Iterator[str]:
     if governor == "powersave":
-        said.append(
+        yield (
             "The CPU frequency governor is powersave: clocks rise late, and short timings vary. Calibrate "
             "with the governor performance if you may set it (cpupower frequency-set -g performance)."
         )
     if shared_memory_bytes is not None and shared_memory_bytes < SMALL_SHARED_MEMORY:
-        said.append(
+        yield (
             f"{SHARED_MEMORY} holds only {shared_memory_bytes >> 20} MiB; a program that fills it is killed "
             "by SIGBUS. Give a container more (docker run --shm-size=1g) to share arrays between processes."
         )
-    return said
 
 
 def _name(library: BlasLibrary) -> str:

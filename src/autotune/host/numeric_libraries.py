@@ -17,7 +17,12 @@ def libraries(*, load: bool = False) -> "tuple[BlasLibrary, ...]":
     libraries cannot be seen (threadpoolctl #135, #136). FlexiBLAS is loaded next to the library that it passes calls
     on to. With `load`, NumPy is imported first if need be.
     """
-    return tuple(map(_library, _pools(load=load)))
+    from autotune.model.software import BlasLibrary
+
+    return tuple(
+        BlasLibrary(**_description(pool), threads=pool.get("num_threads"), path=pool.get("filepath"), user=pool["user"])
+        for pool in _pools(load=load)
+    )
 
 
 def passes_calls_on(api: str) -> bool:
@@ -49,7 +54,7 @@ def software(*, load: bool = False) -> "Software":
 
 def software_fields(*, load: bool = False) -> dict[str, Any]:
     """Return the fields of software(), without the data type: every tuned program compares them at start."""
-    pools = [pool for pool in _pools(load=load) if brought_by(pool.get("filepath") or "") != "scipy"]
+    pools = [pool for pool in _pools(load=load) if pool["user"] != "scipy"]
     computing = min(pools, key=lambda pool: passes_calls_on(pool["internal_api"]), default=None)
     described = {} if computing is None else _description(computing)
     named = {field: described.get(name) for field, name in _FIELDS.items()}
@@ -57,19 +62,12 @@ def software_fields(*, load: bool = False) -> dict[str, Any]:
 
 
 def _pools(*, load: bool) -> list[dict[str, Any]]:
-    """List what is known of each BLAS library, NumPy's first."""
+    """List what is known of each BLAS library, and its `user`: NumPy's first."""
     if load:
         import numpy as np  # noqa: F401 - importing it is what loads its BLAS
     pools = [library.info() for library in blas_controllers()]
-    rank = {"numpy": 0, None: 1, "scipy": 2}
-    return sorted(pools, key=lambda pool: rank[brought_by(pool.get("filepath") or "")])
-
-
-def _library(pool: dict[str, Any]) -> "BlasLibrary":
-    from autotune.model.software import BlasLibrary
-
-    path = pool.get("filepath")
-    return BlasLibrary(**_description(pool), threads=pool.get("num_threads"), path=path, user=brought_by(path or ""))
+    pools = [pool | {"user": brought_by(pool.get("filepath") or "")} for pool in pools]
+    return sorted(pools, key=lambda pool: ("numpy", None, "scipy").index(pool["user"]))
 
 
 def _description(pool: dict[str, Any]) -> dict[str, Any]:

@@ -75,15 +75,12 @@ def read_own(root: Path = Path("/"), *, cpus: Collection[int] | None = None) -> 
     busy, stolen = _totals(kernel_files.read(f"{proc}/stat") or "", cpus)
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     threads = _threads(f"{proc}/self")
-    waiting = None
-    if len(threads) <= FEW_THREADS:
-        waiting = _sum(_run_delay(kernel_files.read(f"{thread}/schedstat") or "") for thread in threads)
-    if waiting is None:
-        waiting = _waiting(kernel_files.read(f"{proc}/pressure/cpu") or "")
+    few = threads if len(threads) <= FEW_THREADS else []
+    waiting = _sum(_run_delay(kernel_files.read(f"{thread}/schedstat") or "") for thread in few)
     return Load(
         busy_seconds=busy,
         stolen_seconds=stolen,
-        waiting_seconds=waiting,
+        waiting_seconds=_waiting(kernel_files.read(f"{proc}/pressure/cpu") or "") if waiting is None else waiting,
         own_seconds=sum(usage.ru_utime + usage.ru_stime for usage in usages),
         own_preemptions=sum(usage.ru_nivcsw for usage in usages),
     )

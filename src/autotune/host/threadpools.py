@@ -155,6 +155,8 @@ def mapped_libraries(*parts: bytes) -> list[str] | None:
     try:
         with open("/proc/self/maps", "rb", buffering=0) as file:  # noqa: PTH123 - pathlib takes 4 ms to load
             maps = file.readall()
+    except TimeoutError:  # the program's own, of a handler of signals
+        raise
     except OSError:
         return None
     lines = _lines_with(maps, parts) if parts else maps.splitlines()

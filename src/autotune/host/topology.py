@@ -9,12 +9,12 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autotune.host import cpuinfo
 from autotune.host.kernel_files import cpulist, cpus, number, read
-from autotune.model.machine import Cpu
+from autotune.model.machine import Cpu, Machine
 
 X86 = {"x86_64", "i686"}
 
@@ -28,15 +28,11 @@ SAME_KIND = 0.9
 class Topology:
     """Structure of a computer, as the kernel describes it."""
 
-    cpus: tuple[Cpu, ...] = ()
-    """The online ones."""
-    offline: tuple[int, ...] = ()
-    nodes: Mapping[int, frozenset[int]] | None = None
+    machine: Machine
+    """The computer, without its counts and its memory."""
+    nodes: Mapping[int, frozenset[int]] | None
     """NUMA node -> its online CPUs (none: memory only); None if unknown."""
-    smt: int | None = None
-    l2_bytes: int | None = None
-    l3_bytes: int | None = None
-    caches_known: bool = False
+    caches_known: bool
     """Would an L3 be seen if there were one?"""
 
 
@@ -54,7 +50,8 @@ def topology(root: str, sections: Mapping[int, cpuinfo.Section], shared: cpuinfo
     home = {member: node for node, members in (nodes or {}).items() for member in members}
     kinds = _kinds(root, online)
     l3, sizes = _caches(system, {cpu: cores.get(cpu, cpu) for cpu in online})
-    return Topology(
+    machine = replace(
+        kind,
         cpus=tuple(
             Cpu(
                 number=cpu,
@@ -66,13 +63,13 @@ def topology(root: str, sections: Mapping[int, cpuinfo.Section], shared: cpuinfo
             )
             for cpu in sorted(online)
         ),
-        offline=tuple(sorted(present - online)),
-        nodes=nodes,
+        core_kinds=tuple(Counter(kinds[cpu] for cpu in sorted(kinds)).items()),
+        offline_cpus=tuple(sorted(present - online)),
         smt=max(Counter(cores.values()).values(), default=None),
         l2_bytes=sizes.get(2),
         l3_bytes=sizes.get(3),
-        caches_known=bool(folders),
     )
+    return Topology(machine=machine, nodes=nodes, caches_known=bool(folders))
 
 
 def _cores(system: str, online: frozenset[int], written: Mapping[int, cpuinfo.Place | None]) -> dict[int, int]:
@@ -87,7 +84,7 @@ def _cores(system: str, online: frozenset[int], written: Mapping[int, cpuinfo.Pl
 
 
 def _packages(
-    system: str, online: frozenset[int], kind: cpuinfo.Processor, written: Mapping[int, cpuinfo.Place | None]
+    system: str, online: frozenset[int], kind: Machine, written: Mapping[int, cpuinfo.Place | None]
 ) -> dict[int, int]:
     """Return CPU -> its package, by the sets of siblings, or else by its id here or in /proc/cpuinfo."""
     ids = {cpu: _id(system, cpu, "physical_package_id") for cpu in online}

@@ -26,9 +26,8 @@ def usable_cpus(processes: int | None = None) -> tuple[int, Limit]:
     folders = cgroup.folders()
     allowed = affinity()
     online = online_cpus()
-    allowed_cpus = online if allowed is None else len(allowed)
     return allocate(
-        allowed_cpus=allowed_cpus,
+        allowed_cpus=online if allowed is None else len(allowed),
         online_cpus=online,
         quota_cpus=cgroup.quota(folders),
         cap=cpu_variables.cap(os.environ),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autotune.intercept.operations import FUNCTIONS, LINALG, OLD_LINALG, PRODUCTS, Matcher, Shape
+from autotune.intercept.operations import FUNCTIONS, PRODUCTS, Matcher, Shape, linalg_matcher
 
 if TYPE_CHECKING:
     from autotune.native._core import Calls, Switch
@@ -80,6 +80,6 @@ def _targets() -> Iterator[tuple[str, Any, Matcher]]:
         if hasattr(np, name):
             yield name, getattr(np, name), matcher
     for name, target in vars(_umath_linalg).items():
-        linalg_matcher = LINALG.get(OLD_LINALG.get(name, name))
-        if linalg_matcher is not None and isinstance(target, np.ufunc):
-            yield f"linalg.{name}", target, linalg_matcher
+        own_matcher = linalg_matcher(name)
+        if own_matcher is not None and isinstance(target, np.ufunc):
+            yield f"linalg.{name}", target, own_matcher

@@ -96,19 +96,11 @@ LINALG: Mapping[str, Matcher] = {
 was not measured. Singular values alone are taken as svd: of the two halves of its work the one that threads
 help least remains."""
 
-OLD_LINALG: Mapping[str, str] = {
-    "svd_m": "svd",
-    "svd_n": "svd",
-    "svd_m_s": "svd_s",
-    "svd_n_s": "svd_s",
-    "svd_m_f": "svd_f",
-    "svd_n_f": "svd_f",
-    "qr_r_raw_m": "qr_r_raw",
-    "qr_r_raw_n": "qr_r_raw",
-    "lstsq_m": "lstsq",
-    "lstsq_n": "lstsq",
-}
-"""NumPy 2.0 has two functions, for wide and for tall matrices."""
+
+def linalg_matcher(name: str) -> Matcher | None:
+    """Return how calls of a compiled function of numpy.linalg are matched. NumPy 2.0 has svd_m for wide matrices."""
+    return LINALG.get(name.replace("_m", "").replace("_n", ""))
+
 
 PRODUCTS: Mapping[str, Matcher] = {"matmul": product, "matvec": matvec, "vecdot": vdot}
 """Ufuncs of numpy, where it has them."""

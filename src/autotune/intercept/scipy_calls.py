@@ -58,6 +58,8 @@ class ScipyCalls:
         self._choose = choose
         self._report = report
         self._other = other
+        self._switch: Switch | None = None
+        self._decide: Decide
         self._replaced: list[tuple[dict[str, Any], str, Any, Any]] = []
         """(names of a module, name, what it was, what it is)."""
 
@@ -78,41 +80,25 @@ class ScipyCalls:
         if isinstance(chosen, str):
             self._report(f"Calls of scipy.linalg are left alone: {chosen}")
             return
-        meeting = _Meeting(self._core, *chosen, self._other)
+        self._switch, self._decide = chosen
         for home in _HOMES:
             names = vars(sys.modules[home])
-            self._replace(names, "get_lapack_funcs", meeting.routines(names["get_lapack_funcs"]))
+            self._replace(names, "get_lapack_funcs", self._met_routines(names["get_lapack_funcs"]))
             if "_batched_linalg" in names:  # in _basic from 1.17 on, in all of them from 1.18 on
-                self._replace(names, "_batched_linalg", meeting.module(names["_batched_linalg"]))
+                self._replace(names, "_batched_linalg", self._met_module(names["_batched_linalg"]))
         names = vars(sys.modules[_HOMES[0]])
         det = next(name for name in _DETS if name in names)
-        self._replace(names, det, meeting.function(names[det], _batched_det))
+        self._replace(names, det, self._met_function(names[det], _BATCHED["_det"]))
 
     def _replace(self, names: dict[str, Any], name: str, replacement: Any) -> None:
         self._replaced.append((names, name, names[name], replacement))
         names[name] = replacement
 
+    # What stands for a compiled function is made once for each shape and way of calling, and found again by these: a
+    # call pays for a look into a dictionary, which takes the place of get_lapack_funcs's own. (Made anew by each call,
+    # they cost 4.5 us.)
 
-class _Meeting:
-    """Makes what stands for a compiled function.
-
-    One is made for each shape and way of calling, and found again by these: a call pays for a look into a dictionary,
-    which takes the place of get_lapack_funcs's own. (Made anew by each call, they cost 4.5 us.)
-    """
-
-    def __init__(
-        self,
-        core: Any,
-        switch: "Switch | None",
-        decide: Decide,
-        other: "Callable[[str, str], Calls] | None" = None,
-    ) -> None:
-        self._core = core
-        self._switch = switch
-        self._decide = decide
-        self._other = other
-
-    def routines(self, get_lapack_funcs: _Compiled) -> _Compiled:
+    def _met_routines(self, get_lapack_funcs: _Compiled) -> _Compiled:
         """Replace get_lapack_funcs: the routines that it gives for an operation are met."""
         made: dict[Any, Any] = {}
 
@@ -145,16 +131,16 @@ class _Meeting:
             for name, function in zip(names, functions, strict=True)
         ]
 
-    def module(self, batched: ModuleType) -> ModuleType:
+    def _met_module(self, batched: ModuleType) -> ModuleType:
         """Replace _batched_linalg by a copy, with those of its functions met that are known."""
         copy = ModuleType(batched.__name__, batched.__doc__)
         vars(copy).update(vars(batched))
         for name, named in _BATCHED.items():
             if name in vars(batched):
-                vars(copy)[name] = self.function(vars(batched)[name], named)
+                vars(copy)[name] = self._met_function(vars(batched)[name], named)
         return copy
 
-    def function(self, function: _Compiled, named: Callable[..., Match | None]) -> _Compiled:
+    def _met_function(self, function: _Compiled, named: Callable[..., Match | None]) -> _Compiled:
         """Replace a function that takes matrices, and passes them on."""
         made: dict[Any, _Compiled] = {}
 
@@ -255,7 +241,7 @@ _ROUTINES: Mapping[tuple[str, ...], tuple[_Routine | None, ...]] = {
 """Routines that scipy.linalg asks for together, and the operations that it then calls. The last two: before 1.17;
 all but eigh's: before 1.18."""
 
-_ANY, _GENERAL = -1, 0
+_ORDINARY = (-1, 0)
 """Structures of a matrix: to be found out, and none (`_common_array_utils.hh`). What is found out may be one for which
 Cholesky's half of the work is enough, that threads help less; other ways need no BLAS."""
 _FULL = 1
@@ -269,22 +255,6 @@ def _columns(right: Any) -> Shape:
 
 
 # The functions of _batched_linalg, whose arguments all go by place.
-
-
-def _batched_solve(a: Any, b: Any, structure: int, *_: Any) -> Match | None:
-    return solve(a.shape, _columns(b)) if structure in {_ANY, _GENERAL} else None
-
-
-def _batched_inv(a: Any, structure: int, *_: Any) -> Match | None:
-    return ("inv", {"n": a.shape[-1]}) if structure in {_ANY, _GENERAL} else None
-
-
-def _batched_det(a: Any, *_: Any) -> Match:
-    return "det", {"n": a.shape[-1]}
-
-
-def _batched_cholesky(a: Any, *_: Any) -> Match:
-    return "cholesky", {"n": a.shape[-1]}
 
 
 def _batched_svd(a: Any, driver: str, compute_uv: bool, full_matrices: bool, *_: Any) -> Match | None:
@@ -304,19 +274,15 @@ def _batched_eig(a: Any, left: bool, right: bool, *options: Any) -> Match | None
     return None if left or not right or generalised else ("eig", {"n": a.shape[-1]})
 
 
-def _batched_lstsq(a: Any, b: Any, _cut_off: float, driver: str, *_: Any) -> Match | None:
-    return lstsq(a.shape, _columns(b)) if driver == "gelsd" else None
-
-
 _BATCHED: Mapping[str, Callable[..., Match | None]] = {
-    "_solve": _batched_solve,
-    "_inv": _batched_inv,
-    "_det": _batched_det,
-    "_cholesky": _batched_cholesky,
+    "_solve": lambda a, b, structure, *_: solve(a.shape, _columns(b)) if structure in _ORDINARY else None,
+    "_inv": lambda a, structure, *_: ("inv", {"n": a.shape[-1]}) if structure in _ORDINARY else None,
+    "_det": lambda a, *_: ("det", {"n": a.shape[-1]}),
+    "_cholesky": lambda a, *_: ("cholesky", {"n": a.shape[-1]}),
     "_svd": _batched_svd,
     "_qr": _batched_qr,
     "_eig": _batched_eig,
-    "_lstsq": _batched_lstsq,
+    "_lstsq": lambda a, b, _cut_off, driver, *_: lstsq(a.shape, _columns(b)) if driver == "gelsd" else None,
 }
 """The first two from 1.17 on, the others from 1.18 on."""
 

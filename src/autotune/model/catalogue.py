@@ -1,20 +1,19 @@
 """Catalogue of operations: knobs, sizes and measure of work of each. The runnable work is in bench."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+from math import nan
 from operator import index
 
 from autotune.errors import BadSize, UnknownOperation
 from autotune.model.configuration import Knob
 from autotune.model.constraints import LARGEST_SIZE
 from autotune.model.operation import DTYPES, REAL_DTYPES, Operation
+from autotune.model.record import Record
 
 Sizes = Mapping[str, int]
 Work = Callable[[Sizes], float]
 
-COMMANDS = "command."
-"""Prefix of the names of whole commands. Their entries say nothing of single calls into BLAS."""
 IN_PROCESSES = "_processes"
 """Suffix of the name of a row whose workers are processes. It is a row and not a knob, since a program has to
 agree: tasks that write into arrays of the caller's lose that in another process."""
@@ -57,13 +56,8 @@ REAL_ONLY = frozenset(
 
 KNOBS: Mapping[Family, tuple[Knob, ...]] = {
     # placement comes first: of the corners of a space, which are tried in order, those without one are first
+    **dict.fromkeys((Family.STACK, *OPEN_UPWARDS), (Knob.PLACEMENT, Knob.WORKERS, Knob.CHUNK)),
     Family.LINALG: (Knob.BLAS_THREADS,),
-    Family.STACK: (Knob.PLACEMENT, Knob.WORKERS, Knob.CHUNK),
-    Family.ELEMENTWISE: (Knob.PLACEMENT, Knob.WORKERS, Knob.CHUNK),
-    Family.LOOP: (Knob.PLACEMENT, Knob.WORKERS, Knob.CHUNK),
-    Family.REDUCTION: (Knob.PLACEMENT, Knob.WORKERS, Knob.CHUNK),
-    Family.RANDOM: (Knob.PLACEMENT, Knob.WORKERS, Knob.CHUNK),
-    Family.EXPRESSION: (Knob.PLACEMENT, Knob.WORKERS, Knob.CHUNK),
     Family.TASKS: (Knob.PLACEMENT, Knob.BLAS_THREADS, Knob.WORKERS),
     Family.SHARING: (Knob.METHOD, Knob.WORKERS, Knob.CHUNK),
     Family.ALLOCATION: (Knob.ALLOCATOR,),
@@ -73,14 +67,11 @@ KNOBS: Mapping[Family, tuple[Knob, ...]] = {
 
 
 class WorkUnit(StrEnum):
-    """Unit of an operation's work."""
-
     FLOPS = "flops"
     BYTES = "bytes"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class Kind(Record, kw_only=True):
     """A row of the catalogue."""
 
     name: str
@@ -92,8 +83,10 @@ class Kind:
     footprint: Work
     """Elements held at once by a plain call: inputs, results and NumPy's copies."""
     summary: str
-    defaults: Mapping[str, int] = field(default_factory=dict)
+    defaults: Mapping[str, int] = {}
     """Sizes that do not follow from the first one."""
+    own_knobs: tuple[Knob, ...] | None = None
+    """Knobs of a function or a command of the user's; None: those of the family."""
 
     def complete(self, sizes: Sizes) -> dict[str, int]:
         """Return all sizes, in the catalogue's order: one left out has its own default, or equals `n`.
@@ -113,8 +106,7 @@ class Kind:
 
     @property
     def knobs(self) -> tuple[Knob, ...]:
-        """Knobs that are tuned."""
-        return KNOBS[self.family]
+        return KNOBS[self.family] if self.own_knobs is None else self.own_knobs
 
     @property
     def dtypes(self) -> tuple[str, ...]:
@@ -140,6 +132,19 @@ class Kind:
 def item_size(dtype: str) -> int:
     """Return the bytes of one element of a dtype of the catalogue."""
     return {"float64": 8, "float32": 4, "complex128": 16, "complex64": 8}[dtype]
+
+
+def user_kind(name: str, size_names: tuple[str, ...], knobs: tuple[Knob, ...], summary: str) -> Kind:
+    """Return the row that a function or a command of the user's would have. Its work and memory are unknown: NaN."""
+    return Kind(
+        name=name,
+        family=Family.USER,
+        size_names=size_names,
+        work=lambda _: nan,
+        footprint=lambda _: nan,
+        summary=summary,
+        own_knobs=knobs,
+    )
 
 
 def _linalg(name: str, sizes: str, flops: Work, footprint: Work, summary: str) -> Kind:

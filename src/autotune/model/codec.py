@@ -1,7 +1,7 @@
 """Conversion between data types and plain documents (dicts, lists, texts, numbers), as in JSON and YAML.
 
-The annotations of a frozen dataclass, with the constraints of `autotune.model.constraints`, are the only description
-of its document: `decode` checks and converts, `encode` converts back, `scripts/json_schema.py` states the same for
+The annotations of a Record or frozen dataclass, with the constraints of `autotune.model.constraints`, alone describe
+its document: `decode` checks and converts, `encode` converts back, `scripts/json_schema.py` states the same for
 others. A field that has its default is left out of a document, and one that is absent has it; so has one that is null
 and must not be None. Fields that a type does not have are ignored, so that a later minor version may add some, unless
 the type is strict:
@@ -12,23 +12,14 @@ the type is strict:
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import StrEnum
 from functools import cache
-from types import NoneType, UnionType
+from types import MappingProxyType, NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from autotune.errors import BadDocument
-from autotune.model.constraints import (
-    MAX_INTEGER,
-    Ascending,
-    AsMapping,
-    Bounds,
-    NonEmpty,
-    Parsed,
-    Pattern,
-    Unique,
-)
+from autotune.model.constraints import MAX_INTEGER, Ascending, AsMapping, Bounds, NonEmpty, Parsed, Pattern, Unique
+from autotune.model.record import REQUIRED, Record
 
 _T = TypeVar("_T")
 _Decoder = Callable[[Any], Any]
@@ -42,55 +33,23 @@ def _cached(function: _F) -> _F:
     return cast(_F, cache(function))
 
 
-class _Mismatch(Exception):
-    """The fault of a value; enclosing decoders add the names and numbers that lead to it."""
+def decode(kind: type[_T] | Any, document: Any, where: str = "", **given: Any) -> _T:
+    """Convert a document to a value of this type: a dataclass, or any annotation that a field may have.
 
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-        self.path: list[str | int] = []
-
-    def where(self) -> str:
-        text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in reversed(self.path))
-        return text.removeprefix(".")
-
-
-def decode(kind: type[_T] | Any, document: Any, where: str = "") -> _T:
-    """Convert a document to a value of this type.
-
-    Parameters
-    ----------
-    kind
-        A dataclass, or any annotation that a field may have.
-    document
-        Plain values.
-    where : str
-        Place of the document in a larger one, for error messages.
-
-    Raises
-    ------
-    BadDocument
-        For the first value that is not what is expected; names its place, the expectation and the value.
-
+    `where` is the place of the document in a larger one, for error messages; `given` are fields of a dataclass that do
+    not stand in the document. Raises BadDocument for the first value that is not what is expected; it names its place,
+    the expectation and the value.
     """
     try:
-        value: _T = _decoder(kind)(document)
-    except _Mismatch as error:
-        raise _located(error, where) from None
-    return value
-
-
-def decode_fields(kind: type[_T], document: Any, where: str = "", **given: Any) -> _T:
-    """Convert a document to a dataclass of which some fields are given and do not stand in the document."""
-    try:
-        value: _T = _dataclass_decoder(kind, frozenset(given))(document, given)
-    except _Mismatch as error:
-        raise _located(error, where) from None
+        value: _T = _dataclass_decoder(kind, frozenset(given))(document, given) if given else _decoder(kind)(document)
+    except BadDocument as error:
+        raise _within(where, error) from None
     return value
 
 
 def encode(value: Any, *, omit: frozenset[str] = frozenset()) -> Any:
     """Convert a value to a document. `omit` names fields of a dataclass that are left out."""
-    return _dataclass_encoder(type(value), omit)(value) if is_dataclass(value) else _encoder(type(value))(value)
+    return _dataclass_encoder(type(value), omit)(value) if is_data_type(type(value)) else _encoder(type(value))(value)
 
 
 def mismatch(expected: str, value: Any) -> str:
@@ -100,9 +59,28 @@ def mismatch(expected: str, value: Any) -> str:
 
 def annotations(kind: type) -> Mapping[str, Any]:
     """Return the annotations of a dataclass, constraints included."""
-    if any(isinstance(item.type, str) for item in fields(kind)):
-        return get_type_hints(kind, include_extras=True)
-    return {item.name: item.type for item in fields(kind)}
+    if issubclass(kind, Record):
+        types = kind.TYPES
+    else:
+        types = {name: kind.__dataclass_fields__[name].type for name in defaults(kind)}  # type: ignore[attr-defined]
+    return get_type_hints(kind, include_extras=True) if any(isinstance(each, str) for each in types.values()) else types
+
+
+def defaults(kind: Any) -> Mapping[str, Any]:
+    """Return the fields of a Record or dataclass with their defaults; REQUIRED for a field that has none."""
+    if issubclass(kind, Record):
+        return cast("Mapping[str, Any]", kind.FIELDS)
+    from dataclasses import MISSING, fields
+
+    values = {
+        item.name: item.default if item.default_factory is MISSING else item.default_factory() for item in fields(kind)
+    }
+    return {name: REQUIRED if value is MISSING else value for name, value in values.items()}
+
+
+def is_data_type(kind: Any) -> bool:
+    """Return whether values of this type are documents of named fields."""
+    return isinstance(kind, type) and (issubclass(kind, Record) or hasattr(kind, "__dataclass_fields__"))
 
 
 def is_strict(kind: type) -> bool:
@@ -110,33 +88,20 @@ def is_strict(kind: type) -> bool:
     return bool(getattr(kind, "STRICT", False))
 
 
-def is_required(item: "Field[Any]") -> bool:
-    """Return whether a field has no default."""
-    return item.default is MISSING and item.default_factory is MISSING
-
-
-def _located(error: _Mismatch, where: str) -> BadDocument:
-    inner = error.where()
-    dot = "." if where and inner and not inner.startswith("[") else ""
-    return BadDocument(error.reason, f"{where}{dot}{inner}"[:200])
-
-
-def _wrong(expected: str, value: Any) -> _Mismatch:
-    return _Mismatch(mismatch(expected, value))
-
-
-def _at(name: str, reason: str) -> _Mismatch:
-    """Return the mismatch for a field."""
-    error = _Mismatch(reason)
-    error.path.append(name)
-    return error
+def _within(outer: str, error: BadDocument) -> BadDocument:
+    """Return the error of a value with the name of what holds it before its place."""
+    dot = "." if outer and error.where and not error.where.startswith("[") else ""
+    return BadDocument(error.reason, f"{outer}{dot}{error.where}"[:200])
 
 
 @_cached
 def _decoder(kind: Any) -> _Decoder:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        return _constrained(arguments[0], arguments[1:])
+        decoder: _Decoder | None = None
+        for constraint in arguments[1:]:
+            decoder = _constraint_decoder(arguments[0], constraint, decoder)
+        return decoder or _decoder(arguments[0])
     if origin in {UnionType, Union}:
         return _union_decoder(arguments)
     if origin is Literal:
@@ -147,32 +112,61 @@ def _decoder(kind: Any) -> _Decoder:
         return _mapping_decoder(*arguments)
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         return _choice_decoder({str(item): item for item in kind})
-    if is_dataclass(kind):
-        decoder = _dataclass_decoder(kind, frozenset())
-        return lambda value: decoder(value, {})
+    if is_data_type(kind):
+        return _dataclass_decoder(kind, frozenset())
     return _SIMPLE[kind]
 
 
-def _constrained(kind: Any, constraints: tuple[Any, ...]) -> _Decoder:
-    """Return a decoder for `Annotated[kind, *constraints]`."""
-    decoder: _Decoder | None = None
-    for constraint in constraints:
-        match constraint:
-            case Bounds() if kind is int:
-                decoder = _integer_decoder(int(constraint.low), int(constraint.high or MAX_INTEGER))
-            case Bounds():
-                decoder = _number_decoder(constraint)
-            case Pattern():
-                decoder = _text_decoder(constraint)
-            case Parsed():
-                decoder = _parsed_decoder(constraint)
-            case AsMapping():
-                decoder = _pairs_decoder(*get_args(get_args(kind)[0]))
-            case Ascending() | Unique():
-                decoder = _list_decoder(decoder or _decoder(kind), constraint)
-            case NonEmpty():
-                decoder = _nonempty_decoder(decoder or _decoder(kind))
-    return decoder or _decoder(kind)
+def _constraint_decoder(kind: Any, constraint: Any, decoder: _Decoder | None) -> _Decoder:
+    """Return a decoder of values that a constraint allows, over that of the constraints before it."""
+    match constraint:
+        case Bounds() if kind is int:
+            low, high = int(constraint.low), int(constraint.high or MAX_INTEGER)
+            return _checking_decoder(
+                lambda value: type(value) is int and low <= value <= high, f"a whole number from {low} to {high}"
+            )
+        case Bounds():
+            return _number_decoder(constraint)
+        case Pattern():
+            pattern = re.compile(constraint.pattern)
+            return _checking_decoder(
+                lambda value: type(value) is str and pattern.fullmatch(value) is not None,
+                constraint.expected or f"a name like {constraint.pattern}",
+            )
+        case Parsed():
+            return _parsed_decoder(constraint)
+        case AsMapping():
+            decode_mapping = _mapping_decoder(*get_args(get_args(kind)[0]))
+            return lambda value: tuple(decode_mapping(value).items())
+    return _rule_decoder(decoder or _decoder(kind), *_RULES[type(constraint)])
+
+
+def _checking_decoder(accepts: Callable[[Any], bool], expected: str, convert: _Decoder | None = None) -> _Decoder:
+    def decode_checked(value: Any) -> Any:
+        if not accepts(value):
+            raise BadDocument(mismatch(expected, value))
+        return value if convert is None else convert(value)
+
+    return decode_checked
+
+
+def _rule_decoder(decoder: _Decoder, expected: str, holds: Callable[[Any, Any], bool]) -> _Decoder:
+    """Return a decoder of values that keep a rule, which is given the document and the value."""
+
+    def decode_ruled(document: Any) -> Any:
+        value = decoder(document)
+        if not holds(document, value):
+            raise BadDocument(mismatch(expected, document))
+        return value
+
+    return decode_ruled
+
+
+_RULES: dict[type, tuple[str, Callable[[Any, Any], bool]]] = {
+    Ascending: ("two numbers, the lower one first", lambda _, value: value[0] <= value[1]),
+    Unique: ("a list without equal items", lambda _, value: len(set(value)) == len(value)),
+    NonEmpty: ("at least one of its fields", lambda document, _: document != {}),
+}
 
 
 def _union_decoder(kinds: tuple[Any, ...]) -> _Decoder:
@@ -188,72 +182,26 @@ def _union_decoder(kinds: tuple[Any, ...]) -> _Decoder:
     return decode_union
 
 
-def _integer(value: Any) -> int:
-    if type(value) is not int or abs(value) > MAX_INTEGER:
-        raise _wrong("a whole number", value)
-    return value
-
-
-def _number(value: Any) -> float:
-    # neither NaN, nor an integer that is too long for a float
-    if type(value) not in {int, float} or not -_MAX_FLOAT <= value <= _MAX_FLOAT:
-        raise _wrong("a number", value)
-    return float(value)
-
-
-def _text(value: Any) -> str:
-    if type(value) is not str:
-        raise _wrong("text (numbers such as versions in quotes)", value)
-    return value
-
-
-def _truth(value: Any) -> bool:
-    if type(value) is not bool:
-        raise _wrong("true or false", value)
-    return value
-
-
 _SIMPLE: dict[Any, _Decoder] = {
-    int: _integer,
-    float: _number,
-    str: _text,
-    bool: _truth,
+    int: _checking_decoder(lambda value: type(value) is int and abs(value) <= MAX_INTEGER, "a whole number"),
+    # neither NaN, nor an integer that is too long for a float
+    float: _checking_decoder(
+        lambda value: type(value) in {int, float} and -_MAX_FLOAT <= value <= _MAX_FLOAT, "a number", float
+    ),
+    str: _checking_decoder(lambda value: type(value) is str, "text (numbers such as versions in quotes)"),
+    bool: _checking_decoder(lambda value: type(value) is bool, "true or false"),
     Any: lambda value: value,
 }
-
-
-def _integer_decoder(low: int, high: int) -> _Decoder:
-    def decode_integer(value: Any) -> int:
-        if type(value) is not int or not low <= value <= high:
-            raise _wrong(f"a whole number from {low} to {high}", value)
-        return value
-
-    return decode_integer
 
 
 def _number_decoder(bounds: Bounds) -> _Decoder:
     low, high, above = bounds.low, bounds.high or _MAX_FLOAT, bounds.above
     limit = "" if bounds.high is None else f" and at most {high:g}"
-    expected = f"a number {'above' if above else 'of at least'} {low:g}{limit}"
-
-    def decode_number(value: Any) -> float:
-        if type(value) not in {int, float} or not low <= value <= high or (above and value == low):
-            raise _wrong(expected, value)
-        return float(value)
-
-    return decode_number
-
-
-def _text_decoder(constraint: Pattern) -> _Decoder:
-    pattern = re.compile(constraint.pattern)
-    expected = constraint.expected or f"a name like {constraint.pattern}"
-
-    def decode_text(value: Any) -> str:
-        if type(value) is not str or pattern.fullmatch(value) is None:
-            raise _wrong(expected, value)
-        return value
-
-    return decode_text
+    return _checking_decoder(
+        lambda value: type(value) in {int, float} and low <= value <= high and not (above and value == low),
+        f"a number {'above' if above else 'of at least'} {low:g}{limit}",
+        float,
+    )
 
 
 def _parsed_decoder(constraint: Parsed) -> _Decoder:
@@ -261,112 +209,74 @@ def _parsed_decoder(constraint: Parsed) -> _Decoder:
         try:
             return constraint.parse(value)
         except (TypeError, ValueError):
-            raise _wrong(constraint.expected, value) from None
+            raise BadDocument(mismatch(constraint.expected, value)) from None
 
     return decode_parsed
 
 
 def _choice_decoder(choices: Mapping[str, Any]) -> _Decoder:
-    expected = f"one of {', '.join(choices)}"
-
-    def decode_choice(value: Any) -> Any:
-        if type(value) is not str or value not in choices:
-            raise _wrong(expected, value)
-        return choices[value]
-
-    return decode_choice
+    return _checking_decoder(
+        lambda value: type(value) is str and value in choices, f"one of {', '.join(choices)}", choices.__getitem__
+    )
 
 
 def _tuple_decoder(kinds: tuple[Any, ...]) -> _Decoder:
-    if len(kinds) == 2 and kinds[1] is Ellipsis:
-        decoder, length = _decoder(kinds[0]), None
-        decoders = None
-    else:
-        decoders, length = [_decoder(kind) for kind in kinds], len(kinds)
+    length = None if kinds[1:] == (Ellipsis,) else len(kinds)
+    decoders = [_decoder(kind) for kind in kinds if kind is not Ellipsis]
 
     def decode_tuple(value: Any) -> tuple[Any, ...]:
         if type(value) is not list or length not in {None, len(value)}:
-            raise _wrong("a list" if length is None else f"a list of {length} items", value)
+            raise BadDocument(mismatch("a list" if length is None else f"a list of {length} items", value))
         items = []
         for number, item in enumerate(value):
             try:
-                items.append((decoder if decoders is None else decoders[number])(item))
-            except _Mismatch as error:
-                error.path.append(number)
-                raise
+                items.append(decoders[0 if length is None else number](item))
+            except BadDocument as error:
+                raise _within(f"[{number}]", error) from None
         return tuple(items)
 
     return decode_tuple
 
 
-def _list_decoder(decoder: _Decoder, constraint: Ascending | Unique) -> _Decoder:
-    def decode_list(value: Any) -> Any:
-        items = decoder(value)
-        if isinstance(constraint, Ascending) and items[0] > items[1]:
-            raise _wrong("two numbers, the lower one first", value)
-        if isinstance(constraint, Unique) and len(set(items)) != len(items):
-            raise _wrong("a list without equal items", value)
-        return items
-
-    return decode_list
-
-
-def _nonempty_decoder(decoder: _Decoder) -> _Decoder:
-    def decode_nonempty(value: Any) -> Any:
-        if value == {}:
-            raise _wrong("at least one of its fields", value)
-        return decoder(value)
-
-    return decode_nonempty
-
-
-def _pairs_decoder(key: Any, kind: Any) -> _Decoder:
-    decoder = _mapping_decoder(key, kind)
-    return lambda value: tuple(decoder(value).items())
-
-
 def _mapping_decoder(key: Any, kind: Any) -> _Decoder:
     decode_key, decode_item = _decoder(key), _decoder(kind)
-    has_text_keys = key is str or (get_origin(key) is Annotated and get_args(key)[0] is str)
+    base = get_args(key)[0] if get_origin(key) is Annotated else key
+    has_text_keys = base is str or get_origin(base) is Literal
 
     def decode_mapping(value: Any) -> dict[Any, Any]:
         if has_text_keys and type(value) is not dict:
-            raise _wrong("a mapping of names to values", value)
-        if not has_text_keys and not (type(value) is list and all(map(_is_pair, value))):
-            raise _wrong("a list of pairs", value)
+            raise BadDocument(mismatch("a mapping of names to values", value))
+        is_list = type(value) is list and all(type(pair) is list and len(pair) == 2 for pair in value)
+        if not has_text_keys and not is_list:
+            raise BadDocument(mismatch("a list of pairs", value))
         items = {}
         for name, item in value.items() if has_text_keys else value:
             try:
                 items[decode_key(name)] = decode_item(item)
-            except _Mismatch as error:
-                error.path.append(str(name)[:80])
-                raise
+            except BadDocument as error:
+                raise _within(str(name)[:80], error) from None
         return items
 
     return decode_mapping
 
 
-def _is_pair(value: Any) -> bool:
-    return type(value) is list and len(value) == 2
-
-
 @_cached
-def _dataclass_decoder(kind: Any, given_names: frozenset[str]) -> Callable[[Any, Mapping[str, Any]], Any]:
+def _dataclass_decoder(kind: Any, given_names: frozenset[str]) -> Callable[..., Any]:
     types = annotations(kind)
     decoders = {name: _decoder(types[name]) for name in types if name not in given_names}
-    required = [item.name for item in fields(kind) if is_required(item) and item.name not in given_names]
+    required = [name for name, default in defaults(kind).items() if default is REQUIRED and name not in given_names]
     optional = {name for name in decoders if NoneType in get_args(types[name])}
     strict = is_strict(kind)
 
-    def decode_dataclass(value: Any, given: Mapping[str, Any]) -> Any:
+    def decode_dataclass(value: Any, given: Mapping[str, Any] = MappingProxyType({})) -> Any:
         if type(value) is not dict:
-            raise _wrong("a mapping of names to values", value)
+            raise BadDocument(mismatch("a mapping of names to values", value))
         arguments = dict(given)
         for name, item in value.items():
             decoder = decoders.get(name)
             if decoder is None:
                 if strict:
-                    raise _at(str(name)[:80], f"there is no such field; the fields are {', '.join(decoders)}.")
+                    raise BadDocument(f"there is no such field; the fields are {', '.join(decoders)}.", str(name)[:80])
                 continue
             if item is None:
                 if name in optional:
@@ -374,18 +284,17 @@ def _dataclass_decoder(kind: Any, given_names: frozenset[str]) -> Callable[[Any,
                 continue
             try:
                 arguments[name] = decoder(item)
-            except _Mismatch as error:
-                error.path.append(name)
-                raise
+            except BadDocument as error:
+                raise _within(name, error) from None
         for name in required:
             if name not in arguments:
-                raise _at(name, "it is missing.")
+                raise BadDocument("it is missing.", name)
         try:
             return kind(**arguments)
-        except BadDocument as error:  # of a check in __post_init__
-            raise _at(error.where, error.reason) from None
+        except BadDocument:  # of a check in __post_init__
+            raise
         except ValueError as error:
-            raise _Mismatch(str(error)) from None
+            raise BadDocument(str(error)) from None
 
     return decode_dataclass
 
@@ -404,8 +313,12 @@ def _encoder(kind: Any) -> _Encoder:
         encoders = {get_args(kind)[0] if get_origin(kind) is Annotated else kind: _encoder(kind) for kind in arguments}
         present = [kind for kind in arguments if kind is not NoneType]
         return lambda value: None if value is None else encoders.get(type(value), _encoder(present[0]))(value)
+    if origin is tuple and arguments[1:] == (Ellipsis,):
+        encoder = _encoder(arguments[0])
+        return lambda value: [encoder(item) for item in value]
     if origin is tuple:
-        return _tuple_encoder(arguments)
+        parts = [_encoder(kind) for kind in arguments]
+        return lambda value: [encoder(item) for encoder, item in zip(parts, value, strict=True)]
     if origin in {dict, Mapping}:
         encode_key, encode_item = _encoder(arguments[0]), _encoder(arguments[1])
         if encode_key is _same:
@@ -413,7 +326,7 @@ def _encoder(kind: Any) -> _Encoder:
         return lambda value: [[encode_key(key), encode_item(item)] for key, item in value.items()]
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         return str
-    if is_dataclass(kind):
+    if is_data_type(kind):
         return _dataclass_encoder(kind, frozenset())
     return _same
 
@@ -422,18 +335,10 @@ def _same(value: Any) -> Any:
     return value
 
 
-def _tuple_encoder(kinds: tuple[Any, ...]) -> _Encoder:
-    if len(kinds) == 2 and kinds[1] is Ellipsis:
-        encoder = _encoder(kinds[0])
-        return lambda value: [encoder(item) for item in value]
-    encoders = [_encoder(kind) for kind in kinds]
-    return lambda value: [encoder(item) for encoder, item in zip(encoders, value, strict=True)]
-
-
 @_cached
 def _dataclass_encoder(kind: Any, omit: frozenset[str]) -> _Encoder:
     types = annotations(kind)
-    items = [(item.name, _encoder(types[item.name]), _default(item)) for item in fields(kind) if item.name not in omit]
+    items = [(name, _encoder(types[name]), default) for name, default in defaults(kind).items() if name not in omit]
 
     def encode_dataclass(value: Any) -> dict[str, Any]:
         document = {}
@@ -444,9 +349,3 @@ def _dataclass_encoder(kind: Any, omit: frozenset[str]) -> _Encoder:
         return document
 
     return encode_dataclass
-
-
-def _default(item: "Field[Any]") -> Any:
-    if item.default is not MISSING:
-        return item.default
-    return MISSING if item.default_factory is MISSING else item.default_factory()

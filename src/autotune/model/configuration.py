@@ -1,10 +1,10 @@
 """The knobs, and one setting of them."""
 
-from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import ClassVar
 
 from autotune.model.constraints import Count, SizeValue
+from autotune.model.record import Record
 
 
 class Knob(StrEnum):
@@ -62,8 +62,7 @@ class IdleThreads(StrEnum):
     """They spin for as long as their library allows, and are there at once."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Configuration:
+class Configuration(Record, kw_only=True):
     """A value for each knob. None leaves a knob untouched; Configuration() is plain NumPy.
 
     Unknown knobs are refused: without one, the configuration would not be the measured one.
@@ -91,7 +90,7 @@ class Configuration:
     @property
     def is_default(self) -> bool:
         """Is this plain NumPy, with no knob touched?"""
-        return all(getattr(self, item.name) is None for item in fields(self))
+        return all(value is None for value in self.__dict__.values())
 
     @property
     def cpus(self) -> int:
@@ -109,12 +108,12 @@ class Configuration:
     @property
     def without_chunk(self) -> "Configuration":
         """The configuration without its chunk size, which is chosen for each size."""
-        return replace(self, chunk=None)
+        return self.replace(chunk=None)
 
     def as_dict(self) -> dict[str, int | str]:
         """Return the knobs that are set, as plain values."""
-        pairs = ((item.name, getattr(self, item.name)) for item in fields(self))
-        return {name: str(value) if isinstance(value, StrEnum) else value for name, value in pairs if value is not None}
+        set_knobs = {name: value for name, value in self.__dict__.items() if value is not None}
+        return {name: str(value) if isinstance(value, StrEnum) else value for name, value in set_knobs.items()}
 
     def __str__(self) -> str:
         return ", ".join(f"{name}={value}" for name, value in self.as_dict().items()) or "default"
@@ -134,13 +133,12 @@ def clamp(configuration: Configuration, usable_cpus: int) -> Configuration:
         raise ValueError(f"At least one CPU is usable, not {usable_cpus}.")
     if configuration.cpus <= usable_cpus:
         return configuration
-    workers, blas_threads = configuration.workers, configuration.blas_threads
-    if workers is not None:
-        workers = min(workers, usable_cpus)
+
+    def at_most(count: int | None, limit: int) -> int | None:
+        return None if count is None else min(count, limit)
+
+    workers = at_most(configuration.workers, usable_cpus)
     each = usable_cpus // (workers or 1)
-    if blas_threads is not None:
-        blas_threads = min(blas_threads, each)
-    openmp_threads = configuration.openmp_threads
-    if openmp_threads is not None:
-        openmp_threads = min(openmp_threads, each)
-    return replace(configuration, workers=workers, blas_threads=blas_threads, openmp_threads=openmp_threads)
+    libraries = configuration.blas_threads, configuration.openmp_threads
+    blas_threads, openmp_threads = (at_most(count, each) for count in libraries)
+    return configuration.replace(workers=workers, blas_threads=blas_threads, openmp_threads=openmp_threads)

@@ -4,7 +4,9 @@ Every tuned program imports this file: those without fields are plain classes, w
 """
 
 from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
+
+from autotune.model.record import Record
 
 MAX_INTEGER = 2**63 - 1
 LARGEST_SIZE = 2**48
@@ -13,7 +15,7 @@ NAME = "[a-z_][a-z0-9_.]{0,63}"
 """Names of operations, users' functions and sizes: no path, nothing that runs."""
 
 
-class Bounds(NamedTuple):
+class Bounds(Record):
     """Bounds of a number. Numbers are finite in any case."""
 
     low: float
@@ -22,7 +24,7 @@ class Bounds(NamedTuple):
     """Exclude the lower bound itself."""
 
 
-class Pattern(NamedTuple):
+class Pattern(Record):
     """Regular expression that the whole text matches."""
 
     pattern: str
@@ -46,7 +48,7 @@ class NonEmpty:
     """A mapping with at least one item."""
 
 
-class Parsed(NamedTuple):
+class Parsed(Record):
     """A value that a document holds in another form."""
 
     parse: Callable[[Any], Any]

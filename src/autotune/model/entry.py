@@ -1,21 +1,14 @@
-"""One decided operation and size of a profile, with its evidence."""
+"""One decided operation and size of a profile, with its evidence, and its document."""
 
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
+from autotune.errors import BadDocument
+from autotune.model.codec import decode, encode, mismatch
 from autotune.model.configuration import DEFAULT, Configuration
-from autotune.model.constraints import (
-    Amount,
-    Ascending,
-    Count,
-    NonEmpty,
-    NonNegative,
-    Positive,
-    Quantity,
-    Share,
-)
+from autotune.model.constraints import Amount, Ascending, Count, NonEmpty, NonNegative, Positive, Quantity, Share
 from autotune.model.operation import Operation
+from autotune.model.record import Record
 
 OUT_OF_TIME = "The time allowed ended before its turn."
 """Begins the reason of an undecided entry that was not tested."""
@@ -38,8 +31,7 @@ class Status(StrEnum):
     """The default itself could not be measured."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alternative:
+class Alternative(Record, kw_only=True):
     """A configuration that exploration measured: not a claim."""
 
     choice: Annotated[Configuration, NonEmpty()]
@@ -48,8 +40,7 @@ class Alternative:
     """Time of the default divided by its time."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class Evidence(Record, kw_only=True):
     """The evidence on one operation and size. None for unknown values."""
 
     speedup: Positive | None = None
@@ -107,8 +98,7 @@ class Evidence:
         return share is not None and share <= NEARLY_FULL and self.expected_speedup is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(Record, kw_only=True):
     """One decided operation and size."""
 
     operation: Operation
@@ -117,7 +107,7 @@ class Entry:
     """Its decision."""
     choice: Annotated[Configuration, NonEmpty()] = DEFAULT
     """The configuration to use; the default unless the status is tuned."""
-    evidence: Evidence = field(default_factory=Evidence)
+    evidence: Evidence = Evidence()
     """Its evidence."""
     alternatives: tuple[Alternative, ...] = ()
     """Configurations that exploration measured here to be no slower than the default: sizes between this one and
@@ -147,3 +137,22 @@ class Entry:
         """Return whether it was measured, or planned, without a result: it says nothing about other sizes."""
         noisy = self.status is Status.NOISY and self.evidence.default_seconds is not None
         return self.status is Status.UNDECIDED or noisy or self.is_tentative
+
+
+def encode_entry(entry: Entry) -> dict[str, Any]:
+    """Return the document of an entry in its place below the name and dtype of its operation."""
+    return {"sizes": entry.operation.size, **encode(entry, omit=frozenset({"operation"}))}
+
+
+def decode_entry(document: Any, name: str, dtype: str, where: str = "") -> Entry:
+    """Return the entry in a document below the name and dtype of its operation. Raises BadDocument."""
+    operation: Operation = decode(Operation, document, where, name=name, dtype=dtype)
+    dot = "." if where else ""
+    if document.get("sizes") is None:
+        raise BadDocument("it is missing.", f"{where}{dot}sizes")
+    entry: Entry = decode(Entry, document, where, operation=operation)
+    if (entry.status is Status.TUNED) == entry.choice.is_default:
+        expected = "a configuration" if entry.status is Status.TUNED else "nothing"
+        text = mismatch(f"{expected} with status {entry.status}", document.get("choice"))
+        raise BadDocument(text, f"{where}{dot}choice")
+    return entry

@@ -1,20 +1,19 @@
 """The entry that covers a size, measured or between measured sizes. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from math import ceil, exp, log
-from typing import NamedTuple
 
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.entry import Entry, Evidence, Status
 from autotune.model.operation import Operation
 from autotune.model.policy import TIE
+from autotune.model.record import Record
 
 SAME_TIME = log(1.25)
 """Log-ratio of the times per element at two sizes up to which they count as equal: caches hold neither array then."""
 
 
-class SafeWay(NamedTuple):
+class SafeWay(Record):
     """The evidence on a way of working at one measured size."""
 
     log_ratio: float
@@ -68,25 +67,22 @@ def _choose_above(entries: Sequence[Entry], operation: Operation) -> Entry | Non
     smaller, largest = sorted(entries, key=lambda entry: entry.operation.size["n"])[-2:]
     if not largest.operation.is_within(operation) or {smaller.status, largest.status} != {Status.TUNED}:
         return None
-    times = [_seconds_per_element(entry) for entry in (smaller, largest)]
-    same_way = smaller.choice.without_chunk == largest.choice.without_chunk
-    if not same_way or None in times or abs(log(times[0] / times[1])) > SAME_TIME:  # type: ignore[operator]
+    before, after = smaller.evidence.default_seconds, largest.evidence.default_seconds
+    if smaller.choice.without_chunk != largest.choice.without_chunk or not before or not after:
+        return None
+    sizes = smaller.operation.size["n"], largest.operation.size["n"]
+    if abs(log((before / sizes[0]) / (after / sizes[1]))) > SAME_TIME:
         return None
     return Entry(
         operation=operation,
         status=Status.TUNED,
         reason=(
-            f"Above the largest measured size, n={largest.operation.size['n']}: proved there and at "
-            f"n={smaller.operation.size['n']}, with the same time per element."
+            f"Above the largest measured size, n={sizes[1]}: proved there and at n={sizes[0]}, with the same time per "
+            "element."
         ),
         choice=largest.choice,
         evidence=Evidence(default_threads=largest.evidence.default_threads),
     )
-
-
-def _seconds_per_element(entry: Entry) -> float | None:
-    seconds = entry.evidence.default_seconds
-    return seconds / entry.operation.size["n"] if seconds else None
 
 
 def adjacent_sizes(operations: Sequence[Operation]) -> Iterator[tuple[Operation, Operation]]:
@@ -135,7 +131,7 @@ def _between(neighbours: Sequence[Entry], operation: Operation) -> Entry:
             f"Between measured sizes: at {proved} of its {len(neighbours)} neighbours proved{others}; "
             f"about {exp(-expected[best]):.2f} times as fast as the default."
         ),
-        choice=replace(best, chunk=_chunk(best, common[best], shares, operation)),
+        choice=best.replace(chunk=_chunk(best, common[best], shares, operation)),
         evidence=Evidence(default_threads=neighbours[0].evidence.default_threads),
     )
 
@@ -184,13 +180,10 @@ def _frontier(nearest_first: Sequence[Entry]) -> list[Entry]:
     """
     frontier: list[Entry] = []
     for entry in nearest_first:
-        if not any(_ordered(entry.operation, nearer.operation) for nearer in frontier):
+        own = entry.operation
+        if not any(own.is_within(nearer.operation) or nearer.operation.is_within(own) for nearer in frontier):
             frontier.append(entry)
     return frontier
-
-
-def _ordered(left: Operation, right: Operation) -> bool:
-    return left.is_within(right) or right.is_within(left)
 
 
 def size_distance(left: Operation, right: Operation) -> float:

@@ -1,14 +1,13 @@
 """The hardware that decides the answer, and the part of it that this process may use."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
 from autotune.model.allocation import Limit
 from autotune.model.constraints import Amount, Quantity
+from autotune.model.record import Record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cpu:
+class Cpu(Record, kw_only=True):
     """One logical CPU. What could not be read is None."""
 
     number: int
@@ -25,8 +24,7 @@ class Cpu:
     """Core kind on hybrid machines, such as "performance" or "efficiency"."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
+class Counts(Record, kw_only=True):
     """Numbers of each in a set of CPUs; None if the machine does not say."""
 
     logical_cpus: int | None = None
@@ -37,8 +35,7 @@ class Counts:
     """0 where the machine says that there is no L3."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hardware:
+class Hardware(Record, kw_only=True):
     """The hardware part of a profile's key: equal for machines that give the same answers."""
 
     architecture: str | None = None
@@ -63,8 +60,7 @@ class Hardware:
     """Size of one L3 cache."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
+class Machine(Record, kw_only=True):
     """This computer, before any limit on the process."""
 
     architecture: str | None = None
@@ -73,7 +69,7 @@ class Machine:
     model: int | None = None
     name: str | None = None
     """Marketing name of the CPU."""
-    counts: Counts = field(default_factory=Counts)
+    counts: Counts = Counts()
     """Of the online CPUs."""
     smt: int | None = None
     l2_bytes: int | None = None
@@ -102,8 +98,7 @@ class Machine:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Allocation:
+class Allocation(Record, kw_only=True):
     """The CPUs that this process may use."""
 
     usable_cpus: int
@@ -119,7 +114,7 @@ class Allocation:
     """Processes that share the CPUs."""
     memory_bytes: int | None = None
     """Memory that this process may use: the machine's, or its control group's limit."""
-    counts: Counts = field(default_factory=Counts)
+    counts: Counts = Counts()
     """Of the CPUs that remain after affinity and cpusets. In a cpuset numa_nodes counts the nodes whose
     memory may be used, and a package or L3 group that holds a whole such node counts too."""
     cpus: tuple[int, ...] = ()
@@ -134,23 +129,22 @@ class Allocation:
 def count(cpus: Iterable[Cpu], homes: Iterable[Sequence[Cpu]] | None = None) -> Counts:
     """Count the cores, packages and nodes of a set of CPUs; None for what no CPU of the set says.
 
-    `homes` lists, for each NUMA node whose memory may be used, the CPUs of that node (none for a node of
-    memory only). A package or L3 group that holds a whole such node belongs to what may be used, even without
-    a CPU of the set: hwloc, the reference for this, keeps it as well. Without `homes` the nodes of the CPUs
-    are counted.
+    `homes` lists, for each NUMA node whose memory may be used, the CPUs of that node (none for a node of memory only).
+    A package or L3 group that holds a whole such node belongs to what may be used, even without a CPU of the set:
+    hwloc, the reference for this, keeps it as well. Without `homes` the nodes of the CPUs are counted.
     """
     chosen = tuple(cpus)
     nodes = None if homes is None else [*homes]
     return Counts(
         logical_cpus=len(chosen),
         physical_cores=len({cpu.core for cpu in chosen} - {None}) or None,
-        packages=len(_reached("package", chosen, nodes or ())) or None,
+        packages=len(_group_ids("package", chosen, nodes or ())) or None,
         numa_nodes=len({cpu.node for cpu in chosen} - {None}) or None if nodes is None else len(nodes),
-        l3_groups=len(_reached("l3", chosen, nodes or ())),
+        l3_groups=len(_group_ids("l3", chosen, nodes or ())),
     )
 
 
-def _reached(group: str, chosen: Iterable[Cpu], homes: Iterable[Sequence[Cpu]]) -> set[int]:
+def _group_ids(group: str, chosen: Iterable[Cpu], homes: Iterable[Sequence[Cpu]]) -> set[int]:
     """Return the packages or L3 groups that hold one of the chosen CPUs, or a whole NUMA node."""
     ids = {getattr(cpu, group) for cpu in chosen}
     for home in homes:

@@ -1,11 +1,11 @@
 """Timings of configurations, or why there are none; and what asks for them."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
+from autotune.model.record import Record
 
 
 class FailureKind(StrEnum):
@@ -27,8 +27,7 @@ class FailureKind(StrEnum):
     """The time allowed ended, or another configuration ended the process, before its turn."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class Failure(Record, kw_only=True):
     """A failed trial is a value with a reason."""
 
     kind: FailureKind
@@ -41,8 +40,7 @@ class Failure:
         return self.kind not in {FailureKind.NOISY, FailureKind.NOT_REACHED}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
+class Pair(Record, kw_only=True):
     """A timing of the default and one of a candidate, adjacent in time."""
 
     default_seconds: float
@@ -56,8 +54,7 @@ class Pair:
     """Share of the allocation's CPU time that others took during the pair; None if unknown."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measurement:
+class Measurement(Record, kw_only=True):
     """Timings of one configuration of one operation in one process."""
 
     operation: Operation
@@ -77,16 +74,14 @@ class Measurement:
     the allocator."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class Case(Record, kw_only=True):
     """A plan for one operation. The default is always measured with it and need not be named."""
 
     operation: Operation
     configurations: tuple[Configuration, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialPlan:
+class TrialPlan(Record, kw_only=True):
     """A plan for one fresh process."""
 
     cases: tuple[Case, ...]
@@ -101,8 +96,7 @@ class TrialPlan:
     """Do the neighbours that run next to other plans rest while this one runs?"""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
+class Session(Record, kw_only=True):
     """The result of a TrialPlan."""
 
     measurements: tuple[Measurement, ...]

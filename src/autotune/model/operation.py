@@ -1,22 +1,19 @@
 """A piece of NumPy work: a name, a dtype, sizes."""
 
-from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
 from autotune.model.constraints import AsMapping, Name, SizeValue
+from autotune.model.record import Record
 
-Real = Literal["float64", "float32"]
-Complex = Literal["complex128", "complex64"]
-REAL_DTYPES: tuple[str, ...] = get_args(Real)
-DTYPES: tuple[str, ...] = (*REAL_DTYPES, *get_args(Complex))
-
+Dtype = Literal["float64", "float32", "complex128", "complex64"]
+DTYPES: tuple[str, ...] = get_args(Dtype)
+REAL_DTYPES = DTYPES[:2]
 
 WORKLOAD_MARK = "__autotune_workload__"
 """Attribute of a function that is marked as work to calibrate; its value is the name of the function's entries."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
+class Operation(Record, kw_only=True):
     """A name of the catalogue (or of a user's function), a dtype and all its sizes."""
 
     name: Name

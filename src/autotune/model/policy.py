@@ -17,6 +17,8 @@ of two CPUs."""
 CPU_SLACK = 0.02
 """Share of the time that fewer CPU seconds may cost where they are the objective: against the fastest configuration,
 and against the default."""
+COMMANDS = "command."
+"""Prefix of the names of whole commands. Their entries say nothing of single calls into BLAS."""
 MEMORY_SHARE = 0.25
 """Share of the memory that a process may use which one workload, or memory kept for reuse, may take."""
 

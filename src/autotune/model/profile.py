@@ -4,12 +4,13 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 
 from autotune.model.allocation import Limit
 from autotune.model.constraints import Amount, Exponent, Name, NonNegative, Quantity, Seed, SizeValue
 from autotune.model.entry import Entry
 from autotune.model.machine import Hardware
+from autotune.model.record import Record
 from autotune.model.software import Software
 
 SCHEMA = 2
@@ -18,13 +19,12 @@ SCHEMA_URL = f"https://numpy-autotune.readthedocs.io/schemas/profile-{SCHEMA}.js
 """Identifier of the published JSON Schema; editors read it from the first line of a profile."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
+class Key(Record, kw_only=True):
     """Key: the values that must match for a profile to apply to a machine."""
 
-    hardware: Hardware = field(default_factory=Hardware)
+    hardware: Hardware = Hardware()
     """Must equal this machine's."""
-    software: Software = field(default_factory=Software)
+    software: Software = Software()
     """Must equal this program's, except for the patch part of the BLAS version."""
     usable_cpus: Quantity = 1
     """Threads that could run at once: affinity, quota, cap and processes that share the CPUs counted."""
@@ -63,8 +63,7 @@ class Key:
         return f"{re.sub(r'[^a-z0-9.]+', '-', text).strip('-.')[:48]}-{self.digest}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Provenance:
+class Provenance(Record, kw_only=True):
     """Origin of a profile. Never part of the key."""
 
     created: str | None = None
@@ -130,23 +129,21 @@ def is_same_system(left: "Provenance", right: "Provenance") -> bool:
     return bool(set(left.marks) & set(right.marks))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
+class Profile(Record, kw_only=True):
     """All entries of one machine and allocation."""
 
     key: Key
     """Must match for the profile to be used."""
     entries: tuple[Entry, ...] = ()
     """Every decided operation and size."""
-    provenance: Provenance = field(default_factory=Provenance)
+    provenance: Provenance = Provenance()
     """Origin of the measurements."""
     blas_wait: Exponent | None = None
     """Idle BLAS threads spin for so many cycles, as an exponent of 2, before they sleep; 28: OpenBLAS's default."""
-    loops_after_blas: Mapping[Name, SizeValue] = field(default_factory=dict)
+    loops_after_blas: Mapping[Name, SizeValue] = {}
     """Classes of whole-array loops that gain while BLAS threads spin, with the elements from which on they do."""
 
     def _repr_html_(self) -> str:
-        """Return the entries as a table for a notebook."""
         from autotune.model.units import html_table
 
         rows = [

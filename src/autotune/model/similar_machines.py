@@ -9,6 +9,7 @@ reports go before it.
 import re
 from collections.abc import Callable, Iterable
 from enum import IntEnum
+from itertools import takewhile
 from math import log
 
 from autotune.model.profile import Key, Profile
@@ -35,12 +36,7 @@ class Similarity(IntEnum):
     NONE = 5
 
 
-def similarity(
-    profile: Profile,
-    key: Key,
-    microarchitecture: str | None = None,
-    generations: Generations = lambda _first, _second: None,
-) -> Similarity:
+def similarity(profile: Profile, key: Key, microarchitecture: str | None, generations: Generations) -> Similarity:
     """Compare the machine of a profile with that of a key, whose microarchitecture is given by name."""
     source, target = profile.key.hardware, key.hardware
     if source == target:
@@ -57,27 +53,25 @@ def similarity(
 
 
 def rank_profiles(
-    profiles: Iterable[Profile],
-    key: Key,
-    microarchitecture: str | None = None,
-    generations: Generations = lambda _first, _second: None,
+    profiles: Iterable[Profile], key: Key, microarchitecture: str | None, generations: Generations
 ) -> list[Profile]:
     """Sort profiles by the similarity of their machines to that of a key, and leave out the dissimilar ones.
 
     Of equally similar ones, those of the same BLAS go first, then those with the nearest number of CPUs.
     """
-    ranks = ((similarity(profile, key, microarchitecture, generations), profile) for profile in profiles)
-    similar = [pair for pair in ranks if pair[0] is not Similarity.NONE]
-    similar.sort(key=lambda pair: (pair[0], *_software_distance(pair[1].key, key)))
-    return [profile for _, profile in similar]
+    ranks = [(similarity(profile, key, microarchitecture, generations), profile) for profile in profiles]
+
+    def rank(pair: tuple[Similarity, Profile]) -> tuple[Similarity, bool, float]:
+        other = pair[1].key
+        return pair[0], other.software.blas != key.software.blas, abs(log(other.usable_cpus / key.usable_cpus))
+
+    return [profile for grade, profile in sorted(ranks, key=rank) if grade is not Similarity.NONE]
 
 
 def is_applicable(profile_key: Key, key: Key) -> bool:
     """Return whether some entry of a profile could be used: equal hardware and software, BLAS version aside."""
-    names = ("blas", "kernels", "threading", "ilp64", "numpy", "python")
-    return profile_key.hardware == key.hardware and all(
-        getattr(profile_key.software, name) == getattr(key.software, name) for name in names
-    )
+    software = profile_key.software.replace(blas_version=key.software.blas_version)
+    return (profile_key.hardware, software) == (key.hardware, key.software)
 
 
 def rank_classes(names: Iterable[str], key: Key) -> list[str]:
@@ -100,10 +94,6 @@ def same_cpu_classes(names: Iterable[str], key: Key) -> list[str]:
     return [name for name, parsed in ranked if own and parsed and parsed[::2] == own[::2]]
 
 
-def _software_distance(left: Key, right: Key) -> tuple[bool, float]:
-    return left.software.blas != right.software.blas, abs(log(left.usable_cpus / right.usable_cpus))
-
-
 def _parse_class(name: str) -> tuple[tuple[str, ...], int, str | None] | None:
     """Return vendor, family and model as far as they are known, the CPUs, and the BLAS of a class."""
     match = _SLUG.fullmatch(name)
@@ -113,7 +103,5 @@ def _parse_class(name: str) -> tuple[tuple[str, ...], int, str | None] | None:
 def _class_distance(
     left: tuple[tuple[str, ...], int, str | None], right: tuple[tuple[str, ...], int, str | None]
 ) -> tuple[int, bool, float]:
-    common = 0
-    while common < min(len(left[0]), len(right[0])) and left[0][common] == right[0][common]:
-        common += 1
+    common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(left[0], right[0], strict=False)))
     return -common, left[2] != right[2], abs(log(left[1] / right[1]))

@@ -1,10 +1,9 @@
 """The software that decides the answer: BLAS libraries, NumPy and Python."""
 
-from dataclasses import dataclass
+from autotune.model.record import Record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlasLibrary:
+class BlasLibrary(Record, kw_only=True):
     """One BLAS library loaded into the process. NumPy's and SciPy's wheels each bring their own."""
 
     api: str
@@ -23,8 +22,7 @@ class BlasLibrary:
     """Package that brought it: "numpy", "scipy"."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Software:
+class Software(Record, kw_only=True):
     """The software part of a profile's key: NumPy's BLAS, NumPy and Python."""
 
     blas: str | None = None

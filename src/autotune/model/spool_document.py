@@ -1,11 +1,11 @@
 """The document of a file in the spool, by which a program tells the daemon what it called."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Annotated
 
 from autotune.model.constraints import Bounds, Quantity
 from autotune.model.operation import Operation
+from autotune.model.record import Record
 
 FORMAT = 2
 MAX_CALLS = 10**9
@@ -14,8 +14,7 @@ MAX_CALLS = 10**9
 Calls = Annotated[int, Bounds(1, MAX_CALLS)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LostPairs:
+class LostPairs(Record, kw_only=True):
     """Evidence of the live guard against an entry."""
 
     pairs: Quantity
@@ -23,14 +22,13 @@ class LostPairs:
     """Pairs of calls in which the default was faster."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpoolDocument:
+class SpoolDocument(Record, kw_only=True):
     """The file that a process leaves."""
 
     format: int
-    calls: Mapping[Operation, Calls] = field(default_factory=dict)
+    calls: Mapping[Operation, Calls] = {}
     """Calls that no entry covers, the most frequent first."""
-    used: Mapping[Operation, Calls] = field(default_factory=dict)
+    used: Mapping[Operation, Calls] = {}
     """Calls that an entry covers."""
-    dropped: Mapping[Operation, LostPairs] = field(default_factory=dict)
+    dropped: Mapping[Operation, LostPairs] = {}
     """Entries that the guard dropped."""

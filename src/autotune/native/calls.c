@@ -5,12 +5,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-enum { HOOKS = 64, MOST_SHAPES = 4096 };
-
-typedef PyObject *vectorcall(PyObject *, PyObject *const *, size_t, PyObject *);
-typedef PyObject *fastcall(PyObject *, PyObject *const *, Py_ssize_t);
-typedef PyObject *fastcall_keywords(PyObject *, PyObject *const *, Py_ssize_t, PyObject *);
-typedef PyObject *call_keywords(PyObject *, PyObject *, PyObject *);
+enum { HOOKS = 64, FUNCTIONS = 16, MOST_SHAPES = 4096 }; /* hooks of functions and methods are among the first ones */
 
 /* What tells calls apart: the dtype and the last two sizes of each matrix. -1: there is no such axis. */
 struct key {
@@ -205,10 +200,11 @@ static bool begin(struct hook *hook, PyObject *a, PyObject *b, struct flight **f
     return !failed;
 }
 
-static PyObject *call_ufunc(struct hook *hook, PyObject *self, PyObject *const *args, size_t flagged, PyObject *names)
+static PyObject *call_ufunc(int number, PyObject *self, PyObject *const *args, size_t flagged, PyObject *names)
 {
+    struct hook *hook = &hooks[number];
     vectorcall *original = (vectorcall *)hook->original;
-    const size_t count = flagged & ~((size_t)1 << (8 * sizeof(size_t) - 1)); /* PyVectorcall_NARGS */
+    const size_t count = arguments_of(flagged);
     struct flight *flight;
     if (count < (hook->is_binary ? 2 : 1)) {
         return original(self, args, flagged, names);
@@ -232,19 +228,10 @@ static bool operands(const struct hook *hook, PyObject *self, PyObject *const *a
     return true;
 }
 
-static bool tuple_operands(const struct hook *hook, PyObject *self, PyObject *args, PyObject **a, PyObject **b)
-{
-    PyObject *given[2];
-    const Py_ssize_t count = PyTuple_Size(args) < 2 ? PyTuple_Size(args) : 2;
-    for (Py_ssize_t i = 0; i < count; i++) {
-        given[i] = PyTuple_GetItem(args, i);
-    }
-    return operands(hook, self, given, count, a, b);
-}
-
-static PyObject *call_fast(struct hook *hook, PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names,
+static PyObject *call_fast(int number, PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names,
                            bool has_names)
 {
+    struct hook *hook = &hooks[number];
     PyObject *a, *b;
     struct flight *flight = NULL;
     if (operands(hook, self, args, count, &a, &b) && !begin(hook, a, b, &flight)) {
@@ -254,11 +241,16 @@ static PyObject *call_fast(struct hook *hook, PyObject *self, PyObject *const *a
                                            : ((fastcall *)hook->original)(self, args, count));
 }
 
-static PyObject *call_tuple(struct hook *hook, PyObject *self, PyObject *args, PyObject *keywords, bool has_keywords)
+static PyObject *call_tuple(int number, PyObject *self, PyObject *args, PyObject *keywords, bool has_keywords)
 {
-    PyObject *a, *b;
+    struct hook *hook = &hooks[number];
+    PyObject *a, *b, *given[2];
     struct flight *flight = NULL;
-    if (tuple_operands(hook, self, args, &a, &b) && !begin(hook, a, b, &flight)) {
+    const Py_ssize_t count = PyTuple_Size(args) < 2 ? PyTuple_Size(args) : 2;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        given[i] = PyTuple_GetItem(args, i);
+    }
+    if (operands(hook, self, given, count, &a, &b) && !begin(hook, a, b, &flight)) {
         return NULL;
     }
     return switch_return(flight, has_keywords ? ((call_keywords *)hook->original)(self, args, keywords)
@@ -267,72 +259,26 @@ static PyObject *call_tuple(struct hook *hook, PyObject *self, PyObject *args, P
 
 /* --- stubs ------------------------------------------------------------------------------------------------------ */
 
-enum { FUNCTIONS = 8 }; /* hooks that a function or method may have: the first ones */
-
 #define UFUNC_STUB(n)                                                                                        \
     static PyObject *ufunc_##n(PyObject *self, PyObject *const *args, size_t count, PyObject *names)         \
     {                                                                                                        \
-        return call_ufunc(&hooks[n], self, args, count, names);                                              \
+        return call_ufunc(0x##n, self, args, count, names);                                                  \
     }
-#define FUNCTION_STUBS(n)                                                                                    \
-    static PyObject *fast_##n(PyObject *self, PyObject *const *args, Py_ssize_t count)                       \
-    {                                                                                                        \
-        return call_fast(&hooks[n], self, args, count, NULL, false);                                         \
-    }                                                                                                        \
-    static PyObject *fast_keywords_##n(PyObject *self, PyObject *const *args, Py_ssize_t count,              \
-                                       PyObject *names)                                                      \
-    {                                                                                                        \
-        return call_fast(&hooks[n], self, args, count, names, true);                                         \
-    }                                                                                                        \
-    static PyObject *tuple_##n(PyObject *self, PyObject *args)                                               \
-    {                                                                                                        \
-        return call_tuple(&hooks[n], self, args, NULL, false);                                               \
-    }                                                                                                        \
-    static PyObject *keywords_##n(PyObject *self, PyObject *args, PyObject *keywords)                        \
-    {                                                                                                        \
-        return call_tuple(&hooks[n], self, args, keywords, true);                                            \
-    }
-#define EIGHT(do) do(0) do(1) do(2) do(3) do(4) do(5) do(6) do(7)
-#define OTHERS(do)                                                                                           \
-    do(8) do(9) do(10) do(11) do(12) do(13) do(14) do(15) do(16) do(17) do(18) do(19) do(20) do(21) do(22)   \
-    do(23) do(24) do(25) do(26) do(27) do(28) do(29) do(30) do(31) do(32) do(33) do(34) do(35) do(36) do(37) \
-    do(38) do(39) do(40) do(41) do(42) do(43) do(44) do(45) do(46) do(47) do(48) do(49) do(50) do(51) do(52) \
-    do(53) do(54) do(55) do(56) do(57) do(58) do(59) do(60) do(61) do(62) do(63)
-EIGHT(UFUNC_STUB)
-OTHERS(UFUNC_STUB)
-EIGHT(FUNCTION_STUBS)
+DIGITS(UFUNC_STUB, 0) DIGITS(UFUNC_STUB, 1) DIGITS(UFUNC_STUB, 2) DIGITS(UFUNC_STUB, 3)
+DIGITS(FUNCTION_STUBS, 0)
 
 #define UFUNC_NAME(n) ufunc_##n,
-#define FAST_NAME(n) fast_##n,
-#define FAST_KEYWORDS_NAME(n) fast_keywords_##n,
-#define TUPLE_NAME(n) tuple_##n,
-#define KEYWORDS_NAME(n) keywords_##n,
-static vectorcall *const ufunc_stubs[HOOKS] = {EIGHT(UFUNC_NAME) OTHERS(UFUNC_NAME)};
-static fastcall *const fast_stubs[FUNCTIONS] = {EIGHT(FAST_NAME)};
-static fastcall_keywords *const fast_keywords_stubs[FUNCTIONS] = {EIGHT(FAST_KEYWORDS_NAME)};
-static PyCFunction const tuple_stubs[FUNCTIONS] = {EIGHT(TUPLE_NAME)};
-static call_keywords *const keywords_stubs[FUNCTIONS] = {EIGHT(KEYWORDS_NAME)};
+static vectorcall *const ufunc_stubs[HOOKS] = {DIGITS(UFUNC_NAME, 0) DIGITS(UFUNC_NAME, 1) DIGITS(UFUNC_NAME, 2)
+                                                   DIGITS(UFUNC_NAME, 3)};
+static void *const function_stubs[FUNCTIONS][WAYS] = {DIGITS(STUBS_BY_WAY, 0)};
 
 static void *stub_of(enum kind kind, int flags, int number)
 {
     if (kind == UFUNC) {
         return (void *)ufunc_stubs[number];
     }
-    if (number >= FUNCTIONS) {
-        return NULL;
-    }
-    switch (flags) {
-    case METH_FASTCALL:
-        return (void *)fast_stubs[number];
-    case METH_FASTCALL | METH_KEYWORDS:
-        return (void *)fast_keywords_stubs[number];
-    case METH_VARARGS:
-        return (void *)tuple_stubs[number];
-    case METH_VARARGS | METH_KEYWORDS:
-        return (void *)keywords_stubs[number];
-    default:
-        return NULL;
-    }
+    const int way = way_of(flags);
+    return number < FUNCTIONS && way >= 0 ? function_stubs[number][way] : NULL;
 }
 
 /* --- what Python calls ------------------------------------------------------------------------------------------ */

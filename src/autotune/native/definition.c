@@ -81,3 +81,13 @@ PyMethodDef *definition_of(PyObject *target)
     }
     return definition != NULL && is_writable(&definition->ml_meth) ? definition : NULL;
 }
+
+int way_of(int flags)
+{
+    const int ways[WAYS] = {METH_FASTCALL, METH_FASTCALL | METH_KEYWORDS, METH_VARARGS, METH_VARARGS | METH_KEYWORDS};
+    int way = WAYS - 1;
+    while (way >= 0 && ways[way] != flags) {
+        way--;
+    }
+    return way;
+}

@@ -17,7 +17,6 @@ static PyObject *configure(PyObject *module, PyObject *args, PyObject *keywords)
     static char *names[] = {"cpus", "spin_ns", NULL};
     int cpus;
     long long spin = 50000;
-    (void)module;
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "i|$L", names, &cpus, &spin)) {
         return NULL;
     }
@@ -30,7 +29,6 @@ static PyObject *configure(PyObject *module, PyObject *args, PyObject *keywords)
 static PyObject *place(PyObject *module, PyObject *cpus)
 {
     int numbers[POOL_CPUS], count = 0;
-    (void)module;
     PyObject *iterator = PyObject_GetIter(cpus), *item;
     if (iterator == NULL) {
         return NULL;
@@ -54,7 +52,6 @@ static PyObject *place(PyObject *module, PyObject *cpus)
 static PyObject *stop(PyObject *module, PyObject *for_good)
 {
     const int truth = PyObject_IsTrue(for_good);
-    (void)module;
     if (truth < 0) {
         return NULL;
     }
@@ -72,7 +69,6 @@ static PyObject *status(PyObject *module, PyObject *unused)
 {
     const struct pool_status pool = pool_status();
     const struct loop_counts loops = loops_counts();
-    (void)module, (void)unused;
     return Py_BuildValue("{s:i,s:i,s:i,s:N,s:K,s:K}", "limit", pool.limit, "threads", pool.threads, "refusal",
                          pool.refusal, "stopped", PyBool_FromLong(pool.stopped), "cut", loops.cut, "alone",
                          loops.alone);
@@ -81,7 +77,6 @@ static PyObject *status(PyObject *module, PyObject *unused)
 static PyObject *alone(PyObject *module, PyObject *value)
 {
     const int truth = PyObject_IsTrue(value);
-    (void)module;
     return truth < 0 ? NULL : PyBool_FromLong(pool_alone(truth));
 }
 
@@ -93,7 +88,6 @@ static PyObject *meet_loops(PyObject *module, PyObject *args)
     const char *characters;
     int kind, reduce_kind, reduction;
     uint32_t types = 0;
-    (void)module;
     if (!PyArg_ParseTuple(args, "Osiii", &ufunc, &characters, &kind, &reduce_kind, &reduction)) {
         return NULL;
     }
@@ -125,7 +119,6 @@ static PyObject *meet_loops(PyObject *module, PyObject *args)
 
 static PyObject *release_loops(PyObject *module, PyObject *unused)
 {
-    (void)module, (void)unused;
     return PyLong_FromLong(loops_release());
 }
 
@@ -134,7 +127,6 @@ static PyObject *plan(PyObject *module, PyObject *args)
     struct loop_range ranges[LOOP_RANGES];
     PyObject *rows;
     int class_number, layout;
-    (void)module;
     if (!PyArg_ParseTuple(args, "iiO!", &class_number, &layout, &PyList_Type, &rows)) {
         return NULL;
     }
@@ -179,19 +171,16 @@ static PyObject *set_threshold(PyObject *args, void (*set)(int class_number, npy
 
 static PyObject *after_blas(PyObject *module, PyObject *args)
 {
-    (void)module;
     return set_threshold(args, loops_after_blas);
 }
 
 static PyObject *learn_from(PyObject *module, PyObject *args)
 {
-    (void)module;
     return set_threshold(args, loops_learn);
 }
 
 static PyObject *learn_loops(PyObject *module, PyObject *decide)
 {
-    (void)module;
     if (decide != Py_None && !PyCallable_Check(decide)) {
         PyErr_SetString(PyExc_TypeError, "Lessons are decided by a function, or there are none.");
         return NULL;
@@ -203,7 +192,6 @@ static PyObject *learn_loops(PyObject *module, PyObject *decide)
 static PyObject *reductions(PyObject *module, PyObject *value)
 {
     const int truth = PyObject_IsTrue(value);
-    (void)module;
     if (truth < 0) {
         return NULL;
     }
@@ -216,7 +204,6 @@ static PyObject *reductions(PyObject *module, PyObject *value)
 static PyObject *meet_call(PyObject *module, PyObject *args)
 {
     PyObject *target, *decide, *through;
-    (void)module;
     if (!PyArg_ParseTuple(args, "OOO", &target, &decide, &through)) {
         return NULL;
     }
@@ -231,7 +218,6 @@ static PyObject *meet_call(PyObject *module, PyObject *args)
 static PyObject *release_call(PyObject *module, PyObject *number)
 {
     const long hook = PyLong_AsLong(number);
-    (void)module;
     if (hook < 0 || hook >= calls_used()) {
         return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "No call has this number.");
     }
@@ -249,7 +235,6 @@ static PyObject *watch_calls(PyObject *module, PyObject *args)
 {
     PyObject *callback;
     double seconds = 0, learning = 0;
-    (void)module;
     if (!PyArg_ParseTuple(args, "O|dd", &callback, &seconds, &learning)) {
         return NULL;
     }
@@ -260,7 +245,6 @@ static PyObject *watch_calls(PyObject *module, PyObject *args)
 static PyObject *blas_spins(PyObject *module, PyObject *value)
 {
     const double seconds = PyFloat_AsDouble(value);
-    (void)module;
     if (PyErr_Occurred()) {
         return NULL;
     }
@@ -277,7 +261,6 @@ static PyObject *blas_spins(PyObject *module, PyObject *value)
 static PyObject *record(PyObject *module, PyObject *args)
 {
     const char *path;
-    (void)module;
     if (!PyArg_ParseTuple(args, "s", &path)) {
         return NULL;
     }
@@ -290,7 +273,6 @@ static PyObject *record(PyObject *module, PyObject *args)
 
 static PyObject *record_ends(PyObject *module, PyObject *unused)
 {
-    (void)module, (void)unused;
     recorder_close();
     Py_RETURN_NONE;
 }
@@ -300,7 +282,6 @@ static PyObject *record_function(PyObject *module, PyObject *args)
     PyObject *target;
     const char *name;
     int kind;
-    (void)module;
     if (!PyArg_ParseTuple(args, "OsC", &target, &name, &kind)) {
         return NULL;
     }
@@ -310,7 +291,6 @@ static PyObject *record_function(PyObject *module, PyObject *args)
 
 static PyObject *record_indexing(PyObject *module, PyObject *unused)
 {
-    (void)module, (void)unused;
     return PyBool_FromLong(recorder_meet_indexing());
 }
 
@@ -319,7 +299,6 @@ static PyObject *record_calls(PyObject *module, PyObject *args)
     PyObject *calls;
     const char *name, *types;
     long long sizes[4] = {-1, -1, -1, -1};
-    (void)module;
     if (!PyArg_ParseTuple(args, "Oss|LLLL", &calls, &name, &types, sizes, sizes + 1, sizes + 2, sizes + 3)) {
         return NULL;
     }

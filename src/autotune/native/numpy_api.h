@@ -15,4 +15,9 @@
 #endif
 #include <numpy/arrayobject.h>
 #include <numpy/ufuncobject.h>
+
+/* Sixteen stubs, numbered by a hexadecimal digit after `n`. */
+#define DIGITS(do, n)                                                                                        \
+    do(n##0) do(n##1) do(n##2) do(n##3) do(n##4) do(n##5) do(n##6) do(n##7)                                  \
+    do(n##8) do(n##9) do(n##A) do(n##B) do(n##C) do(n##D) do(n##E) do(n##F)
 #endif

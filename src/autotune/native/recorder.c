@@ -61,7 +61,6 @@ static struct header *header;
 static struct record_row *rows;
 static char folder[1024];
 enum { OFF, ON, FORKED };
-typedef PyObject *vectorcall(PyObject *, PyObject *const *, size_t, PyObject *);
 
 /* What each call of a ufunc and each array that is freed reads, in one line of the cache. */
 static struct {
@@ -102,7 +101,7 @@ static NEAR _Thread_local bool is_seen;
  * instruction is needed; readers in other processes see whole words. */
 static uint64_t counter_add(_Atomic(uint64_t) *counter, uint64_t number)
 {
-    const uint64_t before = atomic_load_explicit(counter, memory_order_relaxed);
+    const uint64_t before = load_relaxed(counter);
     atomic_store_explicit(counter, before + number, memory_order_relaxed);
     return before;
 }
@@ -235,13 +234,13 @@ void recorder_close(void)
 
 bool recorder_is_on(void)
 {
-    int now = atomic_load_explicit(&quick.mode, memory_order_relaxed);
+    int now = load_relaxed(&quick.mode);
     if (now == FORKED) {
         take_up_after_fork();
-        now = atomic_load_explicit(&quick.mode, memory_order_relaxed);
+        now = load_relaxed(&quick.mode);
     }
     /* calls of atexit handlers after ENDED still count */
-    return now == ON && atomic_load_explicit(&header->state, memory_order_relaxed) != ASKED_TO_STOP;
+    return now == ON && load_relaxed(&header->state) != ASKED_TO_STOP;
 }
 
 /* --- rows --------------------------------------------------------------------------------------------------------- */
@@ -331,8 +330,8 @@ struct record_row *recorder_row(const char *name, const char *types, const int64
 
 static bool is_short(const struct record_row *row)
 {
-    const uint64_t timed = atomic_load_explicit(&row->timed, memory_order_relaxed);
-    const uint64_t nanoseconds = atomic_load_explicit(&row->nanoseconds, memory_order_relaxed);
+    const uint64_t timed = load_relaxed(&row->timed);
+    const uint64_t nanoseconds = load_relaxed(&row->nanoseconds);
     return nanoseconds < SHORT_NS * timed;
 }
 
@@ -349,7 +348,7 @@ static uint32_t random_gap(void)
 /* Is this call with small operands passed over? */
 static inline bool passes_over(struct sampler *sampler)
 {
-    if (sampler->left == 0 || depth > 0 || atomic_load_explicit(&quick.mode, memory_order_relaxed) != ON) {
+    if (sampler->left == 0 || depth > 0 || load_relaxed(&quick.mode) != ON) {
         return false;
     }
     sampler->left--;
@@ -394,12 +393,12 @@ static void begin_timing(struct record *record, struct record_row *row)
     latest = &is_seen;
     if (depth++ == 0) {
         const unsigned others = (unsigned)atomic_fetch_add_explicit(&at_once, 1, memory_order_relaxed);
-        if (others >= atomic_load_explicit(&header->most_at_once, memory_order_relaxed)) {
+        if (others >= load_relaxed(&header->most_at_once)) {
             atomic_store_explicit(&header->most_at_once, others + 1, memory_order_relaxed);
         }
     }
     record->row = row;
-    record->forks = atomic_load_explicit(&forks, memory_order_relaxed);
+    record->forks = load_relaxed(&forks);
     record->outer = inner;
     record->around = current;
     record->number = current = ++last_number;
@@ -426,7 +425,7 @@ void record_end(struct record *record)
     if (row == NULL) {
         return;
     }
-    if (record->forks != atomic_load_explicit(&forks, memory_order_relaxed)) {
+    if (record->forks != load_relaxed(&forks)) {
         return; /* the call forked, and this is the child */
     }
     const int64_t now = pool_clock(), total = now - record->start, own = total - inner;
@@ -443,7 +442,7 @@ void record_end(struct record *record)
     inner = record->outer + total;
     counter_add(&row->nanoseconds, own > 0 ? (uint64_t)own : 0);
     counter_add(&row->timed, 1);
-    if (now - atomic_load_explicit(&header->last_ns, memory_order_relaxed) > REFRESH_NS) {
+    if (now - load_relaxed(&header->last_ns) > REFRESH_NS) {
         atomic_store_explicit(&header->last_ns, now, memory_order_relaxed);
         atomic_store_explicit(&header->cpu_ns, cpu_time(), memory_order_relaxed);
     }
@@ -614,7 +613,7 @@ static __attribute__((noinline)) PyObject *described_ufunc(PyObject *self, PyObj
                                                            PyObject *names, struct sampler *sampler)
 {
     const PyUFuncObject *ufunc = (const PyUFuncObject *)self;
-    const size_t count = flagged & ~((size_t)1 << (8 * sizeof(size_t) - 1)); /* PyVectorcall_NARGS */
+    const size_t count = arguments_of(flagged);
     if (count < 1 || !recorder_is_on()) {
         return quick.ufunc(self, args, flagged, names);
     }
@@ -637,8 +636,8 @@ static __attribute__((noinline)) PyObject *counted_ufunc(PyObject *self, PyObjec
                                                          PyObject *names)
 {
     const PyUFuncObject *ufunc = (const PyUFuncObject *)self;
-    const size_t count = flagged & ~((size_t)1 << (8 * sizeof(size_t) - 1)); /* PyVectorcall_NARGS */
-    if (count < 1 || atomic_load_explicit(&quick.mode, memory_order_relaxed) != ON) {
+    const size_t count = arguments_of(flagged);
+    if (count < 1 || load_relaxed(&quick.mode) != ON) {
         return described_ufunc(self, args, flagged, names, NULL);
     }
     struct sampler *sampler = sampler_of(self);
@@ -687,7 +686,7 @@ static inline bool is_small_operand(PyObject *object)
 static PyObject *recorded_ufunc(PyObject *self, PyObject *const *args, size_t flagged, PyObject *names)
 {
     struct sampler *sampler = sampler_of(self);
-    const size_t count = flagged & ~((size_t)1 << (8 * sizeof(size_t) - 1)); /* PyVectorcall_NARGS */
+    const size_t count = arguments_of(flagged);
     if (sampler->left == 0 || sampler->ufunc != self || count < 1 || !is_small_operand(args[0]) ||
         (count > 1 && !is_small_operand(args[1])) || !passes_over(sampler)) {
         return counted_ufunc(self, args, flagged, names);
@@ -744,10 +743,6 @@ static struct function {
     const PyTypeObject *self; /* of the latest call with small operands, but for arrays: module, ufunc, generator */
 } functions[FUNCTIONS];
 static int functions_used;
-
-typedef PyObject *fastcall(PyObject *, PyObject *const *, Py_ssize_t);
-typedef PyObject *fastcall_keywords(PyObject *, PyObject *const *, Py_ssize_t, PyObject *);
-typedef PyObject *call_keywords(PyObject *, PyObject *, PyObject *);
 
 /* An argument by its number; NULL if there are fewer. A borrowed reference. */
 static PyObject *item(PyObject *const *args, Py_ssize_t count, Py_ssize_t number)
@@ -807,20 +802,11 @@ static void begin(struct record *record, struct function *function, PyObject *se
     begin_call(record, row_of(&key, name, suffix), elements, small ? sampler_of_function(function) : NULL);
 }
 
-static __attribute__((noinline)) PyObject *record_fast(struct function *function, PyObject *self,
-                                                       PyObject *const *args, Py_ssize_t count)
+static inline PyObject *call_original(const struct function *function, PyObject *self, PyObject *const *args,
+                                      Py_ssize_t count, PyObject *names, bool has_names)
 {
-    struct record record;
-    begin(&record, function, self, args, count, count);
-    PyObject *result = ((fastcall *)function->original)(self, args, count);
-    record_end(&record);
-    return result;
-}
-
-static PyObject *call_fast(struct function *function, PyObject *self, PyObject *const *args, Py_ssize_t count)
-{
-    return is_passed_over(function, self, args, count) ? ((fastcall *)function->original)(self, args, count)
-                                                       : record_fast(function, self, args, count);
+    return has_names ? ((fastcall_keywords *)function->original)(self, args, count, names)
+                     : ((fastcall *)function->original)(self, args, count);
 }
 
 /* Positional arguments, and the keywords' after them. */
@@ -829,31 +815,32 @@ static Py_ssize_t number_of(Py_ssize_t count, PyObject *names)
     return count + (names != NULL ? PyTuple_Size(names) : 0);
 }
 
-static __attribute__((noinline)) PyObject *record_fast_keywords(struct function *function, PyObject *self,
-                                                                PyObject *const *args, Py_ssize_t count,
-                                                                PyObject *names)
+static __attribute__((noinline)) PyObject *record_fast(struct function *function, PyObject *self, PyObject *const *args,
+                                                       Py_ssize_t count, PyObject *names, bool has_names)
 {
     struct record record;
     begin(&record, function, self, args, count, number_of(count, names));
-    PyObject *result = ((fastcall_keywords *)function->original)(self, args, count, names);
+    PyObject *result = call_original(function, self, args, count, names, has_names);
     record_end(&record);
     return result;
 }
 
-static PyObject *call_fast_keywords(struct function *function, PyObject *self, PyObject *const *args,
-                                    Py_ssize_t count, PyObject *names)
+static PyObject *call_fast(int number, PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names,
+                           bool has_names)
 {
+    struct function *function = &functions[number];
     return is_passed_over(function, self, args, number_of(count, names))
-               ? ((fastcall_keywords *)function->original)(self, args, count, names)
-               : record_fast_keywords(function, self, args, count, names);
+               ? call_original(function, self, args, count, names, has_names)
+               : record_fast(function, self, args, count, names, has_names);
 }
 
-/* The arguments of a function that takes a tuple, one object, or none; keywords are NULL where it takes none. Returns false
- * if the call is passed over. */
-static bool begin_tuple(struct record *record, struct function *function, PyObject *self, PyObject *args,
-                        PyObject *keywords)
+/* Call a function that takes a tuple, one object, or none; keywords are NULL where it takes none. */
+static PyObject *call_tuple(int number, PyObject *self, PyObject *args, PyObject *keywords, bool has_keywords)
 {
     enum { MOST = 4 };
+    struct function *function = &functions[number];
+    struct record record;
+    record.row = NULL;
     PyObject *given[MOST + 1] = {args};
     Py_ssize_t count = args != NULL;
     if (args != NULL && PyTuple_Check(args)) {
@@ -864,83 +851,26 @@ static bool begin_tuple(struct record *record, struct function *function, PyObje
     }
     given[count] = keywords; /* a dictionary is not small */
     const Py_ssize_t all = count + (keywords != NULL);
-    if (is_passed_over(function, self, given, all)) {
-        return false;
+    if (!is_passed_over(function, self, given, all)) {
+        begin(&record, function, self, given, count, all);
     }
-    begin(record, function, self, given, count, all);
-    return true;
-}
-
-static PyObject *call_tuple(struct function *function, PyObject *self, PyObject *args)
-{
-    struct record record;
-    if (!begin_tuple(&record, function, self, args, NULL)) {
-        return ((PyCFunction)function->original)(self, args);
-    }
-    PyObject *result = ((PyCFunction)function->original)(self, args);
+    PyObject *result = has_keywords ? ((call_keywords *)function->original)(self, args, keywords)
+                                    : ((PyCFunction)function->original)(self, args);
     record_end(&record);
     return result;
 }
 
-static PyObject *call_keywords_tuple(struct function *function, PyObject *self, PyObject *args, PyObject *keywords)
-{
-    struct record record;
-    if (!begin_tuple(&record, function, self, args, keywords)) {
-        return ((call_keywords *)function->original)(self, args, keywords);
-    }
-    PyObject *result = ((call_keywords *)function->original)(self, args, keywords);
-    record_end(&record);
-    return result;
-}
-
-/* A C function is not told which definition it serves, so each has stubs of its own. */
-#define STUBS(n)                                                                                             \
-    static PyObject *fast_##n(PyObject *self, PyObject *const *args, Py_ssize_t count)                       \
-    {                                                                                                        \
-        return call_fast(&functions[0x##n], self, args, count);                                              \
-    }                                                                                                        \
-    static PyObject *fast_keywords_##n(PyObject *self, PyObject *const *args, Py_ssize_t count,              \
-                                       PyObject *names)                                                      \
-    {                                                                                                        \
-        return call_fast_keywords(&functions[0x##n], self, args, count, names);                              \
-    }                                                                                                        \
-    static PyObject *tuple_##n(PyObject *self, PyObject *args)                                               \
-    {                                                                                                        \
-        return call_tuple(&functions[0x##n], self, args);                                                    \
-    }                                                                                                        \
-    static PyObject *keywords_##n(PyObject *self, PyObject *args, PyObject *keywords)                        \
-    {                                                                                                        \
-        return call_keywords_tuple(&functions[0x##n], self, args, keywords);                                 \
-    }
-#define DIGITS(do, n)                                                                                        \
-    do(n##0) do(n##1) do(n##2) do(n##3) do(n##4) do(n##5) do(n##6) do(n##7)                                  \
-    do(n##8) do(n##9) do(n##A) do(n##B) do(n##C) do(n##D) do(n##E) do(n##F)
 #define ALL(do)                                                                                              \
     DIGITS(do, 0) DIGITS(do, 1) DIGITS(do, 2) DIGITS(do, 3) DIGITS(do, 4) DIGITS(do, 5) DIGITS(do, 6)        \
     DIGITS(do, 7) DIGITS(do, 8) DIGITS(do, 9)
-ALL(STUBS)
-
-#define NAMES(n) {(void *)fast_##n, (void *)fast_keywords_##n, (void *)tuple_##n, (void *)keywords_##n},
-static void *const stubs[][4] = {ALL(NAMES)};
-
-_Static_assert(sizeof stubs / sizeof *stubs == FUNCTIONS, "stubs for each function");
+ALL(FUNCTION_STUBS)
+static void *const stubs[FUNCTIONS][WAYS] = {ALL(STUBS_BY_WAY)};
 
 static void *stub_of(int number, int flags)
 {
-    switch (flags & ~(METH_CLASS | METH_STATIC)) {
-    case METH_FASTCALL:
-        return stubs[number][0];
-    case METH_FASTCALL | METH_KEYWORDS:
-        return stubs[number][1];
-    case METH_VARARGS:
-    case METH_O:
-    case METH_NOARGS:
-        return stubs[number][2];
-    case METH_VARARGS | METH_KEYWORDS:
-        return stubs[number][3];
-    default:
-        return NULL;
-    }
+    const int own = flags & ~(METH_CLASS | METH_STATIC);
+    const int way = way_of(own == METH_O || own == METH_NOARGS ? METH_VARARGS : own);
+    return way < 0 ? NULL : stubs[number][way];
 }
 
 bool recorder_meet_function(PyObject *target, const char *name, char kind)

@@ -61,14 +61,14 @@ static void bring(Switch *self, int count)
 static void settle(Switch *only)
 {
     int largest = 0;
-    for (const struct flight *one = first; one != NULL; one = one->next) {
-        largest = one->wanted > largest ? one->wanted : largest;
+    for (const struct flight *each = first; each != NULL; each = each->next) {
+        largest = each->wanted > largest ? each->wanted : largest;
     }
     for (Switch *self = only ? only : switches; self != NULL; self = only ? NULL : self->next) {
         int target = largest;
         if (in_flight > 1) {
-            const int each = self->usable / in_flight > 1 ? self->usable / in_flight : 1;
-            target = each < largest ? each : largest;
+            const int share = self->usable / in_flight > 1 ? self->usable / in_flight : 1;
+            target = share < largest ? share : largest;
         }
         bring(self, in_flight ? target : self->rest);
     }
@@ -89,8 +89,8 @@ static void set_here(struct flight *flight, int threads)
     Switch *self = flight->through;
     const int now = self->get();
     int left = self->usable;
-    for (const struct flight *one = first; one != NULL; one = one->next) {
-        left -= one->thread == flight->thread ? 0 : one->wanted;
+    for (const struct flight *each = first; each != NULL; each = each->next) {
+        left -= each->thread == flight->thread ? 0 : each->wanted;
     }
     int target = threads ? threads : now;
     target = target < left ? target : left;
@@ -121,11 +121,11 @@ static void forget_other_threads(void)
     const uintptr_t here = (uintptr_t)pthread_self();
     struct flight *previous = NULL, **place = &first;
     in_flight = 0;
-    for (struct flight *one = first; one != NULL; one = one->next) {
-        if (one->thread == here) {
-            one->previous = previous;
-            *place = previous = one;
-            place = &one->next;
+    for (struct flight *each = first; each != NULL; each = each->next) {
+        if (each->thread == here) {
+            each->previous = previous;
+            *place = previous = each;
+            place = &each->next;
             in_flight++;
         }
     }
@@ -190,8 +190,8 @@ struct flight *switch_begin(Switch *through, Calls *calls)
     first = flight;
     in_flight++;
     if (in_flight > 1) {
-        for (struct flight *one = first; one != NULL; one = one->next) {
-            one->alone = false;
+        for (struct flight *each = first; each != NULL; each = each->next) {
+            each->alone = false;
         }
         settle(NULL);
     } else if (flight->wanted != through->set) {
@@ -327,14 +327,12 @@ static void calls_dealloc(PyObject *object)
 
 static PyObject *calls_threads(PyObject *self, void *unused)
 {
-    (void)unused;
     const int threads = ((Calls *)self)->threads;
     return threads ? PyLong_FromLong(threads) : Py_NewRef(Py_None);
 }
 
 static int calls_set_threads(PyObject *self, PyObject *value, void *unused)
 {
-    (void)unused;
     const long threads = value == NULL || value == Py_None ? 0 : PyLong_AsLong(value);
     if (PyErr_Occurred()) {
         return -1;
@@ -425,16 +423,15 @@ static void switch_dealloc(PyObject *object)
 static void undo_here(const Switch *self)
 {
     const uintptr_t here = (uintptr_t)pthread_self();
-    for (struct flight *one = first; one != NULL; one = one->next) {
-        if (one->through == self && one->thread == here) {
-            undo(one);
+    for (struct flight *each = first; each != NULL; each = each->next) {
+        if (each->through == self && each->thread == here) {
+            undo(each);
         }
     }
 }
 
 static PyObject *switch_step_aside(PyObject *object, PyObject *unused)
 {
-    (void)unused;
     Switch *self = (Switch *)object;
     if (self->per_thread) {
         undo_here(self);
@@ -447,7 +444,6 @@ static PyObject *switch_step_aside(PyObject *object, PyObject *unused)
 
 static PyObject *switch_come_back(PyObject *object, PyObject *unused)
 {
-    (void)unused;
     Switch *self = (Switch *)object;
     self->aside = 0;
     if (self->rest == 0) {
@@ -462,11 +458,11 @@ static PyObject *switch_stop(PyObject *object, PyObject *unused)
 {
     PyObject *done = switch_step_aside(object, unused);
     Switch *self = (Switch *)object;
-    for (struct flight *one = first, *next; one != NULL; one = next) {
-        next = one->next;
-        if (one->through == self && one->is_python) {
-            forget_flight(one);
-            free_flight(one); /* the caller holds another reference to the switch */
+    for (struct flight *each = first, *next; each != NULL; each = next) {
+        next = each->next;
+        if (each->through == self && each->is_python) {
+            forget_flight(each);
+            free_flight(each); /* the caller holds another reference to the switch */
         }
     }
     for (Switch **place = &switches; *place != NULL; place = &(*place)->next) {
@@ -481,7 +477,6 @@ static PyObject *switch_stop(PyObject *object, PyObject *unused)
 
 static PyObject *switch_forget(PyObject *object, PyObject *unused)
 {
-    (void)unused;
     Switch *self = (Switch *)object;
     forget_other_threads();
     if (self->per_thread) {
@@ -509,7 +504,6 @@ static PyObject *switch_python_begin(PyObject *object, PyObject *calls)
 
 static PyObject *switch_python_end(PyObject *object, PyObject *unused)
 {
-    (void)unused;
     const uintptr_t here = (uintptr_t)pthread_self();
     struct flight *flight = first;
     while (flight != NULL &&
@@ -524,7 +518,6 @@ static PyObject *switch_python_end(PyObject *object, PyObject *unused)
 
 static PyObject *switch_rest(PyObject *self, void *unused)
 {
-    (void)unused;
     const int rest = ((Switch *)self)->rest;
     return rest ? PyLong_FromLong(rest) : Py_NewRef(Py_None);
 }

@@ -74,6 +74,8 @@ def map_rows(
     function: Function, arrays: Sequence[Any], out: Any, workers: int, chunk: int, dtype: DTypeLike | None
 ) -> Any:
     """Pass blocks of rows through a function that returns as many rows, whatever else their shape."""
+    from autotune.controls import blas
+
     lengths = {array.shape[0] for array in arrays if isinstance(array, np.ndarray) and array.ndim}
     if len(lengths) != 1:
         raise UsageError(
@@ -87,18 +89,19 @@ def map_rows(
     cuts = [row_cutter(read_only(array)) for array in arrays]
     target = _Target(out, dtype, lambda value: (length, *value.shape[1:]), result_memory.empty)
     doubtful = not isinstance(function, np.ufunc)
-    call = _with_one_blas_thread(function) if workers > 1 else function
 
     def step(block: int) -> None:
         index = grid[block]
         parts = [cut(index) for cut in cuts]
-        result = call(*parts)
         rows = len(range(*index[0].indices(length)))
-        check_shape(function, result, (rows,))
-        check_type(function, result)
-        if doubtful and not block and rows >= ROWS_TO_SAMPLE:
-            last = (slice(rows - 1, None),)
-            compare_sample(function, call(*[row_cutter(part)(last) for part in parts]), result, last)
+        # in each thread by itself, since some libraries keep a count for every thread
+        with blas.limit(1 if workers > 1 else None):
+            result = function(*parts)
+            check_shape(function, result, (rows,))
+            check_type(function, result)
+            if doubtful and not block and rows >= ROWS_TO_SAMPLE:
+                last = (slice(rows - 1, None),)
+                compare_sample(function, function(*[row_cutter(part)(last) for part in parts]), result, last)
         target.store(index, result)
 
     thread_pool.run(lambda: step, len(grid), workers)
@@ -106,12 +109,7 @@ def map_rows(
 
 
 def map_with_scratch(
-    function: Function,
-    arrays: Sequence[Any],
-    out: Any,
-    workers: int,
-    chunk: int | None,
-    dtype: DTypeLike | None,
+    function: Function, arrays: Sequence[Any], out: Any, workers: int, chunk: int | None, dtype: DTypeLike | None
 ) -> Any:
     """Pass blocks through a function that takes a Scratch and has one result; one block if `chunk` is None.
 
@@ -236,7 +234,7 @@ def check_shape(function: Function, result: Any, expected: Shape) -> None:
         if value.shape[: len(expected)] != expected:
             raise UsageError(
                 f"{_name(function)} returned the shape {value.shape} for a block of shape {expected}. "
-                "A function for map_blocks works element by element, or row by row with rows=True."
+                "It has to work element by element, or in map_blocks row by row with rows=True."
             )
 
 
@@ -306,14 +304,3 @@ def _is_close(alone: Array, part: Array) -> bool:
 
 def _name(function: Function) -> str:
     return getattr(function, "__name__", None) or repr(function)
-
-
-def _with_one_blas_thread(function: Function) -> Function:
-    """Limit BLAS in each thread by itself, since some libraries keep a count for every thread."""
-    from autotune.controls import blas
-
-    def call(*parts: Any) -> Any:
-        with blas.limit(1):
-            return function(*parts)
-
-    return call

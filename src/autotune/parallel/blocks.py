@@ -1,8 +1,7 @@
 """A function of every element, or of every row, computed block by block by several threads.
 
-NumPy releases the GIL inside its loops, so threads that work on disjoint slices run side by side; blocks
-that fit the cache spare expressions the way through memory. Disjoint slices need no locks, with and without
-the GIL.
+NumPy releases the GIL inside its loops, so threads that work on disjoint slices run side by side; blocks that fit the
+cache spare expressions the way through memory. Disjoint slices need no locks, with and without the GIL.
 """
 
 from collections.abc import Callable, Sequence
@@ -188,11 +187,8 @@ def _result_dtypes(
         return None
     kinds = (*map(_kind, arrays), *[None] * function.nout)
     try:
-        if dtype is None:
-            resolved = function.resolve_dtypes(kinds)
-        else:
-            wanted = np.dtype(dtype)
-            resolved = function.resolve_dtypes(kinds, signature=(*[None] * function.nin, *[wanted] * function.nout))
+        wanted = None if dtype is None else np.dtype(dtype)
+        resolved = function.resolve_dtypes(kinds, signature=(*[None] * function.nin, *[wanted] * function.nout))
     except TypeError:
         return None
     return cast("tuple[np.dtype[Any], ...]", tuple(resolved[function.nin :]))

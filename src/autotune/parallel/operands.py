@@ -129,7 +129,6 @@ def as_outs(out: Any, count: int = 1) -> Outs:
 
 
 def as_tuple(result: Any) -> tuple[Array, ...]:
-    """Return a function's result as a tuple of arrays."""
     return tuple(map(np.asanyarray, result if isinstance(result, tuple) else (result,)))
 
 
@@ -161,16 +160,11 @@ def check_overlap(values: Sequence[Any], outs: Outs) -> None:
 
 
 def _overlaps(out: Array, operand: Array) -> bool:
-    if is_same(out, operand):
+    """Do they share memory without being the same elements in the same order?"""
+    has_one_layout = (out.shape, out.strides, out.dtype) == (operand.shape, operand.strides, operand.dtype)
+    if has_one_layout and out.__array_interface__["data"][0] == operand.__array_interface__["data"][0]:
         return False
     try:
         return np.shares_memory(out, operand, max_work=OVERLAP_WORK)  # type: ignore[arg-type] # any count is allowed
     except np.exceptions.TooHardError:
         return True
-
-
-def is_same(left: Array, right: Array) -> bool:
-    """Are these the same elements of memory in the same order?"""
-    if (left.shape, left.strides, left.dtype) != (right.shape, right.strides, right.dtype):
-        return False
-    return bool(left.__array_interface__["data"][0] == right.__array_interface__["data"][0])

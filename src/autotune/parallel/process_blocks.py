@@ -17,14 +17,7 @@ import numpy as np
 from autotune.errors import SharedMemoryError, UnsupportedPlatform, UsageError
 from autotune.model.configuration import Method
 from autotune.parallel import thread_pool
-from autotune.parallel.block_functions import (
-    SAMPLE,
-    check_out,
-    check_shape,
-    check_type,
-    compare_sample,
-    last_elements,
-)
+from autotune.parallel.block_functions import SAMPLE, check_out, check_shape, check_type, compare_sample, last_elements
 from autotune.parallel.copying_channels import Channel, channel_by
 from autotune.parallel.operands import PLAIN_TYPES, Array, check_overlap, is_cuttable, read_only
 from autotune.parallel.shared_array import SharedArray
@@ -50,23 +43,6 @@ from autotune.parallel.worker_processes import (
 )
 
 BlockFunction = Callable[[Array], Array | None]
-
-
-class _NoTarget(Exception):
-    """No shared memory can be made for the result."""
-
-
-class _Shares(NamedTuple):
-    """The blocks of an array, and the numbers of those of each process."""
-
-    grid: TileGrid
-    numbers: Sequence[range]
-
-
-def _shares(array: Array, chunk: int, workers: int) -> _Shares:
-    grid = TileGrid(array.shape, range(array.ndim), chunk, workers)
-    workers = min(workers, len(grid))
-    return _Shares(grid, [range(worker, len(grid), workers) for worker in range(workers)])
 
 
 SENDABLE = (Method.SHARED_MEMORY, Method.MEMMAP, Method.MEMFD)
@@ -107,29 +83,46 @@ def process_map(
         check_overlap((array,), (out,))
     if out is not None:
         check_out(out, array.shape)
-    if thread_pool.is_inside() or not may_have_children() or not is_cuttable(array) or not array.size:
+    if thread_pool.is_inside() or not may_have_children() or not is_cuttable(array) or not (array.ndim and array.size):
         return plain(function, array, out)
     context = context or start_context()
     if method is Method.INHERIT and context.get_start_method() != "fork":
         raise UnsupportedPlatform("The method inherit needs children that are forked; choose another method.")
-    blocks = min(workers * chunk, array.size) * array.itemsize
-    with ExitStack() as stack:
-        operands = None
-        if method in SHARING and _has_room(array, out, method, context, blocks + workers * PROCESS_BYTES):
-            with suppress(SharedMemoryError):  # limits of files and filters of system calls
-                operands = _shared_operands(stack, array, out, method, context)
-        try:
-            if operands is not None:
-                with suppress(_NoTarget):
-                    return _map_shared(
-                        function, out, operands, method, _shares(array, chunk, workers), context, blas_threads
-                    )
-            if method in SHARING:
-                method, chunk = Method.PIPE, min(chunk, PIPE_CHUNK)
-            shares = _shares(array, chunk, workers)
-            return _map_copied(function, array, out, method, shares, context, blas_threads)
-        except NoChildren:
-            return plain(function, array, out)
+    work = _Work(function, array, out, context, blas_threads)
+    needed = min(workers * chunk, array.size) * array.itemsize + workers * PROCESS_BYTES
+    try:
+        if method in SHARING:
+            with suppress(_NoSharedMemory):
+                return _map_shared(work, method, needed, *_cut(array, chunk, workers))
+            method, chunk = Method.PIPE, min(chunk, PIPE_CHUNK)
+        return _map_copied(work, method, *_cut(array, chunk, workers))
+    except NoChildren:
+        return plain(function, array, out)
+
+
+class _Work(NamedTuple):
+    """A function to be computed on the blocks of an array, and the processes for it."""
+
+    function: BlockFunction
+    array: Array
+    out: Array | None
+    context: BaseContext
+    blas_threads: int | None
+
+    @property
+    def is_in_place(self) -> bool:
+        return self.out is self.array
+
+
+class _NoSharedMemory(Exception):
+    """No memory can be shared: too little is left, or a limit of files or a filter of system calls forbids it."""
+
+
+def _cut(array: Array, chunk: int, workers: int) -> tuple[TileGrid, list[range]]:
+    """Return the blocks of an array, and the numbers of those of each process."""
+    grid = TileGrid(array.shape, range(array.ndim), chunk, workers)
+    workers = min(workers, len(grid))
+    return grid, [range(worker, len(grid), workers) for worker in range(workers)]
 
 
 def forks() -> bool:
@@ -146,18 +139,6 @@ def plain(function: BlockFunction, array: Array, out: Array | None = None) -> Ar
     if result is not out:
         np.copyto(out, result, casting="same_kind")
     return out
-
-
-def _has_room(array: Array, out: Array | None, method: Method, context: BaseContext, needed: int) -> bool:
-    """Is there memory for shared copies of what is not shared yet, and for the processes themselves?"""
-    needed += 0 if _is_shared(array, context) else array.nbytes
-    if out is None or (out is not array and not _is_shared(out, context)):
-        needed += array.nbytes if out is None else out.nbytes
-    try:
-        check_memory(needed, method)
-    except SharedMemoryError:
-        return False
-    return True
 
 
 def _answer(function: BlockFunction, block: Array, *, is_in_place: bool, is_sampled: bool = False) -> Array:
@@ -177,44 +158,48 @@ def _answer(function: BlockFunction, block: Array, *, is_in_place: bool, is_samp
     return result
 
 
+def _map_shared(work: _Work, method: Method, needed: int, grid: TileGrid, shares: Sequence[range]) -> Array:
+    with ExitStack() as stack:
+        try:
+            source, target = _shared_operands(stack, work, method, needed)
+        except SharedMemoryError as error:
+            raise _NoSharedMemory from error
+        handles = (source.handle, None if target is None else target.handle)
+        tasks = [(work.function, *handles, grid, share) for share in shares]
+        with start(work.context, _compute_shared, tasks, work.blas_threads) as workers:
+            if target is None:
+                target = _make_target(source, workers, method)
+            receive_all(workers)
+        if work.out is None:
+            return target.view(np.ndarray)
+        if work.out is not target:
+            np.copyto(work.out, target)
+        return work.out
+
+
 def _shared_operands(
-    stack: ExitStack, array: Array, out: Array | None, method: Method, context: BaseContext
+    stack: ExitStack, work: _Work, method: Method, needed: int
 ) -> tuple[SharedArray, SharedArray | None]:
-    """Return the array and `out`, if it is given, in memory that children can open."""
+    """Return the array and `out`, if it is given, in memory that children can open.
+
+    Raises SharedMemoryError if there is none for what is not shared yet, for the result and for `needed` bytes more.
+    """
 
     def reachable(each: Array) -> SharedArray:
-        if _is_shared(each, context):
+        if _is_shared(each, work.context):
             return each  # type: ignore[return-value] # as _is_shared looks at its type
         return stack.enter_context(shared(each.shape, each.dtype, method=method, for_strangers=False))
 
+    array, out = work.array, work.out
+    needed += 0 if _is_shared(array, work.context) else array.nbytes
+    if out is None or not (work.is_in_place or _is_shared(out, work.context)):
+        needed += (array if out is None else out).nbytes
+    check_memory(needed, method)
     source = reachable(array)
-    target = source if out is array else None if out is None else reachable(out)
+    target = source if work.is_in_place else None if out is None else reachable(out)
     if source is not array:
         np.copyto(source, array)
     return source, target
-
-
-def _map_shared(
-    function: BlockFunction,
-    out: Array | None,
-    operands: tuple[SharedArray, SharedArray | None],
-    method: Method,
-    shares: _Shares,
-    context: BaseContext,
-    blas_threads: int | None,
-) -> Array:
-    source, target = operands
-    handles = (source.handle, None if target is None else target.handle)
-    tasks = [(function, *handles, shares.grid, share) for share in shares.numbers]
-    with start(context, _compute_shared, tasks, blas_threads) as workers:
-        if target is None:
-            target = _make_target(source, workers, method)
-        receive_all(workers)
-    if out is None:
-        return target.view(np.ndarray)
-    if out is not target:
-        np.copyto(out, target)
-    return out
 
 
 def _make_target(array: Array, workers: Sequence[Worker], method: Method) -> SharedArray:
@@ -223,11 +208,13 @@ def _make_target(array: Array, workers: Sequence[Worker], method: Method) -> Sha
     way = method if method in SENDABLE else Method.MEMFD if hasattr(os, "memfd_create") else Method.SHARED_MEMORY
     try:
         target = shared(array.shape, dtype, method=way, for_strangers=False)
-    except SharedMemoryError as error:
-        raise _NoTarget from error
-    for worker in workers:
-        with suppress(ConnectionError):  # `receive` says that it has ended
-            send_handle(target.handle, worker.connection)
+        for worker in workers:
+            with suppress(ConnectionError):  # `receive` says that it has ended
+                send_handle(target.handle, worker.connection)
+    except TimeoutError:  # the program's own, of a handler of signals
+        raise
+    except OSError as error:  # too little room, or a filter of system calls that forbids sendmsg
+        raise _NoSharedMemory from error
     return target
 
 
@@ -264,36 +251,19 @@ def _compute_shared(
     connection.send((None, None))
 
 
-def _map_copied(
-    function: BlockFunction,
-    array: Array,
-    out: Array | None,
-    method: Method,
-    shares: _Shares,
-    context: BaseContext,
-    blas_threads: int | None,
-) -> Array:
-    grid, numbers = shares
-    is_in_place = out is array
-    whole = array.view(np.ndarray)
-    result = out
+def _map_copied(work: _Work, method: Method, grid: TileGrid, shares: Sequence[range]) -> Array:
+    whole, result = work.array.view(np.ndarray), work.out
     by_argument = method is Method.ARGUMENT
     with ExitStack() as stack:
         with shortages_as_no_children():
-            channels = [channel_by(method, context, stack) for _ in numbers]
-        tasks = [
-            (
-                function,
-                is_in_place,
-                channel,
-                [whole[grid[number]] for number in share] if by_argument else None,
-                not share[0] and len(grid) > 1,
-            )
-            for channel, share in zip(channels, numbers, strict=True)
-        ]
-        workers = stack.enter_context(start(context, _compute_copied, tasks, blas_threads))
-        lines = list(zip(workers, channels, numbers, strict=True))
-        for place in range(len(numbers[0])):
+            channels = [channel_by(method, work.context, stack) for _ in shares]
+        tasks = []
+        for channel, share in zip(channels, shares, strict=True):
+            blocks = [whole[grid[number]] for number in share] if by_argument else None
+            tasks.append((work.function, work.is_in_place, channel, blocks, not share[0] and len(grid) > 1))
+        workers = stack.enter_context(start(work.context, _compute_copied, tasks, work.blas_threads))
+        lines = list(zip(workers, channels, shares, strict=True))
+        for place in range(len(shares[0])):
             busy = [(worker, channel, share[place]) for worker, channel, share in lines if place < len(share)]
             if not by_argument:
                 for worker, channel, number in busy:
@@ -302,7 +272,7 @@ def _map_copied(
             for (_, channel, number), answer in zip(busy, answers, strict=True):
                 block = channel.back.unpack(answer)
                 if result is None:
-                    result = np.empty(array.shape, block.dtype)
+                    result = np.empty(whole.shape, block.dtype)
                 np.copyto(result[grid[number]], block, casting="same_kind")
     assert result is not None
     return result

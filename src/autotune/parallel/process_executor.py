@@ -28,8 +28,7 @@ T = TypeVar("T")
 
 
 class ProcessExecutor(ProcessPoolExecutor):
-    """A `concurrent.futures.Executor` whose tasks run in `workers` processes with `blas_threads` BLAS threads
-    each.
+    """A `concurrent.futures.Executor` whose tasks run in `workers` processes with `blas_threads` BLAS threads each.
 
     None leaves the count alone; a smaller one that the user's environment asks for stays. `where` places
     several workers, within the CPUs of the thread that makes the executor. Functions, arguments and results
@@ -58,7 +57,6 @@ class ProcessExecutor(ProcessPoolExecutor):
         self.blas_threads = blas_threads
 
     def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
-        """Schedule `function(*args, **kwargs)`."""
         check_main()
         # pickled anew each time: a callable may have changed since the last task (an object, a partial of an array)
         try:
@@ -90,7 +88,6 @@ class _Task(Future[Any]):
     executor: ProcessExecutor
 
     def result(self, timeout: float | None = None) -> Any:
-        """Return what the task returned."""
         try:
             return super().result(timeout)
         except BrokenProcessPool as error:
@@ -98,7 +95,6 @@ class _Task(Future[Any]):
             raise
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Return what it raised, or None."""
         error = super().exception(timeout)
         if isinstance(error, BrokenProcessPool):
             self.executor.explain(error)

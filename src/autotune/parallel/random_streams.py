@@ -1,14 +1,12 @@
-"""Random numbers: one stream for every block of a fixed size, so the numbers do not depend on who computes
-them.
+"""Random numbers: one stream for every block of a fixed size, so the numbers do not depend on who computes them.
 
 Block b (in C order, of BLOCK elements) comes from the generator
 
     numpy.random.Generator(numpy.random.PCG64DXSM(numpy.random.SeedSequence(seed, spawn_key=(b,))))
 
-which is NumPy's own way to make streams for parallel work: the seed and the number of the block are hashed
-into the state (https://numpy.org/doc/stable/reference/random/parallel.html). It costs 8 us a block. Philox,
-counter-based by construction, gave half as many uniform numbers a second and four fifths of the normal
-ones.
+which is NumPy's own way to make streams for parallel work: the seed and the number of the block are hashed into the
+state (https://numpy.org/doc/stable/reference/random/parallel.html). It costs 8 us a block. Philox, counter-based by
+construction, gave half as many uniform numbers a second and four fifths of the normal ones.
 """
 
 from collections.abc import Mapping
@@ -55,9 +53,8 @@ def random(
     """Draw random numbers from a method of numpy.random.Generator; the same for every `workers` and `chunk`,
     and for every `placement` (on which CPUs the workers run, this thread during the call too).
 
-    Without a seed every call gives other numbers. Raises UsageError for a method whose numbers are not
-    independent of each other, for parameters that are not single numbers, and for an `out` that does not
-    fit.
+    Without a seed every call gives other numbers. Raises UsageError for a method whose numbers are not independent of
+    each other, for parameters that are not single numbers, and for an `out` that does not fit.
     """
     check_counts(workers, chunk)
     if method not in OUT_METHODS | SCALAR_METHODS:
@@ -67,11 +64,10 @@ def random(
             raise UsageError(f"{method}: {name} must be a single number, since the stream is cut into blocks.")
     if out is not None and not (out.flags.c_contiguous and out.flags.writeable):
         raise UsageError("out must be a writable array in C order.")
-    options = dict(parameters)
+    options, kind = dict(parameters), np.dtype(dtype)
     if method in OUT_METHODS or method == "integers":
-        options["dtype"] = np.dtype(dtype)
+        options["dtype"] = kind
     source = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
-    kind = np.dtype(dtype)
     array = result_memory.empty(shape_of(shape), kind) if out is None else out
     flat = array.reshape(-1)
     blocks = -(-flat.size // BLOCK)

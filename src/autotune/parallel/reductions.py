@@ -1,14 +1,12 @@
-"""Reductions: fixed blocks, combined in a fixed tree, so that the result does not depend on who computes
-them.
+"""Reductions: fixed blocks, combined in a fixed tree, so that the result does not depend on who computes them.
 
-What is reduced to one element is cut into blocks of BLOCK elements (the last one holds half to one and a
-half; of an array that is not contiguous, as near to that as whole rows allow). NumPy reduces each block,
-and the partial results are combined two by two, neighbours first. Sums are therefore pairwise throughout:
-as accurate as NumPy's pairwise sum along a contiguous axis, and more accurate than its running sums along
-the others (Higham, The accuracy of floating point summation, SIAM J. Sci. Comput. 14, 1993). Variances are
-combined as Chan, Golub and LeVeque do (Updating formulae and a pairwise algorithm for computing sample
-variances, 1979). Where no more than a block is reduced to one element, the result is NumPy's own to the
-bit, and only its elements are divided among the workers.
+What is reduced to one element is cut into blocks of BLOCK elements (the last one holds half to one and a half; of an
+array that is not contiguous, as near to that as whole rows allow). NumPy reduces each block, and the partial results
+are combined two by two, neighbours first. Sums are therefore pairwise throughout: as accurate as NumPy's pairwise sum
+along a contiguous axis, and more accurate than its running sums along the others (Higham, The accuracy of floating
+point summation, SIAM J. Sci. Comput. 14, 1993). Variances are combined as Chan, Golub and LeVeque do (Updating formulae
+and a pairwise algorithm for computing sample variances, 1979). Where no more than a block is reduced to one element,
+the result is NumPy's own to the bit, and only its elements are divided among the workers.
 """
 
 from collections.abc import Callable, Sequence
@@ -97,26 +95,25 @@ def reduce_blocks(
         raise UsageError(f"{name} takes one array, not {len(arrays)}.")
     if dtype is not None and name not in WITH_DTYPE:
         raise UsageError(f"{name} takes no dtype.")
-    options: dict[str, Any] = {"axis": axis}
+    options: dict[str, Any] = {"axis": axis, **_dtype_option(dtype)}
     options |= {"keepdims": True} if keepdims else {}  # a matrix and other subclasses do not know it
-    options |= {} if dtype is None else {"dtype": dtype}
     array = arrays[0]
     if not _is_computed(array) or (name in {"var", "std"} and array.dtype.kind == "c"):
         return CALLS[name](array, out=out, **options)
     axes = normalize_axis_tuple(range(array.ndim) if axis is None else axis, array.ndim)
-    cut = _Cut(array, axes)
-    alone = workers == 1 and (cut.depth == 1 or _is_orderless(name, array, dtype))
+    cut = _Cut(array, axes, workers, chunk)
+    alone = workers == 1 and (cut.depth == 1 or name in ORDERLESS or _result_dtype(name, array, dtype).kind in "biu")
     if len(cut) == 1 or alone:
         return CALLS[name](array, out=out, **options)
     with Placed(placement):
-        result = _reduce(name, cut, dtype, workers, chunk)
-    return _delivered(result, array, axes, out, keepdims)
+        result = _reduce(name, cut, dtype)
+    return _deliver(result, array, axes, out, keepdims)
 
 
 class _Cut:
     """An array cut into items: `depth` blocks along the reduced axes, times blocks along the kept ones."""
 
-    def __init__(self, array: Array, axes: tuple[int, ...]) -> None:
+    def __init__(self, array: Array, axes: tuple[int, ...], workers: int, chunk: int) -> None:
         if len(axes) == array.ndim and array.ndim > 1 and (array.flags.c_contiguous or array.flags.f_contiguous):
             array, axes = array.reshape(-1, order="A"), (0,)
         self.array = array.view(np.ndarray)
@@ -128,6 +125,8 @@ class _Cut:
         self._along = _grid(array, axes, BLOCK)
         self._across = _grid(array, self.kept, max(LANES, BLOCK // max(1, min(self.length, BLOCK))))
         self.depth = len(self._along)
+        self._workers = workers
+        self._at_once = max(1, chunk * len(self) // max(1, self.array.size))
 
     def __len__(self) -> int:
         return self.depth * len(self._across)
@@ -141,10 +140,14 @@ class _Cut:
             index[axis] = part
         return self.array[tuple(index)], depth, across
 
-    def groups(self, chunk: int) -> list[range]:
-        """Group the items as workers take them: as many in a row as make up a chunk."""
-        at_once = max(1, chunk * len(self) // max(1, self.array.size))
-        return [range(first, min(first + at_once, len(self))) for first in range(0, len(self), at_once)]
+    def run(self, step: Callable[[range], None]) -> None:
+        """Call `step` with the numbers of all items, as many at once as make up a chunk, by the workers."""
+        starts = range(0, len(self), self._at_once)
+
+        def run_step(number: int) -> None:
+            step(range(starts[number], min(starts[number] + self._at_once, len(self))))
+
+        thread_pool.run(lambda: run_step, len(starts), self._workers)
 
 
 def _grid(array: Array, axes: tuple[int, ...], chunk: int) -> TileGrid:
@@ -152,52 +155,40 @@ def _grid(array: Array, axes: tuple[int, ...], chunk: int) -> TileGrid:
     return TileGrid([array.shape[axis] for axis in axes], order, chunk)
 
 
-def _reduce(name: str, cut: _Cut, dtype: DTypeLike | None, workers: int, chunk: int) -> Array:
+def _reduce(name: str, cut: _Cut, dtype: DTypeLike | None) -> Array:
     kind = _result_dtype(name, cut.array, dtype)
     if cut.depth == 1:
-        return _reduce_across(CALLS[name], cut, kind, {} if dtype is None else {"dtype": dtype}, workers, chunk)
+        return _reduce_across(CALLS[name], cut, kind, _dtype_option(dtype))
     if name in {"var", "std"}:
-        return _variance(name, cut, kind, workers, chunk)
+        return _variance(name, cut, kind)
     ufunc = UFUNCS["sum" if name == "mean" else name]
-    total = _tree(ufunc, _partials(ufunc, cut, kind, workers, chunk))
+    total = _tree(ufunc, _partials(ufunc, cut, kind))
     return np.divide(total, cut.length, dtype=kind) if name == "mean" else total
 
 
-def _reduce_across(
-    call: Callable[..., Any],
-    cut: _Cut,
-    kind: np.dtype[Any],
-    options: dict[str, Any],
-    workers: int,
-    chunk: int,
-) -> Array:
+def _reduce_across(call: Callable[..., Any], cut: _Cut, kind: np.dtype[Any], options: dict[str, Any]) -> Array:
     result = new_result(cut.kept_shape, kind, cut.kept_order)  # NumPy's order of summation depends on it
-    groups = cut.groups(chunk)
 
-    def step(group: int) -> None:
-        for number in groups[group]:
-            part, _, across = cut.item(number)
+    def step(numbers: range) -> None:
+        for part, _, across in map(cut.item, numbers):
             # with out= NumPy 2.0 errs on negative strides
             result[across] = call(part, axis=cut.axes, **options)
 
-    thread_pool.run(lambda: step, len(groups), workers)
+    cut.run(step)
     return result
 
 
-def _partials(ufunc: np.ufunc, cut: _Cut, kind: np.dtype[Any], workers: int, chunk: int) -> Array:
+def _partials(ufunc: np.ufunc, cut: _Cut, kind: np.dtype[Any]) -> Array:
     """Reduce each block, along the first axis."""
     partials = np.empty((cut.depth, *cut.kept_shape), kind)
-    groups = cut.groups(chunk)
 
-    def step(group: int) -> None:
-        numbers = groups[group]
+    def step(numbers: range) -> None:
         if cut.array.ndim == 1 and len(numbers) > 1:
             numbers = _reduce_rows(ufunc, cut, partials, numbers)
-        for number in numbers:
-            part, depth, across = cut.item(number)
+        for part, depth, across in map(cut.item, numbers):
             partials[depth, ...][across] = ufunc.reduce(part, axis=cut.axes, dtype=kind)
 
-    thread_pool.run(lambda: step, len(groups), workers)
+    cut.run(step)
     return partials
 
 
@@ -218,15 +209,13 @@ def _tree(ufunc: np.ufunc, partials: Array) -> Array:
     return np.asarray(partials[0])
 
 
-def _variance(name: str, cut: _Cut, kind: np.dtype[Any], workers: int, chunk: int) -> Array:
+def _variance(name: str, cut: _Cut, kind: np.dtype[Any]) -> Array:
     counts = np.zeros((cut.depth, *[1] * len(cut.kept)), kind)
     means = np.empty((cut.depth, *cut.kept_shape), kind)
     squares = np.empty_like(means)
-    groups = cut.groups(chunk)
 
-    def step(group: int) -> None:
-        for number in groups[group]:
-            part, depth, across = cut.item(number)
+    def step(numbers: range) -> None:
+        for part, depth, across in map(cut.item, numbers):
             count = prod(part.shape[axis] for axis in cut.axes)
             mean = np.add.reduce(part, axis=cut.axes, dtype=kind, keepdims=True) / kind.type(count)
             apart = np.subtract(part, mean, dtype=kind)
@@ -235,7 +224,7 @@ def _variance(name: str, cut: _Cut, kind: np.dtype[Any], workers: int, chunk: in
             means[depth, ...][across] = mean.reshape(means[depth, ...][across].shape)
             squares[depth, ...][across] = np.add.reduce(apart, axis=cut.axes)
 
-    thread_pool.run(lambda: step, len(groups), workers)
+    cut.run(step)
     variance = _combined_squares(counts, means, squares) / kind.type(cut.length)
     return np.asarray(np.sqrt(variance) if name == "std" else variance)
 
@@ -260,17 +249,16 @@ def _dot(arrays: Sequence[Any], out: Array | None, workers: int, chunk: int) -> 
     vectors = all(_is_computed(array) and array.ndim == 1 for array in arrays)
     if not vectors or left.shape != right.shape or left.size <= BLOCK:
         return np.dot(left, right) if out is None else np.dot(left, right, out=out)
-    first, second = _Cut(left, (0,)), _Cut(right, (0,))
+    first, second = (_Cut(array, (0,), workers, chunk) for array in arrays)
     kind = np.result_type(left, right)
     partials = np.empty(first.depth, kind)
-    groups = first.groups(chunk)
 
-    def step(group: int) -> None:
-        for number in groups[group]:
+    def step(numbers: range) -> None:
+        for number in numbers:
             partials[number] = _block_dot(first.item(number)[0], second.item(number)[0], kind)
 
-    thread_pool.run(lambda: step, len(groups), workers)
-    return _delivered(_tree(np.add, partials), left, (0,), out, keepdims=False)
+    first.run(step)
+    return _deliver(_tree(np.add, partials), left, (0,), out, keepdims=False)
 
 
 def _block_dot(left: Array, right: Array, kind: np.dtype[Any]) -> Any:
@@ -283,28 +271,22 @@ def _block_dot(left: Array, right: Array, kind: np.dtype[Any]) -> Any:
 
 
 def _is_computed(array: Any) -> bool:
-    return (
-        isinstance(array, np.ndarray)
-        and is_cuttable(array)
-        and array.dtype.char in COMPUTED
-        and array.size > 0
-        and array.ndim > 0
-    )
-
-
-def _is_orderless(name: str, array: Array, dtype: DTypeLike | None) -> bool:
-    return name in ORDERLESS or _result_dtype(name, array, dtype).kind in "biu"
+    is_array = isinstance(array, np.ndarray) and is_cuttable(array)
+    return is_array and array.dtype.char in COMPUTED and array.size > 0 and array.ndim > 0
 
 
 def _result_dtype(name: str, array: Array, dtype: DTypeLike | None) -> np.dtype[Any]:
     """Return the dtype of NumPy's own result, asked for one element."""
     element = array[(slice(1),) * array.ndim]
-    options = {} if dtype is None else {"dtype": dtype}
-    result: np.dtype[Any] = CALLS[name](element, **options).dtype
+    result: np.dtype[Any] = CALLS[name](element, **_dtype_option(dtype)).dtype
     return result
 
 
-def _delivered(result: Array, array: Array, axes: tuple[int, ...], out: Array | None, keepdims: bool) -> Any:
+def _dtype_option(dtype: DTypeLike | None) -> dict[str, Any]:
+    return {} if dtype is None else {"dtype": dtype}
+
+
+def _deliver(result: Array, array: Array, axes: tuple[int, ...], out: Array | None, keepdims: bool) -> Any:
     """Return the result in the shape asked for, in `out` if there is one; a number if no axis is left."""
     if keepdims:
         result = result.reshape([1 if axis in axes else length for axis, length in enumerate(array.shape)])

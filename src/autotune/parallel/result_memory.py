@@ -1,10 +1,9 @@
 """Memory for results, taken from earlier results that no variable refers to any more.
 
-A fresh large array costs more in page faults than a simple ufunc costs in arithmetic (np.exp over 10
-million float64: 24 ms into fresh memory, 12.5 ms into memory that is in use). So the memory of a dropped
-result is kept for the next one, up to a limit. An array made here does not own its memory: it refers to a
-Lease, as do all its views, buffers and slices; only when the last of them is gone is the Lease deleted and
-the memory free to be handed out.
+A fresh large array costs more in page faults than a simple ufunc costs in arithmetic (np.exp over 10 million float64:
+24 ms into fresh memory, 12.5 ms into memory that is in use). So the memory of a dropped result is kept for the next
+one, up to a limit. An array made here does not own its memory: it refers to a Lease, as do all its views, buffers and
+slices; only when the last of them is gone is the Lease deleted and the memory free to be handed out.
 """
 
 from functools import cache
@@ -37,7 +36,8 @@ class Lease:
         self.__array_interface__: dict[str, Any] = memory.__array_interface__
 
     def __del__(self) -> None:
-        _give_back(self.memory)
+        _held[id(self.memory)] = self.memory
+        _trim()
 
 
 _limit: int | None = None
@@ -85,11 +85,6 @@ def _take(size: int) -> NDArray[np.uint8] | None:
         if size <= memory.nbytes <= WASTE * size and _held.pop(key, None) is not None:
             return memory
     return None
-
-
-def _give_back(memory: NDArray[np.uint8]) -> None:
-    _held[id(memory)] = memory
-    _trim()
 
 
 def _trim() -> None:

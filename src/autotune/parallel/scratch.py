@@ -11,10 +11,9 @@ from numpy.typing import DTypeLike, NDArray
 class Scratch:
     """Scratch memory that a function called with `scratch=True` gets as its keyword argument `scratch`.
 
-    `scratch()`, `scratch(1)`, ... are uninitialised temporaries of the block's shape, each number another
-    one; they stay in the cache since the next block gets the same memory. `scratch.out` is where the result
-    may be written (`np.sqrt(t, out=scratch.out)`); a function that returns it, or None, saves a copy. One
-    worker, one Scratch.
+    `scratch()`, `scratch(1)`, ... are uninitialised temporaries of the block's shape, each number another one; they
+    stay in the cache since the next block gets the same memory. `scratch.out` is where the result may be written
+    (`np.sqrt(t, out=scratch.out)`); a function that returns it, or None, saves a copy. One worker, one Scratch.
     """
 
     out: NDArray[Any]

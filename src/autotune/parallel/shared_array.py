@@ -17,7 +17,7 @@ class SharedArray(np.ndarray):
 
     handle: Any = None
     """Handle that `attach` takes; pickles. None for a slice."""
-    _release: Callable[[], None] | None = None
+    _release: Callable[[], object] | None = None
 
     def __array_wrap__(self, array: NDArray[Any], context: Any = None, return_scalar: bool = False) -> Any:
         return array[()] if return_scalar else np.asarray(array)
@@ -64,7 +64,7 @@ class ClosedArray(SharedArray):
 
 
 def wrap(
-    buffer: Any, shape: tuple[int, ...], dtype: np.dtype[Any], handle: Any, release: Callable[[], None] | None
+    buffer: Any, shape: tuple[int, ...], dtype: np.dtype[Any], handle: Any, release: Callable[[], object] | None
 ) -> SharedArray:
     """Return a SharedArray over a buffer, with its handle and with what is to be done when it is closed."""
     array = np.frombuffer(buffer, np.uint8, count=int(np.prod(shape)) * dtype.itemsize)

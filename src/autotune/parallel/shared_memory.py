@@ -19,7 +19,6 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from math import prod
 from multiprocessing.connection import Connection
@@ -32,6 +31,7 @@ from autotune.errors import SharedMemoryError, UnsupportedPlatform, UsageError
 from autotune.host.kernel_files import read
 from autotune.host.memory_limit import available_bytes
 from autotune.model.configuration import Method
+from autotune.model.record import Record
 from autotune.parallel.operands import shape_of
 from autotune.parallel.shared_array import SharedArray, wrap
 
@@ -39,7 +39,7 @@ SHARING = (Method.INHERIT, Method.RAW_ARRAY, Method.ARRAY, Method.SHARED_MEMORY,
 """Methods that share pages. The others copy, and only process_map can use them."""
 SHM = "/dev/shm"  # noqa: S108 - where Linux keeps POSIX shared memory; names in it are random and exclusive
 
-Release = Callable[[], None]
+Release = Callable[[], object]
 
 
 class Place(Protocol):
@@ -47,11 +47,9 @@ class Place(Protocol):
 
     def open(self, size: int) -> Any:
         """Return the memory as a buffer."""
-        ...
 
 
-@dataclass(frozen=True, slots=True)
-class Handle:
+class Handle(Record):
     """Handle by which another process opens a shared array; pickles."""
 
     method: Method
@@ -81,6 +79,8 @@ def shared(
     try:
         check_memory(size, method)
         memory, place, release = _make(method, size, for_strangers=for_strangers)
+    except TimeoutError:  # the program's own, of a handler of signals
+        raise
     except (OSError, OverflowError) as error:
         raise SharedMemoryError(f"{size} bytes cannot be shared by {method}: {error}") from error
     return wrap(memory, sizes, kind, Handle(method, sizes, kind, place), release)
@@ -98,8 +98,7 @@ def _make(method: Method, size: int, *, for_strangers: bool) -> tuple[Any, Place
 def attach(handle: Handle) -> SharedArray:
     """Open the array behind a handle in this process; its memory is given back when it is closed or forgotten.
 
-    Raises SharedMemoryError if the array is closed, its owner has ended, or the method works only in
-    children.
+    Raises SharedMemoryError if the array is closed, its owner has ended, or the method works only in children.
     """
     if not isinstance(handle, Handle):
         raise UsageError(
@@ -110,8 +109,7 @@ def attach(handle: Handle) -> SharedArray:
     return wrap(memory, handle.shape, handle.dtype, handle, None)
 
 
-@dataclass(frozen=True, slots=True)
-class Inherited:
+class Inherited(Record):
     """Anonymous memory that children get by fork, known by a token in their copy of this module."""
 
     token: str
@@ -127,8 +125,7 @@ class Inherited:
             ) from None
 
 
-@dataclass(frozen=True, slots=True)
-class HeapObject:
+class HeapObject(Record):
     """An array of multiprocessing: itself on its way into a process that is being started, else its token."""
 
     token: str
@@ -150,8 +147,7 @@ def _arrive(token: str, memory: Any) -> Inherited:
     return Inherited(token)
 
 
-@dataclass(frozen=True, slots=True)
-class Descriptor:
+class Descriptor(Record):
     """A file without a name, open in its owner. The inode tells it from a later file with the same number."""
 
     process: int
@@ -213,7 +209,6 @@ def send_handle(handle: Handle, connection: Connection) -> None:
 
 
 def receive_handle(connection: Connection) -> Handle:
-    """Receive what `send_handle` sends."""
     handle: Handle = connection.recv()
     if isinstance(handle.place, Descriptor):
         from multiprocessing.reduction import recv_handle
@@ -222,8 +217,7 @@ def receive_handle(connection: Connection) -> Handle:
     return handle
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
+class Named(Record):
     """POSIX shared memory with a name, or a tagged mapping on Windows."""
 
     name: str
@@ -237,18 +231,17 @@ class Named:
             number = _posixshmem.shm_open(self.name, os.O_RDWR, mode=0o600)
         except OSError as error:
             raise SharedMemoryError(f"The shared array {self.name} is gone: {error}") from error
-        return _mapped(number, size)
+        return _map_and_close(number, size)
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(Record):
     """A file with a name."""
 
     path: str
 
     def open(self, size: int) -> Any:
         try:
-            return _mapped(os.open(self.path, os.O_RDWR), size)
+            return _map_and_close(os.open(self.path, os.O_RDWR), size)
         except OSError as error:
             raise SharedMemoryError(f"The shared array {self.path} is gone: {error}") from error
 
@@ -261,38 +254,24 @@ def _inherit(size: int) -> tuple[Any, Place, Release]:
         raise UnsupportedPlatform("The method inherit needs fork, which this system does not have.")
     memory, token = mmap.mmap(-1, size), secrets.token_hex(8)
     _inherited[token] = memory
-    return memory, Inherited(token), partial(_forget, token)
+    return memory, Inherited(token), partial(_inherited.pop, token, None)
 
 
-def _forget(token: str) -> None:
-    _inherited.pop(token, None)
-
-
-def _raw_array(size: int) -> tuple[Any, Place, Release]:
-    from multiprocessing.sharedctypes import RawArray
-
-    return _heap_object(RawArray("b", size))
-
-
-def _array(size: int) -> tuple[Any, Place, Release]:
+def _heap_array(size: int) -> tuple[Any, Place, Release]:
     from multiprocessing.sharedctypes import Array
 
-    # without its lock: a process that attaches could not take it, it has a name in /dev/shm where processes are
-    # spawned, and making it would fix the program's start method
-    return _heap_object(Array("b", size, lock=False))
-
-
-def _heap_object(memory: Any) -> tuple[Any, Place, Release]:
-    token = secrets.token_hex(8)
+    # without its lock, as RawArray is: a process that attaches could not take it, it has a name in /dev/shm where
+    # processes are spawned, and making it would fix the program's start method
+    memory, token = Array("b", size, lock=False), secrets.token_hex(8)
     _inherited[token] = memory
-    return memory, HeapObject(token, memory), partial(_forget, token)
+    return memory, HeapObject(token, memory), partial(_inherited.pop, token, None)
 
 
 def _shared_memory(size: int) -> tuple[Any, Place, Release]:
     if not sys.platform.startswith("linux"):
         return create_named(size)
     check_room(SHM, size)
-    return _nameless(f"{SHM}/autotune-{secrets.token_hex(8)}", size)
+    return _share_nameless(f"{SHM}/autotune-{secrets.token_hex(8)}", size)
 
 
 def _memmap(size: int) -> tuple[Any, Place, Release]:
@@ -300,15 +279,15 @@ def _memmap(size: int) -> tuple[Any, Place, Release]:
     check_room(folder, size)
     path = os.path.join(folder, f"autotune-{secrets.token_hex(8)}")  # noqa: PTH118 - pathlib costs 5 ms here
     if sys.platform.startswith("linux"):
-        return _nameless(path, size)
+        return _share_nameless(path, size)
     number, remove = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600), partial(os.unlink, path)
-    return _sized(number, size, remove), File(path), _by_owner(remove)
+    return _map_named(number, size, remove), File(path), _by_owner(remove)
 
 
 def _memfd(size: int) -> tuple[Any, Place, Release]:
     if not hasattr(os, "memfd_create"):
         raise UnsupportedPlatform("The method memfd needs memfd_create, which only Linux has.")
-    return _described(os.memfd_create("autotune", os.MFD_CLOEXEC), size)
+    return _share_descriptor(os.memfd_create("autotune", os.MFD_CLOEXEC), size, os.ftruncate)
 
 
 def create_named(size: int) -> tuple[Any, Place, Release]:
@@ -328,7 +307,7 @@ def create_named(size: int) -> tuple[Any, Place, Release]:
         with suppress(OSError):
             resource_tracker.unregister(name, "shared_memory")
 
-    return _sized(number, size, remove), Named(name), _by_owner(remove)
+    return _map_named(number, size, remove), Named(name), _by_owner(remove)
 
 
 def _is_reachable() -> bool:
@@ -380,18 +359,20 @@ def check_room(folder: str, size: int) -> None:
         )
 
 
-def _nameless(path: str, size: int) -> tuple[Any, Place, Release]:
+def _share_nameless(path: str, size: int) -> tuple[Any, Place, Release]:
     number = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     os.unlink(path)  # noqa: PTH108 - pathlib costs 5 ms here
-    return _described(number, size, _reserve)
+    return _share_descriptor(number, size, _reserve)
 
 
 def _reserve(number: int, size: int) -> None:
-    """Take the room now. If others took it before the first write, that would end in a bus error.
+    """Take the room now, on Linux. If others took it before the first write, that would end in a bus error.
 
     Costs no more than the first write saves by it (80 MB in /dev/shm: 8 ms of 48).
     """
     os.ftruncate(number, size)
+    if not sys.platform.startswith("linux"):
+        return
     try:
         os.posix_fallocate(number, 0, size)
     except OSError as error:
@@ -399,10 +380,10 @@ def _reserve(number: int, size: int) -> None:
             raise
 
 
-def _sized(number: int, size: int, remove: Release) -> mmap.mmap:
-    """Map a new file that has a name, with its room taken where the system can; remove it if that fails."""
+def _map_named(number: int, size: int, remove: Release) -> mmap.mmap:
+    """Map a new file that has a name; remove it if that fails."""
     try:
-        (_reserve if sys.platform.startswith("linux") else os.ftruncate)(number, size)
+        _reserve(number, size)
         return mmap.mmap(number, size)
     except BaseException:
         remove()
@@ -411,13 +392,11 @@ def _sized(number: int, size: int, remove: Release) -> mmap.mmap:
         os.close(number)
 
 
-def _described(
-    number: int, size: int, prepare: Callable[[int, int], object] = os.ftruncate
-) -> tuple[Any, Place, Release]:
+def _share_descriptor(number: int, size: int, prepare: Callable[[int, int], object]) -> tuple[Any, Place, Release]:
     try:
         prepare(number, size)
         memory = mmap.mmap(number, size)
-    except OSError:
+    except BaseException:
         os.close(number)
         raise
     return memory, Descriptor(os.getpid(), number, _inode(number)), partial(os.close, number)
@@ -428,7 +407,7 @@ def _inode(number: int) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _mapped(number: int, size: int) -> mmap.mmap:
+def _map_and_close(number: int, size: int) -> mmap.mmap:
     try:
         return mmap.mmap(number, size)
     finally:
@@ -448,8 +427,8 @@ def _by_owner(remove: Release) -> Release:
 
 _MAKERS: dict[Method, Callable[[int], tuple[Any, Place, Release]]] = {
     Method.INHERIT: _inherit,
-    Method.RAW_ARRAY: _raw_array,
-    Method.ARRAY: _array,
+    Method.RAW_ARRAY: _heap_array,
+    Method.ARRAY: _heap_array,
     Method.SHARED_MEMORY: _shared_memory,
     Method.MEMMAP: _memmap,
     Method.MEMFD: _memfd,

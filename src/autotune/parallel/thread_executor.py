@@ -16,8 +16,7 @@ T = TypeVar("T")
 
 
 class ThreadExecutor(ThreadPoolExecutor):
-    """A `concurrent.futures.Executor` whose tasks run in `workers` threads with `blas_threads` BLAS threads
-    each.
+    """A `concurrent.futures.Executor` whose tasks run in `workers` threads with `blas_threads` BLAS threads each.
 
     The count is in force while any task runs: for the whole process with OpenBLAS, in the task's thread
     with OpenMP and MKL. None leaves it alone. `where` places several workers, within the CPUs of the thread that
@@ -69,7 +68,6 @@ class ThreadExecutor(ThreadPoolExecutor):
 
 
 def check_workers(workers: int) -> None:
-    """Raise UsageError for less than one worker."""
     if workers < 1:
         raise UsageError(f"An executor needs at least one worker, not {workers}.")
 

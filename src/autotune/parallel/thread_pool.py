@@ -63,7 +63,6 @@ class BlockJob:
                 self.failure = self.failure or (error, block)
 
     def help(self) -> None:
-        """Do a helper's part."""
         with self.lock:
             begin = self.begin
             if begin is None:
@@ -151,7 +150,6 @@ class HelperPool:
             self.lock.release()
 
     def stop(self) -> None:
-        """End and join the helpers."""
         threads, self.threads = self.threads, []
         for _ in threads:
             self.calls.put(None)

@@ -19,9 +19,8 @@ class TileGrid:
     of about `chunk` elements, those inside it stay whole and those outside it are taken one by one. No
     block is larger than 1.5 chunks or smaller than half of one, unless the shape leaves no choice.
 
-    For several `workers` the slices are equally long, and as many for each, unless steps of LANES are too coarse:
-    of 10 million elements in slices of 2**20 two workers would do 5.24 and 4.76 million, at best 1.91 times as fast
-    as one.
+    For several `workers` the slices are equally long, and as many for each, unless steps of LANES are too coarse: of 10
+    million elements in slices of 2**20 two workers would do 5.24 and 4.76 million, at best 1.91 times as fast as one.
     """
 
     __slots__ = ("_axis", "_outer", "_parts", "_rows", "shape")

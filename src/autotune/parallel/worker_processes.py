@@ -3,6 +3,7 @@
 import errno
 import multiprocessing
 import os
+import queue
 import signal
 import sys
 import threading
@@ -26,8 +27,6 @@ UNGUARDED = (
     '`if __name__ == "__main__":`.'
 )
 """Usual reason why a new process ends before its first task."""
-
-
 SHORTAGES = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EPERM, errno.ENOSYS)
 """fork(2), pipe(2): a limit of processes, memory or descriptors, or a filter of system calls, forbids them."""
 
@@ -117,10 +116,7 @@ def check_main() -> None:
 
 @contextmanager
 def start(
-    context: BaseContext,
-    work: Callable[..., None],
-    tasks: Sequence[tuple[Any, ...]],
-    blas_threads: int | None = None,
+    context: BaseContext, work: Callable[..., None], tasks: Sequence[tuple[Any, ...]], blas_threads: int | None = None
 ) -> Iterator[list[Worker]]:
     """Start processes that do `work(connection, *task)` with so many BLAS threads; kill them if anything fails here.
 
@@ -135,7 +131,8 @@ def start(
     if blas_threads is not None:
         blas.loaded()  # here, once, and not in each child
     workers: list[Worker] = []
-    launcher = _Launcher() if context.get_start_method() == "fork" and _has_gnu_openmp() else None
+    forks = context.get_start_method() == "fork"
+    launcher = _Launcher() if forks and any("libgomp" in path for path in mapped_libraries() or ()) else None
     try:
         with shortages_as_no_children():
             for task in tasks:
@@ -163,6 +160,9 @@ def _start_worker(
 ) -> Worker:
     forked = context.get_start_method() == "fork"
     here, there = context.Pipe()
+    if os.name == "posix":
+        for end in (here, there):
+            os.set_blocking(end.fileno(), True)  # under gevent sockets are not
     ends = [worker.connection for worker in others] + [here] if forked else []
     process = context.Process(  # type: ignore[attr-defined]
         target=_run, args=(there, ends, os.getpid(), *work), daemon=True
@@ -181,10 +181,8 @@ class _Launcher:
     """A thread that forks, and lives as long as its children: the kernel would end them with it."""
 
     def __init__(self) -> None:
-        self._wanted = threading.Semaphore(0)
-        self._done = threading.Semaphore(0)
-        self._act: Callable[[], object] | None = None
-        self._error: BaseException | None = None
+        self._acts: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        self._errors: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         # np.errstate and other context variables are the caller's
         self._thread = threading.Thread(
             target=copy_context().run, args=(self._serve,), name="autotune-fork", daemon=True
@@ -192,33 +190,21 @@ class _Launcher:
         self._thread.start()
 
     def call(self, act: Callable[[], object]) -> None:
-        """Do this in the thread."""
-        self._act, self._error = act, None
-        self._wanted.release()
-        self._done.acquire()
-        if self._error is not None:
-            raise self._error
+        self._acts.put(act)
+        if (error := self._errors.get()) is not None:
+            raise error
 
     def end(self) -> None:
-        """End the thread."""
-        self._act = None
-        self._wanted.release()
+        self._acts.put(None)
         self._thread.join()
 
     def _serve(self) -> None:
-        while True:
-            self._wanted.acquire()
-            if self._act is None:
-                return
+        while (act := self._acts.get()) is not None:
             try:
-                self._act()
+                act()
+                self._errors.put(None)
             except BaseException as error:  # noqa: BLE001 - raised in the calling thread
-                self._error = error
-            self._done.release()
-
-
-def _has_gnu_openmp() -> bool:
-    return any("libgomp" in path for path in mapped_libraries() or ())
+                self._errors.put(error)
 
 
 def _run(
@@ -231,7 +217,12 @@ def _run(
 ) -> None:
     for each in parent_ends:
         each.close()  # inherited: with the parent's end open here, this process would not notice that the parent ended
-    end_with_parent(parent)
+    # by the kernel where it can (unless a server of multiprocessing's forked it), which also ends a process that is
+    # stuck in compiled code; the thread that started this one has to live as long
+    if sys.platform == "linux" and os.getppid() == parent:
+        die_with_parent(parent)
+    else:
+        watch_parent()
     if parent_ends:
         _forget_handlers()
     thread_pool.enter()
@@ -241,24 +232,15 @@ def _run(
     except (EOFError, ConnectionError):
         return
     try:
-        blas.set_threads(blas_threads)
+        try:
+            blas.set_threads(blas_threads)
+        except KeyboardInterrupt:  # of OpenBLAS, where a limit forbids the threads that it would wait for later
+            blas.set_threads(1)
         work(connection, *task)
     except BrokenPipeError:
         return  # the parent is gone, or wants no more
     except BaseException as error:  # noqa: BLE001 - raised again in the parent, whatever it is
         connection.send((_portable(error), None))
-
-
-def end_with_parent(parent: int) -> None:
-    """End this process when `parent` ends, whatever ends that. The thread that started it has to live as long.
-
-    By the kernel where it can (Linux, unless a server of multiprocessing's forked it), which also ends a process that
-    is stuck in compiled code; else by a thread that waits.
-    """
-    if sys.platform == "linux" and os.getppid() == parent:
-        die_with_parent(parent)
-        return
-    watch_parent()
 
 
 def watch_parent() -> None:
@@ -276,13 +258,9 @@ def _wait_for_parent() -> None:
 def _forget_handlers() -> None:
     """Take off the program's handlers of signals, which a forked child inherits: they act for the parent."""
     signal.set_wakeup_fd(-1)  # asyncio's is a socket that the parent reads
-    for number, usual in (
-        (signal.SIGTERM, signal.SIG_DFL),
-        (signal.SIGHUP, signal.SIG_DFL),
-        (signal.SIGINT, signal.default_int_handler),
-    ):
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         if callable(signal.getsignal(number)):
-            signal.signal(number, usual)
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 def _portable(error: BaseException) -> BaseException:

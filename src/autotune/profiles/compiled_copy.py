@@ -53,32 +53,22 @@ class Wait(Record):
     """Classes of loops that gain while threads spin, with the elements from which on they do."""
 
 
-class Compiled:
+class Compiled(Record):
     """The content of a compiled copy."""
 
-    def __init__(
-        self,
-        circumstances: str,
-        software: str,
-        threads: tuple[int | None, str],
-        wait: Wait,
-        body: bytes,
-        loops: Sequence[LoopPlan] = (),
-        outdated: str | None = None,
-    ) -> None:
-        self.circumstances = circumstances
-        """Everything that the content depends on and that is known before NumPy is loaded, as one line of text."""
-        self.software = software
-        """NumPy and its BLAS, likewise. The content holds as long as both are equal."""
-        self.threads = threads
-        """The process-wide BLAS thread count and why; None: leave it alone."""
-        self.wait = wait
-        self.loops = loops
-        """Plans of the classes of loops that are cut."""
-        self.outdated = outdated
-        """A sentence about this host's profiles for another NumPy or BLAS; None once there are some for this."""
-        self.body = body
-        """The refusals and entries."""
+    circumstances: str
+    """Everything that the content depends on and that is known before NumPy is loaded, as one line of text."""
+    software: str
+    """NumPy and its BLAS, likewise. The content holds as long as both are equal."""
+    threads: tuple[int | None, str]
+    """The process-wide BLAS thread count and why; None: leave it alone."""
+    wait: Wait
+    body: bytes
+    """The refusals and entries."""
+    loops: Sequence[LoopPlan] = ()
+    """Plans of the classes of loops that are cut."""
+    outdated: str | None = None
+    """A sentence about this host's profiles for another NumPy or BLAS; None once there are some for this."""
 
     def has(self, name: str, dtype: str) -> bool:
         """Return whether there are entries of an operation."""
@@ -92,13 +82,15 @@ class Compiled:
             return []
         from json import loads
 
-        from autotune.profiles.entry_document import decode_entry
+        from autotune.model.codec import decode
+        from autotune.model.entry import decode_entry
         from autotune.profiles.lookup import Level, Rung
 
         start += len(mark)
+        document = loads(self.body[start : self.body.index(b"\n", start)])
+        steps: Any = decode(tuple[tuple[Level, str, str, tuple[Any, ...]], ...], document)
         return [
-            Rung(Level(level), _text_of(path), _text_of(why), [decode_entry(row, name, dtype) for row in rows])
-            for level, path, why, rows in loads(self.body[start : self.body.index(b"\n", start)])
+            Rung(level, path, why, [decode_entry(row, name, dtype) for row in rows]) for level, path, why, rows in steps
         ]
 
     def pairs(self) -> Iterator[tuple[str, str]]:
@@ -111,20 +103,18 @@ class Compiled:
         """Return the profiles and entries that are not used, with their reasons. Raises UNREADABLE."""
         from json import loads
 
+        from autotune.model.codec import decode
         from autotune.profiles.lookup import Refusal
 
-        rows = loads(self.body.partition(b"\n")[0])
-        return tuple(
-            Refusal(_text_of(path), _text_or_none(entry), _text_of(reason), _text_or_none(outdated))
-            for path, entry, reason, outdated in rows
-        )
+        rows: Any = decode(tuple[tuple[str, str | None, str, str | None], ...], loads(self.body.partition(b"\n")[0]))
+        return tuple(Refusal(*row) for row in rows)
 
 
 def body(rungs: "Mapping[tuple[str, str], Sequence[Rung]]", refusals: "Sequence[Refusal]") -> bytes:
     """Return the body of a copy: the rungs of each operation and dtype, best level first."""
-    from autotune.profiles.entry_document import encode_entry
+    from autotune.model.entry import encode_entry
 
-    lines = [_json(refusals)]
+    lines = [_json([[refusal.path, refusal.entry, refusal.reason, refusal.outdated] for refusal in refusals])]
     for (name, dtype), steps in rungs.items():
         rows = [[step.level, step.path, step.why, [encode_entry(entry) for entry in step.entries]] for step in steps]
         lines.append(f"{name} {dtype}\t{_json(rows)}")
@@ -142,15 +132,11 @@ def load(path: str) -> Compiled | None:
             return None
         circumstances, software, threads, wait, loops, outdated = (line.decode() for line in head)
         count, _, why = threads.partition("\t")
-        return Compiled(
-            circumstances,
-            software,
-            (_number(count), why),
-            _read_wait(wait),
-            content,
-            _read_loops(loops),
-            outdated or None,
-        )
+        exponent, *thresholds = wait.split()
+        pairs = (text.partition(":") for text in thresholds)
+        policy = Wait(_number(exponent), {kind: int(elements) for kind, _, elements in pairs})
+        plans = [_read_plan(*text.split()) for text in loops.split("\t") if text]
+        return Compiled(circumstances, software, (_number(count), why), policy, content, plans, outdated or None)
     except (OSError, ValueError, TypeError):
         return None  # absent, cut off, or something else altogether: it is only a cache
     except Exception as error:
@@ -163,7 +149,15 @@ def load(path: str) -> Compiled | None:
 
 def save(path: str, copy: Compiled) -> None:
     """Put a copy in its place. A folder that cannot be written costs later programs time and nothing else."""
-    plans = (f"{plan.kind} {plan.dtype} {plan.layout} {' '.join(map(_range_text, plan.ranges))}" for plan in copy.loops)
+    plans = (
+        " ".join(
+            [
+                *(plan.kind, plan.dtype, str(plan.layout)),
+                *(f"{row.elements}:{row.chunk}:{row.workers}:{row.placement}" for row in plan.ranges),
+            ]
+        )
+        for plan in copy.loops
+    )
     head = (
         copy.circumstances,
         copy.software,
@@ -184,18 +178,7 @@ def _mark(data: bytes) -> bytes:
     return f"autotune {FORMAT} {zlib.crc32(data):08x}".encode()
 
 
-def _read_wait(line: str) -> Wait:
-    exponent, *loops = line.split()
-    pairs = (text.partition(":") for text in loops)
-    return Wait(_number(exponent), {kind: int(elements) for kind, _, elements in pairs})
-
-
-def _read_loops(line: str) -> list[LoopPlan]:
-    plans = (text.split() for text in line.split("\t") if text)
-    return [_read_plan(kind, dtype, layout, rows) for kind, dtype, layout, *rows in plans]
-
-
-def _read_plan(kind: str, dtype: str, layout: str, rows: Sequence[str]) -> LoopPlan:
+def _read_plan(kind: str, dtype: str, layout: str, *rows: str) -> LoopPlan:
     """Return a plan that the core takes. Raises ValueError for any other."""
     is_known = kind in LOOP_KINDS and dtype in LOOP_DTYPES and layout in _LAYOUTS
     if not (is_known and 0 < len(rows) <= MOST_RANGES):
@@ -210,21 +193,6 @@ def _read_plan(kind: str, dtype: str, layout: str, rows: Sequence[str]) -> LoopP
         ranges.append(setting)
         below = elements
     return LoopPlan(kind, dtype, int(layout), tuple(ranges))
-
-
-def _range_text(row: Range) -> str:
-    return f"{row.elements}:{row.chunk}:{row.workers}:{row.placement}"
-
-
-def _text_of(value: object) -> str:
-    """Return a value that is text. Raises TypeError for any other."""
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
-def _text_or_none(value: object) -> str | None:
-    return None if value is None else _text_of(value)
 
 
 def _text(number: int | None) -> str:

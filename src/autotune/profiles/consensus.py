@@ -3,14 +3,13 @@
 from collections.abc import Iterable
 from math import log
 
-from autotune.model.catalogue import CATALOGUE, IN_PROCESSES, KNOBS
+from autotune.model.catalogue import CATALOGUE, IN_PROCESSES
 from autotune.model.configuration import Knob
 from autotune.model.entry import Entry, Status
 
 
 def consensus(entries: Iterable[Entry]) -> tuple[int | None, str]:
-    """Return the BLAS thread count at which no measured size is slower than its default, and why; None: leave it
-    alone.
+    """Return the BLAS thread count at which no measured size is slower than its default, and why; None: leave it alone.
 
     Only counts in the `safe_threads` of every entry that calls BLAS qualify. Of these the one that the
     entries gain most by, in the sum of the logarithms of their speed-ups, is taken, and of equals the smallest;
@@ -27,24 +26,20 @@ def consensus(entries: Iterable[Entry]) -> tuple[int | None, str]:
         if not common:
             if entry.status in {Status.NOISY, Status.FAILED}:
                 return None, f"{entry.operation} has no evidence for any count."
-            return (
-                None,
-                f"No single thread count suits all measured sizes; {entry.operation} rules out the last.",
-            )
+            return None, f"No single thread count suits all measured sizes; {entry.operation} rules out the last."
     assert common is not None
     gains = {count: sum(_gain(entry, count) for entry in votes) for count in sorted(common)}
     best = max(gains, key=lambda count: gains[count])
     if gains[best] <= 0:
         return None, "No single thread count for the whole process is proved to gain."
-    return best, f"{_threads(best)} made none of {len(votes)} measured sizes slower, and some faster."
+    threads = "One BLAS thread" if best == 1 else f"{best} BLAS threads"
+    return best, f"{threads} made none of {len(votes)} measured sizes slower, and some faster."
 
 
 def _calls_blas(entry: Entry) -> bool:
     """Is it about an operation of the catalogue that calls BLAS in this process?"""
     row = CATALOGUE.get(entry.operation.name)
-    if row is None or entry.operation.name.endswith(IN_PROCESSES):
-        return False
-    return Knob.BLAS_THREADS in KNOBS[row.family]
+    return row is not None and not row.name.endswith(IN_PROCESSES) and Knob.BLAS_THREADS in row.knobs
 
 
 def _chosen(entry: Entry) -> set[int]:
@@ -57,7 +52,3 @@ def _gain(entry: Entry, count: int) -> float:
     """Return the gain of an entry at a count, as a logarithm; 0 for counts other than its choice."""
     speedup = entry.evidence.speedup
     return log(speedup) if count in _chosen(entry) and speedup else 0.0
-
-
-def _threads(count: int) -> str:
-    return "One BLAS thread" if count == 1 else f"{count} BLAS threads"

@@ -1,7 +1,6 @@
 """A new profile together with an old one of the same key, and where the two go."""
 
 from contextlib import suppress
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -47,12 +46,11 @@ def join_file(profile: Profile, path: Path, *, sizes_named: bool = False) -> Pro
 def join_profiles(old: Profile, new: Profile, *, sizes_named: bool = False) -> Profile:
     """Return the new profile with the old one's entries that it does not replace.
 
-    What was measured replaces all old entries of its operation and dtype, whose sizes belong together; with
-    sizes that the user named, only the entries of these sizes. What stayed undecided (too noisy to tell, no time left
-    for the proof) or was not reached replaces nothing that was decided, nor does a default that was kept because the
-    time ended and little can be gained. An old entry
-    that stays says itself when it was measured. Of a profile with another key, or of another computer, nothing is
-    kept: what one host proved is not another's, and would count twice in a store.
+    What was measured replaces all old entries of its operation and dtype, whose sizes belong together; with sizes that
+    the user named, only the entries of these sizes. What stayed undecided (too noisy to tell, no time left for the
+    proof) or was not reached replaces nothing that was decided, nor does a default that was kept because the time ended
+    and little can be gained. An old entry that stays says itself when it was measured. Of a profile with another key,
+    or of another computer, nothing is kept: what one host proved is not another's, and would count twice in a store.
     """
     is_foreign = old.provenance.host is not None and not is_same_computer(old.provenance, new.provenance)
     if old.key != new.key or is_foreign:
@@ -70,32 +68,27 @@ def join_profiles(old: Profile, new: Profile, *, sizes_named: bool = False) -> P
     fresh = {entry.operation for entry in measured}
     replaced = {scope(entry.operation) for entry in measured if entry.operation in firm}
     kept = [
-        _dated(entry, old.provenance)
+        _date(entry, old.provenance)
         for entry in old.entries
         if entry.operation in unmoved or (entry.operation not in fresh and scope(entry.operation) not in replaced)
     ]
     reported = {entry.operation for entry in [*measured, *kept]}
     missed = [entry for entry in new.entries if entry.operation not in reported]
     together = tuple(sorted([*kept, *measured, *missed], key=entry_order))
+    tested = {(entry.operation.name, entry.operation.dtype) for entry in together if entry.evidence.processes}
     waits = old if new.blas_wait is None else new
-    return replace(
-        new,
+    return new.replace(
         entries=together,
-        provenance=_provenance(new.provenance, together),
+        # the promise of error is about all that was put to the test
+        provenance=new.provenance.replace(rules_tested=max(new.provenance.rules_tested, len(tested))),
         blas_wait=waits.blas_wait,
         loops_after_blas=waits.loops_after_blas,
     )
 
 
-def _dated(entry: Entry, made: Provenance) -> Entry:
+def _date(entry: Entry, made: Provenance) -> Entry:
     """Return an entry that says itself when and how finely it was measured: the provenance is the new profile's."""
     evidence = entry.evidence
     resolution = made.resolution if evidence.resolution is None else evidence.resolution
-    dated = replace(evidence, created=evidence.created or made.created, resolution=resolution)
-    return replace(entry, evidence=dated)
-
-
-def _provenance(made: Provenance, entries: tuple[Entry, ...]) -> Provenance:
-    """Return the new one, with the count of all that was put to the test, which its promise of error is about."""
-    tested = {(entry.operation.name, entry.operation.dtype) for entry in entries if entry.evidence.processes}
-    return replace(made, rules_tested=max(made.rules_tested, len(tested)))
+    dated = evidence.replace(created=evidence.created or made.created, resolution=resolution)
+    return entry.replace(evidence=dated)

@@ -1,7 +1,6 @@
 """The ladder: the profiles and entries that may be used on this machine, and how well they fit. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
 from math import ceil
 
 from autotune.host.numeric_libraries import series
@@ -11,6 +10,7 @@ from autotune.model.configuration import Configuration, clamp
 from autotune.model.entry import Entry, Evidence, Status
 from autotune.model.policy import AGREEING_HOSTS, CPU_SLACK
 from autotune.model.profile import Key, Profile, Provenance, is_same_computer, is_same_system
+from autotune.model.record import Record
 from autotune.model.units import count_of
 from autotune.profiles.folders import Layer
 from autotune.profiles.lookup import Level, Refusal, Rung
@@ -27,8 +27,7 @@ _UNCONFIRMED = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
+class Site(Record, kw_only=True):
     """This machine, its software and this process's allocation, as far as the fit of a profile depends on them."""
 
     key: Key
@@ -40,8 +39,7 @@ class Site:
     """CPUs in the affinity mask, before a quota, a cap or other processes: what plain NumPy goes by."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class Source(Record, kw_only=True):
     """A profile and where it was found."""
 
     layer: Layer
@@ -49,8 +47,7 @@ class Source:
     profile: Profile
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fit:
+class Fit(Record, kw_only=True):
     """The verdict on a profile."""
 
     level: Level | None
@@ -67,38 +64,35 @@ def rungs(sources: Iterable[Source], site: Site) -> tuple[Mapping[tuple[str, str
     Sources come nearest layer first; within a level the nearer layer goes first. Asked when profiles change; which
     rung covers a size is asked of `climb` at each look-up.
     """
-    refusals: list[Refusal] = []
-    fitting: list[tuple[Level, str, Source]] = []
-    for source in sources:
-        fitted = fit(source.profile, source.layer, site)
-        if fitted.level is None:
-            refusals.append(Refusal(source.path, None, fitted.reason, fitted.outdated))
-        else:
-            fitting.append((fitted.level, fitted.reason, source))
-    order = list(Level)
-    fitting.sort(key=lambda ranked: order.index(ranked[0]))
+    fitting, refusals = _fitting(sources, site)
     built: dict[tuple[str, str], list[Rung]] = {}
     for level, why, source in fitting:
-        usable_entries, refused = _entries(source, site)
-        refusals += refused
-        for pair, entries in usable_entries.items():
-            same = same_allocation(source.profile.key, site.key)
+        same = same_allocation(source.profile.key, site.key)
+        by_operation: dict[tuple[str, str], list[Entry]] = {}
+        for entry in source.profile.entries:
+            carried_over = usable(entry, source, site)
+            if isinstance(carried_over, str):
+                refusals.append(Refusal(source.path, str(entry.operation), carried_over))
+                carried_over = blank(entry, carried_over)
+            by_operation.setdefault((entry.operation.name, entry.operation.dtype), []).append(carried_over)
+        for pair, entries in by_operation.items():
             built.setdefault(pair, []).append(Rung(level, source.path, why, entries, same))
     return built, refusals
 
 
 def blas_wait(sources: Iterable[Source], site: Site) -> tuple[int | None, dict[str, int]]:
     """Return the wait policy of the best-fitting profile for this allocation that has one."""
-    order = list(Level)
-    best: tuple[int, Profile] | None = None
-    for source in sources:
-        profile = source.profile
-        if profile.blas_wait is None or not same_allocation(profile.key, site.key):
-            continue
-        level = fit(profile, source.layer, site).level
-        if level is not None and (best is None or order.index(level) < best[0]):
-            best = order.index(level), profile
-    return (None, {}) if best is None else (best[1].blas_wait, dict(best[1].loops_after_blas))
+    fitting, _ = _fitting(sources, site)
+    profiles = (source.profile for *_, source in fitting if same_allocation(source.profile.key, site.key))
+    best = next((profile for profile in profiles if profile.blas_wait is not None), None)
+    return (None, {}) if best is None else (best.blas_wait, dict(best.loops_after_blas))
+
+
+def _fitting(sources: Iterable[Source], site: Site) -> tuple[list[tuple[Level, str, Source]], list[Refusal]]:
+    """Return the profiles that fit with level and reason, best level first, and the files that are not used."""
+    fits = [(fit(source.profile, source.layer, site), source) for source in sources]
+    refusals = [Refusal(source.path, None, each.reason, each.outdated) for each, source in fits if each.level is None]
+    return [(level, each.reason, source) for level in Level for each, source in fits if each.level is level], refusals
 
 
 def fit(profile: Profile, layer: Layer, site: Site) -> Fit:
@@ -115,11 +109,11 @@ def fit(profile: Profile, layer: Layer, site: Site) -> Fit:
     stale = ""
     for field, recorded, present in _differences(origin, key):
         if field != _VERSION or not _same_series(recorded, present):
-            outdated = None if layer is Layer.SHIPPED or not (same_host or renamed) else _outdated(origin, key)
-            return Fit(level=None, reason=_differs(field, recorded, present), outdated=outdated)
-        stale = f"Stale: {_differs(field, recorded, present)}"
-    if not (same_host or renamed or layer in _CONFIRMED_BY_PLACE or any(map(_confirmed, profile.entries))):
-        reason = _differs("provenance.host", profile.provenance.host, site.host)
+            outdated = None if layer is Layer.SHIPPED or not (same_host or renamed) else _changed_software(origin, key)
+            return Fit(level=None, reason=_difference(field, recorded, present), outdated=outdated)
+        stale = f"Stale: {_difference(field, recorded, present)}"
+    if not (same_host or renamed or layer in _CONFIRMED_BY_PLACE or any(map(_is_confirmed, profile.entries))):
+        reason = _difference("provenance.host", profile.provenance.host, site.host)
         return Fit(level=None, reason=f"{reason} {_UNCONFIRMED}")
     # a shipped profile is no measurement of the user's, even if this host's name is in it
     is_shipped = layer is Layer.SHIPPED
@@ -144,7 +138,7 @@ def usable(entry: Entry, source: Source, site: Site) -> Entry | str:
     if not (own or source.layer is Layer.NAMED):
         if entry.evidence.contested:
             return "contested: hosts of this class disagree about it; measured here, it would count."
-        if source.layer not in _CONFIRMED_BY_PLACE and not _confirmed(entry):
+        if source.layer not in _CONFIRMED_BY_PLACE and not _is_confirmed(entry):
             hosts = entry.evidence.hosts
             count = "one host alone has" if hosts in {None, 1} else f"{hosts} hosts have"
             return f"hosts: {count} measured it; {AGREEING_HOSTS} must agree, or a trusted signer vouch for it."
@@ -170,16 +164,16 @@ def transfer(entry: Entry, origin: Key, site: Site) -> Entry | str:
     faster = _default_faster(entry, origin, site)
     counts, alternatives = (entry.evidence.safe_threads, entry.alternatives) if faster == 1 else ((), ())
     safe_threads = tuple(count for count in counts if count <= usable_cpus)
-    evidence = replace(entry.evidence, safe_threads=safe_threads)
+    evidence = entry.evidence.replace(safe_threads=safe_threads)
     smaller = tuple(item for item in alternatives if item.choice.cpus <= usable_cpus)
-    kept = replace(entry, evidence=evidence, alternatives=smaller)
+    kept = entry.replace(evidence=evidence, alternatives=smaller)
     if entry.status is not Status.TUNED:
         return kept
     clamped = clamp(entry.choice, usable_cpus)
     if clamped != entry.choice:
         if clamped.only_blas_threads in safe_threads:
             reason = f"{clamped}, no slower than the default where {entry.choice} was fastest."
-            return replace(kept, choice=clamped, reason=reason, evidence=_without_speedup(evidence))
+            return kept.replace(choice=clamped, reason=reason, evidence=_without_speedup(evidence))
         return (
             f"choice: {entry.choice} was measured with {origin.usable_cpus} usable CPUs; the "
             f"{usable_cpus} here leave {clamped}, which was not measured."
@@ -191,7 +185,9 @@ def transfer(entry: Entry, origin: Key, site: Site) -> Entry | str:
             f"choice: {entry.choice} was measured with {_allocation(origin)} that share fewer cores, or lie on fewer "
             f"nodes or other kinds of cores, than those here."
         )
-    if faster == 1 or clamped == _default_choice(site.key):
+    is_unhindered = site.key.limit in {Limit.NONE, Limit.AFFINITY}
+    # plain NumPy starts as many BLAS threads as are usable, unless something else than its affinity limits it
+    if faster == 1 or (is_unhindered and clamped == Configuration(blas_threads=usable_cpus)):
         return kept
     if faster is None:
         return (
@@ -204,18 +200,13 @@ def transfer(entry: Entry, origin: Key, site: Site) -> Entry | str:
             f"choice: {entry.choice} beat the default of {_allocation(origin)}; with {_allocation(site.key)} "
             f"the default may be {faster:.3g} times as fast, and the gain is not."
         )
-    return replace(kept, evidence=_without_speedup(evidence, interval=(low / faster, high)))
+    return kept.replace(evidence=_without_speedup(evidence, interval=(low / faster, high)))
 
 
 def _without_speedup(evidence: Evidence, interval: tuple[float, float] | None = None) -> Evidence:
     """Return the evidence without the speed-up, which was measured elsewhere; an interval may hold here too."""
-    return replace(
-        evidence,
-        speedup=None,
-        interval=interval,
-        expected_speedup=None,
-        full_capacity_share=None,
-        tuned_seconds=None,
+    return evidence.replace(
+        speedup=None, interval=interval, expected_speedup=None, full_capacity_share=None, tuned_seconds=None
     )
 
 
@@ -229,40 +220,17 @@ def same_allocation(origin: Key, key: Key) -> bool:
 
 def _lie_worse(origin: Key, key: Key) -> bool:
     """Do the CPUs here share more cores, or span more nodes or other kinds, than those of a measurement?"""
-    return (
-        _threads_of_core(key) > _threads_of_core(origin) > 0
-        or (key.nodes or 0) > (origin.nodes or 0) > 0
-        or bool(origin.kinds and key.kinds and _kinds(origin) != _kinds(key))
-    )
-
-
-def _threads_of_core(key: Key) -> int:
-    """Return how many usable CPUs share a physical core, rounded up; 0 if unknown."""
-    return 0 if key.cores is None else ceil(key.usable_cpus / key.cores)
-
-
-def _kinds(key: Key) -> set[str]:
-    return {kind.partition(":")[0] for kind in key.kinds}
+    # usable CPUs that share a physical core, rounded up; 0 if unknown
+    before, now = (0 if each.cores is None else ceil(each.usable_cpus / each.cores) for each in (origin, key))
+    kinds_before, kinds_now = ({kind.partition(":")[0] for kind in each.kinds} for each in (origin, key))
+    other_kinds = bool(kinds_before and kinds_now) and kinds_before != kinds_now
+    return now > before > 0 or (key.nodes or 0) > (origin.nodes or 0) > 0 or other_kinds
 
 
 def blank(entry: Entry, reason: str) -> Entry:
     """Return a refused entry as its neighbours have to see it: a size where no choice is known to be safe."""
     evidence = Evidence(contested=entry.evidence.contested)
     return Entry(operation=entry.operation, status=Status.NOISY, reason=reason, evidence=evidence)
-
-
-def _entries(source: Source, site: Site) -> tuple[dict[tuple[str, str], list[Entry]], list[Refusal]]:
-    """Return the entries of a profile that fits, by operation and dtype, and those that are not used."""
-    entries: dict[tuple[str, str], list[Entry]] = {}
-    refusals: list[Refusal] = []
-    for entry in source.profile.entries:
-        pair = (entry.operation.name, entry.operation.dtype)
-        carried_over = usable(entry, source, site)
-        if isinstance(carried_over, str):
-            refusals.append(Refusal(source.path, str(entry.operation), carried_over))
-            carried_over = blank(entry, carried_over)
-        entries.setdefault(pair, []).append(carried_over)
-    return entries, refusals
 
 
 def _same_host(profile: Profile, site: Site) -> bool:
@@ -274,18 +242,17 @@ def _is_renamed(profile: Profile, layer: Layer, site: Site) -> bool:
     return layer is Layer.USER and is_same_system(profile.provenance, Provenance(marks=site.marks))
 
 
-def _confirmed(entry: Entry) -> bool:
+def _is_confirmed(entry: Entry) -> bool:
     return (entry.evidence.hosts or 1) >= AGREEING_HOSTS or entry.evidence.signer is not None
 
 
 def _default_faster(entry: Entry, origin: Key, site: Site) -> float | None:
     """Bound the speed of plain NumPy here relative to the place of measurement; None: unknown.
 
-    Plain NumPy starts a BLAS thread for every CPU of the affinity mask, whatever a quota, a cap or other
-    processes leave of these. The same threads on no more CPUs are no faster. With other counts a time changes
-    at most in proportion, which `rule` takes for granted too; and threads that have to wait for each other's
-    CPUs do no better than as many as there are CPUs. What a default was slowed by that was measured so is
-    unknown.
+    Plain NumPy starts a BLAS thread for every CPU of the affinity mask, whatever a quota, a cap or other processes
+    leave of these. The same threads on no more CPUs are no faster. With other counts a time changes at most in
+    proportion, which interpolation takes for granted too; and threads that have to wait for each other's CPUs do no
+    better than as many as there are CPUs. What a default was slowed by that was measured so is unknown.
     """
     if not _uses_blas(entry):
         return 1.0
@@ -315,12 +282,6 @@ def _default(key: Key, threads: int | None) -> tuple[int | None, int | None]:
     return threads, key.usable_cpus
 
 
-def _default_choice(key: Key) -> Configuration | None:
-    """Return the choice that equals plain NumPy in an allocation; None if no choice does."""
-    unhindered = key.limit in {Limit.NONE, Limit.AFFINITY}
-    return Configuration(blas_threads=key.usable_cpus) if unhindered else None
-
-
 def _uses_blas(entry: Entry) -> bool:
     row = CATALOGUE.get(entry.operation.name)
     stack = row is not None and row.family is Family.STACK
@@ -330,13 +291,13 @@ def _uses_blas(entry: Entry) -> bool:
 def _differences(origin: Key, key: Key) -> Iterator[tuple[str, object, object]]:
     for part in ("hardware", "software"):
         recorded, present = getattr(origin, part), getattr(key, part)
-        for item in fields(recorded):
-            pair = (getattr(recorded, item.name), getattr(present, item.name))
+        for name in recorded.FIELDS:
+            pair = (getattr(recorded, name), getattr(present, name))
             if pair[0] != pair[1]:
-                yield f"key.{part}.{item.name}", *pair
+                yield f"key.{part}.{name}", *pair
 
 
-def _outdated(origin: Key, key: Key) -> str | None:
+def _changed_software(origin: Key, key: Key) -> str | None:
     """Name the NumPy, else the BLAS, of a profile for the same CPUs; None if neither has changed."""
     old, new = origin.software, key.software
     if origin.hardware != key.hardware:
@@ -352,7 +313,7 @@ def _same_series(recorded: object, present: object) -> bool:
     return None not in {recorded, present} and series(str(recorded)) == series(str(present))
 
 
-def _differs(field: str, recorded: object, present: object) -> str:
+def _difference(field: str, recorded: object, present: object) -> str:
     written, actual = ("unknown" if value is None else value for value in (recorded, present))
     owner = "this Python" if field.startswith("key.software.") else "this machine"
     return f"{field}: the profile has {written}, {owner} has {actual}."

@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from autotune.errors import AutotuneError
@@ -16,6 +15,7 @@ from autotune.model.codec import decode, encode
 from autotune.model.configuration import Configuration
 from autotune.model.constraints import Count, NonEmpty
 from autotune.model.operation import Operation
+from autotune.model.record import Record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,8 +28,7 @@ MOST_CHOICES = 500
 MOST_BYTES = 2**18
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LearnedChoice:
+class LearnedChoice(Record, kw_only=True):
     """A choice for an operation, and the CPUs that the program could use."""
 
     operation: Operation

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from autotune.model.record import Record
 
 if TYPE_CHECKING:
     from autotune.model.entry import Entry
@@ -26,7 +28,7 @@ class Level(StrEnum):
     """Nothing measured fits: NumPy's own behaviour."""
 
 
-class Refusal(NamedTuple):
+class Refusal(Record):
     """A profile or entry that is not used, and the reason."""
 
     path: str
@@ -37,7 +39,7 @@ class Refusal(NamedTuple):
     """The NumPy or BLAS that a profile was measured with, such as "NumPy 2.4"; None unless it is refused for this."""
 
 
-class Rung(NamedTuple):
+class Rung(Record):
     """The entries of one operation and dtype that one profile gives, as they may be used here."""
 
     level: Level
@@ -49,7 +51,7 @@ class Rung(NamedTuple):
     """Was it measured with as many usable CPUs, for the same reason? Asked while profiles are compiled only."""
 
 
-class LookupResult(NamedTuple):
+class LookupResult(Record):
     """The entry that covers an operation, and where it came from."""
 
     entry: "Entry"
@@ -62,11 +64,10 @@ class LookupResult(NamedTuple):
 def climb(rungs: "Iterable[Rung]", operation: "Operation") -> tuple[LookupResult | None, list[Refusal]]:
     """Return the entry of the best level that has evidence for this size, and the nearer ones passed over.
 
-    `rungs` are the operation's, best level first. Where no level has evidence, an entry that was too noisy to
-    tell, or whose time ended, still counts as an answer: it is used, and keeps the default. None:
-    plain NumPy.
+    `rungs` are the operation's, best level first. Where no level has evidence, an entry that was too noisy to tell, or
+    whose time ended, still counts as an answer: it is used, and keeps the default. None: plain NumPy.
     """
-    from autotune.model.interpolation import choose  # here, since a dataclass costs a millisecond at start
+    from autotune.model.interpolation import choose  # here, since the entries' types are not loaded at start
 
     undecided: LookupResult | None = None
     passed: list[Refusal] = []

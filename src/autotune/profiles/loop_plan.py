@@ -44,38 +44,20 @@ def _class_ranges(
 
 
 def loop_ranges(
-    names: Sequence[str],
-    sizes: Sequence[int],
-    choose: Callable[[str, int], Configuration | None],
-    *,
-    cpus: int,
+    names: Sequence[str], sizes: Sequence[int], choose: Callable[[str, int], Configuration | None], *, cpus: int
 ) -> list[Range]:
     """Return what a class of loops gets, by ascending size; empty if it stays NumPy's.
 
-    Parameters
-    ----------
-    names : sequence of str
-        Operations that all have to gain: the class's cheapest and dearest member, before them that of the layout. The
-        choice is the first's.
-    sizes : sequence of int
-        Elements at which the first was measured, ascending.
-    choose : callable
-        The choice for an operation and a number of elements.
-    cpus : int
-        Threads that a loop may have.
+    `names` are the operations that all have to gain: the class's cheapest and dearest member, before them that of the
+    layout; the choice is the first's. `sizes` are the elements at which the first was measured, ascending; `cpus` the
+    threads that a loop may have.
 
-    Notes
-    -----
     A loop between two measured sizes is cut if it gained at both. A loop longer than the largest is computed in slices
     like those of the largest: it is as many loops of measured size in a row.
-
     """
     choices = [_shared_choice(names, size, choose, cpus) for size in sizes]
     rows = list(_rows(sizes, choices))
-    changes = [
-        *rows[:1],
-        *(row for before, row in pairwise(rows) if row.replace(elements=before.elements) != before),
-    ]
+    changes = [*rows[:1], *(row for before, row in pairwise(rows) if row.replace(elements=before.elements) != before)]
     while changes and changes[0].workers == 1:
         del changes[0]
     return changes[:MOST_RANGES]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from autotune.model.entry import Entry
     from autotune.model.machine import Allocation, Machine
     from autotune.model.operation import Operation
-    from autotune.model.profile import Key
+    from autotune.model.profile import Key, Profile
     from autotune.profiles.fit import Site
     from autotune.profiles.lookup import Level, LookupResult, Refusal, Rung
 
@@ -195,15 +195,13 @@ def resolve_inputs(named: Named = None, *, processes: int | None = None) -> obje
 
 def this_site(usable: int, limit: Limit) -> "Site":
     """Describe this machine with this allocation. Reads all of it, in tens of milliseconds, and loads NumPy."""
-    from dataclasses import replace
-
     from autotune.host.detect import detect
     from autotune.host.identity import host_id, marks
     from autotune.profiles.fit import Site
 
     machine, allocation = detect()
     return Site(
-        key=key(machine, replace(allocation, usable_cpus=usable, limit=limit)),
+        key=key(machine, allocation.replace(usable_cpus=usable, limit=limit)),
         host=host_id(),
         marks=marks(),
         schedulable_cpus=schedulable_cpus(),
@@ -251,15 +249,18 @@ def _compile(files: list[tuple[Layer, str]], site: "Site", circumstances: str, f
 
     from autotune.errors import ProfileError
     from autotune.profiles.consensus import consensus
-    from autotune.profiles.fit import Source, blas_wait, rungs
+    from autotune.profiles.fit import Source, blas_wait, fit, rungs
     from autotune.profiles.lookup import Refusal
     from autotune.profiles.profile_files import read
+
+    def fits(profile: "Profile", layer: Layer) -> bool:
+        return fit(profile, layer, site).level is not None
 
     unread: list[Refusal] = []
     sources: list[Source] = []
     for layer, path in files:
         try:
-            sources.append(Source(layer=layer, path=path, profile=read(Path(path), layer)))
+            sources.append(Source(layer=layer, path=path, profile=read(Path(path), layer, is_wanted=fits)))
         except ProfileError as error:
             unread.append(Refusal(path, None, error.reason))
     built, refusals = rungs(sources, site)
@@ -270,14 +271,12 @@ def _compile(files: list[tuple[Layer, str]], site: "Site", circumstances: str, f
         consensus(_votes(built.values())),
         compiled_copy.Wait(*blas_wait(sources, site)),
         compiled_copy.body(built, refusals),
-        outdated=_outdated(refusals, {step.level for steps in built.values() for step in steps}),
+        outdated=_outdated_text(refusals, {step.level for steps in built.values() for step in steps}),
     )
-    copy.loops = _loop_plans(Resolution(copy, site.key.usable_cpus, site.key.limit))
-    return copy
+    return copy.replace(loops=_loop_plans(Resolution(copy, site.key.usable_cpus, site.key.limit)))
 
 
 def _loop_plans(resolution: Resolution) -> list[LoopPlan]:
-    """Plan the whole-array loops by the entries that fit."""
     from autotune.model.operation import Operation
     from autotune.profiles.loop_plan import loop_plans
 
@@ -291,7 +290,7 @@ def _loop_plans(resolution: Resolution) -> list[LoopPlan]:
     return loop_plans(choose, measured, cpus=worker_cpus(os.environ, resolution.usable_cpus))
 
 
-def _outdated(refusals: "Iterable[Refusal]", levels: "set[Level]") -> str | None:
+def _outdated_text(refusals: "Iterable[Refusal]", levels: "set[Level]") -> str | None:
     """Return a sentence about this host's profiles for another NumPy or BLAS; None if there are some for this."""
     from autotune.model.units import count_of
     from autotune.profiles.lookup import Level
@@ -347,8 +346,8 @@ def _circumstances(named: Named, usable: int, limit: Limit) -> tuple[str, str]:
 
     A copy is not shared by circumstances that alternate on one machine: only those of files are not in its name.
     """
-    name, rest = None if named is None else os.fspath(named), _without_files(usable, limit)
-    path = f"{cache_dir()}/applied-{zlib.crc32(repr((name, rest)).encode()):08x}"
+    rest = places(named), _without_files(usable, limit)
+    path = f"{cache_dir()}/applied-{zlib.crc32(repr(rest).encode()):08x}"
     return path, repr((rest, [_state(path) for _, path in profile_paths(named)]))
 
 

@@ -1,18 +1,19 @@
 """YAML text -> plain lists, dicts and scalars, within bounds.
 
-The document is built from the parser's events, one by one, so no loader's constructor runs: nothing is
-expanded (anchors, aliases, merge keys), nothing is instantiated (tags), and the first event out of bounds
-ends it. Only what JSON knows is a number, a truth value or null; everything else is text. YAML 1.1 would read
-`1_000` as 1000, `no` as False, `12:30:00` as 45000 and a date as an object, and would keep the last of two
-equal keys in silence.
+The document is built from the parser's events, one by one, so no loader's constructor runs: nothing is expanded
+(anchors, aliases, merge keys), nothing is instantiated (tags), and the first event out of bounds ends it. Only what
+JSON knows is a number, a truth value or null; everything else is text. YAML 1.1 would read `1_000` as 1000, `no` as
+False, `12:30:00` as 45000 and a date as an object, and would keep the last of two equal keys in silence.
 """
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from os import PathLike
+from typing import Any, TypeVar
 
-from autotune.errors import ProfileError
+from autotune.errors import BadDocument, BadSettings, ProfileError, UntrustedFile
+from autotune.host.trusted_files import FileRule, read_file
 
 MAX_BYTES = 8 * 2**20
 """A profile of 10,000 entries, each with six alternatives, takes about 6 MB."""
@@ -31,6 +32,29 @@ _WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
 _MAX_DIGITS = 20
 """2**63 has 19; Python itself refuses to convert more than 4,300."""
 
+_T = TypeVar("_T")
+
+
+def read_settings(kind: type[_T], path: PathLike[str], rule: FileRule) -> _T:
+    """Read a settings file into a dataclass; without one, every field has its default.
+
+    Raises BadSettings with the file and the reason.
+    """
+    from autotune.model.codec import decode
+
+    try:
+        document = parse(read_file(path, rule).data)
+        settings: _T = decode(kind, {} if document is None else document)
+    except (FileNotFoundError, NotADirectoryError):
+        return kind()
+    except UntrustedFile as error:
+        raise BadSettings(str(error)) from None
+    except (BadDocument, ProfileError) as error:
+        raise BadSettings(f"{path}: {error}") from None
+    except OSError as error:
+        raise BadSettings(f"{path} cannot be read: {error.strerror or error}.") from None
+    return settings
+
 
 def parse(data: bytes) -> Any:
     """Return the document in these bytes: dict, list, str, int, float, bool or None.
@@ -48,7 +72,7 @@ def parse(data: bytes) -> Any:
     import yaml
 
     try:
-        with _uncollected():
+        with _pause_collector():
             return _build(text)
     except yaml.YAMLError as error:
         if _TOO_DEEP.search(text):
@@ -62,7 +86,7 @@ def parse(data: bytes) -> Any:
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
+def _pause_collector() -> Iterator[None]:
     """Pause the cyclic garbage collector: a document has no cycles, and looking for them takes a seventh."""
     import gc
 
@@ -82,10 +106,7 @@ def _build(text: str) -> Any:
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
     scalar, starts_mapping = events.ScalarEvent, events.MappingStartEvent
-    starting, ending = (
-        {starts_mapping, events.SequenceStartEvent},
-        {events.MappingEndEvent, events.SequenceEndEvent},
-    )
+    starting, ending = ({starts_mapping, events.SequenceStartEvent}, {events.MappingEndEvent, events.SequenceEndEvent})
     root: list[Any] = []
     node: Any = root
     waiting: str | None = None  # in a mapping, the key that waits for its value
@@ -106,10 +127,10 @@ def _build(text: str) -> Any:
             continue
         nodes += 1
         if nodes > MAX_NODES or event.anchor is not None or event.tag is not None:
-            raise _forbidden(event)
+            raise _forbidden_part(event)
         if waiting is None and type(node) is dict:
             if kind is not scalar:
-                raise _refused(event, "a key must be text")
+                raise _refusal(event, "a key must be text")
             if value in node or value == "<<" or len(value) > MAX_TEXT:
                 raise _no_key(event)
             waiting = value
@@ -130,7 +151,7 @@ def _build(text: str) -> Any:
             outer.append(node)
             node = value
             if len(outer) > MAX_DEPTH:
-                raise _refused(event, f"it is nested more than {MAX_DEPTH} deep")
+                raise _refusal(event, f"it is nested more than {MAX_DEPTH} deep")
     return root[0] if root else None
 
 
@@ -139,29 +160,29 @@ def _check_mark(event: Any, *, first: bool) -> None:
     from yaml import events
 
     if isinstance(event, events.AliasEvent):
-        raise _refused(event, "an alias (*) is not allowed")
+        raise _refusal(event, "an alias (*) is not allowed")
     if isinstance(event, events.DocumentStartEvent) and not first:
-        raise _refused(event, "a second document is not allowed")
+        raise _refusal(event, "a second document is not allowed")
 
 
-def _forbidden(event: Any) -> ProfileError:
+def _forbidden_part(event: Any) -> ProfileError:
     if event.anchor is not None:
-        return _refused(event, "an anchor (&) is not allowed")
+        return _refusal(event, "an anchor (&) is not allowed")
     if event.tag is not None:
-        return _refused(event, "a tag (!) is not allowed")
-    return _refused(event, f"it has more than {MAX_NODES} values")
+        return _refusal(event, "a tag (!) is not allowed")
+    return _refusal(event, f"it has more than {MAX_NODES} values")
 
 
 def _no_key(event: Any) -> ProfileError:
     _check_length(event)
     if event.value == "<<":
-        return _refused(event, "a merge key (<<) is not allowed")
-    return _refused(event, f"the key {event.value!r} stands twice")
+        return _refusal(event, "a merge key (<<) is not allowed")
+    return _refusal(event, f"the key {event.value!r} stands twice")
 
 
 def _check_length(event: Any) -> None:
     if len(event.value) > MAX_TEXT:
-        raise _refused(event, f"a text is longer than {MAX_TEXT} characters")
+        raise _refusal(event, f"a text is longer than {MAX_TEXT} characters")
 
 
 def _plain(event: Any) -> Any:
@@ -174,9 +195,9 @@ def _plain(event: Any) -> Any:
     if match[1] or match[2]:
         return float(value)
     if len(value) > _MAX_DIGITS:
-        raise _refused(event, f"a whole number has more than {_MAX_DIGITS} digits")
+        raise _refusal(event, f"a whole number has more than {_MAX_DIGITS} digits")
     return int(value)
 
 
-def _refused(event: Any, what: str) -> ProfileError:
+def _refusal(event: Any, what: str) -> ProfileError:
     return ProfileError(f"{what} (line {event.start_mark.line + 1}).")

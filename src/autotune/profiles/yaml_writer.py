@@ -5,7 +5,6 @@ Equal profiles give equal bytes. Numbers keep six significant digits, more than 
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import date
 from typing import Any
 
 from autotune.model.profile import SCHEMA_URL, Profile
@@ -18,16 +17,12 @@ _NOT_TEXT = {"true", "false", "null", "yes", "no", "on", "off"}
 
 
 def text_of(profile: Profile) -> str:
-    """Return the YAML text of a profile."""
     document = encode_profile(profile)
     lines = [f"# yaml-language-server: $schema={SCHEMA_URL}", *(f"# {line}" for line in _comment(profile))]
     lines.append(f"schema: {document['schema']}")
     lines += ["key:", *(f"  {name}: {_flow(part)}" for name, part in document["key"].items())]
     if document["provenance"]:
-        lines += [
-            "provenance:",
-            *(f"  {name}: {_flow(value)}" for name, value in document["provenance"].items()),
-        ]
+        lines += ["provenance:", *(f"  {name}: {_flow(value)}" for name, value in document["provenance"].items())]
     lines += [f"{name}: {_flow(document[name])}" for name in ("blas_wait", "loops_after_blas") if name in document]
     lines.append("operations:" if document["operations"] else "operations: {}")
     for name, dtypes in document["operations"].items():
@@ -46,7 +41,8 @@ def _comment(profile: Profile) -> Iterator[str]:
     tuned = sum(not entry.choice.is_default for entry in profile.entries)
     yield _one_line(f"Profile of {machine}: {key.usable_cpus} usable CPUs, {software or 'no BLAS found'}.")
     if made.autotune or made.created:
-        when = f" on {made.created[:10]}" if made.created and _is_date(made.created[:10]) else ""
+        day = re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", made.created or "")
+        when = f" on {day[0]}" if day else ""
         version = f" {made.autotune}" if made.autotune else ""
         yield _one_line(f"Measured by autotune{version}{when} with `autotune calibrate`.")
     yield f"{tuned} of {len(profile.entries)} entries are not NumPy's default. Speed-up: default / tuned time."
@@ -54,14 +50,6 @@ def _comment(profile: Profile) -> Iterator[str]:
         yield "A copy of what the cluster's store says: `autotune store pull` replaces it, and edits with it."
     else:
         yield "Safe to edit and to commit. The format is described in docs/profile-format.md."
-
-
-def _is_date(text: str) -> bool:
-    try:
-        date.fromisoformat(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _one_line(text: str) -> str:
@@ -94,7 +82,7 @@ def _scalar(value: str | float | bool) -> str:
     text = value if len(value) <= MAX_TEXT else value[: MAX_TEXT - 1] + "…"
     if _PLAIN.fullmatch(text) and text.lower() not in _NOT_TEXT:
         return text
-    return '"' + "".join(map(_escaped, text)) + '"'
+    return '"' + "".join(map(_escape, text)) + '"'
 
 
 def _number(value: float) -> str:
@@ -103,7 +91,7 @@ def _number(value: float) -> str:
     return f"{digits if '.' in digits else digits + '.0'}{mark}{exponent}"
 
 
-def _escaped(character: str) -> str:
+def _escape(character: str) -> str:
     """Write YAML's escapes for what a reader must not see raw; half a surrogate pair cannot be written at all."""
     if character in '"\\':
         return "\\" + character

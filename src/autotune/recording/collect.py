@@ -8,17 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autotune.intercept.array_loops import CLASSES
 from autotune.recording.ledger import Ledger, read_ledger, stop_ledger
-from autotune.recording.naming import calls_of
-from autotune.recording.recording import RecordedProcess, ThreadPool
+from autotune.recording.naming import call_of
+from autotune.recording.recording import RecordedProcess, ThreadPool, join_calls
 
 ROOM = 2**20
 """Bytes for the ledgers of a few processes, of 53 kB each."""
 UNFINISHED_NOTE = ".json.new"
 """End of the name of a note until it is complete (`runtime.record_process`)."""
-LOOP_CLASSES = {name: row.cheapest for row in CLASSES.values() for name in row.ufuncs.split()}
-"""The operation of the catalogue that covers the loops of each ufunc."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +48,11 @@ def collect(folder: Path, began: float) -> Collected:
     for pid, of_process in notes.items():
         for stem, note in of_process:
             if note["native"] is not None and stem not in ledgers:
-                processes.append(_process(_uncounted(pid, note["parent"], began), note, began, is_fork=False))
-    processes += [
-        _process(_uncounted(pid, 0, began), {"native": _unwritten(folder)}, began, is_fork=False)
-        for pid in _processes_without_room(folder, ledgers)
-    ]
+                ledger = Ledger(pid=pid, parent=note["parent"], start=began, last=began)
+                processes.append(_process(ledger, note, began, is_fork=False))
+    for pid in _processes_without_room(folder, ledgers):
+        ledger = Ledger(pid=pid, parent=0, start=began, last=began)
+        processes.append(_process(ledger, {"native": _unwritten(folder)}, began, is_fork=False))
     missing = set()
     for path in folder.glob("*.missing"):  # the path of an interpreter, as bytes of any encoding
         with suppress(OSError):
@@ -111,33 +108,10 @@ def _process(ledger: Ledger, note: Mapping[str, Any], began: float, *, is_fork: 
         threads=ledger.threads,
         most_at_once=ledger.most_at_once,
         turns=ledger.turns,
-        pools=_pools(note),
+        pools=tuple(ThreadPool(**pool) for pool in note.get("pools", ()) if pool["threads"] is not None),
         others=tuple(note.get("others", ())),
         environment=note.get("environment", {}),
         usable_cpus=note.get("usable_cpus"),
         unseen=tuple(filter(None, (note.get("native"), *note.get("refusals", ())))),
-        calls=calls_of(ledger.rows, LOOP_CLASSES),
-    )
-
-
-def _uncounted(pid: int, parent: int, began: float) -> Ledger:
-    """Return the ledger of a process whose calls could not be recorded at all."""
-    return Ledger(
-        pid=pid,
-        parent=parent,
-        start=began,
-        last=began,
-        cpu_seconds=0.0,
-        threads=0,
-        most_at_once=0,
-        turns=0,
-        rows=(),
-    )
-
-
-def _pools(note: Mapping[str, Any]) -> tuple[ThreadPool, ...]:
-    return tuple(
-        ThreadPool(library=pool["library"], kind=pool["kind"], threads=pool["threads"])
-        for pool in note.get("pools", ())
-        if pool["threads"] is not None
+        calls=join_calls(map(call_of, ledger.rows)),
     )

@@ -27,6 +27,9 @@ class GainSource(StrEnum):
     """No knob of autotune reaches this call while the program stays unchanged."""
 
 
+_WITHOUT_RESULT = {Status.UNDECIDED: GainSource.UNDECIDED, Status.NOISY: GainSource.NOISY}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownGain:
     """The speed-up of one call."""
@@ -59,10 +62,8 @@ def known_gain(call: Call, find: Find, measured: Callable[[str, str], Iterable[O
         return KnownGain(source=GainSource.DEFAULT_KEPT, speedup=1.0, low=1.0, high=1.0)
     if call.is_too_short:
         return KnownGain(source=GainSource.TOO_SHORT)
-    if entry is not None and entry.status is Status.UNDECIDED:
-        return KnownGain(source=GainSource.UNDECIDED)
-    if entry is not None and entry.status is Status.NOISY:
-        return KnownGain(source=GainSource.NOISY)
+    if entry is not None and entry.status in _WITHOUT_RESULT:
+        return KnownGain(source=_WITHOUT_RESULT[entry.status])
     speedups = [
         speedup
         for size in sizes

@@ -41,18 +41,18 @@ class Ledger:
     pid: int
     parent: int
     start: float
-    """Seconds of CLOCK_MONOTONIC, as the two below."""
+    """Seconds of CLOCK_MONOTONIC, as the one below."""
     last: float
     """When it was last seen at work."""
-    cpu_seconds: float
+    cpu_seconds: float = 0.0
     """Of the process until then."""
-    threads: int
+    threads: int = 0
     """Threads that called."""
-    most_at_once: int
+    most_at_once: int = 0
     """Threads in a call at once, at most."""
-    turns: int
+    turns: int = 0
     """Times that a thread called again after another one had."""
-    rows: tuple[LedgerRow, ...]
+    rows: tuple[LedgerRow, ...] = ()
 
 
 def read_ledger(path: Path) -> Ledger | None:
@@ -60,24 +60,8 @@ def read_ledger(path: Path) -> Ledger | None:
     data = path.read_bytes()
     if len(data) < _HEADER.size:
         return None
-    (
-        magic,
-        version,
-        header,
-        row_bytes,
-        capacity,
-        count,
-        _state,
-        pid,
-        parent,
-        start,
-        last,
-        cpu,
-        threads,
-        most,
-        turns,
-        _unused,
-    ) = _HEADER.unpack_from(data)
+    magic, version, header, row_bytes, capacity, count, _state, *counts = _HEADER.unpack_from(data)
+    pid, parent, start, last, cpu, threads, most, turns, _unused = counts
     if magic != MAGIC or version != VERSION or row_bytes != _ROW.size:
         return None
     if len(data) < header + row_bytes * min(count, capacity):
@@ -106,7 +90,7 @@ def stop_ledger(path: Path) -> None:
 def _row(data: bytes, offset: int) -> LedgerRow:
     name, kind, layout, types, *sizes, calls, timed, nanoseconds, elements, _ = _ROW.unpack_from(data, offset)
     return LedgerRow(
-        name=_text(name),
+        name=name.partition(b"\0")[0].decode("utf-8", "replace"),
         kind=kind.decode("ascii", "replace"),
         contiguous={b"C": True, b"S": False}.get(layout),
         types="".join(chr(code) for code in types[:2] if code),
@@ -116,7 +100,3 @@ def _row(data: bytes, offset: int) -> LedgerRow:
         seconds=nanoseconds * 1e-9 * calls / timed if timed else 0.0,
         elements=elements,
     )
-
-
-def _text(name: bytes) -> str:
-    return name.partition(b"\0")[0].decode("utf-8", "replace")

@@ -1,54 +1,33 @@
 """Names of the rows of a ledger: the call for people, and the operation that a profile may hold. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 
-from autotune.intercept.operations import FUNCTIONS, LINALG, OLD_LINALG, PRODUCTS, Match, Matcher
+from autotune.intercept.array_loops import CLASSES
+from autotune.intercept.operations import FUNCTIONS, PRODUCTS, Match, linalg_matcher
 from autotune.model.catalogue import row_of
 from autotune.model.operation import DTYPES as MEASURED
 from autotune.model.operation import Operation
 from autotune.recording import recording
 from autotune.recording.ledger import LedgerRow
-from autotune.recording.recording import Call, join_calls
+from autotune.recording.recording import Call
 
-DTYPES = {
-    "?": "bool",
-    "b": "int8",
-    "B": "uint8",
-    "h": "int16",
-    "H": "uint16",
-    "i": "int32",
-    "I": "uint32",
-    "l": "int64",
-    "L": "uint64",
-    "q": "int64",
-    "Q": "uint64",
-    "e": "float16",
-    "f": "float32",
-    "d": "float64",
-    "g": "longdouble",
-    "F": "complex64",
-    "D": "complex128",
-    "G": "clongdouble",
-    "O": "other",
-}
-_MATCHERS: Mapping[str, Matcher] = {**FUNCTIONS, **PRODUCTS, **LINALG}
+_NAMES = """
+    bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 int64 uint64
+    float16 float32 float64 longdouble complex64 complex128 clongdouble other
+    """
+DTYPES = dict(zip("?bBhHiIlLqQefdgFDGO", _NAMES.split(), strict=True))
+"""By type code."""
 _SECOND_HALVES = frozenset({"qr_reduced", "qr_complete"})
 """A QR decomposition calls two compiled functions: this is the second, and no call of its own."""
 _REDUCTIONS = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min", "logical_or": "any",
                "logical_and": "all"}  # fmt: skip
+_LOOPS = {name: row.cheapest for row in CLASSES.values() for name in row.ufuncs.split()}
+"""The operation of the catalogue that covers the loops of each ufunc."""
 _LOOP_OF_REDUCTION = {"sum": "loop_sum", "prod": "loop_sum", "max": "loop_max", "min": "loop_max"}
 
 
-def calls_of(rows: Iterable[LedgerRow], loop_classes: Mapping[str, str]) -> tuple[Call, ...]:
-    """Name the rows of a ledger and join those of one name, dtype, size and layout; the longest first.
-
-    `loop_classes` gives the operation of the catalogue that covers a ufunc's loops.
-    """
-    return join_calls(call_of(row, loop_classes) for row in rows)
-
-
-def call_of(row: LedgerRow, loop_classes: Mapping[str, str]) -> Call:
-    """Name one row."""
+def call_of(row: LedgerRow) -> Call:
     if row.kind == "g":
         return _by_shape(row)
     if row.kind == "s":
@@ -66,20 +45,18 @@ def call_of(row: LedgerRow, loop_classes: Mapping[str, str]) -> Call:
         operation = _array_operation(_LOOP_OF_REDUCTION.get(name), row, mean)
         return _call(row, name, recording.REDUCTIONS, size, operation, needs_reductions=name in {"sum", "prod"})
     if row.kind == "u":
-        operation = _array_operation(loop_classes.get(row.name), row, mean)
+        operation = _array_operation(_LOOPS.get(row.name), row, mean)
         return _call(row, row.name, recording.ARRAYS, size, operation)
     return _call(row, row.name, recording.OTHERS, size, None)
 
 
 def _by_shape(row: LedgerRow) -> Call:
     """Name a product or a compiled function of numpy.linalg."""
-    matcher = _MATCHERS.get(OLD_LINALG.get(row.name, row.name))
+    matcher = FUNCTIONS.get(row.name) or PRODUCTS.get(row.name) or linalg_matcher(row.name)
     shapes = [tuple(size for size in pair if size >= 0) for pair in (row.sizes[:2], row.sizes[2:])]
     match: Match | None = None
-    try:
+    with suppress(IndexError):  # shapes that NumPy refused
         match = None if matcher is None else matcher(shapes[0], shapes[1])
-    except IndexError:
-        match = None  # shapes that NumPy refused
     if match is None or min(match[1].values()) < 1:
         size = " and ".join("x".join(map(str, shape)) for shape in shapes if shape)
         group = recording.LINALG if matcher is not None else recording.OTHERS

@@ -23,6 +23,27 @@ class ProgramGain:
     """Part of it in those of them that were measured without a result."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedGain:
+    """The speed-up of a whole program, as its entries predict it and as pairs of its runs show it."""
+
+    predicted: float
+    """Speed-up by the entries and the recording (Amdahl's law)."""
+    predicted_low: float
+    predicted_high: float
+    start_seconds: float | None = None
+    """Time that `autotune run` adds to the start of a Python that loads NumPy; None if no pairs were run."""
+    predicted_with_start: float | None = None
+    """Speed-up by the entries of a run that `autotune run` starts."""
+    measured: float | None = None
+    """Speed-up of pairs of runs; None if none were run."""
+    interval: tuple[float, float] | None = None
+    pairs: int = 0
+    same_output: bool | None = None
+    why_not: str | None = None
+    """Why no pairs were run."""
+
+
 def total_seconds(recording: Recording) -> float:
     """Return the time that shares are parts of: that of all processes, as far as they were at work.
 

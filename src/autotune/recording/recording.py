@@ -140,7 +140,6 @@ class Recording:
         return join_calls(replace(call, contiguous=None) for call in calls)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields as plain values, as JSON takes them."""
         return {"schema": SCHEMA, **encode(self)}
 
     @classmethod

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from threading import Timer
 from time import monotonic
@@ -24,16 +24,6 @@ NEEDS_PROCESSES = "Recording a command needs the process calls of Linux or macOS
 _FORWARDED = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 _LEFT_TO_THE_COMMAND = ("SIGINT", "SIGQUIT")
 """The terminal sends these to the command too; it decides, and this process goes on to tell what was recorded."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """State of the clock and of the CPU quota just before a run."""
-
-    began: float
-    """Seconds of CLOCK_MONOTONIC."""
-    throttled: float
-    """Seconds for which quotas have paused threads so far."""
 
 
 def run_recorded(
@@ -86,12 +76,28 @@ def run_recorded(
         raise UnsupportedPlatform(NEEDS_PROCESSES)
     with temporary_folder("autotune-recording-") as name:
         folder = Path(name)
-        watched = Surroundings(began=monotonic(), throttled=_throttled_seconds())
+        began, throttled = monotonic(), _throttled_seconds()
         stopped: list[Recording] = []
+
+        def recorded(status: int | None, cpu_seconds: float) -> Recording:
+            collected = collect(folder, began)
+            usable, limit = usable_cpus()
+            return Recording(
+                command=tuple(words),
+                status=status,
+                wall_seconds=monotonic() - began,
+                cpu_seconds=cpu_seconds or sum(process.cpu_seconds for process in collected.processes),
+                processes=collected.processes,
+                without_autotune=collected.without_autotune,
+                throttled_seconds=max(0.0, _throttled_seconds() - throttled),
+                usable_cpus=usable,
+                limit=str(limit),
+                is_complete=status is not None,
+            )
 
         def end_recording() -> None:
             stop(folder)
-            stopped.append(_recording(words, folder, watched, None, 0.0))
+            stopped.append(recorded(None, 0.0))
             if when_stopped is not None:
                 when_stopped(stopped[0])
 
@@ -110,7 +116,7 @@ def run_recorded(
         if timer is not None:
             timer.cancel()
             timer.join()
-        recording = _recording(words, folder, watched, process.returncode, used.ru_utime + used.ru_stime)
+        recording = recorded(process.returncode, used.ru_utime + used.ru_stime)
     return replace(stopped[0], status=process.returncode) if stopped else recording
 
 
@@ -127,25 +133,6 @@ def temporary_folder(prefix: str) -> "tempfile.TemporaryDirectory[str]":
     return folder
 
 
-def _recording(
-    words: Sequence[str], folder: Path, watched: Surroundings, status: int | None, cpu_seconds: float
-) -> Recording:
-    collected = collect(folder, watched.began)
-    usable, limit = usable_cpus()
-    return Recording(
-        command=tuple(words),
-        status=status,
-        wall_seconds=monotonic() - watched.began,
-        cpu_seconds=cpu_seconds or sum(process.cpu_seconds for process in collected.processes),
-        processes=collected.processes,
-        without_autotune=collected.without_autotune,
-        throttled_seconds=max(0.0, _throttled_seconds() - watched.throttled),
-        usable_cpus=usable,
-        limit=str(limit),
-        is_complete=status is not None,
-    )
-
-
 def _throttled_seconds() -> float:
     return cgroup.throttled_seconds(cgroup.folders())
 
@@ -159,7 +146,6 @@ class SignalForwarder:
         self._is_over = False
 
     def begin(self, pid: int) -> None:
-        """Pass signals on to this process from now on."""
         self._pid = pid
         while self._early:
             self.forward(self._early.pop(0), None)
@@ -169,7 +155,6 @@ class SignalForwarder:
         self._pid, self._is_over = None, True
 
     def forward(self, number: int, _frame: FrameType | None) -> None:
-        """Pass a signal on, now or as soon as there is a process."""
         if self._pid is not None:
             with suppress(ProcessLookupError):  # it was waited for, and end() follows
                 os.kill(self._pid, number)

@@ -25,14 +25,8 @@ def trouble(recording: Recording) -> tuple[str, ...]:
     return (
         *_unseen(recording),
         *([crowd.sentence] if (crowd := crowding(recording)) else []),
-        *_quota(recording),
-        *_pinning(recording.processes),
-        *_other_pools(recording.processes),
-        *_products_without_blas(calls, total),
-        *_conversions(calls, total),
-        *_strided(calls, total),
-        *_small_arrays(calls, total),
-        *_freed(calls, total),
+        *_environment(recording),
+        *_costs_of_operands(calls, total),
         *_turns_at_the_gil(recording),
     )
 
@@ -103,28 +97,22 @@ def processes_at_once(processes: Sequence[RecordedProcess]) -> int:
     return max(most, 1)
 
 
-def _quota(recording: Recording) -> Iterator[str]:
-    cpus = count_of(recording.usable_cpus, "usable CPU")
+def _environment(recording: Recording) -> Iterator[str]:
+    """Yield sentences on a quota, on pinned threads and on pools other than BLAS."""
     if recording.throttled_seconds > WORTH_SAYING * recording.wall_seconds:
         yield (
             f"The CPU quota paused the program for {recording.throttled_seconds:.1f} s of thread time: it ran more "
-            f"threads than the quota pays for. `autotune run` keeps BLAS to {cpus}."
+            f"threads than the quota pays for. `autotune run` keeps BLAS to "
+            f"{count_of(recording.usable_cpus, 'usable CPU')}."
         )
-
-
-def _pinning(processes: Sequence[RecordedProcess]) -> Iterator[str]:
-    names = {name for process in processes for name in process.environment if name in BINDINGS}
-    has_openmp = any(pool.kind == "openmp" for process in processes for pool in process.pools)
-    if names and has_openmp:
+    openmp = {pool.library for process in recording.processes for pool in process.pools if pool.kind == "openmp"}
+    names = {name for process in recording.processes for name in process.environment if name in BINDINGS}
+    if names and openmp:
         yield (
             f"{', '.join(sorted(names))} lets OpenMP pin threads: BLAS and other threads that start later share "
             "the few CPUs of the thread that was pinned. Unset it unless you rely on it."
         )
-
-
-def _other_pools(processes: Sequence[RecordedProcess]) -> Iterator[str]:
-    libraries = {name for process in processes for name in process.others}
-    libraries |= {pool.library for process in processes for pool in process.pools if pool.kind == "openmp"}
+    libraries = openmp | {name for process in recording.processes for name in process.others}
     if libraries:
         yield (
             f"Other thread pools are loaded ({', '.join(sorted(libraries))}). Their time counts as outside NumPy; "
@@ -132,54 +120,38 @@ def _other_pools(processes: Sequence[RecordedProcess]) -> Iterator[str]:
         )
 
 
-def _products_without_blas(calls: Sequence[Call], total: float) -> Iterator[str]:
-    slow = [
-        call
-        for call in calls
-        if call.name in SLOW_PRODUCTS
-        and call.dtype
-        and all(part.startswith(_INTEGERS) for part in call.dtype.split("+"))
-    ]
-    if _seconds(slow) > WORTH_SAYING * total:
+def _costs_of_operands(calls: Sequence[Call], total: float) -> Iterator[str]:
+    """Yield sentences on calls whose operands take time that no thread count saves."""
+    products = [call for call in calls if call.name in SLOW_PRODUCTS and call.dtype]
+    products = [call for call in products if all(part.startswith(_INTEGERS) for part in call.dtype.split("+"))]
+    if took := _part(products, total):
         yield (
-            f"Products of {_names(call.dtype for call in slow)} arrays took {_part(slow, total)}: BLAS has none for "
+            f"Products of {_names(products)} arrays took {took}: BLAS has none for "
             "them. Convert the operands to float64, or float32 where its precision is enough."
         )
-
-
-def _conversions(calls: Sequence[Call], total: float) -> Iterator[str]:
     mixed = [call for call in calls if "+" in call.dtype and call.name not in {"where", "take", "repeat"}]
     mixed = [call for call in mixed if call.group in {LINALG, ARRAYS} and "bool" not in call.dtype]
-    if _seconds(mixed) > WORTH_SAYING * total:
+    if took := _part(mixed, total):
         yield (
-            f"Calls with operands of two dtypes ({_names(call.dtype for call in mixed)}) took {_part(mixed, total)}: "
+            f"Calls with operands of two dtypes ({_names(mixed)}) took {took}: "
             "NumPy converts the operands at each call. Convert them once."
         )
-
-
-def _strided(calls: Sequence[Call], total: float) -> Iterator[str]:
     strided = [call for call in calls if call.contiguous is False and call.group == LINALG]
-    if _seconds(strided) > WORTH_SAYING * total:
+    if took := _part(strided, total):
         yield (
-            f"Linear algebra on strided operands took {_part(strided, total)}: NumPy copies them at each call. "
+            f"Linear algebra on strided operands took {took}: NumPy copies them at each call. "
             "np.ascontiguousarray copies them once."
         )
-
-
-def _small_arrays(calls: Sequence[Call], total: float) -> Iterator[str]:
     small = [call for call in calls if call.group == ARRAYS and (call.elements or 0) <= SMALL_ARRAY]
-    if _seconds(small) > 5 * WORTH_SAYING * total:
+    if took := _part(small, total, least=5 * WORTH_SAYING):
         yield (
             f"{sum(call.calls for call in small):,} calls on arrays of at most {SMALL_ARRAY:,} elements took "
-            f"{_part(small, total)}. No thread count makes them faster: work on larger arrays at once."
+            f"{took}. No thread count makes them faster: work on larger arrays at once."
         )
-
-
-def _freed(calls: Sequence[Call], total: float) -> Iterator[str]:
     freed = [call for call in calls if call.name == "free"]
-    if _seconds(freed) > 2 * WORTH_SAYING * total:
+    if took := _part(freed, total, least=2 * WORTH_SAYING):
         yield (
-            f"Freeing large arrays took {_part(freed, total)}, and new ones cost as much: memory goes back to the "
+            f"Freeing large arrays took {took}, and new ones cost as much: memory goes back to the "
             'system each time. Write results into arrays that stay (out=), or try apply(allocator="retain").'
         )
 
@@ -211,10 +183,11 @@ def _seconds(calls: Sequence[Call]) -> float:
     return sum(call.seconds for call in calls)
 
 
-def _part(calls: Sequence[Call], total: float) -> str:
-    return f"{_seconds(calls):.2g} s ({_seconds(calls) / total:.0%} of the run)"
+def _part(calls: Sequence[Call], total: float, least: float = WORTH_SAYING) -> str:
+    """Return the time of calls, as seconds and as part of the run; empty if they take no more than `least` of it."""
+    seconds = _seconds(calls)
+    return f"{seconds:.2g} s ({seconds / total:.0%} of the run)" if seconds > least * total else ""
 
 
-def _names(dtypes: Iterator[str]) -> str:
-    names = list(dict.fromkeys(dtypes))
-    return ", ".join(names[:3])
+def _names(calls: Sequence[Call]) -> str:
+    return ", ".join(list(dict.fromkeys(call.dtype for call in calls))[:3])

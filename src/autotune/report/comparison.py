@@ -2,32 +2,18 @@
 
 from collections.abc import Sequence
 from statistics import geometric_mean
+from typing import Any
 
 from autotune.model.entry import Status
-from autotune.report import rows
-from autotune.report.html import (
-    ENTRY,
-    KEY_CELLS,
-    MOST_OPERATIONS,
-    HtmlColumn,
-    HtmlTable,
-    best_of,
-    by_label,
-    display_row,
-    fastest,
-    figure,
-    percent,
-    screen_reader_text,
-    section,
-    times,
-)
+from autotune.report import html, rows
+from autotune.report.html import ENTRY, KEY_CELLS, MOST_OPERATIONS, HtmlColumn, HtmlTable
 from autotune.report.rows import Row, Subject
 
 
 def comparison(subjects: Sequence[Subject]) -> str:
-    entries = [display_row(row) for subject in subjects for row in rows.entries(subject)]
+    entries = [html.display_row(row) for subject in subjects for row in rows.entries(subject)]
     machines = [rows.machine(subject) for subject in subjects]
-    columns = [
+    shown = [
         HtmlColumn("profile", "profile"),
         HtmlColumn("cpu", "CPU"),
         HtmlColumn("usable_cpus", "CPUs", str),
@@ -37,16 +23,16 @@ def comparison(subjects: Sequence[Subject]) -> str:
         HtmlColumn("numpy", "NumPy"),
         HtmlColumn("tuned", "tuned", str),
         HtmlColumn("entries", "entries", str),
-        HtmlColumn("resolution", "resolution", percent),
+        HtmlColumn("resolution", "resolution", html.percent),
         HtmlColumn("created", "measured"),
     ]
     head = (
         f'<header><p class="kicker">autotune report</p><h1>{len(subjects)} profiles compared</h1></header>'
-        + section("glance", "The profiles", "", HtmlTable("Machine and software of each", columns, machines).html())
+        + html.section("glance", "The profiles", "", HtmlTable("Machine and software of each", shown, machines).html())
     )
-    operations = sorted(by_label(entries), key=lambda pair: pair[0])
+    operations = sorted(html.by_label(entries), key=lambda pair: pair[0])
     compared = "".join(_compared(label, group) for label, group in operations[:MOST_OPERATIONS])
-    body = section(
+    body = html.section(
         "operations",
         "Operation by operation",
         "Time over size with autotune; dashed: plain NumPy there.",
@@ -59,32 +45,25 @@ def _matrix(subjects: Sequence[Subject], entries: Sequence[Row]) -> str:
     cells: dict[tuple[str, str], list[float]] = {}
     for row in entries:
         cells.setdefault((row["label"], row["profile"]), []).append(row["speedup"])
-    shown = [
+    shown: list[dict[str, Any]] = [
         {"label": label, "profile": profile, "speedup": geometric_mean(gains), "sizes": len(gains)}
         for (label, profile), gains in cells.items()
     ]
-    best: dict[str, float] = {}
-    for cell in shown:
-        best[str(cell["label"])] = max(best.get(str(cell["label"]), 0.0), float(str(cell["speedup"])))
-    order = {subject.label: place for place, subject in enumerate(subjects)}
-    shown.sort(key=lambda cell: (-best[str(cell["label"])], cell["label"], order[str(cell["profile"])]))
-    columns = [
-        HtmlColumn("label", "operation"),
-        HtmlColumn("profile", "profile"),
-        HtmlColumn("speedup", "speed-up", times),
-        HtmlColumn("sizes", "sizes", str),
-    ]
+    best = {cell["label"]: cell["speedup"] for cell in sorted(shown, key=lambda cell: cell["speedup"])}
+    order = [subject.label for subject in subjects]
+    shown.sort(key=lambda cell: (-best[cell["label"]], cell["label"], order.index(cell["profile"])))
+    shown_columns = [*html.columns("label profile speedup"), HtmlColumn("sizes", "sizes", str)]
     if not shown:
         return "<p>None of the profiles has entries.</p>"
-    return section(
+    return html.section(
         "gain",
         "What is gained where",
         "Speed-up over plain NumPy on the same machine, the geometric mean over its measured sizes.",
-        figure(
+        html.figure(
             "matrix",
             "Speed-up by operation and profile",
-            HtmlTable("Geometric mean over sizes", columns, shown),
-            best_of(shown),
+            HtmlTable("Geometric mean over sizes", shown_columns, shown),
+            html.best_of(shown),
             fixed=True,
             key=KEY_CELLS,
             most=MOST_OPERATIONS * len(subjects),
@@ -94,22 +73,16 @@ def _matrix(subjects: Sequence[Subject], entries: Sequence[Row]) -> str:
 
 def _compared(label: str, entries: Sequence[Row]) -> str:
     shown = [row for row in entries if row["default_seconds"]]
-    columns = [
-        HtmlColumn("profile", "profile"),
-        *ENTRY,
-        HtmlColumn("size", "", str),
-        HtmlColumn("shape"),
-        HtmlColumn("seconds", "", str),
-    ]
-    table = HtmlTable(f"{label}: time over size, profile by profile", columns, shown or entries)
+    shown_columns = [*html.columns("profile"), *ENTRY, *html.columns("size shape seconds")]
+    table = HtmlTable(f"{label}: time over size, profile by profile", shown_columns, shown or entries)
     if not shown:
         return f"<div>{table.html()}</div>"
-    return figure("times", f"{label}: {_finding(shown)}", table, screen_reader_text(shown))
+    return html.figure("times", f"{label}: {_finding(shown)}", table, html.screen_reader_text(shown))
 
 
 def _finding(entries: Sequence[Row]) -> str:
     """Name the profile and operation of the largest gain."""
-    best = fastest(entries)
+    best = html.fastest(entries)
     if best["status"] != Status.TUNED:
         return "nothing was proved faster in any profile"
-    return f"{times(best['speedup'])} as fast at {best['sizes'] or 'best'} in profile {best['profile']}"
+    return f"{html.times(best['speedup'])} as fast at {best['sizes'] or 'best'} in profile {best['profile']}"

@@ -1,13 +1,13 @@
 """The parts that every section of a page is made of: sections, figures and tables. Pure."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 from autotune.model import units
 from autotune.model.configuration import DEFAULT
 from autotune.model.entry import Status
+from autotune.model.record import Record
 from autotune.report import rows
 from autotune.report.rows import Row
 
@@ -17,8 +17,7 @@ MOST_DRAWN = 400
 """Rows of a table that its figure shows, those with the largest gain first: more cannot be told apart."""
 
 
-@dataclass(frozen=True, slots=True)
-class HtmlColumn:
+class HtmlColumn(Record):
     """A column: the field of a row that it shows, and how."""
 
     field: str
@@ -28,10 +27,7 @@ class HtmlColumn:
     """Return the function that formats a column's numbers for people; None for text."""
 
 
-@dataclass(frozen=True, slots=True)
-class HtmlTable:
-    """Rows under columns."""
-
+class HtmlTable(Record):
     caption: str
     columns: Sequence[HtmlColumn]
     rows: Sequence[Mapping[str, Any]]
@@ -81,14 +77,7 @@ def section(name: str, title: str, lead: str, *parts: str) -> str:
 
 
 def figure(
-    kind: str,
-    title: str,
-    table: HtmlTable,
-    summary: str,
-    *,
-    key: str = "",
-    fixed: bool = False,
-    most: int = MOST_DRAWN,
+    kind: str, title: str, table: HtmlTable, summary: str, *, key: str = "", fixed: bool = False, most: int = MOST_DRAWN
 ) -> str:
     """Return a figure, what a screen reader says of it, and its table.
 
@@ -137,7 +126,6 @@ def screen_reader_text(entries: Sequence[Row]) -> str:
 
 
 def fastest(tuned: Iterable[Row]) -> Row:
-    """Return the entry with the largest gain."""
     return max(tuned, key=lambda row: row["speedup"])
 
 
@@ -173,21 +161,57 @@ def seconds(value: float) -> str:
     return units.seconds(value).replace("us", "µs")
 
 
-ENTRY = (
-    HtmlColumn("sizes", "sizes"),
-    HtmlColumn("choice", "choice"),
-    HtmlColumn("status", "entry"),
-    HtmlColumn("default_seconds", "plain NumPy", seconds),
-    HtmlColumn("tuned_seconds", "tuned", seconds),
-    HtmlColumn("speedup", "speed-up", times),
-    HtmlColumn("low", "from", times),
-    HtmlColumn("high", "to", times),
-    HtmlColumn("expected_speedup", "expected", times),
-    HtmlColumn("full_capacity_share", "at full capacity", percent),
-    HtmlColumn("processes", "processes", str),
-    HtmlColumn("pairs", "pairs", str),
-    HtmlColumn("reason", "reason"),
+_COLUMNS = {
+    column.field: column
+    for column in (
+        HtmlColumn("label", "operation"),
+        HtmlColumn("profile", "profile"),
+        HtmlColumn("sizes", "sizes"),
+        HtmlColumn("choice", "choice"),
+        HtmlColumn("status", "entry"),
+        HtmlColumn("default_seconds", "plain NumPy", seconds),
+        HtmlColumn("tuned_seconds", "tuned", seconds),
+        HtmlColumn("speedup", "speed-up", times),
+        HtmlColumn("low", "from", times),
+        HtmlColumn("high", "to", times),
+        HtmlColumn("expected_speedup", "expected", times),
+        HtmlColumn("full_capacity_share", "at full capacity", percent),
+        HtmlColumn("processes", "processes", str),
+        HtmlColumn("pairs", "pairs", str),
+        HtmlColumn("reason", "reason"),
+        HtmlColumn("bound", "held by"),
+        HtmlColumn("limit_seconds", "least time", seconds),
+        HtmlColumn("default_share", "plain NumPy reaches", percent),
+        HtmlColumn("share", "with autotune", percent),
+        HtmlColumn("half_width", "half the interval", percent),
+        HtmlColumn("blas_threads", "BLAS threads", str),
+        HtmlColumn("workers", "workers", str),
+        HtmlColumn("chunk", "chunk", rows.amount),
+        HtmlColumn("process", "process", str),
+        HtmlColumn("elapsed", "after", "{:.1f} s".format),
+        HtmlColumn("best", "leader", times),
+        HtmlColumn("failure", "failure"),
+        # of figures only
+        HtmlColumn("at"),
+        HtmlColumn("shape"),
+        *(
+            HtmlColumn(field, "", str)
+            for field in ("size", "seconds", "chosen", "default_drawn", "drawn", "resolution")
+        ),
+    )
+}
+
+
+def columns(fields: str) -> list[HtmlColumn]:
+    """Return the columns of these fields, which are separated by spaces."""
+    return [_COLUMNS[field] for field in fields.split()]
+
+
+ENTRY = columns(
+    "sizes choice status default_seconds tuned_seconds speedup low high expected_speedup full_capacity_share processes "
+    "pairs reason"
 )
+CONFIGURATION = HtmlColumn("choice", "configuration")
 
 KEY_STATUS = (
     '<span class="key"><i class="dot tuned"></i>tuned <i class="dot"></i>default kept '

@@ -8,23 +8,8 @@ from autotune.model.allocation import LIMITED_BY
 from autotune.model.entry import Status
 from autotune.model.profile import Key, Provenance
 from autotune.model.units import count_of, memory
-from autotune.report.html import (
-    ENTRY,
-    KEY_PAIR,
-    KEY_STATUS,
-    HtmlColumn,
-    HtmlTable,
-    by_label,
-    fastest,
-    figure,
-    finding,
-    percent,
-    screen_reader_text,
-    seconds,
-    section,
-    text,
-    work,
-)
+from autotune.report import html
+from autotune.report.html import ENTRY, KEY_PAIR, KEY_STATUS, HtmlTable
 from autotune.report.rows import Row, Subject
 
 MOST_SHARE = 2.0
@@ -37,14 +22,14 @@ def header(subject: Subject, entries: Sequence[Row]) -> str:
     blas = " ".join(part for part in (software.blas, software.blas_version) if part) or "unknown BLAS"
     cpus = count_of(key.usable_cpus, "usable CPU")
     blas += f" ({software.kernels})" if software.kernels else ""
-    line = f"{cpus} &middot; {text(blas)} &middot; NumPy {text(software.numpy or 'unknown')}"
+    line = f"{cpus} &middot; {html.text(blas)} &middot; NumPy {html.text(software.numpy or 'unknown')}"
     tuned = [row for row in entries if row["status"] == Status.TUNED]
     gains = [row["speedup"] for row in tuned]
     kept = sum(row["status"] == Status.DEFAULT_KEPT for row in entries)
     heading = "; the heading is their geometric mean" * bool(gains)
     figures = [(f"{len(gains)}<small> of {len(entries)}</small>", f"entries are tuned{heading}")]
     if gains:
-        figures.append((f"{max(gains):.2f}&times;", f"at most: {text(work(fastest(tuned)))}"))
+        figures.append((f"{max(gains):.2f}&times;", f"at most: {html.text(html.work(html.fastest(tuned)))}"))
     figures.append((str(kept), "keep NumPy&rsquo;s default: nothing was proved faster"))
     rest = len(entries) - len(gains) - kept
     if rest:
@@ -52,7 +37,7 @@ def header(subject: Subject, entries: Sequence[Row]) -> str:
     items = "".join(f"<div><dt>{what}</dt><dd>{number}</dd></div>" for number, what in figures)
     return (
         f'<header><p class="kicker">autotune report</p><h1>{_headline(gains, of=len(entries))}</h1>'
-        f'<p class="lead">{text(made.cpu or "Unknown CPU")}<br>{line}</p><dl class="stats">{items}</dl></header>'
+        f'<p class="lead">{html.text(made.cpu or "Unknown CPU")}<br>{line}</p><dl class="stats">{items}</dl></header>'
     )
 
 
@@ -66,22 +51,18 @@ def _headline(gains: Sequence[float], *, of: int) -> str:
 
 
 def gain(entries: Sequence[Row]) -> str:
-    best = {row["label"]: 0.0 for row in entries}
-    for row in entries:
-        best[row["label"]] = max(best[row["label"]], row["speedup"])
+    best = {row["label"]: row["speedup"] for row in sorted(entries, key=lambda row: row["speedup"])}
     ordered = sorted(entries, key=lambda row: (-best[row["label"]], row["label"], row["size"]))
-    columns = [HtmlColumn("label", "operation"), *ENTRY]
-    summary = screen_reader_text(ordered)
-    return section(
+    return html.section(
         "gain",
         "What is gained",
         "Each dot is one size, the band its 95&nbsp;% interval over fresh processes. Hollow dots at 1&times; keep "
         "NumPy&rsquo;s default.",
-        figure(
+        html.figure(
             "gain",
-            finding(ordered),
-            HtmlTable("Every entry, with its evidence", columns, ordered),
-            summary,
+            html.finding(ordered),
+            HtmlTable("Every entry, with its evidence", [*html.columns("label"), *ENTRY], ordered),
+            html.screen_reader_text(ordered),
             key=KEY_STATUS,
         ),
     )
@@ -89,49 +70,34 @@ def gain(entries: Sequence[Row]) -> str:
 
 def limits(entries: Sequence[Row]) -> str:
     bounded = [row for row in entries if row["limit_seconds"] is not None and row["default_seconds"]]
-    largest = [max(group, key=lambda row: row["limit_seconds"]) for _, group in by_label(bounded)]
-    shown = [
-        {
-            **row,
-            "default_share": default,
-            "share": share,
-            "default_drawn": min(default, MOST_SHARE),
-            "drawn": min(share, MOST_SHARE),
-        }
-        for row in largest
-        for default, share in [_shares(row)]
-    ]
+    shown = []
+    for _, group in html.by_label(bounded):
+        row = max(group, key=lambda row: row["limit_seconds"])
+        limit, default = row["limit_seconds"], row["default_seconds"]
+        shares = {"default_share": limit / default, "share": limit / (row["seconds"] or default)}
+        drawn = {"default_drawn": min(shares["default_share"], MOST_SHARE), "drawn": min(shares["share"], MOST_SHARE)}
+        shown.append({**row, **shares, **drawn})
     if not shown:
-        return section(
+        return html.section(
             "limits",
             "How near the machine&rsquo;s limits",
             "The profile holds no measurement of them; <code>autotune calibrate</code> with a budget of at least a "
             "minute takes one.",
         )
-    columns = [
-        HtmlColumn("label", "operation"),
-        HtmlColumn("sizes", "sizes"),
-        HtmlColumn("bound", "held by"),
-        HtmlColumn("status", "entry"),
-        HtmlColumn("limit_seconds", "least time", seconds),
-        HtmlColumn("default_share", "plain NumPy reaches", percent),
-        HtmlColumn("share", "with autotune", percent),
-        HtmlColumn("default_drawn", "", str),
-        HtmlColumn("drawn", "", str),
-    ]
+    fields = "label sizes bound status limit_seconds default_share share default_drawn drawn"
     left_out = any(row["dtype"] != "float64" and row["limit_seconds"] is None for row in entries)
     single = " float32 arithmetic has no share: the self-test measures float64&rsquo;s peak only." * left_out
-    return section(
+    return html.section(
         "limits",
         "How near the machine&rsquo;s limits",
         "At each operation&rsquo;s largest size: the least time that its arithmetic, or moving its data once, takes at "
         "the rates of the self-test, divided by the time it took. What fits into the last cache need not be moved; "
         "above 100&nbsp;% more stays in caches than was counted, and the drawing ends at 200&nbsp;%. Functions such "
         f"as log and random numbers are held by their own arithmetic, which is not counted.{single}",
-        figure(
+        html.figure(
             "limits",
             _nearer(shown),
-            HtmlTable("Largest size of each operation", columns, shown),
+            HtmlTable("Largest size of each operation", html.columns(fields), shown),
             "; ".join(f"{row['label']} {row['share']:.0%}" for row in shown[:12]),
             key=KEY_PAIR,
         ),
@@ -150,12 +116,6 @@ def _nearer(shown: Sequence[Row]) -> str:
     return f"{best['label']} reaches {best['share']:.0%} of its limit instead of {best['default_share']:.0%}"
 
 
-def _shares(row: Row) -> tuple[float, float]:
-    """Return the part of its limit that an entry reaches: plain NumPy, and what is used."""
-    default, used = row["default_seconds"], row["seconds"]
-    return row["limit_seconds"] / default, row["limit_seconds"] / (used or default)
-
-
 def noise(entries: Sequence[Row], subject: Subject) -> str:
     resolution = subject.profile.provenance.resolution
     shown = [
@@ -170,25 +130,16 @@ def noise(entries: Sequence[Row], subject: Subject) -> str:
         else "How finely this machine can tell was not measured."
     )
     if not shown:
-        return section("noise", "How sure", f"{said} No entry was put to a test.")
-    columns = [
-        HtmlColumn("label", "operation"),
-        HtmlColumn("sizes", "sizes"),
-        HtmlColumn("status", "entry"),
-        HtmlColumn("default_seconds", "plain NumPy", seconds),
-        HtmlColumn("half_width", "half the interval", percent),
-        HtmlColumn("processes", "processes", str),
-        HtmlColumn("pairs", "pairs", str),
-        HtmlColumn("resolution", "", str),
-    ]
-    return section(
+        return html.section("noise", "How sure", f"{said} No entry was put to a test.")
+    fields = "label sizes status default_seconds half_width processes pairs resolution"
+    return html.section(
         "noise",
         "How sure",
         f"{said} Each dot is half of the 95&nbsp;% interval of one test, over the time of one call.",
-        figure(
+        html.figure(
             "noise",
-            f"Half of the tests are sure to ±{percent(median(row['half_width'] for row in shown))} or better",
-            HtmlTable("Every entry that was put to a test", columns, shown),
+            f"Half of the tests are sure to ±{html.percent(median(row['half_width'] for row in shown))} or better",
+            HtmlTable("Every entry that was put to a test", html.columns(fields), shown),
             f"{len(shown)} tests, half-widths from {min(row['half_width'] for row in shown):.1%} to "
             f"{max(row['half_width'] for row in shown):.1%}",
         ),
@@ -199,8 +150,8 @@ def facts(subject: Subject) -> str:
     """Return the values that are not None, as a list."""
     key, made = subject.profile.key, subject.profile.provenance
     pairs = [*_machine(key, made), *_method(key, made), ("Profile", subject.path)]
-    items = "".join(f"<div><dt>{text(name)}</dt><dd>{text(said)}</dd></div>" for name, said in pairs if said)
-    return section("machine", "Machine and method", "", f'<dl class="facts">{items}</dl>')
+    items = "".join(f"<div><dt>{html.text(name)}</dt><dd>{html.text(said)}</dd></div>" for name, said in pairs if said)
+    return html.section("machine", "Machine and method", "", f'<dl class="facts">{items}</dl>')
 
 
 def _machine(key: Key, made: Provenance) -> Iterator[tuple[str, str]]:

@@ -10,12 +10,17 @@ from importlib.resources import files
 from typing import Any
 
 from autotune._version import __version__
-from autotune.report import rows
+from autotune.report import html, rows
 from autotune.report.comparison import comparison
-from autotune.report.html import display_row, text
 from autotune.report.operation_sections import operations
 from autotune.report.overview import facts, gain, header, limits, noise
 from autotune.report.rows import Subject
+
+_FOOTER = (
+    f"<footer>autotune {html.text(__version__)}. Every figure is drawn from the table below it. Ratios of times were "
+    "taken side by side in fresh processes; how, and why the default is kept, is told in the README.</footer>"
+    "<noscript><p>The figures need JavaScript; the tables hold all of their numbers.</p></noscript>"
+)
 
 
 def page(subjects: Sequence[Subject], *, library: str | None = None, specs: Mapping[str, Any] | None = None) -> str:
@@ -26,40 +31,32 @@ def page(subjects: Sequence[Subject], *, library: str | None = None, specs: Mapp
     library = _asset("vega.js") if library is None else library
     specs = json.loads(_asset("figures.json")) if specs is None else specs
     body = _single(subjects[0]) if len(subjects) == 1 else comparison(subjects)
+    cpu = subjects[0].profile.provenance.cpu or "Unknown CPU"
+    title = cpu if len(subjects) == 1 else f"{len(subjects)} profiles compared"
     figures = json.dumps({name: specs[name] for name in specs if f'data-kind="{name}"' in body})
+    figures = figures.replace("<", "\\u003c")  # or a browser could take a text for the end of the script
     return "\n".join(
         (
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<meta name="color-scheme" content="light dark">',
-            f"<title>{text(_title(subjects))}</title>",
+            f"<title>{html.text(title)}</title>",
             '<link rel="icon" href="data:,">',  # or a browser asks for one
             f"<style>\n{_asset('page.css')}</style>\n</head>\n<body>",
             body,
-            _footer(),
-            f'<script type="application/json" id="figures">{_in_script(figures)}</script>',
+            _FOOTER,
+            f'<script type="application/json" id="figures">{figures}</script>',
             f"<script>{library}</script>\n<script>\n{_asset('page.js')}</script>\n</body>\n</html>\n",
         )
     )
-
-
-def _in_script(code: str) -> str:
-    """Write JSON that no browser takes for the end of its script."""
-    return code.replace("<", "\\u003c")
 
 
 def _asset(name: str) -> str:
     return files("autotune.report").joinpath(name).read_text("utf-8")
 
 
-def _title(subjects: Sequence[Subject]) -> str:
-    if len(subjects) > 1:
-        return f"{len(subjects)} profiles compared"
-    return subjects[0].profile.provenance.cpu or "Unknown CPU"
-
-
 def _single(subject: Subject) -> str:
-    entries = [display_row(row) for row in rows.entries(subject)]
+    entries = [html.display_row(row) for row in rows.entries(subject)]
     parts = [header(subject, entries)]
     if entries:
         parts += [gain(entries), limits(entries), noise(entries, subject), *operations(subject, entries)]
@@ -67,11 +64,3 @@ def _single(subject: Subject) -> str:
         parts.append("<p>The profile has no entries: it changes nothing.</p>")
     parts.append(facts(subject))
     return f"<main>\n{''.join(parts)}\n</main>"
-
-
-def _footer() -> str:
-    return (
-        f"<footer>autotune {text(__version__)}. Every figure is drawn from the table below it. Ratios of times were "
-        "taken side by side in fresh processes; how, and why the default is kept, is told in the README.</footer>"
-        "<noscript><p>The figures need JavaScript; the tables hold all of their numbers.</p></noscript>"
-    )

@@ -12,15 +12,20 @@ from autotune.model.record import Record
 from autotune.profiles.folders import Layer, places
 from autotune.profiles.resolve import resolve
 from autotune.runtime.naming import as_operation
-from autotune.runtime.process_state import DISABLED, NOT_APPLIED, Setting, is_disabled, state
-from autotune.runtime.process_threads import safe_threads, threads_text
-from autotune.runtime.waiting import import_numpy, wait_as_profile_says
+from autotune.runtime.process_settings import (
+    DISABLED,
+    NOT_APPLIED,
+    Setting,
+    import_numpy,
+    is_disabled,
+    safe_threads,
+    threads_text,
+    wait_as_profile_says,
+)
+from autotune.runtime.process_state import state
 
 if TYPE_CHECKING:
-    from autotune.model.configuration import Configuration
-    from autotune.model.operation import Operation
     from autotune.profiles.resolve import Resolution
-    from autotune.runtime.demand import Demand
 
 
 class Wishes(Record):
@@ -66,16 +71,11 @@ class Applied:
         """Whether it still holds: not once it was restored, or a later apply() has taken over."""
         return state.setting is self._now
 
-    def renew(self, fresh: "Applied") -> None:
-        """Make a later apply() of the same wishes part of this one: restoring this restores both."""
-        self._now = fresh._now  # noqa: SLF001 - of this class
-        self._per_call = fresh._per_call  # noqa: SLF001
-
     def refresh(self) -> None:
-        """Read the profiles anew and fulfil the same wishes."""
-        outer = self._outer
-        self.renew(put_into_force(self._wishes))
-        self._outer, state.applied = outer, self
+        """Read the profiles anew and fulfil the same wishes: restoring this restores both."""
+        fresh = put_into_force(self._wishes)
+        self._now, self._per_call = fresh._now, fresh._per_call  # noqa: SLF001 - of this class
+        state.applied = self
 
     def restore(self) -> None:
         """Put back what was there before. Does nothing once a later apply() has taken over."""
@@ -96,7 +96,6 @@ class Applied:
         return f"<autotune: {self}>"
 
     def _repr_html_(self) -> str:
-        """Return the same for a notebook."""
         from autotune.model.units import html_table
 
         threads = "as they are" if self.blas_threads is None else str(self.blas_threads)
@@ -165,83 +164,71 @@ def _setting_for(wishes: Wishes, before: Setting, *, strict: bool) -> Setting:
     """Return the setting that fulfils the wishes. Changes nothing."""
     if is_disabled():
         return Setting(failure=DISABLED, reason=DISABLED)
-    now = _with_threads(resolve(wishes.profile, processes=wishes.processes), before, wishes)
-    if strict:
-        _check_profile_is_used(now, wishes.profile)
-    now = _with_allocator(now, wishes.allocator, strict=strict)
-    now = now.replace(
-        per_call=_is_per_call(wishes.per_call) or wishes.guard or wishes.learn,
-        reductions=wishes.reductions or state.initial_reductions,
-        guard=wishes.guard,
-        learn=wishes.learn or state.initial_learn,
-        record=_is_recording(wishes.record),
-    )
-    if wishes.children:
-        variables = {} if now.resolution is None else wait_policy.variables(now.resolution.wait.exponent)
-        now = now.replace(exported=thread_variables.exports(now.blas_threads, os.environ, extra=variables))
-    return now
-
-
-def _with_threads(resolution: "Resolution", before: Setting, wishes: Wishes) -> Setting:
-    """Return a setting with the BLAS threads for the whole process, or for the one operation that was named."""
+    resolution = resolve(wishes.profile, processes=wishes.processes)
     was_set_here = before.blas_threads is not None or state.per_call is not None
     initial = before.initial_threads if was_set_here else blas.current()
-    if wishes.operation is not None:
-        threads, reason = _operation_threads(resolution, wishes)
-    elif wishes.reproducible:
-        threads, reason = None, "One count for everything was asked for: the one that was there."
-    else:
-        threads, reason = safe_threads(resolution, current=initial, user_limit=blas.user_limit())
+    threads, reason = _process_threads(resolution, initial, wishes)
+    if strict:
+        _check_profile_is_used(resolution, wishes.profile)
+    allocator = wishes.allocator
+    problem = _allocator_problem(allocator)
+    if problem is not None:
+        if strict:
+            raise problem
+        allocator, reason = None, f"{reason} {problem}"
+    extra = wait_policy.variables(resolution.wait.exponent)
     return Setting(
         resolution=resolution,
         blas_threads=threads,
         initial_threads=initial,
         reason=reason,
+        exported=thread_variables.exports(threads, os.environ, extra=extra) if wishes.children else {},
+        allocator=allocator,
+        per_call=_is_per_call(wishes.per_call) or wishes.guard or wishes.learn,
+        reductions=wishes.reductions or state.initial_reductions,
+        guard=wishes.guard,
+        learn=wishes.learn or state.initial_learn,
+        record=_is_recording(wishes.record),
         reproducible=wishes.reproducible,
     )
 
 
-def _operation_threads(resolution: "Resolution", wishes: Wishes) -> tuple[int | None, str]:
-    """Return the BLAS thread count measured to be best for the operation of the wishes, and why."""
-    assert wishes.operation is not None
-    operation = as_operation(wishes.operation, wishes.dtype, dict(wishes.sizes))
-    match = None if operation is None else resolution.find(operation)
-    if match is None:
-        return None, f"No measured entry covers {operation or wishes.operation}."
-    return resolution.clamp(match.entry.choice).blas_threads, match.entry.reason
+def _process_threads(resolution: "Resolution", initial: int | None, wishes: Wishes) -> tuple[int | None, str]:
+    """Return the BLAS threads for the whole process, or for the one operation that was named, and why."""
+    if wishes.operation is not None:
+        operation = as_operation(wishes.operation, wishes.dtype, dict(wishes.sizes))
+        match = None if operation is None else resolution.find(operation)
+        if match is None:
+            return None, f"No measured entry covers {operation or wishes.operation}."
+        return resolution.clamp(match.entry.choice).blas_threads, match.entry.reason
+    if wishes.reproducible:
+        return None, "One count for everything was asked for: the one that was there."
+    return safe_threads(resolution, current=initial, user_limit=blas.user_limit())
 
 
-def _check_profile_is_used(now: Setting, profile: str | os.PathLike[str] | None) -> None:
+def _check_profile_is_used(resolution: "Resolution", profile: str | os.PathLike[str] | None) -> None:
     """Raise ProfileError if the file that the user named is not used, or if no profile is."""
     from autotune.errors import ProfileError
 
-    assert now.resolution is not None
     layer, place = places(profile)[0]
-    for refusal in now.resolution.refusals:
+    for refusal in resolution.refusals:
         if layer is Layer.NAMED and refusal.entry is None and refusal.path.startswith(place):
             raise ProfileError(refusal.reason, refusal.path)
-    if next(now.resolution.entries(), None) is None:
+    if next(resolution.entries(), None) is None:
         raise ProfileError("No profile fits this machine. `autotune calibrate` makes one.")
 
 
-def _with_allocator(now: Setting, wish: str | None, *, strict: bool) -> Setting:
-    """Return the setting with the requested allocator, if this process can have it."""
+def _allocator_problem(wish: str | None) -> Exception | None:
+    """Return why this process cannot have the requested allocator; None if it can."""
     if wish in {None, "default"}:
-        return now.replace(allocator=wish)
+        return None
+    from autotune.controls import allocator
     from autotune.errors import UnsupportedPlatform, UsageError
 
     if wish != "retain":
-        problem: Exception = UsageError(f'allocator must be "default" or "retain", not {wish!r}.')
-    else:
-        from autotune.controls import allocator
-
-        refusal = allocator.unsupported_reason()
-        if refusal is None:
-            return now.replace(allocator=wish)
-        problem = UnsupportedPlatform(refusal)
-    if strict:
-        raise problem
-    return now.replace(reason=f"{now.reason} {problem}")
+        return UsageError(f'allocator must be "default" or "retain", not {wish!r}.')
+    refusal = allocator.unsupported_reason()
+    return None if refusal is None else UnsupportedPlatform(refusal)
 
 
 def _is_per_call(wish: bool | None) -> bool:
@@ -260,13 +247,14 @@ def _is_recording(wish: bool | None) -> bool:
 
 
 def _change_setting(before: Setting, now: Setting) -> None:
-    """Change the process from one setting to another."""
     stop_interception()
     if now.blas_threads is not None or before.blas_threads is not None:
         blas.set_threads(now.blas_threads)
     for name, value in state.displaced.items():
         if os.environ.get(name) == before.exported.get(name):  # else the program has changed it since
-            _set_variable(name, value)
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
     state.displaced = {name: os.environ.get(name) for name in now.exported}
     os.environ.update(now.exported)
     if now.allocator != before.allocator:
@@ -282,46 +270,47 @@ def _change_setting(before: Setting, now: Setting) -> None:
 
 def _start_interception(setting: Setting, resolution: "Resolution") -> None:
     """Meet single calls as the setting asks for, after the former interception has ended."""
-    import atexit
-
     from autotune.runtime.per_call import PerCall
 
-    if setting.record:
-        from autotune.runtime.demand import Demand
-
-        state.demand = state.process_demand = state.process_demand or Demand()
     state.overrides = {}
-    state.per_call = PerCall(resolution, initial=setting.initial_threads, override=state.override)
+    state.per_call = PerCall(resolution, setting, state.override)
     try:
-        state.per_call.start(
-            switch=setting.per_call and not setting.reproducible,
-            loops=setting.per_call,
-            guard=setting.guard,
-            learn=setting.learn and not setting.reproducible,
-            record=setting.record,
-            reductions=setting.reductions and not setting.reproducible,
-        )
+        state.per_call.start()
     except BaseException:
         stop_interception()
         raise
-    if setting.reproducible:
-        state.per_call.why += " Calls are not switched: one count for everything was asked for."
-        if setting.learn:
-            state.per_call.why += " Nothing is learned either."
-    atexit.unregister(write_demand)
-    atexit.register(write_demand)
+    _leave_files(record=setting.record)
 
 
 def record_requests() -> None:
     """Count what config() is asked for, where $AUTOTUNE_RECORD says so and apply() was not called."""
     if state.setting.reason is NOT_APPLIED and _is_recording(None):
-        import atexit
+        _leave_files(record=True)
 
+
+def _leave_files(*, record: bool) -> None:
+    """Have files written at the end of the process, after the counting of requests has begun if it is to be."""
+    import atexit
+
+    if record:
         from autotune.runtime.demand import Demand
 
         state.demand = state.process_demand = state.process_demand or Demand()
-        atexit.unregister(write_demand)
-        atexit.register(write_demand)
+    atexit.unregister(write_files_at_exit)
+    atexit.register(write_files_at_exit)
+
+
+def write_files_at_exit() -> None:
+    """Leave the report for `autotune compare`, and for the daemon what this process called, dropped and learned."""
+    if state.report_folder is not None:
+        from autotune.runtime.at_exit import write_report
+
+        write_report(state.report_folder)
+    stop_interception()
+    if state.process_demand is not None or state.dropped or state.learned:
+        from autotune.runtime.at_exit import write_demand
+
+        write_demand()
 
 
 def stop_interception() -> None:
@@ -338,47 +327,6 @@ def stop_interception() -> None:
         state.learned.extend(lesson for lesson in ended.learner.lessons() if lesson.choice)
     if demand is not None:
         ended.hand_over(demand)
-
-
-def write_demand() -> None:
-    """Leave the counts of this process for the daemon, at its end."""
-    if state.report_folder is not None:
-        from autotune.runtime.run_report import write_report
-
-        write_report(state.report_folder)
-    stop_interception()
-    if state.process_demand is None and not state.dropped and not state.learned:
-        return
-    from autotune.runtime.demand import Demand, leave
-
-    demand = state.process_demand or Demand()
-    _leave_learned(demand)
-    leave(demand, state.dropped)
-    state.dropped.clear()
-
-
-def _leave_learned(demand: "Demand") -> None:
-    """Leave the choices that were learned for calibrations to start from, and ask the daemon for such a one."""
-    if not state.learned:
-        return
-    from autotune.host.usable_cpus import usable_cpus
-    from autotune.profiles import learned_choices
-
-    choices: dict[Operation, Configuration] = {}
-    for learned in state.learned:
-        operation = as_operation(learned.operation, learned.dtype, learned.sizes)
-        if operation is not None:
-            choices[operation] = learned.configuration
-            demand.add(operation, learned.pairs)
-    learned_choices.add(choices, usable_cpus=usable_cpus()[0])
-    state.learned.clear()
-
-
-def _set_variable(name: str, value: str | None) -> None:
-    if value is None:
-        os.environ.pop(name, None)
-    else:
-        os.environ[name] = value
 
 
 def _log(applied: Applied) -> None:

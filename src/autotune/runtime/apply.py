@@ -4,7 +4,8 @@ import os
 from typing import Any, Literal
 
 from autotune.runtime.applied import Applied, Wishes, put_into_force
-from autotune.runtime.process_state import is_disabled, state
+from autotune.runtime.process_settings import is_disabled
+from autotune.runtime.process_state import state
 
 
 def apply(

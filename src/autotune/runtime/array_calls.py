@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -14,7 +14,7 @@ from autotune.parallel.operands import as_outs, check_overlap, common_shape, sha
 from autotune.runtime.lookup_configuration import config
 
 if TYPE_CHECKING:
-    from autotune.model.configuration import Configuration
+    from autotune.model.configuration import Configuration, Placement
 
 SMALL = 10_000
 """Elements up to which NumPy is called at once: two threads were slower for every ufunc (add 30 times, sin
@@ -29,6 +29,14 @@ UNMEASURED = frozenset({"any", "all"})
 """Reductions that no row of the catalogue stands for: they may end at their first elements."""
 NAMES = {"positive": "copy"}
 """Functions whose row of the catalogue has another name."""
+
+
+class _CutKeywords(TypedDict):
+    """Keywords by which `autotune.parallel` cuts work."""
+
+    workers: int
+    chunk: int
+    placement: "Placement | None"
 
 
 def map_blocks(
@@ -104,25 +112,14 @@ def map_blocks(
     if operation is None:
         operation = _operation(function, arrays, rows=rows, scratch=scratch)
     chosen = None if operation is None else _chosen(operation, arrays, out)
-    if chosen is None or (chosen.workers is None and chosen.chunk is None):
-        if not scratch:
-            check_overlap(arrays, as_outs(out))
-            return blocks.plain(function, arrays, out, dtype=dtype)
-        workers, chunk, placement = 1, SCRATCH_CHUNK, None
+    if chosen is not None and (chosen.workers is not None or chosen.chunk is not None):
+        cut = _cut(chosen, len(arrays[0]) if rows else _size(arrays))
+    elif scratch:
+        cut = _CutKeywords(workers=1, chunk=SCRATCH_CHUNK, placement=None)
     else:
-        workers, placement = chosen.workers or 1, chosen.placement
-        chunk = chosen.chunk or _share(len(arrays[0]) if rows else _size(arrays), workers)
-    return blocks.map_blocks(
-        function,
-        arrays,
-        out,
-        workers=workers,
-        chunk=chunk,
-        placement=placement,
-        dtype=dtype,
-        rows=rows,
-        scratch=scratch,
-    )
+        check_overlap(arrays, as_outs(out))
+        return blocks.plain(function, arrays, out, dtype=dtype)
+    return blocks.map_blocks(function, arrays, out, dtype=dtype, rows=rows, scratch=scratch, **cut)
 
 
 def reduce_blocks(
@@ -171,25 +168,14 @@ def reduce_blocks(
     name = reductions.name_of(function)
     as_outs(out)
     first = arrays[0] if arrays else None
-    workers, chunk, placement = 1, np.iinfo(np.int64).max, None
+    cut = _CutKeywords(workers=1, chunk=np.iinfo(np.int64).max, placement=None)
     if type(first) is np.ndarray and first.size <= reductions.BLOCK and dtype is None and len(arrays) == 1:
         return reductions.CALLS[name](first, axis=axis, out=out, keepdims=keepdims)
     if isinstance(first, np.ndarray) and first.size > reductions.BLOCK and name not in UNMEASURED:
         chosen = config("sum" if name == "dot" else name, dtype=first.dtype, n=first.size)
         if chosen is not None and chosen.workers is not None:
-            workers, placement = chosen.workers, chosen.placement
-            chunk = chosen.chunk or _share(first.size, workers)
-    return reductions.reduce_blocks(
-        function,
-        arrays,
-        workers=workers,
-        chunk=chunk,
-        placement=placement,
-        axis=axis,
-        dtype=dtype,
-        out=out,
-        keepdims=keepdims,
-    )
+            cut = _cut(chosen, first.size)
+    return reductions.reduce_blocks(function, arrays, axis=axis, dtype=dtype, out=out, keepdims=keepdims, **cut)
 
 
 def fill(array: NDArray[Any], value: Any) -> None:
@@ -221,7 +207,7 @@ def fill(array: NDArray[Any], value: Any) -> None:
     array([0.5, 0.5, 0.5])
 
     """
-    if not hasattr(array, "shape"):
+    if not hasattr(array, "dtype"):
         raise TypeError(f"fill() writes into an array, not into {type(array).__name__}.")
     chosen = None
     if array.size > SMALL:
@@ -230,8 +216,7 @@ def fill(array: NDArray[Any], value: Any) -> None:
         check_overlap((value,), (array,))
         array[...] = value
     else:
-        chunk = chosen.chunk or _share(array.size, chosen.workers)
-        blocks.fill(array, value, workers=chosen.workers, chunk=chunk, placement=chosen.placement)
+        blocks.fill(array, value, **_cut(chosen, array.size))
 
 
 def random(
@@ -290,18 +275,7 @@ def random(
         shape, dtype = out.shape, out.dtype
     count = prod(shape_of(shape))
     chosen = (config("random", dtype=np.dtype(dtype), n=count) if count > random_streams.BLOCK else None) or DEFAULT
-    workers = chosen.workers or 1
-    return random_streams.random(
-        shape,
-        method,
-        dtype,
-        seed,
-        parameters,
-        workers=workers,
-        chunk=chosen.chunk or _share(count, workers),
-        placement=chosen.placement,
-        out=out,
-    )
+    return random_streams.random(shape, method, dtype, seed, parameters, out=out, **_cut(chosen, count))
 
 
 def _is_small(arrays: tuple[Any, ...], out: Any) -> bool:
@@ -349,5 +323,8 @@ def _size(arrays: tuple[Any, ...]) -> int:
     return int(np.prod(common_shape(arrays)))
 
 
-def _share(size: int, workers: int) -> int:
-    return max(1, size // (CHUNKS_A_WORKER * workers))
+def _cut(chosen: "Configuration", size: int) -> _CutKeywords:
+    """Return how work on so many elements, or matrices of a stack, is cut."""
+    workers = chosen.workers or 1
+    chunk = chosen.chunk or max(1, size // (CHUNKS_A_WORKER * workers))
+    return _CutKeywords(workers=workers, chunk=chunk, placement=chosen.placement)

@@ -4,17 +4,18 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from autotune.controls.placement import cpus_for
 from autotune.controls.thread_variables import limit_of_workers
 from autotune.model import units
 from autotune.model.allocation import LIMITED_BY, Limit
-from autotune.model.catalogue import ALIASES, COMMANDS
+from autotune.model.catalogue import ALIASES
 from autotune.model.configuration import Configuration, clamp
 from autotune.model.entry import Entry, Evidence
 from autotune.model.operation import Operation
+from autotune.model.policy import COMMANDS
 from autotune.profiles.folders import Layer, places
 from autotune.profiles.lookup import Level, Refusal
 from autotune.profiles.resolve import Resolution
@@ -22,8 +23,8 @@ from autotune.runtime.guard import Dropped, Saved
 from autotune.runtime.learner import Learned
 from autotune.runtime.lookup_configuration import clamp_to_limits
 from autotune.runtime.naming import as_operation
+from autotune.runtime.process_settings import threads_text
 from autotune.runtime.process_state import state
-from autotune.runtime.process_threads import threads_text
 from autotune.runtime.text_table import TextColumn, TextTable, printable, wrap
 
 WIDTH = 80
@@ -73,7 +74,7 @@ class Explained:
             "reason": self.reason,
             "source": self.source,
             "fit": self.fit,
-            "refused": [refusal._asdict() for refusal in self.refused],
+            "refused": [asdict(refusal) for refusal in self.refused],
         }
 
 
@@ -137,7 +138,7 @@ class Explanation:
                 "spent_seconds": self.spent_seconds,
             },
             "operations": [row.as_dict() for row in self.operations],
-            "refusals": [refusal._asdict() for refusal in self.refusals],
+            "refusals": [asdict(refusal) for refusal in self.refusals],
         }
 
     def text(self, width: int = WIDTH) -> str:
@@ -145,7 +146,6 @@ class Explanation:
         return "\n".join(_lines(self, max(20, width)))
 
     def _repr_html_(self) -> str:
-        """Return the same as a table for a notebook."""
         if self.failure is not None:
             return units.html_table((), (), caption=self.text())
         speedups = [row.evidence.speedup for row in self.operations]
@@ -213,6 +213,7 @@ def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes:
         rows = tuple(
             _explain_operation(resolution, item) for item in resolution.operations() if name in {None, item.name}
         )
+    results = sys.modules.get("autotune.parallel.result_memory")  # if anything has made a result yet
     per_call = state.per_call
     calls, switched = (0, 0) if per_call is None else per_call.counts()
     guard = None if per_call is None else per_call.guard
@@ -234,7 +235,7 @@ def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes:
         refusals=() if resolution is None else resolution.refusals,
         failure=setting.failure,
         waiting=setting.waiting,
-        held_bytes=_held(),
+        held_bytes=0 if results is None else int(results.held()),
         overview=operation is None,
     )
 
@@ -293,12 +294,6 @@ def _explain_operation(resolution: Resolution, operation: Operation) -> Explaine
         entry=match.entry,
         refused=tuple(refusal for refusal in passed if refusal.path != match.path),
     )
-
-
-def _held() -> int:
-    """Return the bytes kept by the runtime; none if nothing has made a result yet."""
-    results = sys.modules.get("autotune.parallel.result_memory")
-    return 0 if results is None else int(results.held())
 
 
 def _lines(explanation: Explanation, width: int) -> Iterator[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from autotune.intercept.array_loops import is_loop
 from autotune.model.betting import SignTest, median_interval
+from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.units import count_of
 
 if TYPE_CHECKING:
@@ -51,6 +52,11 @@ class Dropped(NamedTuple):
     """BLAS threads or workers that the entry gave them."""
     pairs: int
     lost: int
+
+    @property
+    def configuration(self) -> Configuration:
+        """The default, which is used instead."""
+        return DEFAULT
 
     def __str__(self) -> str:
         sizes = " ".join(f"{name}={value}" for name, value in self.sizes.items())
@@ -158,7 +164,6 @@ class Watched:
 
     @property
     def pairs(self) -> int:
-        """Number of pairs so far."""
         return self._test.pairs
 
     @property
@@ -168,11 +173,9 @@ class Watched:
 
     @property
     def has_lost(self) -> bool:
-        """Whether the default is proved to be faster."""
         return self._test.is_proved(ALPHA)
 
     def due(self) -> bool:
-        """Return whether it is time for a control."""
         if self.calls < self._next:
             return False
         self._next += EVERY + randrange(_JITTER)

@@ -10,15 +10,16 @@ from autotune.runtime.lesson import (
     LEARNED_FROM_SECONDS,
     Account,
     CallThreads,
+    Candidates,
     Lesson,
-    LoopCuts,
     Pairing,
-    ThreadCounts,
 )
 
 if TYPE_CHECKING:
     from autotune.native._core import Calls
 
+MOST_SLICES = 16
+"""Slices of a loop for each worker. More make no worker wait any less."""
 MOST_LESSONS = 1000
 """Operations at a size that are learned about in one process; others run as at rest."""
 AGAIN = 10.0
@@ -72,7 +73,6 @@ class LearningCalls:
         self.seen_nanoseconds = 0
 
     def learned(self) -> Learned:
-        """Return what is known."""
         lesson, calls = self.pairing.lesson, self.calls
         pairs, won = (0, 0) if lesson.test is None else (lesson.test.pairs, lesson.test.won)
         return Learned(
@@ -114,8 +114,8 @@ class Learner:
         """
         self.account = Account()
         self._guard = guard
-        self._counts = ThreadCounts(rest, most)
-        self._cuts = LoopCuts(workers)
+        self._counts = Candidates(most, rest)
+        self._cuts = Candidates(workers, most_slices=MOST_SLICES)
         self._on_choice = on_choice
         self._learning: list[LearningCalls] = []
 
@@ -151,7 +151,7 @@ class Learner:
         else:
             calls.pause = pairing.pause(abs(seconds))
 
-    def _candidates(self, calls: "Calls") -> ThreadCounts | LoopCuts:
+    def _candidates(self, calls: "Calls") -> Candidates:
         return self._cuts if is_loop(calls.operation) else self._counts
 
     def _begin(self, calls: "Calls") -> Pairing:

@@ -36,8 +36,6 @@ MOST_PAIRS = 256
 """Of a confirmation. A gain that they do not prove is too small to find on this machine."""
 HOPELESS_PAIRS = 16
 """Of a confirmation, from which on it ends if no more than half of them were won."""
-MOST_SLICES = 16
-"""Slices of a loop for each worker. More make no worker wait any less."""
 CLOSE = 1.4
 """Counts whose ratio is less are as fast as each other, as far as exploration can tell."""
 LEAST_RISK = 0.05
@@ -58,7 +56,6 @@ class Account:
         self._confirmations = 0
 
     def allows(self, seconds: float) -> bool:
-        """Return whether a candidate may lose so many seconds now."""
         return self.lost_seconds + seconds <= SHARE * self.total_seconds
 
     def next_error(self) -> float:
@@ -76,11 +73,17 @@ class CallThreads(NamedTuple):
     """Slices of a loop for each worker."""
 
 
-class ThreadCounts(NamedTuple):
-    """Candidates of a call of linear algebra: its BLAS threads, from the count at rest up to `most`."""
+class Candidates(NamedTuple):
+    """Candidates of calls: their threads, from the default's to `most`, then finer slices for the best count.
 
-    rest: int
+    Finer slices help where a worker's CPU is taken away for a while, or where the memory of a slice stays in a cache.
+    """
+
     most: int
+    rest: int = 1
+    """Threads of the default: of linear algebra those at rest, of a loop one, as NumPy runs it."""
+    most_slices: int = 1
+    """Slices for each worker, at most; 1: calls of linear algebra, which have none."""
 
     @property
     def default(self) -> CallThreads:
@@ -89,37 +92,18 @@ class ThreadCounts(NamedTuple):
 
     def following(self, scores: Mapping[CallThreads, float]) -> CallThreads | None:
         """Return the candidate to be tried next, by the log-ratios of those that were; None: no more."""
-        count = next_count({tried.threads: score for tried, score in scores.items()}, self.most)
-        return None if count is None else CallThreads(count)
-
-
-class LoopCuts(NamedTuple):
-    """Candidates of a loop: its workers first, up to `most`, then finer slices for the best count of them.
-
-    Finer slices help where a worker's CPU is taken away for a while, or where the memory of a slice stays in a cache.
-    """
-
-    most: int
-
-    @property
-    def default(self) -> CallThreads:
-        """Return the candidate that all others are compared with: the loop as NumPy runs it."""
-        return CallThreads(1)
-
-    def following(self, scores: Mapping[CallThreads, float]) -> CallThreads | None:
-        """Return the candidate to be tried next, by the log-ratios of those that were; None: no more."""
-        workers = next_count({tried.threads: score for tried, score in scores.items() if tried.slices == 1}, self.most)
-        if workers is not None:
-            return CallThreads(workers)
+        threads = next_count({tried.threads: score for tried, score in scores.items() if tried.slices == 1}, self.most)
+        if threads is not None:
+            return CallThreads(threads)
         best = min(scores, key=scores.__getitem__)
         finer = best._replace(slices=4 * best.slices)
-        return None if best.threads == 1 or finer.slices > MOST_SLICES or finer in scores else finer
+        return None if best == self.default or finer.slices > self.most_slices or finer in scores else finer
 
 
 class Lesson:
     """Search for a better candidate of one operation at one size."""
 
-    def __init__(self, candidates: ThreadCounts | LoopCuts, account: Account) -> None:
+    def __init__(self, candidates: Candidates, account: Account) -> None:
         """Begin with the default."""
         self._candidates = candidates
         self._account = account
@@ -164,7 +148,6 @@ class Lesson:
         self._turn_to(candidate)
 
     def _scores(self) -> dict[CallThreads, float]:
-        """Return the median log-ratio of each candidate that was tried."""
         return {self._candidates.default: 0.0} | {
             candidate: median(ratios) for candidate, ratios in self._ratios.items()
         }
@@ -268,7 +251,6 @@ class Pairing:
         return self.lesson.candidate
 
     def abandon(self) -> None:
-        """Give up the pair that was begun."""
         self._first = self._waiting = None
         self._is_ordered = False
 

@@ -1,4 +1,4 @@
-"""The configuration of an operation: look-up with remembered answers."""
+"""The configuration of an operation, looked up with remembered answers, and the CPUs that it is held to."""
 
 import os
 from typing import TYPE_CHECKING, Any
@@ -58,6 +58,33 @@ def config(operation: str, /, *, dtype: Any = "float64", **sizes: int) -> "Confi
     if state.demand is not None:
         state.demand.count(question)
     return answer
+
+
+def usable_cpus() -> int:
+    """Return the number of CPUs that this process may keep busy.
+
+    Returns
+    -------
+    int
+        At least 1: the CPUs of the affinity mask and cpuset, at most the tightest CPU quota of all control groups
+        (rounded up) and $AUTOTUNE_CPUS, divided by the processes that share them.
+
+    Notes
+    -----
+    Read anew at each call, since quotas change while a process runs; takes tens of microseconds. Nothing is changed.
+    ``autotune nproc --why`` prints each limit. ``os.cpu_count`` and ``os.process_cpu_count`` count no quota, so that
+    pools sized by them are throttled in containers.
+
+    Examples
+    --------
+    >>> import autotune
+    >>> autotune.usable_cpus() >= 1
+    True
+
+    """
+    from autotune.host.usable_cpus import usable_cpus
+
+    return usable_cpus()[0]
 
 
 def clamp_to_limits(choice: "Configuration", usable_cpus: int) -> "Configuration":

@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 if TYPE_CHECKING:
     from autotune.model.operation import Operation
+    from autotune.native._core import Calls
+    from autotune.runtime.guard import Dropped
+    from autotune.runtime.learner import Learned
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -23,6 +26,11 @@ def as_operation(name: str, dtype: Any, sizes: dict[str, int]) -> "Operation | N
     dtype = dtype if isinstance(dtype, str) else dtype_name(dtype)
     dtypes = DTYPES if row is None else row.dtypes
     return catalogue.operation(name, dtype=dtype, **sizes) if dtype in dtypes else None
+
+
+def operation_of(calls: "Calls | Dropped | Learned") -> "Operation | None":
+    """Return the operation of calls; None for those that are never measured."""
+    return as_operation(calls.operation, calls.dtype, dict(calls.sizes))
 
 
 def is_name(name: str) -> bool:

@@ -4,6 +4,7 @@ loops of ufuncs on several CPUs. What meets them is the C core; without it nothi
 
 import os
 from _thread import RLock
+from contextlib import suppress
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -13,15 +14,13 @@ from autotune.controls.import_hooks import expect_no_longer, when_imported
 from autotune.intercept.array_loops import CLASSES, ArrayLoops, is_loop
 from autotune.intercept.numpy_calls import Decide, NumpyCalls
 from autotune.intercept.operations import MET
-from autotune.model.policy import CPU_SLACK
 from autotune.native import core
-from autotune.runtime.naming import as_operation
+from autotune.runtime.naming import as_operation, operation_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
-    from autotune.intercept.scipy_calls import ScipyCalls
     from autotune.model.configuration import Configuration
     from autotune.model.operation import Operation
     from autotune.native._core import Calls, Switch
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from autotune.runtime.demand import Demand
     from autotune.runtime.guard import Dropped, Guard, Saved
     from autotune.runtime.learner import Learned, Learner
+    from autotune.runtime.process_settings import Setting
 
     class _Tap(Protocol):
         """Something that meets calls."""
@@ -55,13 +55,12 @@ class PerCall:
     def __init__(
         self,
         resolution: "Resolution",
-        *,
-        initial: int | None,
+        setting: "Setting",
         override: "Callable[[Operation, Configuration], None]",
     ) -> None:
         """Store what to go by; `override` is told of configurations that this process found out to be better."""
         self._resolution = resolution
-        self._initial = initial
+        self._setting = setting
         self._override = override
         self._began = perf_counter()
         self._lock = RLock()
@@ -72,6 +71,7 @@ class PerCall:
         self._switches = False
         self._through: Switch | None = None
         """Of NumPy's BLAS; None: its calls are counted at most."""
+        self._loops: ArrayLoops | None = None
         self._loop_workers = 1
         """Most workers of a loop that is met; 1: none are."""
         self._plans_loops = False
@@ -80,28 +80,36 @@ class PerCall:
         self.why = ""
         """Sentences about settings that could not be set, and about loops."""
 
-    def start(self, *, switch: bool, loops: bool, guard: bool, record: bool, reductions: bool, learn: bool) -> None:
-        """Meet calls and loops from now on, as far as a profile covers them."""
-        core_or_reason = core()
-        if isinstance(core_or_reason, str):
-            self.why = f"Calls run as NumPy makes them. {core_or_reason}"
-            return
-        self._core = core_or_reason
-        names = self._resolution.names()
-        if loops:
-            self._meet_loops(reductions=reductions, learn=learn)
-        switch = switch and (learn or not names.isdisjoint(MET))
-        if record or switch or self._taps:
-            self._meet_calls(switch=switch, guard=guard, learn=learn and switch)
+    def start(self) -> None:
+        """Meet calls and loops from now on, as far as a profile covers them and the setting asks for it."""
+        loaded = core()
+        if isinstance(loaded, str):
+            self.why = f"Calls run as NumPy makes them. {loaded}"
+        else:
+            self._core = loaded
+            self._meet()
+        if self._setting.reproducible:
+            self._say("Calls are not switched: one count for everything was asked for.")
+            if self._setting.learn:
+                self._say("Nothing is learned either.")
+
+    def _meet(self) -> None:
+        setting, may_differ = self._setting, not self._setting.reproducible
+        learn = setting.learn and may_differ
+        if setting.per_call:
+            self._meet_loops(reductions=setting.reductions and may_differ, learn=learn)
+        switch = setting.per_call and may_differ and (learn or not self._resolution.names().isdisjoint(MET))
+        if setting.record or switch or self._taps:
+            self._meet_calls(switch=switch, learn=learn and switch)
         if not self.why and not self._switches:
             self.why = "No profile has an entry for single calls here, so they run as plain NumPy."
 
     def stop(self) -> None:
-        """Take it all off."""
+        expect_no_longer(_SCIPYS_FIRST)
         with self._lock:
             for tap in self._taps:
                 tap.remove()
-            self._taps = []
+            self._taps, self._loops = [], None
         if self._core is not None:
             self._core.watch_calls(None)
             self._core.blas_spins(0)
@@ -154,26 +162,18 @@ class PerCall:
 
     def loops_cut(self) -> int | None:
         """Count the long loops computed in slices so far; None: none are met."""
-        is_met = any(isinstance(tap, ArrayLoops) for tap in self._taps)
-        return int(self._core.status()["cut"]) if is_met else None
-
-    def called_operations(self, *, covered: bool) -> "list[tuple[Operation, int]]":
-        """List the operations that some entry covers, or none, with how often they were called."""
-        met_calls = [
-            calls for calls in self._operations() if calls.operation and calls.covered is covered and calls.count
-        ]
-        named = [(_operation(calls), calls.count) for calls in met_calls]
-        return [(operation, count) for operation, count in named if operation is not None]
-
-    def _operations(self) -> "list[Calls]":
-        """Return the calls that count as calls of an operation."""
-        return [calls for (_, _, _, follows, *_), calls in list(self._calls.items()) if not follows]
+        return None if self._loops is None else int(self._core.status()["cut"])
 
     def hand_over(self, demand: "Demand") -> None:
         """Add the counts, which every call leaves anyway, to the demand."""
-        for covered in (False, True):
-            for operation, count in self.called_operations(covered=covered):
-                demand.add(operation, count, covered=covered)
+        from autotune.errors import UsageError
+
+        for (_, _, _, follows, *_), calls in list(self._calls.items()):
+            if calls.operation and calls.count and not follows:
+                with suppress(UsageError):  # more elements than any computer holds: a view of a single one
+                    operation = operation_of(calls)
+                    if operation is not None:
+                        demand.add(operation, calls.count, covered=calls.covered)
 
     def savings(self) -> "Saved | None":
         """Return what the guard knows to have been saved since this began."""
@@ -194,7 +194,7 @@ class PerCall:
 
     # --- calls of linear algebra ---------------------------------------------------------------
 
-    def _meet_calls(self, *, switch: bool, guard: bool, learn: bool) -> None:
+    def _meet_calls(self, *, switch: bool, learn: bool) -> None:
         """Meet calls of linear algebra, to switch or to count them, or for loops that wait for their threads."""
         most: int | None = None
         if switch or self._taps:
@@ -206,11 +206,18 @@ class PerCall:
         if self._through is not None and most is not None:
             self._switches = True
             self._through.control = self._default(most)
-        if learn or (guard and self._switches):
+        if learn or (self._setting.guard and self._switches):
             self._watch(most if self._switches else None, learn=learn)
         self._tap(NumpyCalls(self._core, partial(self._decide, most), self._through))
-        choose = partial(self._for_scipy, most)
-        self._tap(_ScipyWhenImported(lambda kind: kind(self._core, choose, self._say)))
+        when_imported(_SCIPYS_FIRST, partial(self._meet_scipy, most))
+
+    def _meet_scipy(self, most: int | None) -> None:
+        """Meet SciPy's calls, once the program has imported scipy.linalg."""
+        from autotune.intercept.scipy_calls import ScipyCalls
+
+        with self._lock:
+            if self._taps:  # else all of it has been taken off meanwhile
+                self._tap(ScipyCalls(self._core, partial(self._for_scipy, most), self._say))
 
     def _watch(self, most: int | None, *, learn: bool) -> None:
         """Let the guard look at long calls that have a count of their own, and the learner at those without.
@@ -224,7 +231,7 @@ class PerCall:
 
         through = self._through if most is not None else None
         default = None if through is None else through.control or None
-        self.guard = Guard(default=default, on_drop=self._on_drop, slack=self._slack)
+        self.guard = Guard(default=default, on_drop=self._take_over, slack=self._slack)
         rest = None if through is None else through.rest
         threads = most if most is not None and rest is not None else 1
         if learn and max(threads, self._loop_workers) > 1:
@@ -233,17 +240,15 @@ class PerCall:
                 rest=min(rest or 1, threads),
                 most=threads,
                 workers=self._loop_workers,
-                on_choice=self._on_choice,
+                on_choice=self._take_over,
             )
             self._say("Calls and loops that no entry covers are learned about while the program runs.")
         elif learn:
             self._say("Nothing is learned: calls and loops may have one thread only.")
         self._core.watch_calls(self._look, LONG_SECONDS, LEARNED_FROM_SECONDS)
         # not before there is a learner: loops of other threads would be decided without it
-        if self.learner is not None:
-            for tap in self._taps:
-                if isinstance(tap, ArrayLoops):
-                    tap.learn(self._decide_loop)
+        if self.learner is not None and self._loops is not None:
+            self._loops.learn(self._decide_loop)
 
     def _look(self, calls: "Calls", seconds: float, control: int, trial: int) -> None:
         """Take in a long call, as the C core tells it."""
@@ -254,21 +259,17 @@ class PerCall:
 
     def _slack(self, calls: "Calls") -> float:
         """Return the share of the time that an entry may cost whose objective was fewer CPU seconds."""
-        operation = as_operation(calls.operation, calls.dtype, dict(calls.sizes))
+        from autotune.model.policy import CPU_SLACK
+
+        operation = operation_of(calls)
         match = None if operation is None else self._resolution.find(operation)
         return 0.0 if match is None or match.entry.evidence.cpu_ratio is None else CPU_SLACK
 
-    def _on_drop(self, dropped: "Dropped") -> None:
-        from autotune.model.configuration import Configuration
-
-        operation = as_operation(dropped.operation, dropped.dtype, dropped.sizes)
+    def _take_over(self, result: "Dropped | Learned") -> None:
+        """Let config() answer what this process found out."""
+        operation = operation_of(result)
         if operation is not None:
-            self._override(operation, Configuration())
-
-    def _on_choice(self, learned: "Learned") -> None:
-        operation = as_operation(learned.operation, learned.dtype, learned.sizes)
-        if operation is not None:
-            self._override(operation, learned.configuration)
+            self._override(operation, result.configuration)
 
     def _for_scipy(self, most: int | None) -> "tuple[Switch | None, Decide] | str":
         """Return the settings of SciPy's calls, as soon as SciPy is loaded."""
@@ -281,16 +282,15 @@ class PerCall:
             if isinstance(begun, str):
                 return begun
             through, own = begun
-            if most is None:
-                return through, partial(self._decide, None, library="scipy")
-            most = own
-            through.control = self._default(most)
-            self._say("So do those of scipy.linalg.")
+            if most is not None:
+                most = own
+                through.control = self._default(most)
+                self._say("So do those of scipy.linalg.")
             return through, partial(self._decide, most, library="scipy")
 
     def _default(self, most: int) -> int:
         """Return the count of a live control; 0: as at rest."""
-        return 0 if self._initial is None else min(self._initial, most)
+        return min(self._setting.initial_threads or 0, most)
 
     def _say(self, sentence: str) -> None:
         self.why = f"{self.why} {sentence}".lstrip()
@@ -363,7 +363,9 @@ class PerCall:
         self._core.configure(cpus)
         self._core.blas_spins(wait_policy.spin_seconds(wait_policy.process.exponent))
         kinds = {plan.kind for plan in plans}
-        loops = ArrayLoops(self._core, CLASSES if learn else kinds | {"reductions"} if reductions else kinds)
+        self._loops = loops = ArrayLoops(
+            self._core, CLASSES if learn else kinds | {"reductions"} if reductions else kinds
+        )
         self._tap(loops)
         for plan in plans:
             loops.plan(plan.kind, plan.dtype, plan.layout, plan.ranges)
@@ -385,37 +387,3 @@ class PerCall:
         if len(self._calls) < _MOST_CALLS:
             self._calls["loops", operation, dtype, False, len(self._calls)] = calls
         return calls
-
-
-def _operation(calls: "Calls") -> "Operation | None":
-    """Return the operation of a call; None for one that is never measured."""
-    from autotune.errors import UsageError
-
-    try:
-        return as_operation(calls.operation, calls.dtype, dict(calls.sizes))
-    except UsageError:  # more elements than any computer holds: a view of a single one
-        return None
-
-
-class _ScipyWhenImported:
-    """ScipyCalls, which is loaded once the program has imported scipy.linalg."""
-
-    def __init__(self, make: "Callable[[type[ScipyCalls]], ScipyCalls]") -> None:
-        self._make = make
-        self._calls: ScipyCalls | None = None
-
-    def install(self) -> None:
-        """Meet SciPy's calls, now or once it has been imported; a refusal is told then."""
-        when_imported(_SCIPYS_FIRST, self._load)
-
-    def _load(self) -> None:
-        from autotune.intercept.scipy_calls import ScipyCalls
-
-        self._calls = self._make(ScipyCalls)
-        self._calls.install()
-
-    def remove(self) -> None:
-        """Take it off."""
-        expect_no_longer(_SCIPYS_FIRST)
-        if self._calls is not None:
-            self._calls.remove()

@@ -1,13 +1,11 @@
 """The runtime's state in this process: the settings in force, the profiles that were read, and answers given so far."""
 
-import os
 from _thread import RLock
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from autotune.controls import after_fork
-from autotune.model.record import Record
 from autotune.profiles.resolve import resolve
+from autotune.runtime.process_settings import DISABLED, Setting, is_disabled
 
 if TYPE_CHECKING:
     from autotune.model.configuration import Configuration
@@ -18,36 +16,8 @@ if TYPE_CHECKING:
     from autotune.runtime.learner import Learned
     from autotune.runtime.per_call import PerCall
 
-DISABLED = "AUTOTUNE_DISABLE is set."
-NOT_APPLIED = "autotune.apply() was not called."
 _MOST_ANSWERS = 10_000
 """Look-ups kept; a program with more sizes than this looks some of them up again."""
-
-
-class Setting(Record):
-    """Settings that one apply() put into force."""
-
-    resolution: "Resolution | None" = None
-    """The profiles that fit this machine; None: not read yet, or reading failed."""
-    failure: str | None = None
-    """Why no profile could be read; None if it could."""
-    blas_threads: int | None = None
-    """The process-wide count that was set; None: left alone."""
-    initial_threads: int | None = None
-    """The count before any apply(); None without BLAS."""
-    reason: str = NOT_APPLIED
-    """Why the count was set, or left alone: a sentence."""
-    waiting: str = ""
-    """Spin time of idle BLAS threads, and the reason: a sentence; empty if no profile says anything about it."""
-    exported: Mapping[str, str] = {}
-    """Environment variables for child processes."""
-    allocator: str | None = None
-    per_call: bool = False
-    reductions: bool = False
-    guard: bool = False
-    learn: bool = False
-    record: bool = False
-    reproducible: bool = False
 
 
 class State:
@@ -109,7 +79,6 @@ class State:
         self.answers = {}
 
     def remember(self, question: object, answer: "Configuration | None") -> None:
-        """Keep an answer of config()."""
         if len(self.answers) >= _MOST_ANSWERS:
             self.answers = {}
         self.answers[question] = answer
@@ -123,11 +92,6 @@ class State:
             self.per_call.forget()
         self.dropped.clear()
         self.learned.clear()
-
-
-def is_disabled() -> bool:
-    """Return whether the user has switched autotune off, by AUTOTUNE_DISABLE."""
-    return os.environ.get("AUTOTUNE_DISABLE", "") not in {"", "0"}
 
 
 def _read_profiles(setting: Setting) -> Setting:

@@ -6,7 +6,8 @@ from autotune.model.catalogue import ALIASES, CATALOGUE, IN_PROCESSES
 from autotune.model.configuration import DEFAULT
 from autotune.runtime.lookup_configuration import config, unmeasured_workers
 from autotune.runtime.naming import as_operation
-from autotune.runtime.process_state import is_disabled, state
+from autotune.runtime.process_settings import is_disabled
+from autotune.runtime.process_state import state
 
 if TYPE_CHECKING:
     from autotune.model.configuration import Configuration

@@ -1,16 +1,16 @@
 """Tables of text: columns side by side, notes under each row, and a list where the terminal is too narrow."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
+
+from autotune.model.record import Record
 
 NARROW = 72
 """Below so many columns of the terminal a table becomes a list."""
 _GAP = "  "
 
 
-@dataclass(frozen=True, slots=True)
-class TextColumn:
+class TextColumn(Record):
     """A column of a table."""
 
     title: str

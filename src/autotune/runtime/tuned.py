@@ -6,7 +6,7 @@ from functools import wraps
 from math import prod
 from typing import Any, ParamSpec, TypeVar
 
-from autotune.controls.apply_configuration import Configured, configured
+from autotune.controls.apply_configuration import Configured
 from autotune.errors import BadSize, UnsupportedPlatform
 from autotune.model.catalogue import Family, row_of
 from autotune.model.configuration import Configuration
@@ -115,11 +115,7 @@ def tuned_call(function: Callable[..., _R], /, *args: Any, **keywords: Any) -> _
 
     takes = signature(function).parameters
     knobs = {knob: value for knob, value in chosen.as_dict().items() if knob in takes}
-    scope = enter(chosen)
-    try:
-        return function(*args, **{**knobs, **keywords})
-    finally:
-        scope.__exit__(None, None, None)
+    return _call_within(chosen, function, args, {**knobs, **keywords})
 
 
 def _for_sizes(name: str, keywords: Mapping[str, Any]) -> Configuration | None:
@@ -173,13 +169,7 @@ class Tuned:
         @wraps(function)
         def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
             chosen = self._for_call(args, kwargs)
-            if chosen is None:
-                return function(*args, **kwargs)
-            scope = enter(chosen)
-            try:
-                return function(*args, **kwargs)
-            finally:
-                scope.__exit__(None, None, None)
+            return function(*args, **kwargs) if chosen is None else _call_within(chosen, function, args, kwargs)
 
         return call
 
@@ -199,15 +189,23 @@ def enter(configuration: Configuration) -> Configured:
     """Begin a scope of this configuration. Where memory cannot be retained, the rest still counts."""
     resolution = state.resolution()
     usable = configuration.cpus if resolution is None else resolution.usable_cpus
-    scope = configured(configuration, usable_cpus=usable)
+    scope = Configured(configuration, usable_cpus=usable)
     try:
         scope.__enter__()
     except UnsupportedPlatform:
-        from dataclasses import replace
-
-        scope = configured(replace(configuration, allocator=None), usable_cpus=usable)
+        scope = Configured(configuration.replace(allocator=None), usable_cpus=usable)
         scope.__enter__()
     return scope
+
+
+def _call_within(
+    configuration: Configuration, function: Callable[..., _R], args: Sequence[Any], keywords: Mapping[str, Any]
+) -> _R:
+    scope = enter(configuration)
+    try:
+        return function(*args, **keywords)
+    finally:
+        scope.__exit__(None, None, None)
 
 
 def sizes_of(operation: str, arrays: Sequence[Any]) -> dict[str, int] | None:
@@ -230,10 +228,6 @@ def sizes_of(operation: str, arrays: Sequence[Any]) -> dict[str, int] | None:
 
 
 def _suspends(function: Callable[..., object]) -> bool:
-    import inspect
+    from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 
-    return (
-        inspect.iscoroutinefunction(function)
-        or inspect.isgeneratorfunction(function)
-        or inspect.isasyncgenfunction(function)
-    )
+    return any(kind(function) for kind in (iscoroutinefunction, isgeneratorfunction, isasyncgenfunction))

@@ -60,12 +60,7 @@ class GridVisit:
 
 
 def propose(
-    grid: Grid,
-    visits: Sequence[GridVisit],
-    *,
-    first: Sequence[int] = (),
-    pending: Sequence[int] = (),
-    seed: int = 0,
+    grid: Grid, visits: Sequence[GridVisit], *, first: Sequence[int] = (), pending: Sequence[int] = (), seed: int = 0
 ) -> int:
     """Return the point to visit next.
 
@@ -127,7 +122,9 @@ def promise(grid: Grid, visits: Sequence[GridVisit], gain: float) -> float:
 def _learn(grid: Grid, visits: tuple[GridVisit, ...]) -> "tuple[_Data, Model | None]":
     """Summarise the visits and fit the model, which is None if all failed. A batch is proposed from one fit."""
     data = _Data.of(visits)
-    return data, data.model(grid) if len(data.visited) else None
+    if not len(data.visited):
+        return data, None
+    return data, Model.fit(grid, data.visited, _compress(data.values), data.repeats, data.scatter)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,10 +151,6 @@ class _Data:
             failed=frozenset(visit.point for visit in visits if visit.value is None) - set(by_point),
             scatter=_scatter(by_point.values()),
         )
-
-    def model(self, grid: Grid) -> Model:
-        """Fit the model to the values."""
-        return Model.fit(grid, self.visited, _compress(self.values), self.repeats, self.scatter)
 
     def leader(self, grid: Grid, model: Model) -> int:
         """Return the visited point with the best expectation.

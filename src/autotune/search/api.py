@@ -86,11 +86,7 @@ def calibrate(
     if budget_seconds is not None and not 0 < budget_seconds < inf:
         raise BadBudget(f"A budget is a number of seconds, not {budget_seconds}.")
     request = Request(
-        sizes=_product(sizes),
-        effort=Effort(effort),
-        budget_seconds=budget_seconds,
-        seed=seed,
-        workload=workload,
+        sizes=_product(sizes), effort=Effort(effort), budget_seconds=budget_seconds, seed=seed, workload=workload
     )
     for size in request.sizes:
         workload.refuse(size)
@@ -124,24 +120,19 @@ def notebook_progress() -> Listener:
     shell = ipython.get_ipython() if ipython is not None else None
     if getattr(shell, "kernel", None) is None:  # a terminal, or no IPython at all
         return ignore
-    return _Cell()
+    from IPython.display import HTML, display
 
+    cell: Any = None
 
-class _Cell:
-    """The line in the cell."""
-
-    def __init__(self) -> None:
-        self._display: Any = None
-
-    def __call__(self, event: Event) -> None:
-        """Show an event."""
-        from IPython.display import HTML, display
-
+    def show(event: Event) -> None:
+        nonlocal cell
         line = HTML(f"<pre>{line_of(event)}</pre>")
-        if self._display is None:
-            self._display = display(line, display_id=True)
+        if cell is None:
+            cell = display(line, display_id=True)
         else:
-            self._display.update(line)
+            cell.update(line)
+
+    return show
 
 
 def line_of(event: Event) -> str:

@@ -23,11 +23,11 @@ STOPS = 9
 LEADERS = 4
 """Ways of either size that are measured at the other, too."""
 
-Found = Mapping[Operation, TrialEvidence]
+EvidenceOf = Mapping[Operation, TrialEvidence]
 Alternatives = tuple[Alternative, ...]
 
 
-def alternatives(by_size: Found) -> dict[Operation, Alternatives]:
+def alternatives(by_size: EvidenceOf) -> dict[Operation, Alternatives]:
     """List for every size the configurations that may be best between it and the next, with their speed-ups.
 
     All were measured at both sizes, and at neither to be slower than the default.
@@ -46,7 +46,7 @@ def alternatives(by_size: Found) -> dict[Operation, Alternatives]:
     }
 
 
-def crossings(by_size: Found) -> dict[Operation, list[Configuration]]:
+def crossings(by_size: EvidenceOf) -> dict[Operation, list[Configuration]]:
     """List for every size the ways worth measuring there for the sake of sizes between it and the next.
 
     These are its own leaders, those of its neighbours, and counts between theirs.

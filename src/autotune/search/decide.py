@@ -10,11 +10,11 @@ from autotune.model.entry import OUT_OF_TIME, Alternative, Entry, Evidence, Stat
 from autotune.model.operation import Operation
 from autotune.model.policy import CPU_SLACK
 from autotune.model.units import count_of, seeming
-from autotune.search.confirmation import Candidate, Findings, Verdict, in_words
+from autotune.search.candidate import Candidate, Verdict
 from autotune.search.crossings import Alternatives
 from autotune.search.environment import Environment
 from autotune.search.evidence import TrialEvidence
-from autotune.search.machine_states import Capacity
+from autotune.search.findings import Findings
 from autotune.search.request import Objective
 from autotune.search.sequential_test import MARGIN
 
@@ -30,40 +30,22 @@ def decide(
     *,
     environment: Environment,
     evidence: TrialEvidence,
-    capacity: Capacity | None,
     candidate: Candidate | None,
     objective: Objective = Objective.TIME,
     quiet: Candidate | None = None,
     alternatives: Alternatives = (),
 ) -> Entry:
-    """Decide the entry for one size.
+    """Decide the entry for one size from what exploration saw and from the candidate that was put to the test.
 
-    Parameters
-    ----------
-    operation, kind
-        The size, and its row of the catalogue.
-    environment
-        Where it was measured.
-    evidence
-        What exploration saw.
-    capacity
-        Decides which pairs count; None where capacity plays no part.
-    candidate
-        What was put to the test; None if nothing was.
-    objective
-        Quantity that the choice is to have least of.
-    quiet
-        The same, tested while the neighbours rest; None without neighbours.
-    alternatives
-        Configurations for sizes in between; dropped where the candidate, which seemed the best of them, was not proved.
-
+    `quiet` is the same candidate, tested while the neighbours rest. `alternatives` for sizes in between are dropped
+    where the candidate, which seemed the best of them, was not proved.
     """
-    bare = make_bare_entry(operation, kind, environment, status=Status.UNDECIDED, reason=OUT_OF_TIME)
+    bare = make_bare_entry(operation, kind, environment)
     if DEFAULT in evidence.failures:
         reason = f"The default failed: {evidence.failures[DEFAULT].reason}"
         return replace(bare, status=Status.FAILED, reason=reason)
-    failed = candidate is not None and candidate.verdict is Verdict.FAILED
-    if not evidence.default_seconds and not failed:
+    has_failed = candidate is not None and candidate.verdict is Verdict.FAILED
+    if not evidence.default_seconds and not has_failed:
         return bare if evidence.unreached is None else replace(bare, reason=evidence.unreached.reason)
     measured = replace(
         bare.evidence,
@@ -75,9 +57,9 @@ def decide(
         reason = THRIFTIEST if objective is Objective.CPU else _nothing_better(evidence)
         entry = replace(base, status=Status.DEFAULT_KEPT, reason=reason)
     else:
-        entry = _tested(base, candidate, evidence, capacity)
+        entry = _judge(base, candidate, evidence)
         if quiet is not None and entry.status is Status.TUNED:
-            entry = _tested_quietly(entry, candidate, quiet, capacity)
+            entry = _judge_quiet(entry, quiet)
     refuted = candidate is not None and entry.status is not Status.TUNED
     return replace(
         entry,
@@ -86,25 +68,23 @@ def decide(
     )
 
 
-def make_bare_entry(
-    operation: Operation, kind: Kind, environment: Environment, *, status: Status, reason: str
-) -> Entry:
-    """Make an entry that keeps the default without evidence."""
+def make_bare_entry(operation: Operation, kind: Kind, environment: Environment, reason: str = OUT_OF_TIME) -> Entry:
+    """Make an undecided entry, which keeps the default without evidence."""
     threads = environment.default_threads if Knob.BLAS_THREADS in kind.knobs else None
     evidence = Evidence(default_threads=threads)
-    return Entry(operation=operation, status=status, reason=reason, evidence=evidence)
+    return Entry(operation=operation, status=Status.UNDECIDED, reason=reason, evidence=evidence)
 
 
-def _tested(base: Entry, candidate: Candidate, evidence: TrialEvidence, capacity: Capacity | None) -> Entry:
+def _judge(base: Entry, candidate: Candidate, evidence: TrialEvidence) -> Entry:
     """Return the entry of a candidate that was put to the test."""
     choice = candidate.choice
     if candidate.verdict is Verdict.FAILED:
         assert candidate.failure is not None
         reason = f"{choice} failed under test: {candidate.failure.reason}"
         return replace(base, status=Status.DEFAULT_KEPT, reason=reason)
-    findings = candidate.findings(capacity)
+    findings = candidate.findings
     if candidate.verdict is Verdict.ACCEPTED:
-        return _tuned(base, candidate, evidence, findings)
+        return _accept(base, candidate, evidence)
     safe = tuple(count for count in base.evidence.safe_threads if count != choice.only_blas_threads)
     base = replace(base, evidence=replace(base.evidence, safe_threads=safe))
     tested = replace(base, evidence=_with_findings(base.evidence, findings))
@@ -116,7 +96,7 @@ def _tested(base: Entry, candidate: Candidate, evidence: TrialEvidence, capacity
     if candidate.verdict is Verdict.NOISY or missing:
         reason = (
             f"{choice} uses fewer CPUs than the default, and no undisturbed timings at full capacity could be "
-            f"had in {len(candidate.visits)} processes. {capacity or ''}"
+            f"had in {len(candidate.visits)} processes. {candidate.capacity or ''}"
         )
         return replace(base, status=Status.NOISY, reason=reason.rstrip())
     seemed = exp(-evidence.estimate(choice)) if choice in evidence.visits else exp(-candidate.seemed)
@@ -125,9 +105,9 @@ def _tested(base: Entry, candidate: Candidate, evidence: TrialEvidence, capacity
     return replace(tested, status=Status.UNDECIDED, reason=reason)
 
 
-def _tuned(base: Entry, candidate: Candidate, evidence: TrialEvidence, findings: Findings) -> Entry:
+def _accept(base: Entry, candidate: Candidate, evidence: TrialEvidence) -> Entry:
     choice = candidate.choice
-    tested = _with_findings(base.evidence, findings)
+    tested = _with_findings(base.evidence, candidate.findings)
     safe = {*tested.safe_threads, choice.only_blas_threads}
     seconds, speedup = tested.default_seconds, tested.speedup
     tested = replace(
@@ -146,11 +126,10 @@ def _tuned(base: Entry, candidate: Candidate, evidence: TrialEvidence, findings:
     return replace(base, status=Status.TUNED, reason=reason, choice=choice, evidence=tested)
 
 
-def _tested_quietly(entry: Entry, candidate: Candidate, quiet: Candidate, capacity: Capacity | None) -> Entry:
+def _judge_quiet(entry: Entry, quiet: Candidate) -> Entry:
     """Decide on a candidate that was proved next to neighbours by its speed-up without them."""
-    findings = quiet.findings(capacity)
     if quiet.verdict is Verdict.ACCEPTED:
-        return replace(entry, reason=f"{entry.reason} Without the neighbours: {in_words(findings)}")
+        return replace(entry, reason=f"{entry.reason} Without the neighbours: {quiet.findings}")
     fell = {
         Verdict.DROPPED: (Status.DEFAULT_KEPT, f"it falls: {quiet.reason}"),
         Verdict.FAILED: (Status.DEFAULT_KEPT, f"it failed: {quiet.failure and quiet.failure.reason}"),
@@ -162,7 +141,7 @@ def _tested_quietly(entry: Entry, candidate: Candidate, quiet: Candidate, capaci
         status=status,
         choice=DEFAULT,
         evidence=replace(entry.evidence, tuned_seconds=None, retained_bytes=None),
-        reason=f"{candidate.choice} was proved next to the neighbours, but without them {why}",
+        reason=f"{quiet.choice} was proved next to the neighbours, but without them {why}",
     )
 
 

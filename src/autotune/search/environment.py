@@ -1,12 +1,16 @@
-"""Environment of a calibration, as far as it decides what is tried."""
+"""Environment of a calibration, as far as it decides what is tried; and the CPUs that stand for a smaller one. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from autotune.errors import UsageError
 from autotune.model.catalogue import Kind
 from autotune.model.configuration import Knob
+from autotune.model.machine import Cpu
 from autotune.model.units import count_of
+
+ALL = "all"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,3 +52,47 @@ class Environment:
     def has_company(self) -> bool:
         """Do processes of autotune's own run next to the trials, so that full capacity cannot be told?"""
         return self.neighbours > 0 or self.copies > 1
+
+
+def allocations(
+    text: str, *, cpus: Iterable[Cpu], allowed: Collection[int], usable_cpus: int
+) -> list[frozenset[int] | None]:
+    """Parse a list such as `1,2,4,all` into sets of CPUs, largest first; None stands for all, as they are.
+
+    What plain NumPy does with k CPUs is what it does under an affinity mask of k, so that is how a smaller
+    allocation is measured; containers and batch systems give CPUs the same way. As many CPUs as there are
+    anyway are all of them. Raises UsageError for what is no such list, and for more CPUs than may be used.
+    """
+    counts: set[int] = set()
+    whole = False
+    for word in text.replace(" ", "").split(","):
+        if word == ALL:
+            whole = True
+        elif not (word.isascii() and word.isdigit()) or int(word) < 1:
+            raise UsageError(f"--cpus {text!r} is not a list of numbers of CPUs, such as 1,2,4,all.")
+        elif int(word) > usable_cpus:
+            raise UsageError(f"--cpus {word}: only {usable_cpus} CPUs may be used here; leave it out.")
+        elif int(word) == len(allowed):
+            whole = True
+        else:
+            counts.add(int(word))
+    order = spread(cpus, allowed)
+    masks = [frozenset(order[:count]) for count in sorted(counts, reverse=True)]
+    return [*([None] if whole else []), *masks]
+
+
+def spread(cpus: Iterable[Cpu], allowed: Collection[int]) -> list[int]:
+    """Return the allowed CPUs in the order in which a smaller allocation takes them.
+
+    One hardware thread of each core before any second one, as the scheduler places busy threads; of the same
+    package, node and L3 cache as long as there are some, as a batch system gives them.
+    """
+    by_number = {cpu.number: cpu for cpu in cpus if cpu.number in allowed}
+    siblings: dict[int, int] = {}
+    ranked: list[tuple[int, int, int, int, int]] = []
+    for number in sorted(allowed):
+        cpu = by_number.get(number, Cpu(number=number))
+        core = number if cpu.core is None else cpu.core
+        turn = siblings[core] = siblings.get(core, -1) + 1
+        ranked.append((turn, cpu.package or 0, cpu.node or 0, cpu.l3 or 0, number))
+    return [row[-1] for row in sorted(ranked)]

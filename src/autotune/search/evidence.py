@@ -1,18 +1,20 @@
 """Evidence that exploration gathers on the configurations of one size: log-ratios to the adjacent default."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from math import inf, log, sqrt
+from math import inf, log, log1p, sqrt
 from statistics import median
+from typing import NamedTuple
 
 import numpy as np
 
 from autotune.bench.statistics import hodges_lehmann, pair_log_ratios
 from autotune.model.configuration import DEFAULT, Configuration
-from autotune.model.measurement import Failure, FailureKind, Measurement, Pair
+from autotune.model.measurement import Failure, FailureKind, Measurement, Pair, Session
 from autotune.model.operation import Operation
 from autotune.search.machine_states import Capacity, Visit, pair_scatter
+from autotune.search.sequential_test import MARGIN
 from autotune.search.space import parsimony
 
 SURE = 2.0
@@ -28,11 +30,20 @@ EFFICIENCY = 1.047
 CLOCK_STOOD = Failure(kind=FailureKind.PROTOCOL, reason="The clock did not move while it ran.")
 
 
+class _Summary(NamedTuple):
+    """Estimate of a configuration, and what it rests on."""
+
+    log_ratio: float
+    pairs: int
+    processes: int
+    reduced: bool
+    """Were CPUs missing in all of them?"""
+
+
 @dataclass(kw_only=True)
 class TrialEvidence:
     """Pairs of every configuration that was tried at one size, process by process."""
 
-    operation: Operation
     usable_cpus: int
     """A configuration that uses more may be measured, for people to see, but never leads."""
     default_cpus: int = 1
@@ -49,27 +60,29 @@ class TrialEvidence:
     """CPU time of a run, of each process that measured it; empty where it is not measured."""
     retained_bytes: dict[Configuration, int] = field(default_factory=dict)
     """Bytes that a process holds with a configuration beyond those of the default; the largest of all processes."""
-    _cache: dict[Configuration, tuple[float, int, int, bool]] = field(default_factory=dict)
+    _cache: dict[Configuration, _Summary] = field(default_factory=dict)
     _scatter: float | None = None
 
     def add(self, measurements: Iterable[Measurement], elapsed: float = 0.0) -> None:
         """Take in what one process measured of this operation, the default first."""
-        measurements = list(measurements)
         default, *candidates = measurements
-        if not sane(default):
+        if not has_timings(default):
             if default.failure is None or default.failure.final:
                 self.failures[DEFAULT] = default.failure or CLOCK_STOOD
             self.unreached = default.failure
             return
         self.default_seconds.extend(default.seconds)
-        for measurement in measurements:
+        for measurement in (default, *candidates):
             if measurement.cpu_seconds is not None:
                 self.cpu_seconds[measurement.configuration].append(measurement.cpu_seconds)
         for measurement in candidates:
-            if sane(measurement):
+            if has_timings(measurement):
                 if measurement.pairs:
                     self.visits[measurement.configuration].append(Visit(pairs=measurement.pairs, elapsed=elapsed))
-                    self._weigh(measurement, default)
+                    if measurement.resident_bytes is not None and default.resident_bytes is not None:
+                        before = self.retained_bytes.get(measurement.configuration, 0)
+                        more = measurement.resident_bytes - default.resident_bytes
+                        self.retained_bytes[measurement.configuration] = max(before, more)
             elif measurement.failure is None or measurement.failure.final:
                 self.failures[measurement.configuration] = measurement.failure or CLOCK_STOOD
         self._cache.clear()
@@ -81,12 +94,6 @@ class TrialEvidence:
         self._cache.clear()
         self._scatter = None
 
-    def _weigh(self, measurement: Measurement, default: Measurement) -> None:
-        if measurement.resident_bytes is not None and default.resident_bytes is not None:
-            more = max(0, measurement.resident_bytes - default.resident_bytes)
-            chosen = measurement.configuration
-            self.retained_bytes[chosen] = max(more, self.retained_bytes.get(chosen, 0))
-
     @property
     def candidates(self) -> list[Configuration]:
         """The configurations with timings that never failed and fit the allocation."""
@@ -94,11 +101,11 @@ class TrialEvidence:
 
     def estimate(self, configuration: Configuration) -> float:
         """Return the log-ratio to the default, at full capacity where it was seen."""
-        return self._summary(configuration)[0]
+        return self._summary(configuration).log_ratio
 
     def is_pessimistic(self, configuration: Configuration) -> bool:
         """Was it timed only while CPUs were missing, although it uses no fewer than the default?"""
-        return self._summary(configuration)[3] and configuration.cpus >= self.default_cpus
+        return self._summary(configuration).reduced and configuration.cpus >= self.default_cpus
 
     def at_best(self, configuration: Configuration) -> float:
         """Return the log-ratio that a configuration with at least the default's CPUs may have at full capacity."""
@@ -108,13 +115,13 @@ class TrialEvidence:
 
     def is_optimistic(self, configuration: Configuration) -> bool:
         """Was it timed only while CPUs were missing, and uses fewer than the default?"""
-        return self._summary(configuration)[3] and configuration.cpus < self.default_cpus
+        return self._summary(configuration).reduced and configuration.cpus < self.default_cpus
 
     def doubt(self, configuration: Configuration) -> float:
         """Standard error of the estimate."""
-        _, pairs, processes, _ = self._summary(configuration)
+        summary = self._summary(configuration)
         # two components of variance: between pairs of a process, and between processes
-        return sqrt(EFFICIENCY * self._pair_scatter() ** 2 / pairs + LUCK**2 / processes)
+        return sqrt(EFFICIENCY * self._pair_scatter() ** 2 / summary.pairs + LUCK**2 / summary.processes)
 
     def upper(self, configuration: Configuration) -> float:
         """Return the log-ratio that it hardly exceeds; infinite with a single pair."""
@@ -150,6 +157,17 @@ class TrialEvidence:
         equal = [each for each in estimates if each == first or estimates[each] + self.doubt(each) <= best]
         return min(equal, key=lambda choice: (parsimony(choice), estimates[choice]))
 
+    def runner_up(self, tried: Collection[Configuration]) -> Configuration:
+        """Return the best that was not put to the test yet; the default where nothing is much better."""
+        rest = [choice for choice in self.candidates if choice not in tried]
+        best = min(rest, key=self.estimate, default=DEFAULT)
+        return best if best != DEFAULT and self.estimate(best) < -2 * log1p(MARGIN) else DEFAULT
+
+    def rival(self, tried: Collection[Configuration]) -> Configuration:
+        """Return what surely seems best of those that were not put to the test; else the default."""
+        rest = [choice for choice in self.candidates if choice not in tried]
+        return min(rest, key=lambda each: self.estimate(each) + self.doubt(each), default=DEFAULT)
+
     def cpu_ratio(self, configuration: Configuration) -> float:
         """Return the CPU seconds over the default's, in log-ratio.
 
@@ -176,14 +194,13 @@ class TrialEvidence:
         most = min(2 * OFTEN, max(map(self.pairs, self.candidates), default=0))
         return [choice for choice in self.candidates if 2 * self.pairs(choice) >= most]
 
-    def _summary(self, configuration: Configuration) -> tuple[float, int, int, bool]:
-        """Return the estimate, its pairs and processes, and whether CPUs were missing in all of them."""
+    def _summary(self, configuration: Configuration) -> _Summary:
         if configuration not in self._cache:
             groups, reduced = self._groups(configuration)
             ratios = [pair_log_ratios(pairs) for pairs in groups]
             counts = [len(values) for values in ratios]
             value = float(np.average([hodges_lehmann(values) for values in ratios], weights=counts))
-            self._cache[configuration] = value, sum(counts), len(groups), reduced
+            self._cache[configuration] = _Summary(value, sum(counts), len(groups), reduced)
         return self._cache[configuration]
 
     def _groups(self, configuration: Configuration) -> tuple[list[Sequence[Pair]], bool]:
@@ -207,10 +224,16 @@ class TrialEvidence:
         return self._scatter
 
 
-def sane(measurement: Measurement) -> bool:
+def has_timings(measurement: Measurement) -> bool:
     """Are there timings, all of them finite and above zero?"""
-    seconds = (
-        *measurement.seconds,
-        *(value for pair in measurement.pairs for value in (pair.default_seconds, pair.candidate_seconds)),
-    )
+    pairs = (value for pair in measurement.pairs for value in (pair.default_seconds, pair.candidate_seconds))
+    seconds = (*measurement.seconds, *pairs)
     return measurement.failure is None and bool(seconds) and all(0.0 < value < inf for value in seconds)
+
+
+def by_operation(session: Session) -> dict[Operation, list[Measurement]]:
+    """Return a session's measurements, operation by operation; the default first in each."""
+    grouped: dict[Operation, list[Measurement]] = {}
+    for measurement in session.measurements:
+        grouped.setdefault(measurement.operation, []).append(measurement)
+    return grouped

@@ -130,7 +130,7 @@ class GridSampler(BaseSampler):
         seed: int | None,
     ) -> None:
         self.grid = grid
-        self._space, self._choices, self._logarithms = dict(space), choices, logarithms
+        self.search_space, self._choices, self._logarithms = dict(space), choices, logarithms
         self._names = {name: {choice: value for value, choice in values.items()} for name, values in choices.items()}
         self._first: list[int] = []
         self._seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
@@ -146,7 +146,7 @@ class GridSampler(BaseSampler):
         del trial
         if len(study.directions) > 1:
             raise ValueError("GridSampler searches for one objective; this study has several.")
-        return dict(self._space)
+        return dict(self.search_space)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -173,7 +173,7 @@ class GridSampler(BaseSampler):
         del study, param_distribution
         raise ValueError(
             f"Trial {trial.number} suggests {param_name}, which is not in the search space of its GridSampler "
-            f"({', '.join(self._space)}), or with another distribution than there. Give the sampler every "
+            f"({', '.join(self.search_space)}), or with another distribution than there. Give the sampler every "
             "parameter; conditional parameters are not supported."
         )
 
@@ -182,7 +182,7 @@ class GridSampler(BaseSampler):
     ) -> None:
         """Refuse a completed trial that left out parameters of the search space."""
         del study, values
-        if missing := [name for name in self._space if name not in trial.params]:
+        if missing := [name for name in self.search_space if name not in trial.params]:
             if state is TrialState.COMPLETE:
                 raise ValueError(
                     f"Trial {trial.number} did not suggest {', '.join(missing)}: conditional parameters are not "
@@ -203,10 +203,10 @@ class GridSampler(BaseSampler):
         trials = study.get_trials(deepcopy=False, states=states)
         places = [(trial, place) for trial in trials if (place := self._place(trial)) is not None]
         values = [trial.value if trial.state is TrialState.COMPLETE else None for trial, _ in places]
-        modelled = self._modelled(values, maximize=study.direction is StudyDirection.MAXIMIZE)
+        modelled = self._to_log_times(values, maximize=study.direction is StudyDirection.MAXIMIZE)
         return [GridVisit(point=place, value=value) for (_, place), value in zip(places, modelled, strict=True)]
 
-    def _modelled(self, values: Sequence[float | None], *, maximize: bool) -> list[float | None]:
+    def _to_log_times(self, values: Sequence[float | None], *, maximize: bool) -> list[float | None]:
         """Bring the values to logarithms of times, lower is better; None where there is no finite one."""
         finite = [value for value in values if value is not None and math.isfinite(value)]
         sign = -1.0 if maximize else 1.0
@@ -230,7 +230,7 @@ class GridSampler(BaseSampler):
 
     def _place(self, trial: FrozenTrial) -> int | None:
         """Return the point of a trial: what it suggested, else what was proposed to it; None off the grid."""
-        if all(name in trial.params for name in self._space):
+        if all(name in trial.params for name in self.search_space):
             return self._point(trial.params)
         return self._proposed.get(trial.number)
 
@@ -239,20 +239,6 @@ class GridSampler(BaseSampler):
             return None
         point = tuple(self._names[name].get(values[name], OFF_THE_GRID) for name in self._names)
         return self.grid.index.get(point)
-
-
-class LogTimeSampler(GridSampler):
-    """Sampler over a Grid, for a study whose values are logarithms of times.
-
-    Every parameter is a categorical distribution of the grid's values.
-    """
-
-    def __init__(self, grid: Grid, *, first: Sequence[int] = (), seed: int = 0) -> None:
-        """Take the grid as it is; `first` are points of it to begin with."""
-        space = {name: CategoricalDistribution(values) for name, values in grid.parameters.items()}
-        choices = {name: {value: value for value in values} for name, values in grid.parameters.items()}
-        self._begin(grid, space, choices, logarithms=True, seed=seed)
-        self._first.extend(first)
 
 
 def _choices(name: str, distribution: BaseDistribution) -> dict[Value, Any]:
@@ -265,19 +251,19 @@ def _choices(name: str, distribution: BaseDistribution) -> dict[Value, Any]:
             return {f"{place}: {choice}": choice for place, choice in enumerate(choices)}
         case IntDistribution(low=low, high=high, step=step, log=log):
             if not log:
-                return {int(value): int(value) for value in _thinned(range(low, high + 1, step))}
+                return {int(value): int(value) for value in _thin(range(low, high + 1, step))}
             # even in the logarithm; small integers repeat after rounding
             spread = np.geomspace(low, high, MOST_LOGARITHMIC).round().astype(int)
             return {int(value): int(value) for value in np.unique(spread)}
         case FloatDistribution(low=low, high=high, step=float(step)):
             count = round((high - low) / step) + 1
-            return {low + place * step: low + place * step for place in _thinned(range(count))}
+            return {low + place * step: low + place * step for place in _thin(range(count))}
     raise ValueError(
         f"{name}: {distribution} is not finite. GridSampler takes integers, floats with a step, and categories."
     )
 
 
-def _thinned(values: range) -> list[int]:
+def _thin(values: range) -> list[int]:
     """Return all values, or as many as are considered, spread evenly from the first to the last."""
     if len(values) <= MOST_VALUES:
         return list(values)

@@ -6,6 +6,7 @@ other clock and no other luck than its sessions and its seed, the same plans are
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -79,16 +80,17 @@ class Journal:
             self._write([])
         session = self.bench.run(plan)
         self._lines.append({"plan": written, "session": encode(session)})
-        _append(self._path, self._lines[-1])
+        with suppress(OSError), self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(self._lines[-1]) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
         return session
 
     def _write(self, ahead: list[Json]) -> None:
         """Write the file anew: what was used so far and what may be used."""
-        try:
+        with suppress(OSError):  # without a journal the calibration is as good, only not resumable
             self._path.parent.mkdir(parents=True, exist_ok=True)
             replace_file(self._path, "".join(json.dumps(line) + "\n" for line in [*self._lines, *ahead]).encode())
-        except OSError:
-            return  # without a journal the calibration is as good, only not resumable
 
 
 def sessions(path: Path) -> tuple[Session, ...]:
@@ -108,30 +110,14 @@ def _sessions(path: Path) -> list[Json]:
 
 def _lines(path: Path) -> list[Json]:
     """Return every line up to the first that is not whole."""
-    try:
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    except (OSError, UnicodeDecodeError):
-        return []
     lines: list[Json] = []
-    for line in text.splitlines():
-        try:
+    with suppress(OSError, ValueError, RecursionError):
+        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
             value = json.loads(line)
-        except (ValueError, RecursionError):
-            break
-        if not isinstance(value, dict):
-            break
-        lines.append(value)
+            if not isinstance(value, dict):
+                break
+            lines.append(value)
     return lines
-
-
-def _append(path: Path, line: Json) -> None:
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        return  # as above
 
 
 def _session(document: Any) -> Session | None:

@@ -13,7 +13,7 @@ from statistics import quantiles
 
 import numpy as np
 
-from autotune.bench.noise import accepted
+from autotune.bench.noise import is_undisturbed
 from autotune.bench.statistics import hodges_lehmann, pair_log_ratios
 from autotune.model.measurement import Pair, Session
 
@@ -45,21 +45,24 @@ class Capacity:
     pairs: int = 0
     disturbed: int = 0
     """Pairs, of these, during which others took CPU time."""
-    _known: tuple[int, float | None, float | None] = (-1, None, None)
-    """Number of probes, best capacity, share of the time at full capacity."""
+    _count: int = 0
+    _best: float | None = None
+    _share: float | None = None
+    """Best capacity, and share of the time at it, of so many probes."""
 
     def add(self, session: Session) -> None:
         """Take in the probes of one process."""
         for pair in (pair for measurement in session.measurements for pair in measurement.pairs):
             self.pairs += 1
-            self.disturbed += not accepted(pair)
+            self.disturbed += not is_undisturbed(pair)
             if pair.capacity is not None:
                 self.probes.append(min(pair.capacity, float(self.usable_cpus)))
 
     @property
     def best(self) -> float | None:
         """Full capacity: what this machine reaches in its best state; None if it was never probed."""
-        return self._counted()[1]
+        self._update()
+        return self._best
 
     @property
     def lasting(self) -> float | None:
@@ -76,7 +79,8 @@ class Capacity:
     @property
     def full_share(self) -> float | None:
         """Part of the time at full capacity; None if it was never probed."""
-        return self._counted()[2]
+        self._update()
+        return self._share
 
     @property
     def is_full_now(self) -> bool:
@@ -94,16 +98,12 @@ class Capacity:
         best = self.best
         return pair.capacity is None or best is None or pair.capacity >= _full_from(best)
 
-    def _counted(self) -> tuple[int, float | None, float | None]:
+    def _update(self) -> None:
         count = len(self.probes)
-        if self._known[0] != count:
-            best = share = None
-            if (seen := self._seen()) is not None:
-                least = 1.0 + LEAST_PART * (self.usable_cpus - 1)
-                best = max(seen, self.known_best or 0.0, least)
-                share = sum(probe >= _full_from(best) for probe in self.probes) / count
-            self._known = count, best, share
-        return self._known
+        if self._count != count and (seen := self._seen()) is not None:
+            best = max(seen, self.known_best or 0.0, 1.0 + LEAST_PART * (self.usable_cpus - 1))
+            share = sum(probe >= _full_from(best) for probe in self.probes) / count
+            self._count, self._best, self._share = count, best, share
 
     def _seen(self) -> float | None:
         if len(self.probes) < BEST_OF:
@@ -111,21 +111,16 @@ class Capacity:
         # the 95 % quantile, which one probe that says too much does not move
         return quantiles(self.probes, n=BEST_OF)[-1]
 
-    @property
-    def disturbed_share(self) -> float:
-        """Part of the pairs that others disturbed."""
-        return self.disturbed / self.pairs if self.pairs else 0.0
-
     def __str__(self) -> str:
         """Return a sentence where there is something to say."""
-        share = self.full_share
-        lost = 0.0 if share is None else 1.0 - share
+        lost = 0.0 if self.full_share is None else 1.0 - self.full_share
+        disturbed = self.disturbed / self.pairs if self.pairs else 0.0
         words = [
             f"full capacity was missing {lost:.0%} of the time" if lost >= OCCUPANCY else "",
-            f"others disturbed {self.disturbed_share:.0%} of the pairs" if self.disturbed_share >= DISTURBED else "",
+            f"others disturbed {disturbed:.0%} of the pairs" if disturbed >= DISTURBED else "",
         ]
         text = " and ".join(word for word in words if word)
-        return f"{text[0].upper()}{text[1:]}." if text else ""
+        return f"{text.capitalize()}." if text else ""
 
 
 def _full_from(best: float) -> float:
@@ -148,7 +143,7 @@ class Visit:
         """
         if capacity.best is None and not fewer_cpus:
             return self.at_any_capacity()
-        quiet = tuple(pair for pair in self.pairs if capacity.is_full(pair) and accepted(pair))
+        quiet = tuple(pair for pair in self.pairs if capacity.is_full(pair) and is_undisturbed(pair))
         return quiet if len(quiet) >= min(1 + fewer_cpus, len(self.pairs)) else ()
 
     def at_full_or_disturbed(self, capacity: Capacity) -> tuple[Pair, ...]:
@@ -174,7 +169,7 @@ class Visit:
 
 def _quiet_or_all(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
     """Select the undisturbed pairs, or all where there are none."""
-    return tuple(pair for pair in pairs if accepted(pair)) or tuple(pairs)
+    return tuple(pair for pair in pairs if is_undisturbed(pair)) or tuple(pairs)
 
 
 def log_ratio(pairs: Sequence[Pair]) -> float:

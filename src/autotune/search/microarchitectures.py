@@ -1,5 +1,6 @@
 """Names and ancestry of microarchitectures, from archspec."""
 
+from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -25,20 +26,13 @@ def generations(first: str | None, second: str | None) -> int | None:
 
     if first not in TARGETS or second not in TARGETS:
         return None
-    lines = [_ancestors(TARGETS[first]), _ancestors(TARGETS[second])]
-    common = lines[0].keys() & lines[1].keys()
-    return min((lines[0][name] + lines[1][name] for name in common), default=None)
+    lines = [set(_ancestors(TARGETS[name])) for name in (first, second)]
+    return min((left + right for name, left in lines[0] for other, right in lines[1] if name == other), default=None)
 
 
-def _ancestors(target: "Microarchitecture") -> dict[str, int]:
-    """Return the steps to each real microarchitecture among a target and its ancestors."""
-    steps = {target.name: 0} if target.vendor != "generic" else {}
-    front = [target]
-    for step in range(1, 64):
-        front = [parent for child in front for parent in child.parents]
-        for parent in front:
-            if parent.vendor != "generic":
-                steps.setdefault(parent.name, step)
-        if not front:
-            break
-    return steps
+def _ancestors(target: "Microarchitecture", steps: int = 0) -> Iterator[tuple[str, int]]:
+    """Yield each real microarchitecture among a target and its ancestors, with the steps to it on each way there."""
+    if target.vendor != "generic":
+        yield target.name, steps
+    for parent in target.parents:
+        yield from _ancestors(parent, steps + 1)

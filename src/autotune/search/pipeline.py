@@ -1,38 +1,29 @@
 """Flow of a calibration's time: exploration of all operations, confirmation in rounds, then further candidates."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import exp, log1p
 from statistics import fmean
 
-from autotune.bench.user_workload import UserWorkload
-from autotune.model.catalogue import CATALOGUE, Family
+from autotune.model.catalogue import Family
 from autotune.model.configuration import Configuration
 from autotune.model.entry import OUT_OF_TIME, Alternative, Entry, Status
-from autotune.model.measurement import Measurement
 from autotune.model.operation import Operation
 from autotune.model.policy import CPU_SLACK, TIE
 from autotune.model.profile import Profile
-from autotune.search.confirmation import (
-    GROUP,
-    LARGE_GAIN,
-    MOST_PROCESSES,
-    Candidate,
-    Confirmation,
-    Verdict,
-    candidate_of,
-)
+from autotune.search.candidate import LARGE_GAIN, MOST_PROCESSES, Candidate, Verdict
+from autotune.search.confirmation import GROUP, Confirmation
 from autotune.search.crossings import alternatives
 from autotune.search.decide import decide, make_bare_entry
 from autotune.search.environment import Environment
 from autotune.search.events import Confirming, Decided, Exploring, Listener, Tried
 from autotune.search.evidence import TrialEvidence
-from autotune.search.explore import Exploration, has_small_space, least_seconds
-from autotune.search.machine_states import Capacity
+from autotune.search.explore import Exploration
 from autotune.search.plan import Item, Plan
 from autotune.search.request import Objective
 from autotune.search.sequential_test import MARGIN, SHARES, candidate_error
-from autotune.search.time_budget import Clock
+from autotune.search.size_search import SizeSearch, has_small_space
+from autotune.search.time_budget import SIZE_SECONDS, Clock, least_seconds, sizes_within
 
 EXPLORATION_SHARE, EXPLORATION_SHARE_OF_SMALL = 0.45, 0.25
 """Of the time, at most, before the first confirmation, and the same where all configurations of an operation are few;
@@ -41,8 +32,6 @@ FIRST_PASS_SHARE = 0.8
 """Of that, for the first process of every operation."""
 MOST_OF_FIRST_PASS = 0.6
 """Of the time, after which operations that had no process yet stay undecided."""
-SIZE_SECONDS = 0.4
-"""Least seconds of one size: its inputs, checks, warm-up, and a few pairs."""
 TOO_LONG = (
     "Not measured: one trial of it takes about {seconds:.0f} s or more, and {allowed:.0f} s were left. Give it more "
     "time with --budget."
@@ -55,61 +44,30 @@ QUIET_BOUND = log1p(0.01)
 """Log-ratio that a choice proved next to neighbours must stay below without them: no slower than the margin allows."""
 
 
-def calibrate(
-    plan: Plan,
-    *,
-    environment: Environment,
-    clock: Clock,
-    report: Listener,
-    capacity: Capacity,
-    warm_starts: Sequence[Profile] = (),
-) -> Iterator[Entry]:
-    """Calibrate all that is planned.
-
-    Parameters
-    ----------
-    plan
-        Operations and sizes.
-    environment
-        Where they are measured.
-    clock
-        Runs the trials, within its budget.
-    report
-        Told of every event.
-    capacity
-        Of this machine; takes in every probe.
-    warm_starts
-        Choices proved elsewhere, which are tried first.
-
-    Yields
-    ------
-    Entry
-        As soon as it is decided. An operation has a second entry where something better was proved later. What the
-        time does not reach comes last, undecided.
-
-    """
-    yield from _Calibration(
-        plan=plan,
-        environment=environment,
-        clock=clock,
-        report=report,
-        states=capacity,
-        warm_starts=tuple(warm_starts),
-    ).entries()
-
-
 @dataclass(kw_only=True)
 class _Size:
     """One size of an item: what was put to the test, and what was decided."""
 
-    item: Item
-    operation: Operation
-    evidence: TrialEvidence
+    exploration: Exploration
+    search: SizeSearch
     tested: list[Candidate] = field(default_factory=list)
     """In order; of these at most one is undecided."""
     quiet: dict[Configuration, Candidate] = field(default_factory=dict)
     """The same while the neighbours rest."""
     entry: Entry | None = None
+
+    @property
+    def operation(self) -> Operation:
+        return self.search.operation
+
+    @property
+    def evidence(self) -> TrialEvidence:
+        return self.search.evidence
+
+    @property
+    def tried(self) -> set[Configuration]:
+        """Configurations that were put to the test."""
+        return {test.choice for test in self.tested}
 
     @property
     def under_test(self) -> bool:
@@ -122,48 +80,49 @@ class _Size:
         accepted = [
             test
             for test in self.tested
-            if test.verdict is Verdict.ACCEPTED
-            and (test.choice not in self.quiet or self.quiet[test.choice].verdict is Verdict.ACCEPTED)
+            if test.verdict is Verdict.ACCEPTED and self.quiet.get(test.choice, test).verdict is Verdict.ACCEPTED
         ]
-        return min(
-            accepted,
-            key=lambda test: self.evidence.estimate(test.choice),
-            default=self.tested[-1] if self.tested else None,
-        )
+        last = self.tested[-1] if self.tested else None
+        return min(accepted, key=lambda test: self.evidence.estimate(test.choice), default=last)
 
 
 @dataclass(kw_only=True)
-class _Calibration:
+class Calibration:
     """A calibration under way."""
 
     plan: Plan
     environment: Environment
     clock: Clock
+    """Runs the trials, within its budget."""
     report: Listener
-    states: Capacity
-    """Every probe of the machine's capacity."""
-    warm_starts: tuple[Profile, ...]
-    explorations: list[Exploration] = field(default_factory=list)
-    sizes: dict[Operation, _Size] = field(default_factory=dict)
-    too_long: dict[Operation, str] = field(default_factory=dict)
+    """Told of every event."""
+    warm_starts: Sequence[Profile] = ()
+    """Choices proved elsewhere, which are tried first."""
+    explorations: list[Exploration] = field(init=False, default_factory=list)
+    sizes: dict[Operation, _Size] = field(init=False, default_factory=dict)
+    too_long: dict[Operation, str] = field(init=False, default_factory=dict)
     """Sizes that are not measured, and why."""
-    confirming: float = 0.0
+    confirming: float = field(init=False, default=0.0)
     """Seconds that confirmation took while exploration went on."""
 
     def __post_init__(self) -> None:
-        self.capacity = None if self.environment.has_company else self.states
-        self.confirmation = Confirmation(self.clock, self.capacity, self.states)
+        self.capacity = None if self.environment.has_company else self.clock.capacity
+        self.confirmation = Confirmation(self.clock)
+        self.saves_cpu = self.plan.objective is Objective.CPU
 
     def entries(self) -> Iterator[Entry]:
-        """Yield all entries, as they are decided."""
+        """Yield every entry as soon as it is decided.
+
+        An operation has a second entry where something better was proved later. What the time does not reach comes
+        last, undecided.
+        """
         yield from self._explore()
         for exploration in self.explorations:
-            self._nominate(exploration)
-            yield from self._settle(exploration.evidence)
+            yield from self._nominate(exploration)
         while self.clock.remaining > 0 and (self.confirmation.open or self._unexplored(within=self.clock.remaining)):
             before = self.clock.plans
             for candidate in self.confirmation.rounds(self._report_round):
-                yield from self._decided(candidate)
+                yield from self._conclude(candidate)
             yield from self._explore_further()
             if self.clock.plans == before:
                 break
@@ -182,43 +141,41 @@ class _Calibration:
             for item in self.plan.items
         )
         yield from self._first_pass(FIRST_PASS_SHARE * share)
-        end = share + self.confirming
-        while unfinished := self._unexplored(within=min(end - self.clock.elapsed, self.clock.remaining)):
+
+        def left() -> float:
+            return min(share + self.confirming - self.clock.elapsed, self.clock.remaining)
+
+        while unfinished := self._unexplored(within=left()):
             for exploration in sorted(unfinished, key=lambda each: each.promise, reverse=True):
-                left = min(end - self.clock.elapsed, self.clock.remaining)
-                if left > exploration.next_seconds:
-                    self._step(exploration, left)
+                if left() > exploration.next_seconds:
+                    self._step(exploration, left())
                     yield from self._confirm_early(exploration, until=self.clock.budget)
-                    end = share + self.confirming
 
     def _first_pass(self, seconds: float) -> Iterator[Entry]:
         """Run one process of every operation; each gets an equal part of the time that is left."""
         began = self.clock.elapsed
-        end = began + seconds
         self._set_aside()
-        latest = self.clock.elapsed + MOST_OF_FIRST_PASS * self.clock.remaining
+        latest = began + MOST_OF_FIRST_PASS * self.clock.remaining
         waiting = list(self.plan.items)
         while waiting:
             explored = self.clock.elapsed - self.confirming
             item = next((each for each in waiting if self._suits(each)), waiting[0])
-            part = max(SIZE_SECONDS, (end - explored) / len(waiting))
+            part = max(SIZE_SECONDS, (began + seconds - explored) / len(waiting))
             part = min(max(part, SIZE_SECONDS * len(item.operations)), latest - explored)
             waiting.remove(item)
-            operations = _within([size for size in item.operations if size not in self.too_long], part)
             exploration = Exploration(
                 item,
-                operations,
+                sizes_within([size for size in item.operations if size not in self.too_long], part),
                 environment=self.environment,
                 capacity=self.capacity,
                 seed=self.clock.seed,
                 warm_starts=self.warm_starts,
-                seen=self._seen,
                 seconds=part,
             )
             self.explorations.append(exploration)
-            for operation, evidence in exploration.evidence.items():
-                self.sizes[operation] = _Size(item=item, operation=operation, evidence=evidence)
-            if operations and exploration.next_step is not None:
+            for operation, search in exploration.sizes.items():
+                self.sizes[operation] = _Size(exploration=exploration, search=search)
+            if exploration.next_step is not None:
                 self._step(exploration, part)
                 explored = self.clock.elapsed - began - self.confirming
                 pace = explored / (len(self.plan.items) - len(waiting))
@@ -237,17 +194,18 @@ class _Calibration:
 
         A user's function may ignore knobs, which the end of its exploration tells; so it does of CPU time and company.
         """
-        early = not (self._saves_cpu or self.environment.has_company or exploration.item.kind.family is Family.USER)
-        for operation, evidence in exploration.evidence.items():
-            size, leader = self.sizes[operation], exploration.leader(operation)
-            leads = early and not leader.is_default and evidence.estimate(leader) < -LARGE_GAIN
+        early = not (self.saves_cpu or self.environment.has_company or exploration.item.kind.family is Family.USER)
+        for operation in exploration.sizes:
+            size = self.sizes[operation]
+            leader = size.search.leader()
+            leads = early and not leader.is_default and size.evidence.estimate(leader) < -LARGE_GAIN
             if (leads or exploration.next_step is None) and not size.tested:
-                self._put_to_test(size, self._nominee(size, exploration))
+                self._put_to_test(size, self._nominee(size))
         is_full = self.capacity is not None and self.capacity.is_full_now
         if is_full and self.clock.elapsed < until and len(self.confirmation.open) >= GROUP:
             began = self.clock.elapsed
             for candidate in self.confirmation.visit(2 * GROUP):
-                yield from self._decided(candidate)
+                yield from self._conclude(candidate)
             self.confirming += self.clock.elapsed - began
 
     def _set_aside(self) -> None:
@@ -270,95 +228,97 @@ class _Calibration:
         """Run one process of an exploration."""
         step = exploration.next_step
         assert step is not None
-        item = exploration.item
         self.report(
             Exploring(
-                name=item.kind.name,
-                dtype=item.dtype,
+                name=exploration.item.kind.name,
+                dtype=exploration.item.dtype,
                 index=self.explorations.index(exploration) + 1,
                 total=len(self.plan.items),
                 again=exploration.steps_taken > 0,
                 **self._progress(),
             )
         )
-        session = self.clock.run(step.cases, pairs=step.pairs, seconds=seconds, quiet=step.quiet)
-        self.states.add(session)
-        exploration.take(session, self.clock.elapsed)
-
-    def _seen(self, measurement: Measurement, value: float | None) -> None:
-        self.report(
-            Tried(
-                operation=measurement.operation,
-                configuration=measurement.configuration,
-                speedup=None if value is None else exp(-value),
-                failure=measurement.failure,
-                **self._progress(),
+        session = self.clock.run(step, seconds=seconds)
+        for measurement, value in exploration.take(session, self.clock.elapsed):
+            self.report(
+                Tried(
+                    operation=measurement.operation,
+                    configuration=measurement.configuration,
+                    speedup=None if value is None else exp(-value),
+                    failure=measurement.failure,
+                    **self._progress(),
+                )
             )
-        )
+
+    def _explore_further(self) -> Iterator[Entry]:
+        """Explore one more step where the expected improvement is largest; a better leader goes to the test."""
+        unfinished = self._unexplored(within=self.clock.remaining)
+        if not unfinished:
+            return
+        exploration = max(unfinished, key=lambda each: each.promise)
+        self._step(exploration, self.clock.remaining)
+        if exploration.next_step is None or exploration.steps_taken % 2 == 0:
+            yield from self._nominate(exploration)
 
     # --- confirmation ---
 
-    def _nominate(self, exploration: Exploration) -> None:
-        """Put the leader of every size to the test, unless one is under test already."""
-        for operation in exploration.evidence:
+    def _nominate(self, exploration: Exploration) -> Iterator[Entry]:
+        """Put the leader of every size to the test, unless one is under test already; yields what needs no test."""
+        for operation in exploration.sizes:
             size = self.sizes[operation]
             if not size.under_test:
-                self._put_to_test(size, self._nominee(size, exploration))
+                self._put_to_test(size, self._nominee(size))
+        yield from self._settle(exploration.sizes)
 
-    def _nominee(self, size: _Size, exploration: Exploration) -> Configuration:
+    def _nominee(self, size: _Size) -> Configuration:
         """Return the configuration to put to the test: by the objective; the fastest where that one has failed."""
-        tried = {test.choice for test in size.tested}
-        thriftiest = size.evidence.thriftiest(log1p(CPU_SLACK)) if self._saves_cpu else None
-        if thriftiest is not None and (thriftiest not in tried or size.best is None):
+        thriftiest = size.evidence.thriftiest(log1p(CPU_SLACK)) if self.saves_cpu else None
+        if thriftiest is not None and (thriftiest not in size.tried or size.best is None):
             return thriftiest
-        return exploration.leader(size.operation)
-
-    @property
-    def _saves_cpu(self) -> bool:
-        return self.plan.objective is Objective.CPU
+        return size.search.leader()
 
     def _put_to_test(self, size: _Size, choice: Configuration) -> None:
-        tried = {test.choice for test in size.tested}
+        if choice.is_default or choice in size.tried or len(size.tested) >= len(SHARES):
+            return
+        item, evidence = size.exploration.item, size.evidence
         accepted = size.best if size.entry is not None and size.entry.status is Status.TUNED else None
-        if choice.is_default or choice in tried or len(size.tested) >= len(SHARES):
-            return
-        seemed = size.evidence.estimate(choice)
-        if size.evidence.is_pessimistic(choice):
+        proved = 0.0 if accepted is None else evidence.estimate(accepted.choice)
+        seemed = evidence.estimate(choice)
+        if evidence.is_pessimistic(choice):
             seemed = min(seemed, UNSEEN_GAIN)
-        if accepted is not None and seemed > size.evidence.estimate(accepted.choice) - BETTER:
+        if accepted is not None and seemed > proved - BETTER:
             return
-        thrift = -size.evidence.cpu_ratio(choice) if self._saves_cpu else 0.0
+        thrift = -evidence.cpu_ratio(choice) if self.saves_cpu else 0.0
         saves = thrift > log1p(MARGIN)
         candidate = Candidate(
             operation=size.operation,
             choice=choice,
-            fewer_cpus=choice.cpus < self.environment.default_cpus(size.item.kind),
+            capacity=self.capacity,
+            fewer_cpus=choice.cpus < self.environment.default_cpus(item.kind),
             bound=log1p(CPU_SLACK) if saves else -log1p(MARGIN),
             thrift=thrift if saves else 0.0,
             error=candidate_error(len(size.tested)),
             seemed=seemed,
-            proved=0.0 if accepted is None else size.evidence.estimate(accepted.choice),
-            weight=size.item.weight,
-            explored=tuple(size.evidence.visits.get(choice, ())),
-            most_processes=size.item.most_processes or MOST_PROCESSES,
-            pairs=size.item.pairs,
+            proved=proved,
+            weight=item.weight,
+            explored=tuple(evidence.visits.get(choice, ())),
+            most_processes=item.most_processes or MOST_PROCESSES,
+            pairs=item.pairs,
         )
         size.tested.append(candidate)
         self.confirmation.add(candidate)
         if self.environment.neighbours:
-            quiet = Candidate(
-                operation=candidate.operation,
-                choice=candidate.choice,
-                error=candidate.error,
-                bound=QUIET_BOUND,
+            size.quiet[choice] = replace(
+                candidate,
                 quiet=True,
-                seemed=seemed,
-                weight=candidate.weight,
-                most_processes=candidate.most_processes,
-                pairs=candidate.pairs,
+                fewer_cpus=False,
+                bound=QUIET_BOUND,
+                thrift=0.0,
+                proved=0.0,
+                explored=(),
+                visits=[],
             )
-            size.quiet[choice] = quiet
-            self.confirmation.add(quiet)
+            self.confirmation.add(size.quiet[choice])
 
     def _report_round(self) -> None:
         self.report(
@@ -370,47 +330,29 @@ class _Calibration:
             )
         )
 
-    def _decided(self, candidate: Candidate, *, last: bool = False) -> Iterator[Entry]:
+    def _conclude(self, candidate: Candidate, *, last: bool = False) -> Iterator[Entry]:
         """Yield the entry that a verdict leads to; after a refusal, the next candidate goes to the test.
 
         None does once the time is over, when every verdict is the size's last.
         """
         size = self.sizes[candidate.operation]
+        is_accepted = candidate.verdict is Verdict.ACCEPTED
         if not candidate.quiet:
             size.evidence.learn(candidate.choice, candidate.visits)
-        if candidate.verdict is not Verdict.ACCEPTED:
+        if not is_accepted:
             for test in (*size.tested, *size.quiet.values()):  # with its counterpart next to the neighbours
                 if test.choice == candidate.choice and test.verdict is Verdict.OPEN:
                     test.verdict, test.reason = Verdict.DROPPED, candidate.reason
             goes_on = self.clock.remaining > 0 and not last
             if goes_on and not any(test.verdict is Verdict.ACCEPTED for test in size.tested):
-                exploration = self._exploration_of(size)
-                tried = [test.choice for test in size.tested]
-                following = exploration.leader(size.operation) if self._saves_cpu else None
-                self._put_to_test(size, following or exploration.runner_up(size.operation, tried))
+                following = size.search.leader() if self.saves_cpu else size.evidence.runner_up(size.tried)
+                self._put_to_test(size, following)
         if size.under_test:
             return
         yield from self._settle([size.operation])
-        accepted = candidate.verdict is Verdict.ACCEPTED
-        if accepted and not last and not self.environment.neighbours and not self._saves_cpu:
-            self._challenge(size)
-
-    def _challenge(self, size: _Size) -> None:
-        """Put to the test what now seems faster than the accepted choice by far, which had led by luck."""
-        rival = self._exploration_of(size).rival(size.operation, [test.choice for test in size.tested])
-        if not rival.is_default:
-            self._put_to_test(size, rival)
-
-    def _explore_further(self) -> Iterator[Entry]:
-        """Explore one more step where the expected improvement is largest; a better leader goes to the test."""
-        unfinished = self._unexplored(within=self.clock.remaining)
-        if not unfinished:
-            return
-        exploration = max(unfinished, key=lambda each: each.promise)
-        self._step(exploration, self.clock.remaining)
-        if exploration.next_step is None or exploration.steps_taken % 2 == 0:
-            self._nominate(exploration)
-            yield from self._settle(exploration.evidence)
+        if is_accepted and not last and not self.environment.neighbours and not self.saves_cpu:
+            # what now seems faster than the accepted choice by far, which had led by luck
+            self._put_to_test(size, size.evidence.rival(size.tried))
 
     # --- decision ---
 
@@ -422,7 +364,7 @@ class _Calibration:
             if size.under_test:
                 continue
             if operation not in alternatives_of:
-                alternatives_of = alternatives(self._exploration_of(size).evidence)
+                alternatives_of = alternatives(size.exploration.evidence)
             entry = self._entry(size, alternatives_of.get(operation, ()))
             if size.entry is None or entry.choice != size.entry.choice or entry.status != size.entry.status:
                 size.entry = entry
@@ -431,14 +373,13 @@ class _Calibration:
 
     def _close(self) -> Iterator[Entry]:
         """Decide whatever is still open when the time is over."""
-        for candidate in (*self.confirmation.judge_again(), *self.confirmation.give_up()):
-            yield from self._decided(candidate, last=True)
+        for candidate in list(self.confirmation.close()):
+            yield from self._conclude(candidate, last=True)
         for operation in self.plan.operations:
             size = self.sizes.get(operation)
             if size is None:
-                item = self.plan.item_of(operation)
-                reason = self.too_long.get(operation, OUT_OF_TIME)
-                entry = make_bare_entry(operation, item.kind, self.environment, status=Status.UNDECIDED, reason=reason)
+                kind, reason = self.plan.item_of(operation).kind, self.too_long.get(operation, OUT_OF_TIME)
+                entry = make_bare_entry(operation, kind, self.environment, reason)
             elif size.entry is None:
                 entry = size.entry = self._entry(size, ())
             else:
@@ -450,69 +391,14 @@ class _Calibration:
         best = size.best
         return decide(
             size.operation,
-            size.item.kind,
+            size.exploration.item.kind,
             environment=self.environment,
             evidence=size.evidence,
-            capacity=self.capacity,
             candidate=best,
             objective=self.plan.objective,
             quiet=None if best is None else size.quiet.get(best.choice),
             alternatives=ways,
         )
 
-    def _exploration_of(self, size: _Size) -> Exploration:
-        return next(exploration for exploration in self.explorations if exploration.item is size.item)
-
     def _progress(self) -> dict[str, float]:
         return {"elapsed": self.clock.elapsed, "remaining": self.clock.remaining}
-
-
-def confirm(
-    choices: Iterable[Entry],
-    workload: UserWorkload | None,
-    *,
-    environment: Environment,
-    clock: Clock,
-    capacity: Capacity,
-) -> list[Entry]:
-    """Test choices of another host here, without exploration.
-
-    Each entry has the evidence of this host only: tuned if the choice was proved here too, and otherwise with what the
-    test came to. Safe thread counts other than the choice's, and alternatives for sizes in between, were not measured
-    here and are not claimed.
-    """
-    counted = None if environment.has_company else capacity
-    confirmation = Confirmation(clock, counted, capacity)
-    kinds = {
-        entry.operation: workload.kind if workload is not None else CATALOGUE[entry.operation.name] for entry in choices
-    }
-    for entry in choices:
-        confirmation.add(candidate_of(entry, kinds[entry.operation], environment))
-    for _ in (*confirmation.rounds(), *confirmation.judge_again()):
-        pass
-    return [
-        decide(
-            candidate.operation,
-            kinds[candidate.operation],
-            environment=environment,
-            evidence=_evidence(candidate, environment),
-            capacity=counted,
-            candidate=candidate,
-        )
-        for candidate in confirmation.candidates
-    ]
-
-
-def _evidence(candidate: Candidate, environment: Environment) -> TrialEvidence:
-    """Return the default's times in the processes of a test."""
-    seconds = [pair.default_seconds for visit in candidate.visits for pair in visit.pairs]
-    return TrialEvidence(operation=candidate.operation, usable_cpus=environment.usable_cpus, default_seconds=seconds)
-
-
-def _within(operations: Sequence[Operation], seconds: float) -> tuple[Operation, ...]:
-    """Select as many sizes as the time allows, spread over all of them."""
-    if seconds <= 0:
-        return ()
-    count = int(min(len(operations), max(1.0, seconds / SIZE_SECONDS)))
-    places = {round((place + 0.5) * len(operations) / count - 0.5) for place in range(count)}
-    return tuple(operation for place, operation in enumerate(operations) if place in places)

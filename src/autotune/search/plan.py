@@ -1,6 +1,6 @@
 """Plan of a calibration: every operation and size to be measured. Computed once, from request and environment."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import inf
 
@@ -11,7 +11,7 @@ from autotune.model.entry import Entry
 from autotune.model.operation import REAL_DTYPES, Operation
 from autotune.model.policy import LEAST_BUDGET_SECONDS, MEMORY_SHARE
 from autotune.search.environment import Environment
-from autotune.search.request import Objective, Request
+from autotune.search.request import Effort, Objective, Request
 from autotune.search.search_grid import Grid
 
 
@@ -31,6 +31,9 @@ class Item:
     """Fresh processes after which a confirmation ends; None for the usual number."""
     pairs: int | None = None
     """In each process of a confirmation; None for the usual number."""
+
+
+_Row = tuple[Kind, str, list[Operation]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,70 +69,58 @@ def make_plan(request: Request, environment: Environment) -> Plan:
             f"{request.seconds:.3g} s are too short to measure a single operation; "
             f"allow at least {LEAST_BUDGET_SECONDS:.0f} s."
         )
-    if request.recorded:
-        return Plan(items=tuple(_recorded_items(request, environment)), objective=request.objective)
-    items = tuple(
-        _item(kind, dtype, request, environment)
-        for kind in request.kinds
-        for dtype in request.all_dtypes
-        if dtype in kind.dtypes
+    allowed = inf if environment.memory_bytes is None else environment.memory_bytes * MEMORY_SHARE
+    rows = _rows_of_program(request, allowed) if request.recorded else _rows_of_names(request, environment, allowed)
+    items = (
+        Item(kind=kind, dtype=dtype, operations=_in_order(kind, sizes), weight=request.weights.get(kind.name, 1.0))
+        for kind, dtype, sizes in rows
+        if sizes
     )
-    if not items:
+    return Plan(items=tuple(items), objective=request.objective)
+
+
+def _in_order(kind: Kind, operations: Iterable[Operation]) -> tuple[Operation, ...]:
+    """Return each size once, by the amount of work; those of a user's function, of which it is unknown, as they are."""
+    return tuple(dict.fromkeys(operations if kind.family is Family.USER else sorted(operations, key=kind.work_of)))
+
+
+def _rows_of_program(request: Request, allowed: float) -> list[_Row]:
+    """Return the sizes of each operation and dtype that a program called, but for what does not fit the memory."""
+    groups: dict[tuple[str, str], list[Operation]] = {}
+    for operation in request.recorded:
+        if CATALOGUE[operation.name].bytes_of(operation) <= allowed:
+            groups.setdefault((operation.name, operation.dtype), []).append(operation)
+    return [(CATALOGUE[name], dtype, operations) for (name, dtype), operations in groups.items()]
+
+
+def _rows_of_names(request: Request, environment: Environment, allowed: float) -> list[_Row]:
+    """Return the sizes of each operation and dtype that was asked for by name: those named, or its own ladder."""
+    dtypes = request.dtypes or (REAL_DTYPES if request.effort is Effort.THOROUGH else REAL_DTYPES[:1])
+    rows: list[_Row] = []
+    for kind, dtype in ((kind, dtype) for kind in request.kinds for dtype in dtypes if dtype in kind.dtypes):
+        if request.sizes or kind.family is Family.USER:
+            sizes: Iterable[Sizes] = [kind.complete(size) for size in request.sizes or ({},)]
+        else:
+            sizes = ladder.sizes(
+                kind,
+                machine_l2=environment.l2_bytes,
+                machine_l3=environment.l3_bytes,
+                memory_bytes=environment.memory_bytes,
+                effort=request.effort,
+                dtype=dtype,
+            )
+        operations = [Operation(name=kind.name, dtype=dtype, sizes=tuple(size.items())) for size in sizes]
+        for operation in operations:
+            needed = kind.bytes_of(operation)
+            if needed > allowed:  # never of a user's function, whose memory is unknown: NaN
+                raise BadSize(
+                    f"{operation} needs {needed / 2**30:.3g} GiB, and no workload may take more than "
+                    f"{allowed / 2**30:.3g} GiB, a quarter of the memory; choose a smaller size."
+                )
+        rows.append((kind, dtype, operations))
+    if not rows:
         raise BadSize(
             f"{', '.join(kind.name for kind in request.kinds)} {'is' if len(request.kinds) == 1 else 'are'} measured "
             f"with real numbers only: leave out --dtype, or name one of {', '.join(REAL_DTYPES)}."
         )
-    return Plan(items=tuple(item for item in items if item.operations), objective=request.objective)
-
-
-def _item(kind: Kind, dtype: str, request: Request, environment: Environment) -> Item:
-    if request.sizes or kind.family is Family.USER:
-        sizes: tuple[Sizes, ...] = tuple(kind.complete(size) for size in request.sizes or ({},))
-    else:
-        sizes = ladder.sizes(
-            kind,
-            machine_l2=environment.l2_bytes,
-            machine_l3=environment.l3_bytes,
-            memory_bytes=environment.memory_bytes,
-            effort=request.effort,
-            dtype=dtype,
-        )
-    operations = [Operation(name=kind.name, dtype=dtype, sizes=tuple(size.items())) for size in sizes]
-    for operation in operations:
-        _refuse_too_large(kind, operation, environment)
-    if kind.family is not Family.USER:
-        operations.sort(key=kind.work_of)
-    return Item(
-        kind=kind,
-        dtype=dtype,
-        operations=tuple(dict.fromkeys(operations)),
-        weight=request.weights.get(kind.name, 1.0),
-    )
-
-
-def _recorded_items(request: Request, environment: Environment) -> Iterator[Item]:
-    """Yield an item for each operation and dtype that a program called; what does not fit the memory is left out."""
-    allowed = inf if environment.memory_bytes is None else environment.memory_bytes * MEMORY_SHARE
-    groups: dict[tuple[str, str], list[Operation]] = {}
-    for operation in dict.fromkeys(request.recorded):
-        if CATALOGUE[operation.name].bytes_of(operation) <= allowed:
-            groups.setdefault((operation.name, operation.dtype), []).append(operation)
-    for (name, dtype), operations in groups.items():
-        kind = CATALOGUE[name]
-        yield Item(
-            kind=kind,
-            dtype=dtype,
-            operations=tuple(sorted(operations, key=kind.work_of)),
-            weight=request.weights.get(name, 1.0),
-        )
-
-
-def _refuse_too_large(kind: Kind, operation: Operation, environment: Environment) -> None:
-    if kind.family is Family.USER or environment.memory_bytes is None:
-        return
-    needed, allowed = kind.bytes_of(operation), environment.memory_bytes * MEMORY_SHARE
-    if needed > allowed:
-        raise BadSize(
-            f"{operation} needs {needed / 2**30:.3g} GiB, and no workload may take more than "
-            f"{allowed / 2**30:.3g} GiB, a quarter of the memory; choose a smaller size."
-        )
+    return rows

@@ -91,11 +91,6 @@ class Request:
         return self if self.workload is None else replace(self, workload=replace(self.workload, pools=pools))
 
     @property
-    def all_dtypes(self) -> tuple[str, ...]:
-        """The dtypes to calibrate."""
-        return self.dtypes or (("float64", "float32") if self.effort is Effort.THOROUGH else ("float64",))
-
-    @property
     def kinds(self) -> tuple[Kind, ...]:
         """The rows of the catalogue to calibrate, or the user's function."""
         if self.workload is not None:

@@ -5,7 +5,7 @@ search with side effects.
 """
 
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -38,19 +38,20 @@ from autotune.model.profile import Key, Profile, Provenance
 from autotune.model.similar_machines import rank_profiles
 from autotune.profiles import learned_choices, profile_files, resolve
 from autotune.profiles.folders import user_profiles
+from autotune.profiles.profile_document import decode_profile, encode_profile
 from autotune.search.environment import Environment
 from autotune.search.events import Listener, SelfTestStarted
 from autotune.search.journal import Header, Journal, journal_path
 from autotune.search.machine_states import Capacity
 from autotune.search.microarchitectures import generations, host_microarchitecture
-from autotune.search.pipeline import calibrate, confirm
+from autotune.search.pipeline import Calibration
 from autotune.search.plan import Plan, make_plan
 from autotune.search.request import Request
 from autotune.search.sequential_test import ERROR
 from autotune.search.time_budget import Clock
 from autotune.search.tune_command import CommandRequest, command_plan
-from autotune.search.verification import Check, select_verifiable, verify
-from autotune.search.warm_starts import decode_warm_starts, encode_warm_starts, warm_starts
+from autotune.search.verification import Check, confirm, select_verifiable, verify
+from autotune.search.warm_starts import warm_starts
 
 SELF_TEST_SHARE = 0.01
 """Of the budget, for the resolution."""
@@ -97,32 +98,13 @@ def calibrate_machine(
 ) -> Outcome:
     """Measure this machine.
 
-    Parameters
-    ----------
-    request
-        What is asked for.
-    report
-        Told of every event.
-    resume
-        Go on with the journal of this allocation, if it was begun for the same request?
-    relatives
-        Profiles of other machines; their choices, and those of the user's own profiles, are tried first, those of the
-        nearest machines before others.
-    self_test
-        What `examine` found here: nothing is tested again, and the whole budget is for operations.
+    With `resume` it goes on with the journal of this allocation, if that was begun for the same request. The choices of
+    `relatives`, profiles of other machines, and of the user's own profiles are tried first, those of the nearest
+    machines before others. With a `self_test`, which `examine` ran here, nothing is tested again, and the whole budget
+    is for operations.
 
-    Raises
-    ------
-    HostBusy
-        Another calibration runs on this host.
-    BadSize, BadBudget
-        The request cannot be done here.
-
-    Notes
-    -----
     Scope of effect: runs trial processes, holds the host's lock meanwhile, and writes the journal of this allocation
-    into the state folder. Ctrl-C ends it early.
-
+    into the state folder. Ctrl-C ends it early. Raises HostBusy; BadSize and BadBudget for what cannot be done here.
     """
     with host_lock():
         host = _workbench(request)
@@ -140,25 +122,25 @@ def calibrate_machine(
             journal = Journal(Accompanied(host.bench, pids), path, header, resume=resume)
             clock = Clock(
                 bench=journal,
+                capacity=_capacity(header.environment),
                 budget=request.seconds,
                 seed=request.seed,
                 elapsed=header.self_test.seconds if self_test is None else 0.0,
             )
-            capacity = _capacity(header.environment)
+            calibration = Calibration(
+                plan=plan,
+                environment=header.environment,
+                clock=clock,
+                report=report,
+                warm_starts=list(map(decode_profile, header.warm_starts)),
+            )
             try:
-                for entry in calibrate(
-                    plan,
-                    environment=header.environment,
-                    clock=clock,
-                    report=report,
-                    capacity=capacity,
-                    warm_starts=decode_warm_starts(header.warm_starts),
-                ):
+                for entry in calibration.entries():
                     entries.append(entry)  # noqa: PERF402  # what was decided before an interruption is kept
             except KeyboardInterrupt:
                 finished = False
     return Outcome(
-        profile=_profile(request, host, header.self_test, capacity, plan.in_order(entries)),
+        profile=_profile(request, host, header.self_test, clock.capacity, plan.in_order(entries)),
         finished=finished,
         wall_seconds=clock.elapsed,
         sampled_seconds=clock.sampled_seconds,
@@ -176,12 +158,13 @@ def _new_header(
     """Return the header of a new journal: the machine's self-test, pools at work, and choices proved elsewhere."""
     tested = self_test or _examine(request, host, report)
     pools, seconds = _pools_at_work(plan, host, max(0.0, request.seconds - tested.seconds))
-    profiles = [*learned_choices.read(), *_similar(host.key, relatives)]
+    others = rank_profiles([*_own_profiles(), *relatives], host.key, host_microarchitecture(), generations)
+    profiles = [*learned_choices.read(), *others]
     return Header(
         request=request.with_pools(pools),
         environment=host.environment,
         self_test=replace(tested, seconds=tested.seconds + seconds),
-        warm_starts=encode_warm_starts(warm_starts(profiles)),
+        warm_starts=tuple(map(encode_profile, warm_starts(profiles))),
     )
 
 
@@ -211,10 +194,10 @@ def confirm_choices(request: Request, choices: Sequence[Entry], *, self_test: Se
     with host_lock():
         host = _workbench(request)
         host.bench.wait(self_test.blas_wait)
-        capacity = _capacity(host.environment)
         with neighbours(request.neighbours) as pids:
-            clock = Clock(bench=Accompanied(host.bench, pids), budget=request.seconds, seed=request.seed)
-            entries = confirm(choices, request.workload, environment=host.environment, clock=clock, capacity=capacity)
+            bench, capacity = Accompanied(host.bench, pids), _capacity(host.environment)
+            clock = Clock(bench=bench, capacity=capacity, budget=request.seconds, seed=request.seed)
+            entries = confirm(choices, request.workload, environment=host.environment, clock=clock)
         return _profile(request, host, self_test, capacity, entries)
 
 
@@ -233,9 +216,9 @@ def verify_profile(profile: Profile, *, seconds: float, workload: UserWorkload |
     with host_lock(), neighbours(made.neighbours) as pids:
         host = _workbench(request)
         host.bench.wait(profile.blas_wait)
-        clock = Clock(bench=Accompanied(host.bench, pids), budget=seconds)
         capacity = _capacity(host.environment, made.capacity)
-        yield from verify(entries, request.workload, environment=host.environment, clock=clock, capacity=capacity)
+        clock = Clock(bench=Accompanied(host.bench, pids), capacity=capacity, budget=seconds)
+        yield from verify(entries, request.workload, environment=host.environment, clock=clock)
 
 
 def tune_command(request: CommandRequest, *, report: Listener) -> Entry:
@@ -250,11 +233,16 @@ def tune_command(request: CommandRequest, *, report: Listener) -> Entry:
         first_seconds = bench.probe()
         command = bench.command = replace(request.command, runtimes=bench.runtimes)
         request = replace(request, command=command)
-        clock = Clock(bench=bench, budget=request.seconds, seed=request.seed, elapsed=first_seconds)
+        clock = Clock(
+            bench=bench,
+            capacity=Capacity(usable_cpus=environment.usable_cpus),
+            budget=request.seconds,
+            seed=request.seed,
+            elapsed=first_seconds,
+        )
         plan = command_plan(request, environment, first_seconds)
-        capacity = Capacity(usable_cpus=environment.usable_cpus)
-        entries = calibrate(plan, environment=environment, clock=clock, report=report, capacity=capacity)
-        (entry,) = plan.in_order(entries)
+        calibration = Calibration(plan=plan, environment=environment, clock=clock, report=report)
+        (entry,) = plan.in_order(calibration.entries())
     evidence = replace(entry.evidence, safe_threads=())  # BLAS's are but a part of a command's threads
     if request.metric is None:
         return replace(entry, evidence=evidence)
@@ -293,6 +281,7 @@ def _workbench(request: Request) -> _Workbench:
         neighbours=request.neighbours,
     )
     key = resolve.key(machine, allocation)
+    is_movable = affinity() is not None  # on macOS threads are not
     environment = Environment(
         usable_cpus=allocation.usable_cpus,
         default_threads=_default_threads(bench),
@@ -301,7 +290,7 @@ def _workbench(request: Request) -> _Workbench:
         memory_bytes=None if memory_bytes is None else memory_bytes // request.copies,
         neighbours=request.neighbours,
         copies=request.copies,
-        placements=_placements(machine, allocation),
+        placements=available_placements([cpu for cpu in machine.cpus if is_movable and cpu.number in allocation.cpus]),
         full_capacity=full_capacity(key),
     )
     return _Workbench(machine=machine, allocation=allocation, key=key, bench=bench, environment=environment)
@@ -309,24 +298,16 @@ def _workbench(request: Request) -> _Workbench:
 
 def _capacity(environment: Environment, known_best: float | None = None) -> Capacity:
     return Capacity(
-        usable_cpus=environment.usable_cpus,
-        known_best=environment.full_capacity if known_best is None else known_best,
+        usable_cpus=environment.usable_cpus, known_best=environment.full_capacity if known_best is None else known_best
     )
 
 
 def full_capacity(key: Key) -> float | None:
     """Return the full capacity in the user's own newest profile of this machine and allocation."""
-    made = [
-        profile.provenance
-        for profile in _own_profiles()
-        if profile.key == key and profile.provenance.capacity is not None
-    ]
-    return max(made, key=lambda each: each.created or "").capacity if made else None
-
-
-def _similar(key: Key, relatives: Sequence[Profile]) -> list[Profile]:
-    """Return the user's own profiles and those of relatives, the most similar machine first."""
-    return rank_profiles([*_own_profiles(), *relatives], key, host_microarchitecture(), generations)
+    made = [profile.provenance for profile in _own_profiles() if profile.key == key]
+    return max(
+        (each for each in made if each.capacity is not None), key=lambda each: each.created or "", default=Provenance()
+    ).capacity
 
 
 def _own_profiles() -> list[Profile]:
@@ -336,13 +317,6 @@ def _own_profiles() -> list[Profile]:
         with suppress(ProfileError, OSError):
             profiles.append(profile_files.read(path))
     return profiles
-
-
-def _placements(machine: Machine, allocation: Allocation) -> Mapping[str, int]:
-    """Return the placements that this process's CPUs offer; none where threads cannot be moved, as on macOS."""
-    if affinity() is None:
-        return {}
-    return available_placements([cpu for cpu in machine.cpus if cpu.number in allocation.cpus])
 
 
 def _default_threads(bench: ProcessBench) -> int | None:
@@ -400,13 +374,12 @@ def _blas_wait(request: Request, host: _Workbench) -> BlasWait:
         if profile.key == host.key and profile.blas_wait is not None
     )
     earlier = next(results, BlasWait())
-    if earlier.exponent not in {None, DEFAULT_EXPONENT}:
+    is_known = earlier.exponent not in {None, DEFAULT_EXPONENT}
+    if is_known or request.seconds < WAIT_FROM or host.environment.has_company:
         return earlier
-    measured = None
-    if request.seconds >= WAIT_FROM and not host.environment.has_company:
-        measured = measure_blas_wait(
-            host.key.software, host.bench.environ, cpus=host.allocation.usable_cpus, seconds=WAIT_SECONDS
-        )
+    measured = measure_blas_wait(
+        host.key.software, host.bench.environ, cpus=host.allocation.usable_cpus, seconds=WAIT_SECONDS
+    )
     return measured or earlier
 
 

@@ -111,11 +111,6 @@ def upper_end(capital_at: Callable[[float], float], near: float) -> float:
     return high
 
 
-def estimate(values: Sequence[float]) -> float:
-    """Return the log-ratio over processes: the Hodges-Lehmann estimate, which one odd process in four hardly moves."""
-    return hodges_lehmann(values)
-
-
 def interval(
     values: Sequence[float], pair_values: Sequence[float], capital_at: Callable[[float], float]
 ) -> tuple[float, float, float] | None:
@@ -127,7 +122,7 @@ def interval(
     few = len(values) < LEAST_PROCESSES
     if not values or (few and len(pair_values) < LEAST_PROCESSES):
         return None
-    near = estimate(values)
+    near = hodges_lehmann(values)  # which one odd process in four hardly moves
     # the lower end is the upper end of the reversed log-ratio, default over candidate
     back = [-value for value in (pair_values if few else values)]
     low = -upper_end(partial(pair_capital if few else capital, back), -near)

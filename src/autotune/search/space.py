@@ -68,10 +68,14 @@ def setting(grid: Grid, point: int) -> Configuration:
     return decode(Configuration, {name: value for name, value in values if value != ANYWHERE})
 
 
-def position(grid: Grid, chosen: Configuration) -> int:
-    """Return the point of the grid that stands for this configuration."""
+def position(grid: Grid, chosen: Configuration) -> int | None:
+    """Return the point of the grid that stands for this configuration; None if it is off the grid."""
+    return grid.index.get(_point(grid, chosen))
+
+
+def _point(grid: Grid, chosen: Configuration) -> Point:
     values = chosen.as_dict()
-    return grid.index[tuple(values.get(name, ANYWHERE) for name in grid.parameters)]
+    return tuple(values.get(name, ANYWHERE) for name in grid.parameters)
 
 
 def nearest(grid: Grid, wanted: Configuration) -> int | None:
@@ -96,7 +100,7 @@ def nearest(grid: Grid, wanted: Configuration) -> int | None:
     return min(range(len(grid.points)), key=distance)
 
 
-def widened(grid: Grid, wanted: Iterable[Configuration]) -> Grid:
+def with_chunks(grid: Grid, wanted: Iterable[Configuration]) -> Grid:
     """Return the grid with the chunks of these configurations too, each next to its other values.
 
     A grid's chunks are powers of two; what is known from elsewhere cuts the whole into equal parts. A chunk
@@ -113,8 +117,7 @@ def widened(grid: Grid, wanted: Iterable[Configuration]) -> Grid:
 
     points = list(grid.points)
     for choice in wanted:
-        values = choice.as_dict()
-        point = tuple(values.get(name, ANYWHERE) for name in names)
+        point = _point(grid, choice)
         chunks = other_chunks(point)
         if choice.chunk is not None and chunks and min(chunks) <= choice.chunk < 2 * max(chunks):
             points.append(point)

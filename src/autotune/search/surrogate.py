@@ -81,7 +81,8 @@ class Model:
         scale = float(np.sqrt(np.mean((values - centre) ** 2))) or 1.0
         target = (values - centre) / scale
         numbers = grid.inputs.shape[1]
-        prior = _Prior.draw(numbers, int(grid.categorical.sum()), grid.arithmetic is not None).rescale(scale)
+        prior = _Prior.draw(numbers, int(grid.categorical.sum()), grid.arithmetic is not None)
+        prior = replace(prior, noise=prior.noise / scale**2)  # drawn in log-time
         sample = np.linspace(0, len(visited) - 1, min(WEIGHED, len(visited))).astype(np.intp)
         factor, half = _solve(prior, grid, visited[sample], target[sample], repeats[sample])
         # y' K^-1 y = |L^-1 y|^2 and ln|K| = 2 sum ln L_ii; the constant n/2 ln(2 pi) is the same for all
@@ -220,10 +221,6 @@ class _Prior:
             kinds=between(0.2, 4.0, FACTORISATION),
             drift=between(0.5, 4.0),
         )
-
-    def rescale(self, scale: float) -> "_Prior":
-        """Bring the noise, drawn in log-time, to the scale of the standardised values."""
-        return replace(self, noise=self.noise / scale**2)
 
     def select(self, chosen: Points) -> "_Prior":
         """Keep these hypotheses only."""

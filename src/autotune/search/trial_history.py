@@ -1,15 +1,14 @@
 """History of a calibration: every trial, in order, and the estimate after it. Pure."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
 from math import exp
 
 from autotune.bench.statistics import hodges_lehmann, pair_log_ratios
 from autotune.model.configuration import Configuration
 from autotune.model.measurement import Measurement, Session
 from autotune.model.operation import Operation
-from autotune.search.evidence import TrialEvidence, sane
+from autotune.search.evidence import TrialEvidence, by_operation, has_timings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +48,8 @@ def list_trials(sessions: Iterable[Session], usable_cpus: int) -> Iterator[Trial
         names = {(trial.operation.name, trial.operation.dtype) for trial in session.measurements}
         for name in names:
             spent[name] = spent.get(name, 0.0) + session.wall_seconds
-        for operation, measured in _by_size(session):
-            evidence = evidence_of.setdefault(operation, TrialEvidence(operation=operation, usable_cpus=usable_cpus))
+        for operation, measured in by_operation(session).items():
+            evidence = evidence_of.setdefault(operation, TrialEvidence(usable_cpus=usable_cpus))
             evidence.add(measured)
             best = exp(-min(map(evidence.estimate, evidence.candidates), default=0.0))
             for trial in measured[1:]:
@@ -70,9 +69,8 @@ def list_configurations(sessions: Iterable[Session], usable_cpus: int) -> Iterat
     """Combine all sessions into one estimate for each configuration that could be measured."""
     evidence_of: dict[Operation, TrialEvidence] = {}
     for session in sessions:
-        for operation, measured in _by_size(session):
-            evidence = TrialEvidence(operation=operation, usable_cpus=usable_cpus)
-            evidence_of.setdefault(operation, evidence).add(measured)
+        for operation, measured in by_operation(session).items():
+            evidence_of.setdefault(operation, TrialEvidence(usable_cpus=usable_cpus)).add(measured)
     for operation, evidence in evidence_of.items():
         for configuration, visits in evidence.visits.items():
             yield ConfigurationRecord(
@@ -83,14 +81,8 @@ def list_configurations(sessions: Iterable[Session], usable_cpus: int) -> Iterat
             )
 
 
-def _by_size(session: Session) -> Iterator[tuple[Operation, Sequence[Measurement]]]:
-    """Yield the measurements of each operation, the default first."""
-    for operation, measured in groupby(session.measurements, key=lambda trial: trial.operation):
-        yield operation, list(measured)
-
-
 def _speedup(measurement: Measurement, default: Measurement) -> float | None:
-    if not (sane(measurement) and sane(default)):
+    if not (has_timings(measurement) and has_timings(default)):
         return None
     ratios = pair_log_ratios(measurement.pairs)
     return exp(-hodges_lehmann(ratios)) if ratios else None

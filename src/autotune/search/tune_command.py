@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 from itertools import product
-from math import nan
 
 from autotune.bench.command_bench import Command, Metric
 from autotune.errors import BadBudget
-from autotune.model.catalogue import Family, Kind
+from autotune.model.catalogue import user_kind
 from autotune.model.configuration import Knob
 from autotune.model.operation import Operation
 from autotune.model.units import budget
@@ -22,31 +21,6 @@ RUNS = 16
 """Pairs of runs after which a test ends. A pair is worth less than a process of calibration, which times several."""
 SCREENING_RUNS = 4
 """For each configuration that the exploration should have time for: two pairs."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommandKind(Kind):
-    """The row that a command would have in the catalogue. Its work and memory are unknown: NaN."""
-
-    command: Command
-
-    @property
-    def knobs(self) -> tuple[Knob, ...]:
-        """Knobs of the command."""
-        return self.command.knobs
-
-    @classmethod
-    def of(cls, command: Command, name: str) -> "CommandKind":
-        """Return the row of this command; `name` is the one that its entry goes by."""
-        return cls(
-            name=name,
-            family=Family.USER,
-            size_names=(),
-            work=lambda _: nan,
-            footprint=lambda _: nan,
-            summary="a command",
-            command=command,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +44,6 @@ class CommandRequest:
     seed: int = 0
     objective: Objective = Objective.TIME
 
-    def fewest_runs(self, choices: int = 1) -> int:
-        """Count the runs without which nothing is proved: the first, a pair of each, and those of a test."""
-        return 1 + 2 * choices + 2 * LEAST_PROCESSES
-
     @property
     def run_seconds(self) -> float:
         """Largest time of one run."""
@@ -86,7 +56,7 @@ def command_plan(request: CommandRequest, environment: Environment, first_second
     Raises BadBudget if the time does not suffice for a choice and its test.
     """
     item = Item(
-        kind=CommandKind.of(request.command, request.name),
+        kind=user_kind(request.name, (), request.command.knobs, "a command"),
         dtype="float64",
         operations=(Operation(name=request.name),),
         grid=_affordable(request, environment.usable_cpus, first_seconds),
@@ -106,7 +76,8 @@ def _affordable(request: CommandRequest, usable_cpus: int, run: float) -> Grid:
     if fitting:
         return fitting[0]
     coarsest = grids[-1]
-    runs = request.fewest_runs(len(coarsest.points))
+    # without which nothing is proved: the first, a pair of each, and those of a test
+    runs = 1 + 2 * len(coarsest.points) + 2 * LEAST_PROCESSES
     if runs * run > request.seconds:
         fewer = "choose among fewer values" if request.workers or request.chunks else "give the command less to do"
         raise BadBudget(
@@ -126,19 +97,12 @@ def _grid(request: CommandRequest, usable_cpus: int, counts: tuple[int, ...], wa
         Knob.WAIT: waits,
     }
     knobs = request.command.knobs
-    points = [
-        point
-        for point in product(*(values[knob] for knob in knobs))
-        if setting(Grid.of([knob.value for knob in knobs], [point]), 0).cpus <= usable_cpus
-    ]
-    return Grid.of([knob.value for knob in knobs], points)
+    names = [knob.value for knob in knobs]
+    points = product(*(values[knob] for knob in knobs))
+    return Grid.of(names, [point for point in points if setting(Grid.of(names, [point]), 0).cpus <= usable_cpus])
 
 
 def _counts(usable_cpus: int) -> tuple[tuple[int, ...], ...]:
     """List the thread counts to try, from fine to coarse: all, powers of two, the ends; always one and all."""
     powers = {2**power for power in range(usable_cpus.bit_length())}
-    return (
-        tuple(range(1, usable_cpus + 1)),
-        tuple(sorted({*powers, usable_cpus})),
-        tuple(sorted({1, usable_cpus})),
-    )
+    return (tuple(range(1, usable_cpus + 1)), tuple(sorted({*powers, usable_cpus})), tuple(sorted({1, usable_cpus})))

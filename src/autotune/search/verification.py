@@ -1,29 +1,24 @@
-"""Verification: a profile's choices against the default once more, in fresh processes on this machine."""
+"""Verification: choices against the default once more, in fresh processes on this machine, without exploration."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from math import inf
+from math import inf, log, log1p
 
 from autotune.bench.user_workload import UserWorkload
-from autotune.model.catalogue import CATALOGUE, COMMANDS
+from autotune.model.catalogue import CATALOGUE, Kind
 from autotune.model.entry import Entry, Status
+from autotune.model.policy import COMMANDS, CPU_SLACK
 from autotune.model.profile import Key, Profile
 from autotune.profiles import fit
 from autotune.profiles.folders import Layer
-from autotune.search.confirmation import (
-    Candidate,
-    Confirmation,
-    Verdict,
-    candidate_of,
-    gains_little,
-    in_words,
-    is_proved_faster,
-    judge,
-)
+from autotune.search.candidate import Candidate, Verdict, judge
+from autotune.search.confirmation import Confirmation, Judge
+from autotune.search.decide import decide
 from autotune.search.environment import Environment
+from autotune.search.evidence import TrialEvidence
 from autotune.search.machine_states import Capacity, log_ratios_of
-from autotune.search.sequential_test import ERROR, is_proved
+from autotune.search.sequential_test import ERROR, MARGIN, is_proved
 from autotune.search.time_budget import Clock
 
 
@@ -31,7 +26,7 @@ class Standing(StrEnum):
     """The verdict on an entry."""
 
     HOLDS = "holds"
-    """Proved faster than the default again."""
+    """Proved faster than the default again, if only by little."""
     GONE = "no-longer-holds"
     """The gain is gone, or outweighed by slower means or tails, or by the loss without capacity."""
     SLOWER = "slower"
@@ -45,8 +40,8 @@ class Standing(StrEnum):
 
     @property
     def bad(self) -> bool:
-        """Would a program be worse off with this entry than without?"""
-        return self in {Standing.SLOWER, Standing.FAILED}
+        """Has the check of this entry failed?"""
+        return self in {Standing.GONE, Standing.SLOWER, Standing.FAILED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +74,7 @@ def select_verifiable(
     for entry in profile.entries:
         if entry.status is not Status.TUNED:
             continue
-        usable = fitted.reason if fitted.level is None else _suited(entry, profile.key, site, names)
+        usable = fitted.reason if fitted.level is None else _fit_here(entry, profile.key, site, names)
         if isinstance(usable, str):
             refused.append(Check(entry=entry, standing=Standing.REFUSED, reason=usable))
         else:
@@ -88,27 +83,75 @@ def select_verifiable(
 
 
 def verify(
-    entries: Iterable[Entry],
-    workload: UserWorkload | None = None,
-    *,
-    environment: Environment,
-    clock: Clock,
-    capacity: Capacity,
+    entries: Iterable[Entry], workload: UserWorkload | None = None, *, environment: Environment, clock: Clock
 ) -> Iterator[Check]:
     """Verify tuned entries in interleaved rounds; yields the verdict on each as soon as it is known."""
-    counted = None if environment.has_company else capacity
-    confirmation = Confirmation(clock, counted, capacity, judge=_judge)
-    by_operation = {entry.operation: entry for entry in entries}
-    for entry in by_operation.values():
-        kind = workload.kind if workload is not None and workload.name == entry.operation.name else None
-        confirmation.add(candidate_of(entry, kind or CATALOGUE[entry.operation.name], environment))
+    entry_of = {entry.operation: entry for entry in entries}
+    confirmation = _begin(entry_of.values(), workload, environment, clock, judge=_judge)
     for candidate in confirmation.rounds():
-        yield _check(by_operation[candidate.operation], candidate, counted)
+        yield _check(entry_of[candidate.operation], candidate)
     for candidate in confirmation.open:
-        yield _check(by_operation[candidate.operation], candidate, counted)
+        yield _check(entry_of[candidate.operation], candidate)
 
 
-def _suited(entry: Entry, origin: Key, site: fit.Site, names: set[str]) -> Entry | str:
+def confirm(
+    choices: Iterable[Entry], workload: UserWorkload | None, *, environment: Environment, clock: Clock
+) -> list[Entry]:
+    """Test choices of another host here.
+
+    Each entry has the evidence of this host only: tuned if the choice was proved here too, and otherwise with what the
+    test came to. Safe thread counts other than the choice's, and alternatives for sizes in between, were not measured
+    here and are not claimed.
+    """
+    confirmation = _begin(choices, workload, environment, clock)
+    for _ in (*confirmation.rounds(), *confirmation.judge(confirmation.open)):
+        pass
+    return [
+        decide(
+            candidate.operation,
+            _kind_of(candidate.operation.name, workload),
+            environment=environment,
+            evidence=TrialEvidence(
+                usable_cpus=environment.usable_cpus,
+                default_seconds=[pair.default_seconds for visit in candidate.visits for pair in visit.pairs],
+            ),
+            candidate=candidate,
+        )
+        for candidate in confirmation.candidates
+    ]
+
+
+def _begin(
+    entries: Iterable[Entry],
+    workload: UserWorkload | None,
+    environment: Environment,
+    clock: Clock,
+    *,
+    judge: Judge = judge,
+) -> Confirmation:
+    """Put the choices of entries to the test anew."""
+    confirmation = Confirmation(clock, judge=judge)
+    for entry in entries:
+        kind = _kind_of(entry.operation.name, workload)
+        confirmation.add(
+            Candidate(
+                operation=entry.operation,
+                choice=entry.choice,
+                capacity=None if environment.has_company else clock.capacity,
+                fewer_cpus=entry.choice.cpus < environment.default_cpus(kind),
+                bound=-log1p(MARGIN) if entry.evidence.cpu_ratio is None else log1p(CPU_SLACK),
+                error=ERROR,
+                seemed=-log(entry.evidence.speedup or 1.0),
+            )
+        )
+    return confirmation
+
+
+def _kind_of(name: str, workload: UserWorkload | None) -> Kind:
+    return workload.kind if workload is not None and workload.name == name else CATALOGUE[name]
+
+
+def _fit_here(entry: Entry, origin: Key, site: fit.Site, names: set[str]) -> Entry | str:
     """Return the entry as it would be used here, or why it cannot be verified."""
     if entry.operation.name.startswith(COMMANDS):
         return "It is a whole command; `autotune tune` measures it against itself."
@@ -117,59 +160,66 @@ def _suited(entry: Entry, origin: Key, site: fit.Site, names: set[str]) -> Entry
     return fit.transfer(entry, origin, site)
 
 
-def _judge(candidate: Candidate, capacity: Capacity | None) -> tuple[Verdict, str]:
+def _judge(candidate: Candidate) -> tuple[Verdict, str]:
     """Judge as a confirmation does, and end as well where the choice is proved slower."""
-    verdict, reason = judge(candidate, capacity)
-    if verdict is Verdict.OPEN and is_slower(candidate, capacity):
+    verdict, reason = judge(candidate)
+    if verdict is Verdict.OPEN and _is_slower(candidate):
         return Verdict.DROPPED, ""
-    if verdict is Verdict.DROPPED and _may_be_slower(candidate, capacity):
+    if verdict is Verdict.DROPPED and _is_still_faster(candidate):
+        return Verdict.ACCEPTED, ""
+    if verdict is Verdict.DROPPED and _may_be_slower(candidate):
         return Verdict.OPEN, ""  # whether it is slower, or only no faster, takes a few more processes
     return verdict, reason
 
 
-def is_slower(candidate: Candidate, capacity: Capacity | None) -> bool:
+def _is_still_faster(candidate: Candidate) -> bool:
+    """Does the interval of the speed-up lie above 1, though the gain may be too small to be chosen anew?"""
+    ends = candidate.findings.interval
+    return ends is not None and ends[2] < 1.0 and candidate.findings.objection(candidate.bound) is None
+
+
+def _is_slower(candidate: Candidate) -> bool:
     """Is the choice proved slower than the default?
 
     Interference and lost capacity only ever slow down a choice that uses at least as many CPUs as the default: its loss
     counts on undisturbed pairs at full capacity only.
     """
-    return is_proved([-value for value in _losses(candidate, capacity)], bound=-max(0.0, candidate.bound), error=ERROR)
+    return is_proved([-value for value in _losses(candidate)], bound=-max(0.0, candidate.bound), error=ERROR)
 
 
-def _may_be_slower(candidate: Candidate, capacity: Capacity | None) -> bool:
-    losses = _losses(candidate, capacity)
-    if is_slower(candidate, capacity) or len(candidate.visits) >= candidate.most_processes:
+def _may_be_slower(candidate: Candidate) -> bool:
+    if _is_slower(candidate) or len(candidate.visits) >= candidate.most_processes:
         return False
-    return min(losses, default=-inf) > 0.0
+    return min(_losses(candidate), default=-inf) > 0.0
 
 
-def _losses(candidate: Candidate, capacity: Capacity | None) -> list[float]:
+def _losses(candidate: Candidate) -> list[float]:
     if candidate.fewer_cpus:
-        return list(candidate.findings(capacity).everything)
-    states = capacity or Capacity(usable_cpus=1)
-    return log_ratios_of(visit.at_full(states, fewer_cpus=True) for visit in candidate.visits)
+        return candidate.findings.everything
+    capacity = candidate.capacity or Capacity(usable_cpus=1)
+    return log_ratios_of(visit.at_full(capacity, fewer_cpus=True) for visit in candidate.visits)
 
 
-def _check(entry: Entry, candidate: Candidate, capacity: Capacity | None) -> Check:
+def _check(entry: Entry, candidate: Candidate) -> Check:
     """Return the verdict in words."""
-    findings = candidate.findings(capacity)
+    findings = candidate.findings
     if candidate.verdict is Verdict.FAILED:
         assert candidate.failure is not None
         standing, reason = Standing.FAILED, f"The measurement failed: {candidate.failure.reason}"
     elif candidate.verdict is Verdict.ACCEPTED:
         standing, reason = Standing.HOLDS, "Proved faster than the default again."
-    elif is_slower(candidate, capacity):
-        standing, reason = Standing.SLOWER, f"Slower: {in_words(findings)}"
+    elif _is_slower(candidate):
+        standing, reason = Standing.SLOWER, f"Slower: {findings}"
     elif candidate.verdict is Verdict.DROPPED:
         # a candidate that is proved faster was dropped for an objection
-        is_gone = is_proved_faster(candidate, findings) or gains_little(candidate, findings)
+        is_gone = candidate.is_proved_faster or findings.gains_little(candidate.bound)
         standing, reason = Standing.GONE if is_gone else Standing.OPEN, candidate.reason
     elif candidate.verdict is Verdict.NOISY:
         standing, reason = Standing.OPEN, "The machine is too busy for a verdict."
     else:
         standing, reason = Standing.OPEN, "The time ended before it could be told."
-    if standing is not Standing.FAILED and capacity is not None:
-        reason = f"{reason} {capacity}".rstrip()
+    if standing is not Standing.FAILED:
+        reason = f"{reason} {candidate.capacity or ''}".rstrip()
     check = Check(entry=entry, standing=standing, reason=reason, processes=findings.processes)
     if findings.interval is None:
         return check

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from math import log
-from typing import Any
 
 from autotune.model.catalogue import CATALOGUE, Family
 from autotune.model.configuration import DEFAULT, Configuration
@@ -12,7 +11,6 @@ from autotune.model.entry import Entry, Status
 from autotune.model.interpolation import choose, size_distance
 from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile
-from autotune.profiles.profile_document import decode_profile, encode_profile
 
 SUGGESTIONS = 3
 """For each size: a warm start should cost few trials."""
@@ -35,16 +33,6 @@ def warm_starts(profiles: Iterable[Profile]) -> list[Profile]:
     return [profile for profile in taught if profile.entries]
 
 
-def encode_warm_starts(profiles: Sequence[Profile]) -> tuple[Any, ...]:
-    """Return warm starts as JSON, for `--resume`: they decide what is tried."""
-    return tuple(map(encode_profile, profiles))
-
-
-def decode_warm_starts(documents: Sequence[Any]) -> list[Profile]:
-    """Read the JSON of `encode_warm_starts`."""
-    return [decode_profile(document) for document in documents]
-
-
 def suggestions(profiles: Sequence[Profile], operation: Operation, usable_cpus: int) -> list[Configuration]:
     """Return the configurations to try first, the likeliest first; at most SUGGESTIONS different ones.
 
@@ -55,19 +43,19 @@ def suggestions(profiles: Sequence[Profile], operation: Operation, usable_cpus: 
         chosen
         for profile in profiles
         for group in _groups(profile.entries, operation)
-        for chosen in _carried(group, operation, profile.key.usable_cpus, usable_cpus)
+        for chosen in _carry(group, operation, profile.key.usable_cpus, usable_cpus)
     )
     return list(islice(dict.fromkeys([*own, *_of_relatives(profiles, operation, usable_cpus)]), SUGGESTIONS))
 
 
-def proved(profiles: Sequence[Profile], operation: Operation, usable_cpus: int) -> list[Configuration]:
+def choices_proved(profiles: Sequence[Profile], operation: Operation, usable_cpus: int) -> list[Configuration]:
     """Return choices proved elsewhere for this operation, dtype and size, moved to so many CPUs."""
     return [
         moved
         for profile in profiles
         for entry in profile.entries
         if entry.status is Status.TUNED and entry.operation == operation
-        for moved in _moved(entry.choice, profile.key.usable_cpus, usable_cpus)
+        for moved in _move(entry.choice, profile.key.usable_cpus, usable_cpus)
     ]
 
 
@@ -86,7 +74,7 @@ def _groups(entries: Sequence[Entry], operation: Operation) -> Iterator[list[Ent
         yield [entry for entry in own if entry.operation.dtype == dtype]
 
 
-def _carried(entries: Sequence[Entry], operation: Operation, old_cpus: int, new_cpus: int) -> Iterator[Configuration]:
+def _carry(entries: Sequence[Entry], operation: Operation, old_cpus: int, new_cpus: int) -> Iterator[Configuration]:
     """Carry choices from sizes measured with `old_cpus` CPUs to a size with `new_cpus`.
 
     First what the rule says for the size if only what fits the new CPUs is looked at, then what it says at all, then
@@ -95,11 +83,11 @@ def _carried(entries: Sequence[Entry], operation: Operation, old_cpus: int, new_
     for candidates in ([_within(entry, new_cpus) for entry in entries], entries):
         entry = choose(candidates, operation)
         if entry is not None and not entry.choice.is_default:
-            yield from _moved(entry.choice, old_cpus, new_cpus)
+            yield from _move(entry.choice, old_cpus, new_cpus)
     tuned = [entry for entry in entries if entry.status is Status.TUNED]
     nearest = sorted(tuned, key=lambda each: (size_distance(each.operation, operation), str(each.operation)))
     for entry in nearest:
-        yield from _moved(entry.choice, old_cpus, new_cpus)
+        yield from _move(entry.choice, old_cpus, new_cpus)
 
 
 def _within(entry: Entry, usable_cpus: int) -> Entry:
@@ -114,7 +102,7 @@ def _within(entry: Entry, usable_cpus: int) -> Entry:
     return replace(entry, choice=best.choice, evidence=evidence, alternatives=fitting)
 
 
-def _moved(chosen: Configuration, old_cpus: int, new_cpus: int) -> Iterator[Configuration]:
+def _move(chosen: Configuration, old_cpus: int, new_cpus: int) -> Iterator[Configuration]:
     """Move a choice from `old_cpus` CPUs to `new_cpus`, on as many CPUs and on the same share of them.
 
     The optimum follows the work per thread, but some work fills whatever there is. Of two counts either stays as
@@ -125,8 +113,8 @@ def _moved(chosen: Configuration, old_cpus: int, new_cpus: int) -> Iterator[Conf
         if chosen.workers is None:
             yield replace(
                 chosen,
-                blas_threads=_scaled(chosen.blas_threads, total / chosen.cpus),
-                openmp_threads=_scaled(chosen.openmp_threads, total / chosen.cpus),
+                blas_threads=_scale(chosen.blas_threads, total / chosen.cpus),
+                openmp_threads=_scale(chosen.openmp_threads, total / chosen.cpus),
             )
         elif chosen.blas_threads is None:
             yield replace(chosen, workers=total)
@@ -136,7 +124,7 @@ def _moved(chosen: Configuration, old_cpus: int, new_cpus: int) -> Iterator[Conf
                 yield replace(chosen, blas_threads=part, workers=total // part)
 
 
-def _scaled(threads: int | None, factor: float) -> int | None:
+def _scale(threads: int | None, factor: float) -> int | None:
     return None if threads is None else max(1, round(threads * factor))
 
 
@@ -166,4 +154,4 @@ def _of_relatives(profiles: Sequence[Profile], operation: Operation, usable_cpus
         and kind.family is row.family
     ]
     for _, _, old_cpus, chosen in sorted(related, key=lambda row: row[:2]):
-        yield from _moved(chosen, old_cpus, usable_cpus)
+        yield from _move(chosen, old_cpus, usable_cpus)

@@ -13,7 +13,8 @@ from time import time
 from autotune.errors import AutotuneError
 from autotune.host.identity import host_id
 from autotune.host.trusted_files import FileContent
-from autotune.share.store import Store, open_store
+from autotune.share.store import Store
+from autotune.share.store_settings import open_store
 
 SECONDS = 3600.0
 _LONGEST_HOST = 64

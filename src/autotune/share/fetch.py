@@ -1,28 +1,27 @@
 """Read one class of a store: list it, fetch the new files, and give a reason for each file that is rejected."""
 
 from collections import Counter
-from collections.abc import Container, Iterable
+from collections.abc import Collection, Container, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import time
 
 from autotune.errors import ProfileError
-from autotune.host.trusted_files import FileContent
+from autotune.host.trusted_files import FileContent, is_private, replace_file
 from autotune.model.profile import Key
 from autotune.profiles.yaml_subset import MAX_BYTES
-from autotune.share.backend import StoredFile
-from autotune.share.cache import ClassCache
 from autotune.share.publication import (
     Publication,
     decode,
+    digest_fits,
     is_publication,
     publisher,
     signature_name,
     signed_by,
 )
-from autotune.share.signing_keys import MAX_SIGNATURE_BYTES
-from autotune.share.store import Store, cause
-from autotune.share.trust import TrustPolicy, TrustRule
+from autotune.share.store import FlaggedFile, Store, StoredFile, cause
+from autotune.share.trust import MAX_SIGNATURE_BYTES, TrustPolicy, TrustRule
 
 MAX_FILES = 4096
 """Publications read of one class: a thousand hosts of one kind, with signatures and some history."""
@@ -30,16 +29,10 @@ MAX_CLASS_BYTES = 128 * 2**20
 """Bytes read of one class: the most that a hostile store can make a node read."""
 LISTINGS = 3
 """Listings of a class, at most, if files vanish before they are read."""
-
-
-@dataclass(frozen=True, slots=True)
-class RejectedFile:
-    """A file that is not used."""
-
-    folder: str
-    name: str
-    reason: str
-    """A sentence."""
+GRACE_SECONDS = 600.0
+"""Ten times the longest time that a client caches a directory, by the nfs(5) manual."""
+_MISSING = ".gone"
+"""Suffix of the file that holds the time since which listings lack a copy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +41,12 @@ class ClassContents:
 
     folder: str
     publications: tuple[Publication, ...] = ()
-    rejected: tuple[RejectedFile, ...] = ()
+    rejected: tuple[FlaggedFile, ...] = ()
 
     def for_key(self, key: Key) -> "ClassContents":
         """Keep the publications of this key. Two keys can share a folder: its name ends in 48 bits of a hash."""
         reason = "it is for another class whose name is the same."
-        foreign = [RejectedFile(self.folder, p.name, reason) for p in self.publications if p.profile.key != key]
+        foreign = [FlaggedFile(self.folder, p.name, reason) for p in self.publications if p.profile.key != key]
         return ClassContents(
             folder=self.folder,
             publications=tuple(p for p in self.publications if p.profile.key == key),
@@ -76,21 +69,20 @@ def read_class(
     rejected or left out. Raises StoreProblem if the class cannot be listed.
     """
     cache = None if copies is None else ClassCache(copies)
-    copied: dict[str, bytes] = {}
+    copied: dict[str, FileContent] = {}
     contents: dict[str, FileContent] = {}
-    rejected: list[RejectedFile] = []
+    rejected: list[FlaggedFile] = []
     for _ in range(LISTINGS):
         files = store.files(folder)
         if cache is not None:
-            cache.update([file.name for file in files], time() if now is None else now)
-            copied = {name: data for name in cache.names() if (data := cache.read(name)) is not None}
-        contents = {name: FileContent(data) for name, data in copied.items()} | contents
+            copied = cache.load({file.name for file in files}, time() if now is None else now)
+        contents = copied | contents
         names, rejected = _select(files, folder, policy, most)
         answers = store.read(folder, [name for name in names if name not in contents], MAX_BYTES)
         contents |= {name: answer for name, answer in answers.items() if isinstance(answer, FileContent)}
         failures = {name: answer for name, answer in answers.items() if isinstance(answer, Exception)}
         rejected += [
-            RejectedFile(folder, name, f"it cannot be read: {cause(failure)}.")
+            FlaggedFile(folder, name, f"it cannot be read: {cause(failure)}.")
             for name, failure in failures.items()
             if not isinstance(failure, FileNotFoundError)
         ]
@@ -103,7 +95,7 @@ def read_class(
         try:
             publications.append(_accept(name, contents[name], policy, signatures, is_copy=name in copied))
         except ProfileError as problem:
-            rejected.append(RejectedFile(folder, name, problem.reason))
+            rejected.append(FlaggedFile(folder, name, problem.reason))
             if cache is not None:
                 cache.drop(files_of_publication)
             continue
@@ -117,6 +109,63 @@ def read_class(
         publications=tuple(publications),
         rejected=tuple(file for file in rejected if file.name not in accepted),
     )
+
+
+class ClassCache:
+    """Local copies of a class's files, so that each is fetched once. Losing them costs time only.
+
+    Publications are immutable, so a copy whose bytes match the digest in its name is as good as the file. A file that a
+    listing lacks may have been removed, or the listing may be incomplete: NFS shows a new name up to a minute late. Its
+    copy stays in use until listings have lacked it for some minutes.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def load(self, listed: Collection[str], now: float) -> dict[str, FileContent]:
+        """Read the copies, none if other users can write to the folder; remove those that listings lack for long."""
+        try:
+            if not is_private(self._folder.stat()):
+                return {}
+            names = {path.name for path in self._folder.iterdir()}
+        except OSError:
+            return {}
+        copies = {}
+        for name in filter(lambda name: is_publication(name) or signed_by(name), names):
+            mark = self._folder / (name + _MISSING)
+            with suppress(OSError):
+                if name in listed:
+                    mark.unlink(missing_ok=True)
+                elif (since := _read_time(mark)) is None:
+                    mark.write_text(str(now), encoding="ascii")
+                elif not 0 <= now - since < GRACE_SECONDS:
+                    self.drop([name])
+                    continue
+            with suppress(OSError):
+                data = (self._folder / name).read_bytes()
+                if digest_fits(name, data):
+                    copies[name] = FileContent(data)
+        return copies
+
+    def keep(self, name: str, data: bytes) -> None:
+        """Write a copy if the disk takes it. It is not synced: a torn copy does not match its name."""
+        with suppress(OSError):  # a full disk
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            replace_file(self._folder / name, data, 0o600, durable=False)
+
+    def drop(self, names: Iterable[str]) -> None:
+        for name in names:
+            for path in (self._folder / name, self._folder / (name + _MISSING)):
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
+
+
+def _read_time(mark: Path) -> float | None:
+    """Time since which a copy is missing from listings; None if it is not, or if a power cut emptied the mark."""
+    try:
+        return float(mark.read_text(encoding="ascii"))
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def _accept(
@@ -133,13 +182,13 @@ def _accept(
 
 def _select(
     files: Iterable[StoredFile], folder: str, policy: TrustPolicy, most: int
-) -> tuple[list[str], list[RejectedFile]]:
+) -> tuple[list[str], list[FlaggedFile]]:
     """Choose the files to read: publications, and the signatures of trusted keys.
 
     Signed publications come first, then each publisher's first file before any publisher's second, so that a flood of
     files displaces no signed publication and no other publisher.
     """
-    rejected: list[RejectedFile] = []
+    rejected: list[FlaggedFile] = []
     sizes: dict[str, int] = {}
     signatures: dict[str, list[str]] = {}
     for file in sorted(files):
@@ -150,7 +199,7 @@ def _select(
             if signed[1] in policy.key_ids and (file.size or 0) <= MAX_SIGNATURE_BYTES:
                 signatures.setdefault(signed[0], []).append(file.name)
         elif not file.name.startswith("."):  # a writer's temporary file
-            rejected.append(RejectedFile(folder, file.name, "its name is not that of a publication."))
+            rejected.append(FlaggedFile(folder, file.name, "its name is not that of a publication."))
     names: list[str] = []
     count = total = 0
     for name in _reading_order(sizes, signatures):
@@ -163,7 +212,7 @@ def _select(
             names += [name, *signatures.get(name, ())]
             count, total = count + 1, total + sizes[name]
         else:
-            rejected.append(RejectedFile(folder, name, reason))
+            rejected.append(FlaggedFile(folder, name, reason))
     return names, rejected
 
 

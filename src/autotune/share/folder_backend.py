@@ -13,12 +13,12 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from time import sleep, time
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from autotune.errors import UntrustedFile
 from autotune.host.trusted_files import FileContent, FileRule, read_file, sync_folder, write_temporary
-from autotune.share.backend import MAX_LISTED, StoredFile
 from autotune.share.publication import LAYOUT
+from autotune.share.store import MAX_LISTED, StoredFile
 
 STALE_RETRIES = 10
 STALE_SECONDS = 0.02
@@ -36,7 +36,6 @@ class FolderBackend:
         self._root = Path(path)
 
     def folders(self) -> list[str]:
-        """List the folders of classes."""
         return _retry(lambda: [e.name for e in self._entries("") if e.is_dir(follow_symlinks=False)])
 
     def files(self, folder: str) -> list[StoredFile]:
@@ -44,18 +43,16 @@ class FolderBackend:
         return _retry(lambda: [*self._files(folder)])
 
     def read(self, folder: str, names: Sequence[str], limit: int) -> Mapping[str, FileContent | Exception]:
-        """Read the files one after the other."""
         contents: dict[str, FileContent | Exception] = {}
         for name in names:
             path = self._root / LAYOUT / folder / name
             try:
-                contents[name] = _retry(lambda path=path: read_file(path, FileRule(limit, any_owner=True)))  # type: ignore[misc]
+                contents[name] = _retry(read_file, path, FileRule(limit, any_owner=True))
             except (UntrustedFile, OSError) as problem:
                 contents[name] = problem
         return contents
 
     def add(self, folder: str, name: str, data: bytes) -> bool:
-        """Write a temporary file, sync it, and link it to its name."""
         place = self._make_folder(folder)
         temporary = write_temporary(place, data, 0o644, name=f"{int(time())}-publication")
         try:
@@ -67,7 +64,6 @@ class FolderBackend:
         return added
 
     def remove(self, folder: str, name: str) -> None:
-        """Remove a file; another host may have removed it first."""
         (self._root / LAYOUT / folder / name).unlink(missing_ok=True)
 
     def _files(self, folder: str) -> Iterator[StoredFile]:
@@ -128,13 +124,13 @@ def _link(temporary: str, path: Path) -> bool:
     return True
 
 
-def _retry(call: Callable[[], _T]) -> _T:
+def _retry(call: Callable[..., _T], *arguments: Any) -> _T:
     """Repeat a call while the file server answers that its handle is stale."""
     for _ in range(STALE_RETRIES):
         try:
-            return call()
+            return call(*arguments)
         except OSError as problem:
             if problem.errno != errno.ESTALE:
                 raise
             sleep(STALE_SECONDS)
-    return call()
+    return call(*arguments)

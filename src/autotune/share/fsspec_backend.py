@@ -10,24 +10,9 @@ from urllib.parse import unquote
 from autotune.errors import BadSettings, MissingPackage
 from autotune.host.trusted_files import FileContent
 from autotune.profiles.yaml_subset import MAX_BYTES
-from autotune.share.backend import MAX_LISTED, StoredFile
 from autotune.share.publication import LAYOUT
+from autotune.share.store import MAX_LISTED, StoredFile
 
-_PACKAGES = {
-    "s3": "s3fs",
-    "s3a": "s3fs",
-    "gs": "gcsfs",
-    "gcs": "gcsfs",
-    "http": "aiohttp",
-    "https": "aiohttp",
-    "abfs": "adlfs",
-    "az": "adlfs",
-    "sftp": "paramiko",
-    "ssh": "paramiko",
-    "smb": "smbprotocol",
-    "webdav": "webdav4",
-}
-"""The package that fsspec needs for a protocol; for others its own error names it."""
 _HTTP = {"http", "https"}
 _S3 = {"s3", "s3a"}
 MOST_PAGES = 200
@@ -62,15 +47,14 @@ class FsspecBackend:
         try:
             registry.get_filesystem_class(protocol)
         except ImportError as problem:
-            raise MissingPackage(_PACKAGES.get(protocol) or problem.name or str(problem)) from problem
+            module = getattr(problem.__cause__, "name", None) or str(problem)
+            raise MissingPackage("smbprotocol" if module == "smbclient" else module) from problem
         self._opened: tuple[Any, str] | None = None
 
     def folders(self) -> list[str]:
-        """List the folders of classes."""
         return [name for name, entry in self._list("") if entry.get("type") == "directory"]
 
     def files(self, folder: str) -> list[StoredFile]:
-        """List the files of a class."""
         return [StoredFile(name, entry.get("size")) for name, entry in self._list(folder)]
 
     def read(self, folder: str, names: Sequence[str], limit: int) -> Mapping[str, FileContent | Exception]:
@@ -78,7 +62,7 @@ class FsspecBackend:
         system, root = self._system()
         paths = [f"{root}/{LAYOUT}/{folder}/{name}" for name in names]
         contents = system.cat_ranges(paths, [0] * len(paths), [limit + 1] * len(paths), on_error="return")
-        return {name: _bounded(content, limit) for name, content in zip(names, contents, strict=True)}
+        return {name: _check_size(content, limit) for name, content in zip(names, contents, strict=True)}
 
     def add(self, folder: str, name: str, data: bytes) -> bool:
         """Create a file with If-None-Match where the protocol has it (S3: 412 for an existing file, 409 for a race).
@@ -166,7 +150,7 @@ def _list_pages(system: Any, place: str) -> list[dict[str, Any]]:
     raise OSError(errno.EFBIG, f"it lists more than {MOST_PAGES} pages")
 
 
-def _bounded(content: bytes | Exception, limit: int) -> FileContent | Exception:
+def _check_size(content: bytes | Exception, limit: int) -> FileContent | Exception:
     if isinstance(content, Exception):
         return content
     return FileContent(content) if len(content) <= limit else OSError(errno.EFBIG, "it is too large")

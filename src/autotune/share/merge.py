@@ -5,7 +5,8 @@ can be read in any order, repeatedly, and with copies. Counting comes last: sign
 most distinct hosts, then the lower bound of the speed-up.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from autotune.model.configuration import Configuration
@@ -56,13 +57,12 @@ def names_of_computers(publications: Iterable[Publication]) -> Mapping[str, str]
     return {host: name(host) for host in joined}
 
 
-def collect_votes(publications: Iterable[Publication]) -> Votes:
+def collect_votes(publications: Collection[Publication]) -> Votes:
     """Collect the highest-ranking vote of each host on each operation, whatever the key of the publication.
 
     Hosts that are one computer under several names, such as containers, have one vote.
     """
     votes: dict[Operation, dict[str, Vote]] = {}
-    publications = list(publications)
     computers = names_of_computers(publications)
     for publication in publications:
         for entry in publication.profile.entries:
@@ -75,12 +75,15 @@ def collect_votes(publications: Iterable[Publication]) -> Votes:
     return votes
 
 
-def merge_votes(votes: Votes, key: Key, *, cpu: str | None = None) -> Profile:
+def merge_publications(publications: Collection[Publication], key: Key) -> Profile:
     """Count the votes of a class: for each measured operation the choice that most hosts confirm.
 
     Each entry says how many distinct hosts confirm it, who signed it, and whether it is contested, which means that
     at least as many hosts chose something else.
     """
+    cpus = Counter(publication.profile.provenance.cpu for publication in publications)
+    cpu = max(cpus, key=lambda cpu: (cpus[cpu], str(cpu)), default=None)
+    votes = collect_votes(publications)
     operations = sorted(votes, key=lambda operation: (operation.name, operation.dtype, operation.sizes))
     ballots = ([vote for vote in votes[operation].values() if is_measured(vote.entry)] for operation in operations)
     entries = tuple(_count(ballot) for ballot in ballots if ballot)
@@ -94,31 +97,6 @@ def _highest(votes: Iterable[Vote]) -> Vote:
     highest = max(rank for rank, _ in ranked)
     equals = [vote for rank, vote in ranked if rank == highest]
     return equals[0] if len(equals) == 1 else max(equals, key=lambda vote: repr(vote.entry))
-
-
-@dataclass(frozen=True, slots=True)
-class _Support:
-    """The hosts that voted for one choice."""
-
-    choice: Configuration
-    votes: Sequence[Vote]
-    opponents: int
-    """Hosts that chose something else and did not measure this choice to be safe."""
-
-    @property
-    def bound(self) -> float:
-        """Lower bound of the speed-up over all supporters."""
-        return min(map(_bound, self.votes))
-
-    @property
-    def rank(self) -> tuple[int, int, float, str]:
-        """The highest wins; the text makes ties equal on every host."""
-        return len(self.votes), -self.opponents, self.bound, str(self.choice)
-
-    @property
-    def most_cautious(self) -> Vote:
-        """The vote that claims the smallest speed-up, which all supporters confirm."""
-        return _highest(vote for vote in self.votes if _bound(vote) == self.bound)
 
 
 def _bound(vote: Vote) -> float:
@@ -137,24 +115,32 @@ def _count(ballot: Sequence[Vote]) -> Entry:
     supporters: dict[Configuration, list[Vote]] = {}
     for vote in ballot:
         supporters.setdefault(vote.entry.choice, []).append(vote)
-    winner = max(
-        (_Support(choice, votes, _opponents(choice, ballot)) for choice, votes in supporters.items()),
-        key=lambda support: support.rank,
-    )
-    entry, hosts = winner.most_cautious.entry, len(winner.votes)
+
+    def rank(choice: Configuration) -> tuple[int, int, float, str]:
+        """Most hosts, fewest opponents, largest speed-up; the text makes ties equal on every host."""
+        votes = supporters[choice]
+        return len(votes), -_opponents(choice, ballot), min(map(_bound, votes)), str(choice)
+
+    ranks = {choice: rank(choice) for choice in supporters}
+    winner = max(ranks, key=lambda choice: ranks[choice])
+    votes, (hosts, minus_opponents, bound, _) = supporters[winner], ranks[winner]
+    opponents = -minus_opponents
+    # the vote that claims the smallest speed-up, which all supporters confirm
+    entry = _highest(vote for vote in votes if _bound(vote) == bound).entry
     evidence = replace(
         entry.evidence,
-        safe_threads=_common(vote.entry.evidence.safe_threads for vote in ballot),
+        # those that every host measured to be safe
+        safe_threads=tuple(sorted(set[int].intersection(*(set(vote.entry.evidence.safe_threads) for vote in ballot)))),
         hosts=hosts,
-        signer=max((vote.signer for vote in winner.votes if vote.signer), default=None),
-        contested=winner.opponents >= hosts,
-        created=max(vote.created for vote in winner.votes) or None,
+        signer=max((vote.signer for vote in votes if vote.signer), default=None),
+        contested=opponents >= hosts,
+        created=max(vote.created for vote in votes) or None,
     )
     return replace(
         entry,
         evidence=evidence,
         alternatives=_alternatives(entry, ballot),
-        reason=_reason(entry.reason, hosts, winner.opponents),
+        reason=_reason(entry.reason, hosts, opponents),
     )
 
 
@@ -175,14 +161,8 @@ def _alternatives(entry: Entry, ballot: Sequence[Vote]) -> tuple[Alternative, ..
 
 
 def _speedups(entry: Entry) -> dict[Configuration, float]:
-    """Return the speed-ups of an entry's choice and alternatives."""
     chosen = {} if entry.evidence.speedup is None else {entry.choice: entry.evidence.speedup}
     return {alternative.choice: alternative.speedup for alternative in entry.alternatives} | chosen
-
-
-def _common(counts: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
-    """Return the thread counts that every host measured to be safe."""
-    return tuple(sorted(set[int].intersection(*map(set, counts))))
 
 
 def _reason(reason: str, hosts: int, opponents: int) -> str:

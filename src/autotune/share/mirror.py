@@ -22,10 +22,10 @@ from autotune.profiles.folders import cache_dir, cluster_profiles
 from autotune.profiles.profile_document import decode_profile
 from autotune.profiles.yaml_subset import parse
 from autotune.profiles.yaml_writer import text_of
-from autotune.share.fetch import ClassContents, RejectedFile, read_class
-from autotune.share.merge import collect_votes, merge_votes, names_of_computers
+from autotune.share.fetch import ClassContents, read_class
+from autotune.share.merge import merge_publications, names_of_computers
 from autotune.share.publication import CLASS, is_decided_by_measurement
-from autotune.share.store import Store
+from autotune.share.store import FlaggedFile, Store
 from autotune.share.trust import TrustPolicy
 
 SIBLINGS = 3
@@ -59,11 +59,9 @@ class MirroredClass:
 class PullResult:
     """The mirror after a pull."""
 
-    store: str
-    """Its address, without secrets."""
     mirrored: tuple[MirroredClass, ...] = ()
     """This machine's own class first, if the store has it."""
-    rejected: tuple[RejectedFile, ...] = ()
+    rejected: tuple[FlaggedFile, ...] = ()
     removed: tuple[Path, ...] = ()
     """Files of the mirror without a class in the store."""
 
@@ -84,7 +82,7 @@ def pull(store: Store, policy: TrustPolicy, own: Key, *, fresh: bool = False, no
         raise StoreProblem(store.address, "is empty, and was not before; it may not be mounted")
     mirror = cluster_profiles()
     mirrored: list[MirroredClass] = []
-    rejected: list[RejectedFile] = []
+    rejected: list[FlaggedFile] = []
     kept: set[Path] = set()
     for folder in (own.slug, *same_cpu_classes(folders, own)[:SIBLINGS]):
         if folder not in folders and not (copies / folder).is_dir():
@@ -94,7 +92,7 @@ def pull(store: Store, policy: TrustPolicy, own: Key, *, fresh: bool = False, no
         except StoreProblem as problem:  # any writer of the store can make a folder unreadable
             if folder == own.slug:
                 raise
-            rejected.append(RejectedFile(folder, "", str(problem)))
+            rejected.append(FlaggedFile(folder, "", str(problem)))
             kept.add(mirror / f"{folder}.yaml")
             continue
         key = _class_key(contents, own)
@@ -103,12 +101,7 @@ def pull(store: Store, policy: TrustPolicy, own: Key, *, fresh: bool = False, no
         if key is not None and contents.publications:
             mirrored.append(_mirror(contents, key, mirror))
     kept |= {each.path for each in mirrored}
-    return PullResult(
-        store=store.address,
-        mirrored=tuple(mirrored),
-        rejected=tuple(rejected),
-        removed=tuple(_remove_others(mirror, kept)),
-    )
+    return PullResult(mirrored=tuple(mirrored), rejected=tuple(rejected), removed=tuple(_remove_others(mirror, kept)))
 
 
 def read_relatives(store: Store, policy: TrustPolicy, key: Key) -> list[Profile]:
@@ -127,11 +120,11 @@ def read_relatives(store: Store, policy: TrustPolicy, key: Key) -> list[Profile]
 
 def _mirror(contents: ClassContents, key: Key, mirror: Path) -> MirroredClass:
     """Merge a class and write it to the mirror, unless the mirror holds the same bytes."""
-    cpus = Counter(publication.profile.provenance.cpu for publication in contents.publications)
-    cpu = max(cpus, key=lambda cpu: (cpus[cpu], str(cpu)))
-    profile, text = _readable(merge_votes(collect_votes(contents.publications), key, cpu=cpu))
+    profile, text = _readable(merge_publications(contents.publications, key))
     path = mirror / f"{key.slug}.yaml"
-    changed = not _holds(path, text)
+    changed = True
+    with suppress(OSError):
+        changed = path.read_bytes() != text
     if changed:
         mirror.mkdir(mode=0o755, parents=True, exist_ok=True)
         replace_file(path, text)
@@ -174,13 +167,6 @@ def _is_confirmed(entry: Entry) -> bool:
         and not entry.evidence.contested
         and (entry.evidence.signer is not None or (entry.evidence.hosts or 0) > 1)
     )
-
-
-def _holds(path: Path, text: bytes) -> bool:
-    try:
-        return path.read_bytes() == text
-    except OSError:
-        return False
 
 
 def _class_key(contents: ClassContents, own: Key) -> Key | None:

@@ -1,11 +1,10 @@
 """List the classes of a store, and the files that can be removed from it."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from autotune.share.backend import StoredFile
 from autotune.share.fetch import read_class
 from autotune.share.publication import (
     CLASS,
@@ -16,7 +15,7 @@ from autotune.share.publication import (
     signed_by,
     supersedes,
 )
-from autotune.share.store import Store
+from autotune.share.store import FlaggedFile, Store, StoredFile
 from autotune.share.trust import TrustPolicy
 
 LEFTOVER_SECONDS = 86_400
@@ -30,18 +29,8 @@ class StoredClass:
 
     folder: str
     hosts: tuple[str, ...]
-    """The publishers."""
     publications: int
     signatures: int
-
-
-@dataclass(frozen=True, slots=True)
-class RemovableFile:
-    """A file that can be removed, with the reason."""
-
-    folder: str
-    name: str
-    reason: str
 
 
 def list_classes(store: Store) -> list[StoredClass]:
@@ -63,7 +52,7 @@ def removable_files(
     hosts: Iterable[str] = (),
     older: timedelta | None = None,
     now: datetime | None = None,
-) -> Iterator[RemovableFile]:
+) -> Iterator[FlaggedFile]:
     """Find superseded publications, signatures without their publication, and temporary files of ended writers.
 
     Only publications that `policy` trusts can supersede others: else a host's files could be removed by an impostor.
@@ -76,21 +65,22 @@ def removable_files(
     for folder in sorted(folders or filter(CLASS.fullmatch, store.folders())):
         files = store.files(folder)
         contents = read_class(store, folder, policy, most=len(files))
-        reasons = dict(_outdated(contents.publications, older, moment))
+        reasons = dict(_outdated_publications(contents.publications, older, moment))
         reasons |= {
             file.name: "--host names the host that published it." for file in files if publisher(file.name) in banned
         }
-        yield from (RemovableFile(folder, name, reason) for name, reason in sorted(reasons.items()))
+        yield from (FlaggedFile(folder, name, reason) for name, reason in sorted(reasons.items()))
         yield from _leftovers(folder, files, reasons, moment)
 
 
-def _outdated(publications: Iterable[Publication], older: timedelta | None, now: datetime) -> Iterator[tuple[str, str]]:
+def _outdated_publications(
+    publications: Sequence[Publication], older: timedelta | None, now: datetime
+) -> Iterator[tuple[str, str]]:
     """Find publications that are too old or superseded, each with its reason."""
-    everything = list(publications)
     stamp = now.isoformat(timespec="seconds")
     oldest = None if older is None else (now - older).isoformat(timespec="seconds")
-    for publication in everything:
-        siblings = (p for p in everything if p.host == publication.host and p is not publication)
+    for publication in publications:
+        siblings = (p for p in publications if p.host == publication.host and p is not publication)
         profile = publication.profile
         latest = max((creation_time(profile, entry) for entry in profile.entries), default="")
         if oldest is not None and latest < oldest:
@@ -101,13 +91,13 @@ def _outdated(publications: Iterable[Publication], older: timedelta | None, now:
 
 def _leftovers(
     folder: str, files: Iterable[StoredFile], removed: Iterable[str], now: datetime
-) -> Iterator[RemovableFile]:
+) -> Iterator[FlaggedFile]:
     names = {file.name for file in files}
     remaining = names - set(removed)
     for name in sorted(names):
         signed = signed_by(name)
         leftover = _LEFTOVER.fullmatch(name)
         if signed is not None and signed[0] not in remaining:
-            yield RemovableFile(folder, name, "the publication that it signed does not exist.")
+            yield FlaggedFile(folder, name, "the publication that it signed does not exist.")
         elif leftover is not None and now.timestamp() - int(leftover["epoch"]) > LEFTOVER_SECONDS:
-            yield RemovableFile(folder, name, "its writer ended before it was complete.")
+            yield FlaggedFile(folder, name, "its writer ended before it was complete.")

@@ -40,7 +40,6 @@ class Publication:
 
     @property
     def host(self) -> str:
-        """The host that measured it."""
         assert self.profile.provenance.host is not None
         return self.profile.provenance.host
 
@@ -87,7 +86,6 @@ def digest_fits(name: str, data: bytes) -> bool:
 
 
 def is_publication(name: str) -> bool:
-    """Is this the name of a profile in a store?"""
     return _NAME.fullmatch(name) is not None
 
 
@@ -98,7 +96,6 @@ def publisher(name: str) -> str | None:
 
 
 def signature_name(name: str, signer: str) -> str:
-    """Name of the file next to a publication that holds a signature."""
     return f"{name}.{signer}.sig"
 
 

@@ -1,5 +1,6 @@
 """Publish a profile to a store."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -8,7 +9,7 @@ from autotune.errors import ProfileError, StoreProblem
 from autotune.host.trusted_files import FileContent
 from autotune.model.profile import Profile
 from autotune.profiles.yaml_subset import MAX_BYTES
-from autotune.share import signing_keys
+from autotune.share import trust
 from autotune.share.publication import decode, encode, publisher, signature_name, signed_by, supersedes
 from autotune.share.store import Store
 
@@ -23,7 +24,6 @@ class PublishResult:
     new: bool
     """False if the store had these bytes before."""
     signer: str | None = None
-    """Name of the key that signed it."""
     newly_signed: bool = False
     """True if the store did not have this signature before."""
     replaced: tuple[str, ...] = ()
@@ -41,8 +41,8 @@ def publish(profile: Profile, store: Store, *, key: Any = None) -> PublishResult
     folder = profile.key.slug
     signer, newly_signed = None, False
     if key is not None:
-        signer = signing_keys.key_id(signing_keys.public_text(key))
-        newly_signed = _put(store, folder, signature_name(name, signer), signing_keys.sign(data, key))
+        signer = trust.key_id(trust.public_text(key))
+        newly_signed = _put(store, folder, signature_name(name, signer), trust.sign(data, key))
     return PublishResult(
         folder=folder,
         name=name,
@@ -74,25 +74,18 @@ def _remove_superseded(store: Store, folder: str, name: str, profile: Profile) -
     """Remove this host's publications that the new one supersedes, with their signatures."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     removed = []
-    try:
+    with suppress(StoreProblem):  # an append-only store, or one that is away by now: the profile is published
         names = [file.name for file in store.files(folder)]
         earlier = [file for file in names if publisher(file) == publisher(name) and file != name]
         for old, content in store.read(folder, earlier, MAX_BYTES).items():
-            if not isinstance(content, FileContent) or not _is_superseded(old, content.data, profile, now):
+            if not isinstance(content, FileContent):
                 continue
-            store.remove(folder, old)
-            removed.append(old)
-            for signature in names:
-                signed = signed_by(signature)
-                if signed is not None and signed[0] == old:
-                    store.remove(folder, signature)
-    except StoreProblem:  # an append-only store, or one that is away by now: the profile is published
-        pass
+            with suppress(ProfileError):  # `autotune store prune` shows it
+                if supersedes(profile, decode(old, content.data).profile, now):
+                    store.remove(folder, old)
+                    removed.append(old)
+        for file in names:
+            signed = signed_by(file)
+            if signed is not None and signed[0] in removed:
+                store.remove(folder, file)
     return tuple(removed)
-
-
-def _is_superseded(name: str, data: bytes, profile: Profile, now: str) -> bool:
-    try:
-        return supersedes(profile, decode(name, data).profile, now)
-    except ProfileError:
-        return False  # `autotune store prune` shows it

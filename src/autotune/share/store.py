@@ -1,18 +1,18 @@
-"""A store of profiles behind any address. Every call ends within a time limit, with a result or a StoreProblem."""
+"""A store of profiles in any place, and what it requires of a backend, the file system or service of that place."""
 
 import errno
-import os
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from time import monotonic
-from typing import TypeVar
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-from autotune.errors import AutotuneError, BadSettings, StoreProblem, UntrustedFile
+from autotune.errors import AutotuneError, StoreProblem, UntrustedFile
 from autotune.host.trusted_files import FileContent
-from autotune.share.backend import Backend, StoredFile
 
+MAX_LISTED = 50_000
+"""Names that a folder of a store may list; `prune` keeps it at a few for each host."""
 CALL_SECONDS = 30.0
 """Limit of one call: a listing, a write, or a batch of files to read."""
 CLASS_SECONDS = 300.0
@@ -25,8 +25,51 @@ _CREDENTIALS = re.compile(r"(?<=://)[^/?#\s]*@")
 """User and password in a URL."""
 
 
+class StoredFile(NamedTuple):
+    """One file of a listing."""
+
+    name: str
+    size: int | None
+    """Bytes; None if the backend does not tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlaggedFile:
+    """A file that is not used, or that can be removed."""
+
+    folder: str
+    name: str
+    reason: str
+    """A sentence."""
+
+
+class Backend(Protocol):
+    """Storage of immutable files in one folder for each class. The caller has checked the names.
+
+    Any number of hosts list, read, add and remove files concurrently, without locks. A file appears whole or not at
+    all, and may vanish between a listing and a read. Memory is bounded, whatever a store sends: a folder with more than
+    MAX_LISTED names is an error. Every method raises OSError or the exceptions of the library
+    that it uses; `Store` turns them into a StoreProblem.
+    """
+
+    def folders(self) -> list[str]:
+        """List the folders of classes; empty before the first publication."""
+
+    def files(self, folder: str) -> list[StoredFile]:
+        """List the files of a class; empty if the class does not exist."""
+
+    def read(self, folder: str, names: Sequence[str], limit: int) -> Mapping[str, FileContent | Exception]:
+        """Read each file; a failure, as that of a file above the limit in bytes, is the value of its file."""
+
+    def add(self, folder: str, name: str, data: bytes) -> bool:
+        """Create a file; return False if the name exists already."""
+
+    def remove(self, folder: str, name: str) -> None:
+        """Remove a file if it exists."""
+
+
 class Store:
-    """A backend with time limits, whose failures are sentences."""
+    """A backend at an address. Every call ends within a time limit, with a result or a StoreProblem."""
 
     def __init__(self, address: str, backend: Backend, seconds: float = CALL_SECONDS) -> None:
         self.address = without_secrets(address)
@@ -34,12 +77,10 @@ class Store:
         self._seconds = seconds
 
     def folders(self) -> list[str]:
-        """List the folders of classes."""
         return self._call("listed", self._backend.folders)
 
     def files(self, folder: str) -> list[StoredFile]:
-        """List the files of a class."""
-        return self._call("listed", lambda: self._backend.files(folder))
+        return self._call("listed", self._backend.files, folder)
 
     def read(self, folder: str, names: Sequence[str], limit: int) -> dict[str, FileContent | Exception]:
         """Read files in batches; a file that cannot be read has its exception as the value."""
@@ -48,26 +89,23 @@ class Store:
         for start in range(0, len(names), BATCH):
             if monotonic() > end:
                 raise StoreProblem(self.address, f"did not give a class's files within {CLASS_SECONDS:g} s")
-            batch = names[start : start + BATCH]
-            contents |= self._call("read", lambda batch=batch: self._backend.read(folder, batch, limit))  # type: ignore[misc]
+            contents |= self._call("read", self._backend.read, folder, names[start : start + BATCH], limit)
         return contents
 
     def add(self, folder: str, name: str, data: bytes) -> bool:
-        """Create a file; return False if the name exists already."""
-        return self._call("written to", lambda: self._backend.add(folder, name, data))
+        return self._call("written to", self._backend.add, folder, name, data)
 
     def remove(self, folder: str, name: str) -> None:
-        """Remove a file if it exists."""
-        self._call("written to", lambda: self._backend.remove(folder, name))
+        self._call("written to", self._backend.remove, folder, name)
 
-    def _call(self, verb: str, call: Callable[[], _T]) -> _T:
+    def _call(self, verb: str, call: Callable[..., _T], *arguments: Any) -> _T:
         """Run a backend call in a thread that is abandoned at the limit: a call to a dead NFS server never returns."""
         results: list[_T] = []
         failures: list[BaseException] = []
 
         def run() -> None:
             try:
-                results.append(call())
+                results.append(call(*arguments))
             except BaseException as problem:  # noqa: BLE001 - each library has exceptions of its own
                 failures.append(problem)
 
@@ -81,29 +119,6 @@ class Store:
         if isinstance(failures[0], AutotuneError) or not isinstance(failures[0], Exception):
             raise failures[0]
         raise StoreProblem(self.address, f"cannot be {verb}: {cause(failures[0])}") from failures[0]
-
-
-def open_store(address: str, *, seconds: float = CALL_SECONDS) -> Store:
-    """Return the store at an address, a folder or any URL that fsspec supports, without contacting it.
-
-    Raises BadSettings for a malformed address or an unsupported protocol, MissingPackage for a protocol whose package
-    is not installed.
-    """
-    address = address.removeprefix("file://")
-    if "://" not in address and "::" not in address:
-        from autotune.share.folder_backend import FolderBackend
-
-        path = os.path.expanduser(address)  # noqa: PTH111 - text in, text out
-        if not os.path.isabs(path):  # noqa: PTH117
-            raise BadSettings(f"A store's folder is an absolute path, such as /nfs/autotune, not {address!r}.")
-        return Store(address, FolderBackend(path), seconds)
-    from autotune.share.fsspec_backend import FsspecBackend
-
-    try:
-        urlsplit(address)
-    except ValueError as problem:
-        raise BadSettings(f"The store {without_secrets(address)} is not a URL: {problem}.") from None
-    return Store(address, FsspecBackend(address), seconds)
 
 
 def without_secrets(address: str) -> str:

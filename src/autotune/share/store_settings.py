@@ -9,20 +9,18 @@ Each setting is taken from the first file that has it.
 """
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
+from urllib.parse import urlsplit
 
-from autotune.errors import BadDocument, BadSettings, ProfileError, UntrustedFile
-from autotune.host.trusted_files import FileRule, read_file
-from autotune.model.codec import decode
+from autotune.errors import BadSettings
+from autotune.host.trusted_files import FileRule
 from autotune.model.constraints import Parsed
 from autotune.profiles.folders import Layer, places
-from autotune.profiles.yaml_subset import parse
-from autotune.share import signing_keys
-from autotune.share.store import Store, open_store
-from autotune.share.trust import TrustPolicy, TrustRule
+from autotune.profiles.yaml_subset import read_settings
+from autotune.share.store import CALL_SECONDS, Store, without_secrets
+from autotune.share.trust import PREFIX, TrustPolicy, TrustRule, check_public_key
 
 STORE = "AUTOTUNE_STORE"
 FILE = "config.yaml"
@@ -42,6 +40,12 @@ def _owner(value: Any) -> int:
         raise ValueError(value) from None
 
 
+_Owner = Annotated[int, Parsed(_owner, "the number or the name of a user of this system")]
+_PublicKey = Annotated[
+    str, Parsed(check_public_key, f"a public key such as `autotune store keys` prints ({PREFIX}...)")
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _SettingsFile:
     """The settings of one file; None for those that it does not have."""
@@ -50,10 +54,8 @@ class _SettingsFile:
 
     store: str | None = None
     trust: TrustRule | None = None
-    trusted_keys: tuple[str, ...] | None = None
-    trusted_owners: (
-        tuple[Annotated[int, Parsed(_owner, "the number or the name of a user of this system")], ...] | None
-    ) = None
+    trusted_keys: tuple[_PublicKey, ...] | None = None
+    trusted_owners: tuple[_Owner, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,13 +74,12 @@ def settings_files() -> list[Path]:
 
 
 def signing_key() -> Path:
-    """Return the path of this user's private key."""
     return settings_files()[0].parent / "signing.key"
 
 
 def read_store_settings(store: str | None = None) -> StoreSettings:
     """Read the settings; `store` overrides the address. Raises BadSettings, with the file and the reason."""
-    files = [_read(path) for path in settings_files()]
+    files = [read_settings(_SettingsFile, path, _RULE) for path in settings_files()]
 
     def first(name: str, default: Any) -> Any:
         values = (getattr(file, name) for file in files)
@@ -92,9 +93,32 @@ def read_store_settings(store: str | None = None) -> StoreSettings:
         policy=TrustPolicy(
             rule=first("trust", TrustRule.ANY),
             keys=first("trusted_keys", ()),
-            owners=frozenset({0, *_own_user_id(), *first("trusted_owners", ())}),
+            owners=frozenset({0, os.geteuid() if os.name == "posix" else 0, *first("trusted_owners", ())}),
         ),
     )
+
+
+def open_store(address: str, *, seconds: float = CALL_SECONDS) -> Store:
+    """Return the store at an address, a folder or any URL that fsspec supports, without contacting it.
+
+    Raises BadSettings for a malformed address or an unsupported protocol, MissingPackage for a protocol whose package
+    is not installed.
+    """
+    address = address.removeprefix("file://")
+    if "://" not in address and "::" not in address:
+        from autotune.share.folder_backend import FolderBackend
+
+        path = os.path.expanduser(address)  # noqa: PTH111 - text in, text out
+        if not os.path.isabs(path):  # noqa: PTH117
+            raise BadSettings(f"A store's folder is an absolute path, such as /nfs/autotune, not {address!r}.")
+        return Store(address, FolderBackend(path), seconds)
+    from autotune.share.fsspec_backend import FsspecBackend
+
+    try:
+        urlsplit(address)
+    except ValueError as problem:
+        raise BadSettings(f"The store {without_secrets(address)} is not a URL: {problem}.") from None
+    return Store(address, FsspecBackend(address), seconds)
 
 
 def open_named_store(url: str | None) -> tuple[Store, TrustPolicy] | None:
@@ -104,25 +128,3 @@ def open_named_store(url: str | None) -> tuple[Store, TrustPolicy] | None:
     """
     settings = read_store_settings(url)
     return None if settings.store is None else (open_store(settings.store), settings.policy)
-
-
-def _read(path: Path) -> _SettingsFile:
-    try:
-        data = read_file(path, _RULE).data
-    except (FileNotFoundError, NotADirectoryError):
-        return _SettingsFile()
-    except UntrustedFile as problem:
-        raise BadSettings(str(problem)) from None
-    except OSError as problem:
-        raise BadSettings(f"{path}: it cannot be read ({problem.strerror or problem}).") from None
-    try:
-        document = parse(data)
-        file: _SettingsFile = decode(_SettingsFile, {} if document is None else document)
-        signing_keys.check_public_keys(file.trusted_keys or ())
-    except (BadDocument, ProfileError, BadSettings) as problem:
-        raise BadSettings(f"{path}: {problem}") from None
-    return file
-
-
-def _own_user_id() -> Iterable[int]:
-    return (os.geteuid(),) if hasattr(os, "geteuid") else ()

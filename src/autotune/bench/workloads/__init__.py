@@ -6,23 +6,19 @@ from autotune.bench.workloads.workload import Workload
 from autotune.model.catalogue import Family, kind
 
 _FILES = {
-    Family.LINALG: "linalg",
-    Family.STACK: "stacks",
-    Family.ELEMENTWISE: "elementwise",
+    Family.LINALG: "linear_algebra",
+    Family.STACK: "linear_algebra",
     Family.LOOP: "loop_work",
-    Family.REDUCTION: "reduction_work",
-    Family.RANDOM: "random_work",
-    Family.EXPRESSION: "expressions",
     Family.TASKS: "tasks",
     Family.SHARING: "sharing_work",
-    Family.ALLOCATION: "expressions",
     Family.ESTIMATOR: "estimators",
 }
+"""The file of a family; whole arrays are the work of all others."""
 
 
 def load_all() -> None:
     """Load the modules of all workloads, and NumPy with them."""
-    for file in _FILES.values():
+    for file in ("array_work", *_FILES.values()):
         import_module(f"{__name__}.{file}")
 
 
@@ -32,5 +28,5 @@ def find(name: str) -> Workload:
     Loads NumPy, so the process's environment must be settled by then. Raises UnknownOperation.
     """
     row = kind(name)
-    recipes: dict[str, Workload] = import_module(f"{__name__}.{_FILES[row.family]}").RECIPES
+    recipes: dict[str, Workload] = import_module(f"{__name__}.{_FILES.get(row.family, 'array_work')}").RECIPES
     return recipes[row.name]

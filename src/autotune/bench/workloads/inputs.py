@@ -49,6 +49,12 @@ def _joined(dtype: str, real: Array, imaginary: Array) -> Array:
     return numbers
 
 
+def repeated_block(rng: Generator, n: int, dtype: str) -> tuple[Array, Array]:
+    """Return an array of n numbers, and the block of numbers that it repeats."""
+    period = block(rng, n, dtype)
+    return repeat_period(period, n), period
+
+
 def repeat_period(period: Array, n: int) -> Array:
     """Return an array of n elements that repeats a period; made at the speed of a copy."""
     array = np.empty(n, period.dtype)

@@ -6,14 +6,13 @@ the runtime's plan does for good; to set it takes less than a microsecond.
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.random import Generator
 
-from autotune.bench.workloads.elementwise import RECIPES as ELEMENTWISE
-from autotune.bench.workloads.elementwise import cut, output_fault
+from autotune.bench.workloads import array_work
 from autotune.bench.workloads.inputs import block, repeat_period
-from autotune.bench.workloads.reduction_work import RECIPES as REDUCTIONS
 from autotune.bench.workloads.workload import Recipe, Work
 from autotune.controls.placement import cpus_for
 from autotune.errors import UnsupportedPlatform
@@ -24,11 +23,11 @@ from autotune.model.operation import Operation
 from autotune.native import core
 
 
-def _exchanged(recipe: Recipe, function: np.ufunc, kind: int = Reduction.NEVER) -> Recipe:
+def _exchanged(name: str, function: np.ufunc, kind: int = Reduction.NEVER) -> Recipe:
     """Make the plain call of another workload, for both sides."""
 
     def prepare(operation: Operation, layout: str, rng: Generator) -> Work:
-        work = recipe.make(operation, layout, rng)
+        work = array_work.RECIPES[name].make(operation, layout, rng)
         return replace(work, tuned=_planned(work.plain, function, operation, kind))
 
     return Recipe(prepare)
@@ -46,13 +45,11 @@ def _multiply(layout: int) -> Recipe:
         factor = room if layout == Layout.STRIDED else np.asarray(1.5, dtype)
         expected = period * (period if layout == Layout.STRIDED else factor)
 
-        def plain() -> object:
-            return np.multiply(room, factor, out=out)
-
+        plain = partial(np.multiply, room, factor, out=out)
         return Work(
             plain=plain,
             tuned=_planned(plain, np.multiply, operation, layout=layout),
-            check=lambda result: output_fault(result, out, expected),
+            check=lambda result: array_work.output_fault(result, out, expected),
         )
 
     return Recipe(prepare)
@@ -76,7 +73,7 @@ def _planned(
     number = class_number(element_wise if kind == Reduction.NEVER else reducing, operation.dtype)
 
     def tuned(configuration: Configuration) -> Callable[[], object]:
-        workers, chunk = cut(configuration, operation.size["n"])
+        workers, chunk = configuration.workers or 1, configuration.chunk or operation.size["n"]
         cpus = cpus_for(configuration.placement, workers)
         plan = [(1, chunk, workers, 0 if cpus is None else native.place(cpus))]
         native.configure(max(workers, native.status()["limit"]))
@@ -96,9 +93,9 @@ def _planned(
 
 
 RECIPES: Mapping[str, Recipe] = {
-    **{f"loop_{name}": _exchanged(ELEMENTWISE[name], getattr(np, name)) for name in ("add", "sqrt", "exp", "power")},
+    **{f"loop_{name}": _exchanged(name, getattr(np, name)) for name in ("add", "sqrt", "exp", "power")},
     "loop_scale": _multiply(Layout.BROADCAST),
     "loop_strided": _multiply(Layout.STRIDED),
-    "loop_max": _exchanged(REDUCTIONS["max"], np.maximum, Reduction.EXACT),
-    "loop_sum": _exchanged(REDUCTIONS["sum"], np.add, Reduction.ROUNDED),
+    "loop_max": _exchanged("max", np.maximum, Reduction.EXACT),
+    "loop_sum": _exchanged("sum", np.add, Reduction.ROUNDED),
 }

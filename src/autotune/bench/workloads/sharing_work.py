@@ -1,13 +1,13 @@
 """One array incremented by several processes, started for the call."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from multiprocessing import Pool
 from typing import cast
 
 import numpy as np
 from numpy.random import Generator
 
-from autotune.bench.workloads.elementwise import cut
 from autotune.bench.workloads.inputs import PERIOD, Array, repeat_period
 from autotune.bench.workloads.result_checks import elements
 from autotune.bench.workloads.workload import Recipe, Work
@@ -35,9 +35,9 @@ def _prepare(operation: Operation, _layout: str, rng: Generator) -> Work:
         return array
 
     def tuned(configuration: Configuration) -> Callable[[], object]:
-        workers, chunk = cut(configuration, n)
-        method = configuration.method or Method.ARGUMENT
-        return lambda: process_map(increment, array, array, method=method, workers=workers, chunk=chunk)
+        method, workers = configuration.method or Method.ARGUMENT, configuration.workers or 1
+        chunk = configuration.chunk or n
+        return partial(process_map, increment, array, array, method=method, workers=workers, chunk=chunk)
 
     def check(result: object) -> str | None:
         """Each call adds one to what the calls before it have left; whole numbers show it exactly."""

@@ -7,7 +7,7 @@ start may take longer than a call, are started before and their start is counted
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import cast
@@ -21,7 +21,7 @@ from autotune.bench.workloads.result_checks import residual
 from autotune.bench.workloads.workload import Recipe, Work
 from autotune.host.usable_cpus import usable_cpus
 from autotune.model.catalogue import IN_PROCESSES
-from autotune.model.configuration import Configuration
+from autotune.model.configuration import Configuration, Placement
 from autotune.model.operation import Operation
 from autotune.parallel.process_executor import ProcessExecutor
 from autotune.parallel.thread_executor import ThreadExecutor
@@ -35,27 +35,6 @@ def row_of_product(folder: str, n: int, number: int) -> Array:
     return cast("Array", (first @ second)[number % n].copy())
 
 
-class _Processes:
-    """Executors of processes, one for each configuration, kept from call to call."""
-
-    def __init__(self) -> None:
-        self._open: dict[Configuration, tuple[ProcessExecutor, float]] = {}
-        self._stack = ExitStack()
-        self.close = self._stack.close
-
-    def get(self, configuration: Configuration) -> ProcessExecutor:
-        """Return the executor, all of its workers started."""
-        if configuration not in self._open:
-            pool = ProcessExecutor(configuration.workers or 1, configuration.blas_threads, configuration.placement)
-            self._stack.enter_context(pool)
-            self._open[configuration] = pool, pool.start()
-        return self._open[configuration][0]
-
-    def start_seconds(self, configuration: Configuration) -> float:
-        """Return the seconds of the start; zero for the default, which has no workers."""
-        return 0.0 if configuration.is_default else self._open[configuration][1]
-
-
 def _prepare(operation: Operation, _layout: str, rng: Generator, *, in_processes: bool) -> Work:
     n, tasks = operation.size["n"], operation.size["tasks"]
     measured = measured_tasks(n, tasks, usable_cpus=usable_cpus()[0])
@@ -64,23 +43,28 @@ def _prepare(operation: Operation, _layout: str, rng: Generator, *, in_processes
     for name, matrix in zip(NAMES, (a, b), strict=True):
         np.save(Path(folder.name, name), matrix)
     task = partial(row_of_product, folder.name, n)
-    processes = _Processes()
+    stack = ExitStack()
+    stack.callback(folder.cleanup)
 
-    def plain() -> object:
-        return [task(number) for number in range(measured)]
+    @cache  # kept from call to call
+    def processes(configuration: Configuration) -> tuple[ProcessExecutor, float]:
+        """Return the executor of a configuration with all of its workers started, and the seconds of the start."""
+        pool = stack.enter_context(ProcessExecutor(*_arguments(configuration)))
+        return pool, pool.start()
 
-    def by_threads(configuration: Configuration) -> Callable[[], object]:
+    def start_seconds(configuration: Configuration) -> float:
+        return 0.0 if configuration.is_default or not in_processes else processes(configuration)[1]
+
+    def tuned(configuration: Configuration) -> Callable[[], object]:
+        if in_processes:
+            pool, _ = processes(configuration)
+            return lambda: list(pool.map(task, range(measured)))
+
         def run() -> object:
-            with ThreadExecutor(
-                configuration.workers or 1, configuration.blas_threads, configuration.placement
-            ) as pool:
+            with ThreadExecutor(*_arguments(configuration)) as pool:
                 return list(pool.map(task, range(measured)))
 
         return run
-
-    def by_processes(configuration: Configuration) -> Callable[[], object]:
-        pool = processes.get(configuration)
-        return lambda: list(pool.map(task, range(measured)))
 
     def check(result: object) -> str | None:
         rows = cast("list[Array]", result)
@@ -95,18 +79,18 @@ def _prepare(operation: Operation, _layout: str, rng: Generator, *, in_processes
                 return f"Task {number}: {problem}"
         return None
 
-    def close() -> None:
-        processes.close()
-        folder.cleanup()
-
     return Work(
-        plain=plain,
-        tuned=by_processes if in_processes else by_threads,
+        plain=lambda: list(map(task, range(measured))),
+        tuned=tuned,
         check=check,
         share=measured / tasks,
-        once=processes.start_seconds if in_processes else lambda _: 0.0,
-        close=close,
+        once=start_seconds,
+        close=stack.close,
     )
+
+
+def _arguments(configuration: Configuration) -> tuple[int, int | None, Placement | None]:
+    return configuration.workers or 1, configuration.blas_threads, configuration.placement
 
 
 RECIPES: Mapping[str, Recipe] = {

@@ -1,20 +1,52 @@
-"""First trial of a user's function: the thread pools that are at work in it."""
+"""Activity of this process's threads: idle ones that still spin, and the pools that a user's function keeps busy."""
 
+import os
+import sys
+import threading
 from collections.abc import Callable
-from time import process_time, thread_time
+from time import monotonic, process_time, thread_time
 
-from autotune.bench.idle_threads import await_rest
-from autotune.bench.measure import REST_SECONDS, TrialListener
-from autotune.bench.trial_job import TrialJob
+from autotune.bench.trial_job import Post, TrialJob
 from autotune.bench.user_workload import PRESUMED
 from autotune.controls import blas, thread_pools
+from autotune.host import kernel_files
 
+REST_SECONDS = 0.12
+"""OpenBLAS's idle threads spin for 0.105 to 0.12 s after a call (measured with 0.3.31), during which whatever runs next
+shares the CPUs with them: a pool of two workers took 1.4 to 1.9 times as long. Where a shorter
+time was chosen for the machine (`blas_wait`), trials run with that, and there is next to nothing to wait for."""
 LEAST_SHARE, LEAST_SECONDS = 0.05, 0.001
 """CPU time of a call in threads other than the calling one, as a share and in seconds: less is what an idle pool
 costs."""
 
 
-def pools_at_work(job: TrialJob, post: TrialListener) -> tuple[str, ...]:
+def await_rest(limit: float) -> bool:
+    """Keep this thread busy until the process's other threads rest, but no longer than `limit` seconds.
+
+    Returns whether they rest. Sleeping instead would leave cold CPUs behind (measured: 2.9 to 3.8 ms for work of 1.1
+    to 1.4 ms). Where the system does not list threads, they are taken for resting.
+    """
+    end = monotonic() + limit
+    while _others_run():
+        if monotonic() >= end:
+            return False
+    return True
+
+
+def _others_run() -> bool:
+    """Return whether another thread of this process runs or wants to: its state is `R` (proc_pid_stat(5))."""
+    if sys.platform != "linux":
+        return False
+    me = str(threading.get_native_id())
+    try:
+        threads = [thread for thread in os.listdir("/proc/self/task") if thread != me]  # noqa: PTH208 - faster
+    except OSError:
+        return False
+    stats = (kernel_files.read(f"/proc/self/task/{thread}/stat") or "" for thread in threads)
+    return any(stat.rpartition(")")[2].startswith(" R") for stat in stats)  # a name, in brackets, may hold anything
+
+
+def pools_at_work(job: TrialJob, post: Post) -> tuple[str, ...]:
     """Call the default of the job's only task twice; return the names of the pools that were busy.
 
     With one BLAS thread it tells of the other pools. A pool's own threads cannot be told from others, so that all
