@@ -89,8 +89,8 @@ class TrialServer:
         self._trials = 0
         self._trial: int | None = None
 
-    def fork(self, errand: IO[bytes], output: int, results: int, mark: int, folder: str) -> int:
-        """Start a trial; returns its process id. Raises OSError, also where the server cannot be started."""
+    def fork(self, errand: IO[bytes], output: int, results: int, mark: int, folder: str) -> None:
+        """Start a trial. Raises OSError, also where the server cannot be started."""
         if self._trials >= TRIALS_OF_A_SERVER or (self._process and self._process.poll() is not None):
             self.close()  # it may have been killed since the last trial
         if self._process is None:
@@ -99,7 +99,6 @@ class TrialServer:
         descriptors = [errand.fileno(), output, results, mark]
         socket.send_fds(self._line, [json.dumps({"folder": folder}).encode()], descriptors)
         self._trial = int(self._answer("started", START_SECONDS))
-        return self._trial
 
     def fileno(self) -> int:
         """Return the descriptor that can be read once the trial, or the server, has ended."""
