@@ -99,7 +99,7 @@ def test_the_message_names_the_holder_and_its_death_frees_the_lock(environ, monk
             assert f"process {other.pid} of " in refused.value.holder
         other.kill()
         other.wait()
-        with host_lock.host_lock(environ=environ, timeout=300):
+        with host_lock.host_lock(environ=environ):
             pass
     finally:
         other.kill()

@@ -71,7 +71,7 @@ def test_the_tuned_runs_get_the_options_of_run(monkeypatch, options):
     monkeypatch.setattr("autotune.bench.command_pairs.run_pairs", run_pairs)
     CliRunner().invoke(compare, [*options, "--", "x", "-y"])
     (words,) = started
-    assert words[1:] == ["-m", "autotune", "run", "-q", *options, "--", "x", "-y"]
+    assert words[1:] == ["-m", "autotune", "run", "--quiet", *options, "--", "x", "-y"]
 
 
 @pytest.mark.parametrize(

@@ -44,35 +44,12 @@ def test_the_same_timings_and_seed_give_the_same_entries():
     assert _calibrate(_steps)[0] == _calibrate(_steps)[0]
 
 
-def test_where_all_are_equal_the_default_stays():
-    (entry,), _ = _calibrate(lambda operation, configuration, luck: 0.01 * math.exp(luck.gauss(0, 0.03)))
-
-    assert (entry.status, entry.choice) == (Status.DEFAULT_KEPT, DEFAULT)
-
-
-def test_a_space_with_nothing_but_the_default_is_said_to_be_one():
-    site = Environment(usable_cpus=1, default_threads=1)
-
-    (entry,), _ = _calibrate(_steps, site=site)
-
-    assert (entry.status, entry.reason) == (
-        Status.DEFAULT_KEPT,
-        "There is nothing to choose from on this allocation.",
-    )
-
-
 def test_if_every_configuration_but_the_default_fails_the_default_stays():
     (entry,), bench = _calibrate(lambda operation, configuration, luck: 0.01 if configuration.is_default else CRASH)
 
     assert entry.status is Status.DEFAULT_KEPT
     assert "failed: It crashed with SIGSEGV." in entry.reason
     assert len(bench.plans) == 1
-
-
-def test_a_default_that_fails_is_a_failed_entry_and_nothing_is_tuned():
-    (entry,), _ = _calibrate(lambda operation, configuration, luck: CRASH if configuration.is_default else 0.001)
-
-    assert (entry.status, entry.choice) == (Status.FAILED, DEFAULT)
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, math.nan])

@@ -23,15 +23,15 @@ differs between users."""
 
 
 @contextmanager
-def host_lock(*, timeout: float = 0.0, environ: Mapping[str, str] | None = None) -> Iterator[None]:
-    """Hold this host's lock within the `with`, waiting for it up to `timeout` seconds.
+def host_lock(*, environ: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Hold this host's lock within the `with`.
 
     Scope of effect: all users and processes of the host (of the container, where /run/lock and /tmp are its
     own). `AUTOTUNE_STATE_DIR` names another folder and `AUTOTUNE_HOST_ID` another host. Not re-entrant.
     Raises HostBusy, which names the holder, and EnvironmentProblem where no lock can be made.
     """
     path = lock_path(os.environ if environ is None else environ)
-    lock = FileLock(path, timeout=timeout, mode=0o666)
+    lock = FileLock(path, timeout=0, mode=0o666)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()

@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import inf
@@ -42,8 +42,6 @@ class ProcessBench:
 
     Parameters
     ----------
-    cpus
-        Numbers of the CPUs that trials may run on; by default all that this process may use.
     memory_bytes
         The most that one workload may take; by default a quarter of what is available.
     workloads
@@ -63,7 +61,6 @@ class ProcessBench:
     def __init__(
         self,
         *,
-        cpus: Collection[int] = (),
         memory_bytes: int | None = None,
         workloads: Mapping[str, UserWorkload] | None = None,
         environ: Mapping[str, str] | None = None,
@@ -71,9 +68,8 @@ class ProcessBench:
         copies: int = 1,
         neighbours: int = 0,
     ) -> None:
-        self._cpus = tuple(cpus)
-        self._usable_cpus = len(self._cpus) or usable_cpus()[0]
-        self._schedulable_cpus = len(self._cpus) or schedulable_cpus()
+        self._usable_cpus = usable_cpus()[0]
+        self._schedulable_cpus = schedulable_cpus()
         self._quota = cgroup.quota(cgroup.folders())
         self._copies = copies
         self._neighbours = neighbours
@@ -159,13 +155,8 @@ class ProcessBench:
         if preload not in self._servers:
             # plain NumPy starts a thread for every CPU that it may run on, whatever a quota or a cap says; the probe
             # of capacity has as many
-            threads = 2 * self._schedulable_cpus
-            self._servers[preload] = TrialServer(
-                environ=self.environ,
-                cpus=self._cpus,
-                data_bytes=data_bytes(self._memory_bytes, threads),
-                preload=preload,
-            )
+            limit = data_bytes(self._memory_bytes, 2 * self._schedulable_cpus)
+            self._servers[preload] = TrialServer(environ=self.environ, data_bytes=limit, preload=preload)
         return self._servers[preload]
 
     def _process(self, errand: str, tasks: tuple[Task, ...], until: float, **job: Any) -> TrialProcess:

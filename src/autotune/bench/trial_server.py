@@ -16,7 +16,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> None:
     """Serve trials until the parent is gone."""
     line = socket.socket(fileno=int(arguments[0]))
     settings = json.loads(line.recv(2**16))
-    confine(data_bytes=settings["data_bytes"], cpus=settings["cpus"])
+    confine(settings["data_bytes"])
     supervise.adopt_orphans()
     if settings["preload"]:
         from autotune.bench import measure, workloads
@@ -69,16 +69,13 @@ def data_bytes(memory_bytes: int | None, threads: int) -> int | None:
     return BASE_BYTES + THREAD_BYTES * max(threads, 1) + DATA_FACTOR * memory_bytes
 
 
-def confine(*, data_bytes: int | None, cpus: Collection[int] = ()) -> None:
-    """Limit this process and its children: private writable memory, CPUs, no core dumps.
+def confine(data_bytes: int | None) -> None:
+    """Limit this process and its children: private writable memory, no core dumps.
 
     Not the address space: runtimes that only reserve addresses (CUDA, JVM, WebAssembly, Go) take many times the
     machine's memory of it. RLIMIT_DATA counts what may be written (Linux 4.7, mm/mmap.c is_data_mapping). A limit
     that the system refuses, or does not know, is left out: the parent's time limit still holds.
     """
-    if cpus and hasattr(os, "sched_setaffinity"):
-        with suppress(OSError):
-            os.sched_setaffinity(0, cpus)
     if sys.platform == "win32":
         return
     import resource  # not on Windows

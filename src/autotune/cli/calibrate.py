@@ -1,7 +1,7 @@
 """`autotune calibrate`."""
 
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ from autotune.host.numeric_libraries import isolating_tool
 from autotune.model import units
 from autotune.model.catalogue import CATALOGUE
 from autotune.model.entry import Status
+from autotune.model.record import Record
 from autotune.search.request import Request
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def calibrate_allocations(
         budget = enough_for(log.seconds_needed, request, turns=len(turns))
         if outcome.finished or outcome.profile.entries:
             written = keep(outcome.profile, turn.path, sizes_named=bool(request.sizes or request.recorded))
-            kept.append(replace(written, outcome=outcome, was_busy=was_busy, budget_needed=budget))
+            kept.append(written.replace(outcome=outcome, was_busy=was_busy, budget_needed=budget))
         note_warm_start(outcome.profile, stored, log.tried)
         if not outcome.finished:
             return kept, False
@@ -173,8 +174,7 @@ def forewarn(request: Request) -> bool:
     return bool(busy)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AllocationRun:
+class AllocationRun(Record, kw_only=True):
     """One allocation that is measured."""
 
     cpus: frozenset[int] | None

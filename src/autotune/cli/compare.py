@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from shlex import join
 from statistics import median
@@ -19,6 +19,7 @@ from autotune.cli.program import FAILED
 from autotune.cli.run import EFFECT, REPORT, RunOptions, run_options
 from autotune.cli.terminal import json_option, print_json, print_lines
 from autotune.model import units
+from autotune.model.record import Record
 
 if TYPE_CHECKING:
     from autotune.bench.command_pairs import PairedRuns
@@ -71,7 +72,8 @@ def run_tuned_pairs(
 
     return run_pairs(
         command,
-        [sys.executable, "-m", "autotune", "run", "-q", *options, "--", *command],
+        # not -q, for which click loads difflib, to look among the long options first
+        [sys.executable, "-m", "autotune", "run", "--quiet", *options, "--", *command],
         pairs=pairs,
         seconds=seconds,
         seed=seed,
@@ -120,8 +122,7 @@ def speedup_text(speedup: float, interval: tuple[float, float] | None, pairs: in
     return said
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InForceThere:
+class InForceThere(Record, kw_only=True):
     """State of a tuned run while choices were in force; counts are those of the mean run."""
 
     processes: float

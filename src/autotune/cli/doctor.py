@@ -4,7 +4,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from os.path import exists  # Path's raises for a folder that is closed
 from pathlib import Path
 from time import monotonic, sleep
@@ -25,6 +25,7 @@ from autotune.host.numeric_libraries import libraries as find_libraries
 from autotune.host.numeric_libraries import software as find_software
 from autotune.model import units
 from autotune.model.machine import Allocation, Machine
+from autotune.model.record import Record
 from autotune.model.software import BlasLibrary, Software
 from autotune.native import core
 from autotune.parallel.worker_processes import has_semaphores
@@ -45,8 +46,7 @@ SAMPLE_SECONDS = 0.3
 """Thirty ticks of the kernel's CPU time."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SettingRow:
+class SettingRow(Record, kw_only=True):
     """A folder or setting in force."""
 
     name: str
@@ -55,8 +55,7 @@ class SettingRow:
     """The variable or file that it comes from."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Diagnosis:
+class Diagnosis(Record, kw_only=True):
     """Everything that `doctor` prints."""
 
     machine: Machine

@@ -1,6 +1,5 @@
 """`autotune forget`."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -78,7 +77,7 @@ def remove_entries(path: Path, selection: Selection) -> tuple[Entry, ...]:
     if gone:
         rest = tuple(entry for entry in profile.entries if entry not in gone)
         try:
-            profile_files.write(replace(profile, entries=rest), path)
+            profile_files.write(profile.replace(entries=rest), path)
         except OSError as problem:
             raise EnvironmentProblem(
                 f"{path} could not be written ({problem.strerror or problem}), and is as it was. Make room there, or "

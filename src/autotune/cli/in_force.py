@@ -1,12 +1,12 @@
 """The entries in force on this machine and its profiles."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autotune.cli import messages
 from autotune.model.catalogue import ALIASES, kind, row_of
+from autotune.model.record import Record
 from autotune.profiles import folders
 from autotune.profiles.lookup import LookupResult
 from autotune.profiles.resolve import profile_paths, resolve, resolve_before_numpy
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from autotune.model.profile import Profile
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalProfile:
+class LocalProfile(Record, kw_only=True):
     """A profile file on this machine."""
 
     path: str
@@ -27,8 +26,7 @@ class LocalProfile:
     """Why it fits, or why it is not used."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InForce:
+class InForce(Record, kw_only=True):
     """Everything that applies on this machine."""
 
     profiles: tuple[LocalProfile, ...]
@@ -45,7 +43,7 @@ class InForce:
         if not files:
             return None
         main = profile_files.read(Path(max(files, key=lambda profile: profile.in_force).path))
-        return replace(main, entries=tuple(match.entry for match in self.entries))
+        return main.replace(entries=tuple(match.entry for match in self.entries))
 
 
 def not_covered(names: Sequence[str], sizes: Sequence[str], measured: Iterable[str]) -> str:

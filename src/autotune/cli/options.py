@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 from pathlib import Path
@@ -15,6 +14,7 @@ from autotune.errors import BadBudget, BadSize
 from autotune.model.catalogue import ALIASES, Kind, Sizes, row_of
 from autotune.model.constraints import LARGEST_SIZE
 from autotune.model.operation import DTYPES, Operation
+from autotune.model.record import Record
 
 if TYPE_CHECKING:
     from autotune.bench.user_workload import UserWorkload
@@ -48,8 +48,7 @@ def workload_option(text: str) -> Callable[[Callable[..., Any]], Callable[..., A
     return click.option("--workload", metavar="FILE.py:FUNCTION", callback=described, help=text)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class Selection(Record, kw_only=True):
     """The entries that a command line means: of these operations, all if none is named, and of these sizes."""
 
     files: tuple[Path, ...] = ()
@@ -88,7 +87,7 @@ class Selection:
 
     def narrow(self, profile: "Profile") -> "Profile":
         """Keep the entries that are meant."""
-        return replace(profile, entries=tuple(entry for entry in profile.entries if self.contains(entry.operation)))
+        return profile.replace(entries=tuple(entry for entry in profile.entries if self.contains(entry.operation)))
 
 
 def split_words(words: Iterable[str]) -> tuple[list[str], list[str]]:

@@ -4,7 +4,6 @@ import csv
 import io
 import webbrowser
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from os.path import exists  # Path's raises for a name that is too long
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,10 +94,10 @@ def read_subjects(paths: Sequence[Path]) -> list[Subject]:
 def narrow(subject: Subject, selection: Selection) -> Subject:
     """Keep the entries that are meant, and what their search measured."""
     sessions = [
-        replace(session, measurements=tuple(row for row in session.measurements if selection.contains(row.operation)))
+        session.replace(measurements=tuple(row for row in session.measurements if selection.contains(row.operation)))
         for session in subject.sessions
     ]
-    return replace(subject, profile=selection.narrow(subject.profile), sessions=tuple(sessions))
+    return subject.replace(profile=selection.narrow(subject.profile), sessions=tuple(sessions))
 
 
 def sessions_of(profile: "Profile") -> "tuple[Session, ...]":

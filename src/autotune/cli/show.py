@@ -1,7 +1,6 @@
 """`autotune show`."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 
 import click
 
@@ -42,7 +41,7 @@ def show(words: tuple[str, ...], as_json: bool) -> int:
         missing = not_covered(selection.names, selection.texts, every) if every else messages.NO_PROFILE
     if as_json:
         rows = [{**plain_entry(match.entry), "level": str(match.level), "profile": match.path} for match in entries]
-        print_json("show/1", {"profiles": [asdict(profile) for profile in state.profiles], "entries": rows})
+        print_json("show/1", {"profiles": [vars(profile) for profile in state.profiles], "entries": rows})
     else:
         print_in_force(state, entries)
     if state.outdated:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autotune.cli import messages
-from autotune.cli.entry_table import gain, gain_column, operation_name
+from autotune.cli.entry_table import gain, gain_column, operation_name, plain_operation
 from autotune.cli.in_force import in_force, not_covered
 from autotune.cli.options import Selection, parse_duration, workload_option
 from autotune.cli.program import FAILED
@@ -96,9 +96,7 @@ def has_failed(checks: "list[Check]") -> bool:
 def plain(check: "Check") -> dict[str, Any]:
     entry = check.entry
     return {
-        "operation": entry.operation.name,
-        "dtype": entry.operation.dtype,
-        "sizes": entry.operation.size,
+        **plain_operation(entry.operation),
         "choice": entry.choice.as_dict(),
         "standing": str(check.standing),
         "reason": check.reason,

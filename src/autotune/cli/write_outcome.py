@@ -4,7 +4,6 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from autotune.errors import EnvironmentProblem, ProfileError, UsageError
 from autotune.model.catalogue import CATALOGUE
 from autotune.model.entry import Entry, Status
 from autotune.model.profile import Key, Profile
+from autotune.model.record import Record
 from autotune.profiles import entry_merge, folders, profile_files
 from autotune.profiles.yaml_writer import text_of
 
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from autotune.search.runner import Outcome
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class Kept(Record, kw_only=True):
     """A profile that was written."""
 
     measured: Profile
@@ -117,7 +116,7 @@ def _by_speedup(profile: Profile) -> Profile:
     def place(entry: Entry) -> tuple[int, float]:
         return statuses.index(entry.status), -(entry.evidence.speedup or 1.0)
 
-    return replace(profile, entries=tuple(sorted(profile.entries, key=place)))
+    return profile.replace(entries=tuple(sorted(profile.entries, key=place)))
 
 
 def _document(kept: Kept) -> dict[str, Any]:

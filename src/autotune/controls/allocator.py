@@ -81,7 +81,7 @@ def retain(cap_bytes: int | None = None) -> None:
     quarter of the memory that this process may use. Raises UnsupportedPlatform with the sentence of
     `unsupported_reason`, and ValueError for a cap below 1.
     """
-    _heap().set_cap(_PROCESS, _capped(cap_bytes))
+    _heap().set_cap(_PROCESS, _cap_bytes(cap_bytes))
 
 
 def default() -> None:
@@ -98,7 +98,7 @@ class Retained:
     __slots__ = ("_cap",)
 
     def __init__(self) -> None:
-        self._cap = _capped(None)
+        self._cap = _cap_bytes(None)
 
     def __enter__(self) -> None:
         _heap().set_cap(self, self._cap)
@@ -170,7 +170,7 @@ class Heap:
         self._trim(0)
 
 
-def _capped(cap_bytes: int | None) -> int:
+def _cap_bytes(cap_bytes: int | None) -> int:
     reason, quarter = _support()
     if reason is not None:
         raise UnsupportedPlatform(reason)
@@ -183,7 +183,7 @@ def _capped(cap_bytes: int | None) -> int:
 def _support() -> tuple[str | None, int]:
     """Return why not, and the cap where none is given. Costs 0.5 ms, and stays the same in one process."""
     memory, settings = usable_bytes(), thread_variables.allocator_settings(os.environ)
-    reason = refusal(libc=_glibc(), replaced=_replaced(), memory_bytes=memory, settings=settings)
+    reason = refusal(libc=_glibc(), replaced=_is_replaced(), memory_bytes=memory, settings=settings)
     return reason, memory_allowance(memory) or LARGEST_CAP
 
 
@@ -204,7 +204,7 @@ def _glibc() -> str | None:
         return None
 
 
-def _replaced() -> bool:
+def _is_replaced() -> bool:
     """Is the malloc that this program calls another one than glibc's?
 
     Another allocator brings its own malloc_usable_size. The address of malloc itself tells nothing: in a Python that

@@ -120,7 +120,7 @@ class BlasThreads:
             library = next(iter(self._libraries), None)
             if library is None:
                 return "no BLAS library was found whose threads could be set."
-            return self._switched(library, usable_cpus)
+            return self._switch_for(library, usable_cpus)
 
     def switch_scipy_too(self, usable_cpus: int) -> tuple["Switch", int] | str:
         """Make one for the library that SciPy is linked to, while calls into NumPy's are switched: the same
@@ -134,7 +134,7 @@ class BlasThreads:
                 return "the BLAS library that SciPy calls cannot be told."
             if not library.is_like(self._libraries[0]):
                 return f"its {library} was not measured, but {self._libraries[0]}."
-            return self._switched(library, usable_cpus)
+            return self._switch_for(library, usable_cpus)
 
     def end_switching(self) -> None:
         """Put back the counts at rest; no call changes them any more."""
@@ -178,7 +178,7 @@ class BlasThreads:
         self._process.counts += [_Count(library) for library in new if not library.per_thread]
         return bool(new)
 
-    def _switched(self, library: Library, usable_cpus: int) -> tuple["Switch", int] | str:
+    def _switch_for(self, library: Library, usable_cpus: int) -> tuple["Switch", int] | str:
         """Return the Switch of this library, made if it has none, and the most threads that it may give a call."""
         from autotune.native import core
 

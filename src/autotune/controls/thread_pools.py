@@ -46,7 +46,7 @@ def _openmp_runtimes() -> Iterator[Library]:
 
 def _module_pools() -> Iterator[Library]:
     for name, per_thread in COUNTED_BY_THREAD.items():
-        module = _imported(name)
+        module = _module(name)
         get, put = (getattr(module, f"{verb}_num_threads", None) for verb in ("get", "set"))
         if module is not None and get is not None and put is not None and _is_started(module):
             yield Library(api=name, path=name, get=get, put=put, per_thread=per_thread, ceiling=get())
@@ -65,7 +65,7 @@ def _is_started(module: ModuleType) -> bool:
 
 
 def _fft_workers() -> Iterator[Library]:
-    module = _imported(FFT)
+    module = _module(FFT)
     if module is not None:
         workers = FftWorkers(module)
         usual = workers.get()
@@ -94,7 +94,7 @@ class FftWorkers:
             self._thread.scope.__enter__()
 
 
-def _imported(name: str) -> ModuleType | None:
+def _module(name: str) -> ModuleType | None:
     return sys.modules.get(name) if are_imported((name,)) else None
 
 

@@ -59,7 +59,7 @@ def inventory(folder: str) -> dict[str, Any]:
         Inventory(
             key=site.key.digest,
             host=site.host or "",
-            facts=_flattened(asdict(site.key)),
+            facts=_flatten(asdict(site.key)),
             watched=tuple(sorted(watched)),
             profile=str(own),
             created=created,
@@ -126,7 +126,7 @@ def _place(value: object, values: Sequence[object]) -> int:
     return values.index(value) if value in values else len(values)
 
 
-def _flattened(value: Any, name: str = "") -> dict[str, Any]:
+def _flatten(value: Any, name: str = "") -> dict[str, Any]:
     """Turn a nested document into one level of dotted names."""
     if isinstance(value, tuple):
         return {name: ", ".join(map(str, value))}
@@ -134,7 +134,7 @@ def _flattened(value: Any, name: str = "") -> dict[str, Any]:
         return {name: value}
     flat: dict[str, Any] = {}
     for key, item in value.items():
-        flat |= _flattened(item, f"{name}.{key}" if name else str(key))
+        flat |= _flatten(item, f"{name}.{key}" if name else str(key))
     return flat
 
 

@@ -36,24 +36,24 @@ class IdleWindow:
 
 def next_window(window: IdleWindow, sample: LoadSample, limits: IdleThresholds) -> IdleWindow:
     if sample.obstacle is not None:
-        return _closed(window, sample.obstacle)
+        return _close(window, sample.obstacle)
     if sample.foreign_cpus is None and sample.waiting is None:
-        return _closed(window, "This system does not report its load, so nothing is measured.")
+        return _close(window, "This system does not report its load, so nothing is measured.")
     if window.is_open:
         return _after_load(window, sample, limits)
     return _after_quiet(window, sample, limits)
 
 
-def _closed(window: IdleWindow, why: str) -> IdleWindow:
+def _close(window: IdleWindow, why: str) -> IdleWindow:
     return replace(window, is_open=False, since=None, why=why)
 
 
 def _after_quiet(window: IdleWindow, sample: LoadSample, limits: IdleThresholds) -> IdleWindow:
     foreign, waiting = sample.foreign_cpus, sample.waiting
     if foreign is not None and foreign > limits.start_below:
-        return _closed(window, f"{_load(foreign)} The machine counts as quiet below {limits.start_below:g}.")
+        return _close(window, f"{_load(foreign)} The machine counts as quiet below {limits.start_below:g}.")
     if waiting is not None and waiting > limits.start_waiting:
-        return _closed(window, f"Tasks wait for a CPU {waiting:.0%} of the time.")
+        return _close(window, f"Tasks wait for a CPU {waiting:.0%} of the time.")
     since = sample.began if window.since is None else window.since
     quiet = sample.ended - since
     needed = limits.quiet_seconds * 2 ** min(window.short_openings, MAX_DOUBLINGS)
@@ -71,7 +71,7 @@ def _after_load(window: IdleWindow, sample: LoadSample, limits: IdleThresholds) 
         return replace(window, since=since)
     is_short = sample.ended - window.opened < STABLE_SECONDS
     short_openings = window.short_openings + 1 if is_short else 0
-    return replace(_closed(window, _load(sample.foreign_cpus)), short_openings=short_openings)
+    return replace(_close(window, _load(sample.foreign_cpus)), short_openings=short_openings)
 
 
 def _load(cpus: float) -> str:
@@ -125,7 +125,7 @@ class Readiness:
 
     def close(self, why: str) -> None:
         """Close the window: the machine has to be quiet for a while again."""
-        self.window = _closed(self.window, why)
+        self.window = _close(self.window, why)
 
     def forgive(self) -> None:
         """Ask for the shortest quiet period again: a person waits for a measurement."""

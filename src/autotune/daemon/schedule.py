@@ -108,17 +108,17 @@ def _all_jobs(given: ScheduleInput) -> Iterator[ScheduledJob]:
                 yield _job(JobCause.ORDER, name, operation, "It was ordered.")
         for operation, why in state.doubts.items():
             yield _job(JobCause.DOUBT, name, operation, f"In doubt: {why}")
-        yield from _demanded(name, inventory, state)
-        yield from _missing(name, inventory, given)
-        yield from _undecided(name, inventory, given)
-        yield from _old(name, inventory, given)
+        yield from _demand_jobs(name, inventory, state)
+        yield from _missing_jobs(name, inventory, given)
+        yield from _undecided_jobs(name, inventory, given)
+        yield from _recheck_jobs(name, inventory, given)
 
 
 def _job(cause: JobCause, interpreter: str, operation: Operation, reason: str, gain: float = 0.0) -> ScheduledJob:
     return ScheduledJob(cause=cause, interpreter=interpreter, operation=operation, reason=reason, gain=gain)
 
 
-def _demanded(name: str, inventory: Inventory, state: DaemonState) -> Iterator[ScheduledJob]:
+def _demand_jobs(name: str, inventory: Inventory, state: DaemonState) -> Iterator[ScheduledJob]:
     for operation, calls in state.demand.items():
         if operation.sizes and operation not in inventory.settled:
             gain = calls * expected_gain(operation, inventory)
@@ -137,7 +137,7 @@ def expected_gain(operation: Operation, inventory: Inventory) -> float:
     return row.work_of(operation) / rate * max(0.0, 1.0 - 1.0 / speedup)
 
 
-def _missing(name: str, inventory: Inventory, given: ScheduleInput) -> Iterator[ScheduledJob]:
+def _missing_jobs(name: str, inventory: Inventory, given: ScheduleInput) -> Iterator[ScheduledJob]:
     stale = given.state.stale.get(name)
     called = [operation.name for operation in given.state.demand]
     places = {operation: place for place, operation in enumerate(CATALOGUE)}
@@ -153,7 +153,7 @@ def _missing(name: str, inventory: Inventory, given: ScheduleInput) -> Iterator[
         yield _job(JobCause.MISSING, name, Operation(name=operation), reason, gain)
 
 
-def _undecided(name: str, inventory: Inventory, given: ScheduleInput) -> Iterator[ScheduledJob]:
+def _undecided_jobs(name: str, inventory: Inventory, given: ScheduleInput) -> Iterator[ScheduledJob]:
     """Yield contested and undecided sizes of operations of which another size is settled."""
     for (operation, _), entries in inventory.by_operation.items():
         if operation not in CATALOGUE or not is_measured_by_size(entries):
@@ -171,7 +171,7 @@ def _undecided(name: str, inventory: Inventory, given: ScheduleInput) -> Iterato
                 yield _job(JobCause.UNDECIDED, name, entry.operation, reason, gain)
 
 
-def _old(name: str, inventory: Inventory, given: ScheduleInput) -> Iterator[ScheduledJob]:
+def _recheck_jobs(name: str, inventory: Inventory, given: ScheduleInput) -> Iterator[ScheduledJob]:
     """Yield operations whose entries of this daemon's own profile were last checked long ago."""
     checked = given.state.checked.get(inventory.key, {})
     for (operation, dtype), entries in sorted(inventory.by_operation.items()):

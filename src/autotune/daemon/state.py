@@ -149,7 +149,7 @@ class DaemonState:
         for operation, calls in counts.items():
             total[operation] = total.get(operation, 0.0) + calls
         if len(total) > 2 * MAX_COUNTED:
-            self.demand, self.used = _decayed(self.demand, 1.0), _decayed(self.used, 1.0)
+            self.demand, self.used = _decay_counts(self.demand, 1.0), _decay_counts(self.used, 1.0)
 
     def decay(self, now: float) -> None:
         """Let the counts of calls lose weight, once a day. A clock that was set back takes no weight."""
@@ -159,7 +159,7 @@ class DaemonState:
         is_first = self.decayed == 0
         age = 0.0 if is_first or days < 0 else min(days, 365.0) * 86400.0
         factor = 0.5 ** (age / HALF_LIFE_SECONDS)
-        self.demand, self.used = _decayed(self.demand, factor), _decayed(self.used, factor)
+        self.demand, self.used = _decay_counts(self.demand, factor), _decay_counts(self.used, factor)
         self.retries = {
             subject: retry for subject, retry in self.retries.items() if now - retry.not_before < RETRY_MEMORY_SECONDS
         }
@@ -194,7 +194,7 @@ class DaemonState:
         self.pulled = min(self.pulled, now)
 
 
-def _decayed(counts: Mapping[Operation, float], factor: float) -> dict[Operation, float]:
+def _decay_counts(counts: Mapping[Operation, float], factor: float) -> dict[Operation, float]:
     """Return the largest counts with part of their weight, without those that have become negligible."""
     ranked = sorted(((calls * factor, str(name), name) for name, calls in counts.items()), reverse=True)
     return {operation: calls for calls, _, operation in ranked[:MAX_COUNTED] if calls >= 0.5}

@@ -28,12 +28,12 @@ def system_unit(*, store: bool, python: str = sys.executable) -> str:
         network = "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"
     else:
         unit, network = "", "RestrictAddressFamilies=AF_UNIX\nIPAddressDeny=any"
-    return _unit("system.service", PYTHON=_quoted(python), UNIT=unit, HOME=home, NETWORK=network)
+    return _unit("system.service", PYTHON=_quote(python), UNIT=unit, HOME=home, NETWORK=network)
 
 
 def user_unit(*, python: str = sys.executable) -> str:
     """Return the unit of the daemon of one user."""
-    return _unit("user.service", PYTHON=_quoted(python))
+    return _unit("user.service", PYTHON=_quote(python))
 
 
 def sysusers() -> str:
@@ -86,7 +86,7 @@ def _run(*command: str) -> None:
         subprocess.run(command, capture_output=True, check=False, timeout=60)  # noqa: S603
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     """Quote a path for ExecStart (systemd.service(5)): % and $ doubled, quotes around blanks."""
     plain = text.replace("%", "%%").replace("$", "$$")
     if not any(map(str.isspace, plain)):

@@ -15,12 +15,11 @@ from autotune.model.allocation import allocate
 from autotune.model.machine import Allocation, Counts, Cpu, Machine, count
 
 
-def detect(root: Path = Path("/"), *, processes: int | None = None) -> tuple[Machine, Allocation]:
+def detect(root: Path = Path("/")) -> tuple[Machine, Allocation]:
     """Return the computer, and the part of it that this process may use.
 
     With another root the recording of a computer is read: its CPUs, and its control groups by the mounts and
     the membership in `root/proc`. This process's affinity and environment say nothing about it then.
-    `processes` shares the CPUs among so many, if the caller knows better than the environment.
 
     Reads only. Never raises for what the files hold; what cannot be read is None.
     """
@@ -35,10 +34,10 @@ def detect(root: Path = Path("/"), *, processes: int | None = None) -> tuple[Mac
         structure = replace(structure, machine=machine)
     counts = _counts(structure, machine.cpus, _homes(structure))
     machine = replace(machine, counts=counts, memory_bytes=_memory(prefix))
-    return machine, _allocation(prefix, replace(structure, machine=machine), processes, own=own)
+    return machine, _allocation(prefix, replace(structure, machine=machine), own=own)
 
 
-def _allocation(root: str, structure: Topology, processes: int | None, *, own: bool) -> Allocation:
+def _allocation(root: str, structure: Topology, *, own: bool) -> Allocation:
     machine, folders = structure.machine, cgroup.folders(root)
     environ: Mapping[str, str] = os.environ if own else {}
     mask = affinity() if own else None
@@ -46,7 +45,7 @@ def _allocation(root: str, structure: Topology, processes: int | None, *, own: b
     chosen = [cpu for cpu in machine.cpus if allowed is None or cpu.number in allowed]
     online = online_cpus() if own else max(1, len(machine.cpus))
     quota, cap = cgroup.quota(folders), cpu_variables.cap(environ)
-    sharers = processes or (sharing(environ, mask, folders, online) if own else 1)
+    sharers = sharing(environ, mask, folders, online) if own else 1
     usable, limit = allocate(
         allowed_cpus=max(1, len(chosen)) if mask is None else len(mask),
         online_cpus=online,

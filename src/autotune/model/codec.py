@@ -100,7 +100,7 @@ def _decoder(kind: Any) -> _Decoder:
     if origin is Annotated:
         decoder: _Decoder | None = None
         for constraint in arguments[1:]:
-            decoder = _constrained(arguments[0], constraint, decoder)
+            decoder = _constraint_decoder(arguments[0], constraint, decoder)
         return decoder or _decoder(arguments[0])
     if origin in {UnionType, Union}:
         return _union_decoder(arguments)
@@ -117,19 +117,19 @@ def _decoder(kind: Any) -> _Decoder:
     return _SIMPLE[kind]
 
 
-def _constrained(kind: Any, constraint: Any, decoder: _Decoder | None) -> _Decoder:
+def _constraint_decoder(kind: Any, constraint: Any, decoder: _Decoder | None) -> _Decoder:
     """Return a decoder of values that a constraint allows, over that of the constraints before it."""
     match constraint:
         case Bounds() if kind is int:
             low, high = int(constraint.low), int(constraint.high or MAX_INTEGER)
-            return _checked(
+            return _checking_decoder(
                 lambda value: type(value) is int and low <= value <= high, f"a whole number from {low} to {high}"
             )
         case Bounds():
             return _number_decoder(constraint)
         case Pattern():
             pattern = re.compile(constraint.pattern)
-            return _checked(
+            return _checking_decoder(
                 lambda value: type(value) is str and pattern.fullmatch(value) is not None,
                 constraint.expected or f"a name like {constraint.pattern}",
             )
@@ -138,10 +138,10 @@ def _constrained(kind: Any, constraint: Any, decoder: _Decoder | None) -> _Decod
         case AsMapping():
             decode_mapping = _mapping_decoder(*get_args(get_args(kind)[0]))
             return lambda value: tuple(decode_mapping(value).items())
-    return _ruled(decoder or _decoder(kind), *_RULES[type(constraint)])
+    return _rule_decoder(decoder or _decoder(kind), *_RULES[type(constraint)])
 
 
-def _checked(accepts: Callable[[Any], bool], expected: str, convert: _Decoder | None = None) -> _Decoder:
+def _checking_decoder(accepts: Callable[[Any], bool], expected: str, convert: _Decoder | None = None) -> _Decoder:
     def decode_checked(value: Any) -> Any:
         if not accepts(value):
             raise BadDocument(mismatch(expected, value))
@@ -150,7 +150,7 @@ def _checked(accepts: Callable[[Any], bool], expected: str, convert: _Decoder | 
     return decode_checked
 
 
-def _ruled(decoder: _Decoder, expected: str, holds: Callable[[Any, Any], bool]) -> _Decoder:
+def _rule_decoder(decoder: _Decoder, expected: str, holds: Callable[[Any, Any], bool]) -> _Decoder:
     """Return a decoder of values that keep a rule, which is given the document and the value."""
 
     def decode_ruled(document: Any) -> Any:
@@ -183,13 +183,13 @@ def _union_decoder(kinds: tuple[Any, ...]) -> _Decoder:
 
 
 _SIMPLE: dict[Any, _Decoder] = {
-    int: _checked(lambda value: type(value) is int and abs(value) <= MAX_INTEGER, "a whole number"),
+    int: _checking_decoder(lambda value: type(value) is int and abs(value) <= MAX_INTEGER, "a whole number"),
     # neither NaN, nor an integer that is too long for a float
-    float: _checked(
+    float: _checking_decoder(
         lambda value: type(value) in {int, float} and -_MAX_FLOAT <= value <= _MAX_FLOAT, "a number", float
     ),
-    str: _checked(lambda value: type(value) is str, "text (numbers such as versions in quotes)"),
-    bool: _checked(lambda value: type(value) is bool, "true or false"),
+    str: _checking_decoder(lambda value: type(value) is str, "text (numbers such as versions in quotes)"),
+    bool: _checking_decoder(lambda value: type(value) is bool, "true or false"),
     Any: lambda value: value,
 }
 
@@ -197,7 +197,7 @@ _SIMPLE: dict[Any, _Decoder] = {
 def _number_decoder(bounds: Bounds) -> _Decoder:
     low, high, above = bounds.low, bounds.high or _MAX_FLOAT, bounds.above
     limit = "" if bounds.high is None else f" and at most {high:g}"
-    return _checked(
+    return _checking_decoder(
         lambda value: type(value) in {int, float} and low <= value <= high and not (above and value == low),
         f"a number {'above' if above else 'of at least'} {low:g}{limit}",
         float,
@@ -215,7 +215,7 @@ def _parsed_decoder(constraint: Parsed) -> _Decoder:
 
 
 def _choice_decoder(choices: Mapping[str, Any]) -> _Decoder:
-    return _checked(
+    return _checking_decoder(
         lambda value: type(value) is str and value in choices, f"one of {', '.join(choices)}", choices.__getitem__
     )
 

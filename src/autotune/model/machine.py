@@ -138,13 +138,13 @@ def count(cpus: Iterable[Cpu], homes: Iterable[Sequence[Cpu]] | None = None) -> 
     return Counts(
         logical_cpus=len(chosen),
         physical_cores=len({cpu.core for cpu in chosen} - {None}) or None,
-        packages=len(_reached("package", chosen, nodes or ())) or None,
+        packages=len(_group_ids("package", chosen, nodes or ())) or None,
         numa_nodes=len({cpu.node for cpu in chosen} - {None}) or None if nodes is None else len(nodes),
-        l3_groups=len(_reached("l3", chosen, nodes or ())),
+        l3_groups=len(_group_ids("l3", chosen, nodes or ())),
     )
 
 
-def _reached(group: str, chosen: Iterable[Cpu], homes: Iterable[Sequence[Cpu]]) -> set[int]:
+def _group_ids(group: str, chosen: Iterable[Cpu], homes: Iterable[Sequence[Cpu]]) -> set[int]:
     """Return the packages or L3 groups that hold one of the chosen CPUs, or a whole NUMA node."""
     ids = {getattr(cpu, group) for cpu in chosen}
     for home in homes:

@@ -55,7 +55,7 @@ static struct lesson *find(unsigned key)
 {
     unsigned place = key * 2654435769u >> 23; /* Fibonacci hashing (Knuth 6.4): the upper 9 bits */
     for (int tries = 0; tries < 32; tries++, place = (place + 1) % LESSONS) {
-        unsigned now = atomic_load_explicit(&lessons[place].key, memory_order_relaxed);
+        unsigned now = load_relaxed(&lessons[place].key);
         if (now == key || (now == 0 && atomic_compare_exchange_strong(&lessons[place].key, &now, key)) || now == key) {
             return &lessons[place];
         }
@@ -66,28 +66,27 @@ static struct lesson *find(unsigned key)
 void learning_begin(struct learning *learning, int slot, bool reduces, enum layout layout, npy_intp n)
 {
     *learning = (struct learning){.workers = 1, .slices = 1};
-    if (!atomic_load_explicit(&is_on, memory_order_relaxed)) {
+    if (!load_relaxed(&is_on)) {
         return;
     }
     learning->generation = atomic_load_explicit(&generation, memory_order_acquire); /* before its lesson is looked up */
     struct lesson *lesson = find(key_of(slot, reduces, layout, n));
-    if (lesson == NULL || atomic_load_explicit(&lesson->is_over, memory_order_relaxed)) {
+    if (lesson == NULL || load_relaxed(&lesson->is_over)) {
         return;
     }
     learning->lesson = lesson;
     learning->n = n;
-    learning->control = atomic_load_explicit(&lesson->control, memory_order_relaxed) &&
-                        atomic_exchange_explicit(&lesson->control, false, memory_order_relaxed);
-    const int trial = atomic_load_explicit(&lesson->trial, memory_order_relaxed) && !learning->control
-                          ? atomic_exchange_explicit(&lesson->trial, 0, memory_order_relaxed)
-                          : 0;
+    learning->control =
+        load_relaxed(&lesson->control) && atomic_exchange_explicit(&lesson->control, false, memory_order_relaxed);
+    const bool has_trial = load_relaxed(&lesson->trial) && !learning->control;
+    const int trial = has_trial ? atomic_exchange_explicit(&lesson->trial, 0, memory_order_relaxed) : 0;
     learning->is_trial = trial > 0;
     if (trial > 0) {
         learning->workers = trial;
-        learning->slices = atomic_load_explicit(&lesson->trial_slices, memory_order_relaxed);
+        learning->slices = load_relaxed(&lesson->trial_slices);
     } else if (!learning->control) {
-        learning->workers = atomic_load_explicit(&lesson->workers, memory_order_relaxed);
-        learning->slices = atomic_load_explicit(&lesson->slices, memory_order_relaxed);
+        learning->workers = load_relaxed(&lesson->workers);
+        learning->slices = load_relaxed(&lesson->slices);
     }
     learning->workers = learning->workers > 1 ? learning->workers : 1;
     learning->slices = learning->slices > 1 ? learning->slices : 1;
@@ -115,11 +114,11 @@ static void announce(struct lesson *lesson)
 static bool is_short(struct lesson *lesson, int64_t spent)
 {
     if (spent >= LEAST_NS) {
-        const unsigned calls = atomic_load_explicit(&lesson->short_calls, memory_order_relaxed);
+        const unsigned calls = load_relaxed(&lesson->short_calls);
         atomic_store_explicit(&lesson->short_calls, calls / 2, memory_order_relaxed);
         return false;
     }
-    const bool has_choice = atomic_load_explicit(&lesson->workers, memory_order_relaxed) > 1;
+    const bool has_choice = load_relaxed(&lesson->workers) > 1;
     if (atomic_fetch_add_explicit(&lesson->short_calls, 1, memory_order_relaxed) >= SHORT_CALLS && !has_choice) {
         atomic_store(&lesson->is_over, true);
     }
@@ -134,14 +133,14 @@ void learning_end(struct learning *learning, bool ran_as_ordered)
     }
     const int64_t spent = pool_clock() - learning->start;
     atomic_fetch_sub_explicit(&in_progress, 1, memory_order_relaxed);
-    if (learning->generation != atomic_load_explicit(&generation, memory_order_relaxed)) {
+    if (learning->generation != load_relaxed(&generation)) {
         return;
     }
     const bool is_ordered = learning->is_trial || learning->control;
     atomic_fetch_add_explicit(&lesson->count, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&lesson->nanoseconds, spent, memory_order_relaxed);
     if (!is_ordered) {
-        unsigned pause = atomic_load_explicit(&lesson->pause, memory_order_relaxed);
+        unsigned pause = load_relaxed(&lesson->pause);
         if (is_short(lesson, spent) ||
             (pause > 0 && atomic_compare_exchange_strong(&lesson->pause, &pause, pause - 1))) {
             return;
@@ -160,8 +159,7 @@ void learning_end(struct learning *learning, bool ran_as_ordered)
     told->n = learning->n;
     told->is_trial = learning->is_trial;
     told->control = learning->control;
-    told->disturbed = learning->disturbed || !ran_as_ordered ||
-                      learning->begun != atomic_load_explicit(&begun, memory_order_relaxed);
+    told->disturbed = learning->disturbed || !ran_as_ordered || learning->begun != load_relaxed(&begun);
     atomic_store_explicit(&told->state, FULL, memory_order_release);
     announce(lesson);
 }

@@ -57,7 +57,7 @@ static void run_long(struct slot *slot, char **args, const npy_intp *dimensions,
 #define STUB(n)                                                                                              \
     static void stub_##n(char **args, const npy_intp *dimensions, const npy_intp *steps, void *data)         \
     {                                                                                                        \
-        if (dimensions[0] < atomic_load_explicit(&slots[0x##n].threshold, memory_order_relaxed)) {           \
+        if (dimensions[0] < load_relaxed(&slots[0x##n].threshold)) {                                         \
             slots[0x##n].original(args, dimensions, steps, data);                                            \
         } else {                                                                                             \
             run_long(&slots[0x##n], args, dimensions, steps, data);                                          \
@@ -140,16 +140,16 @@ static struct loop_range chosen(const struct class *class, enum layout layout, n
 {
     const struct plan *plan = &class->plans[layout];
     struct loop_range range = {0, n, 1, 0};
-    const int count = atomic_load_explicit(&plan->count, memory_order_relaxed);
+    const int count = load_relaxed(&plan->count);
     for (int i = 0; i < count; i++) {
-        const npy_intp elements = atomic_load_explicit(&plan->ranges[i].elements, memory_order_relaxed);
+        const npy_intp elements = load_relaxed(&plan->ranges[i].elements);
         if (elements > n) {
             break;
         }
         range.elements = elements;
-        range.chunk = atomic_load_explicit(&plan->ranges[i].chunk, memory_order_relaxed);
-        range.workers = atomic_load_explicit(&plan->ranges[i].workers, memory_order_relaxed);
-        range.placement = atomic_load_explicit(&plan->ranges[i].placement, memory_order_relaxed);
+        range.chunk = load_relaxed(&plan->ranges[i].chunk);
+        range.workers = load_relaxed(&plan->ranges[i].workers);
+        range.placement = load_relaxed(&plan->ranges[i].placement);
     }
     return range;
 }
@@ -168,8 +168,7 @@ static npy_intp evened(npy_intp chunk, int workers, npy_intp n)
 /* Workers for a call, with `others` in flight: an equal share of the CPUs that BLAS leaves. */
 static int share(int workers, int others)
 {
-    const int cpus = atomic_load_explicit(&usable, memory_order_relaxed) -
-                     atomic_load_explicit(&blas_threads, memory_order_relaxed);
+    const int cpus = load_relaxed(&usable) - load_relaxed(&blas_threads);
     const int mine = cpus / (others + 1);
     return workers < mine ? workers : mine;
 }
@@ -226,7 +225,7 @@ static void run_blocks(void *context, intptr_t first, intptr_t last)
         char *from = call->args[1] + block * LOOP_BLOCK * step, *into = call->partial + block * size;
         const npy_intp n = block == call->blocks - 1 ? call->n - block * LOOP_BLOCK : LOOP_BLOCK;
         memcpy(into, from, (size_t)size);
-        if (atomic_load_explicit(call->is_decided, memory_order_relaxed)) {
+        if (load_relaxed(call->is_decided)) {
             continue; /* what a decided any() or all() holds elsewhere changes nothing */
         }
         reduce_into(call, into, from + step, n - 1);
@@ -300,7 +299,7 @@ static bool reduce(struct call *call, struct loop_range range, int workers)
 static bool is_reducible(const struct slot *slot, npy_intp n)
 {
     return n >= LOOP_BLOCK + LOOP_BLOCK / 2 && slot->reduction != REDUCE_NEVER &&
-           (slot->reduction != REDUCE_ROUNDED || atomic_load_explicit(&rounded, memory_order_relaxed));
+           (slot->reduction != REDUCE_ROUNDED || load_relaxed(&rounded));
 }
 
 static void run_long(struct slot *slot, char **args, const npy_intp *dimensions, const npy_intp *steps,
@@ -312,7 +311,7 @@ static void run_long(struct slot *slot, char **args, const npy_intp *dimensions,
         slot->original(args, dimensions, steps, data);
         return;
     }
-    const struct class *class = atomic_load_explicit(reduces ? &slot->reduce_class : &slot->class, memory_order_relaxed);
+    const struct class *class = load_relaxed(reduces ? &slot->reduce_class : &slot->class);
     const enum layout layout = !reduces                     ? layout_of(slot, steps)
                                : steps[1] == slot->sizes[1] ? LAYOUT_CONTIGUOUS
                                                             : LAYOUT_STRIDED;
@@ -325,10 +324,9 @@ static void run_long(struct slot *slot, char **args, const npy_intp *dimensions,
     }
     const int others = atomic_fetch_add_explicit(&callers, 1, memory_order_relaxed);
     int workers = share(range.workers, others > 0 ? others : 0);
-    const int64_t until = atomic_load_explicit(&spinning_until, memory_order_relaxed);
+    const int64_t until = load_relaxed(&spinning_until);
     if (workers < 2 || pool_is_alone() ||
-        (learning.lesson == NULL && until > 0 &&
-         n < atomic_load_explicit(&class->after_blas, memory_order_relaxed) && pool_clock() < until)) {
+        (learning.lesson == NULL && until > 0 && n < load_relaxed(&class->after_blas) && pool_clock() < until)) {
         workers = 1;
     }
     struct call call = {slot, args, steps, data, n, NULL, 0, NULL};

@@ -146,7 +146,7 @@ static void take_modes(const struct job *job)
 /* Relaxed: which thread takes a slice carries no data; the gate orders what the slices wrote. */
 static bool take_slice(const struct job *job, intptr_t *first, intptr_t *last)
 {
-    if (atomic_load_explicit(&pool.next, memory_order_relaxed) >= job->count) {
+    if (load_relaxed(&pool.next) >= job->count) {
         return false; /* without this look, many late threads could make `next` overflow */
     }
     intptr_t begin = atomic_fetch_add_explicit(&pool.next, job->chunk, memory_order_relaxed);
@@ -208,10 +208,10 @@ static void leave(void)
 /* Wait for a generation other than the one seen: spin, then sleep. Returns the gate. */
 static uint64_t wait_for_work(uint64_t seen)
 {
-    const int64_t until = pool_clock() + atomic_load_explicit(&pool.spin_ns, memory_order_relaxed);
+    const int64_t until = pool_clock() + load_relaxed(&pool.spin_ns);
     for (unsigned turn = 1;; turn++) {
-        uint64_t gate = atomic_load_explicit(&pool.gate, memory_order_relaxed);
-        if (gate >> GATE_GENERATION != seen || atomic_load_explicit(&pool.stop, memory_order_relaxed)) {
+        uint64_t gate = load_relaxed(&pool.gate);
+        if (gate >> GATE_GENERATION != seen || load_relaxed(&pool.stop)) {
             return gate;
         }
         PAUSE();
@@ -246,7 +246,7 @@ static void *worker(void *born)
         move_to(job->placement, &place);
         take_modes(job);
         intptr_t first, last;
-        while (!atomic_load_explicit(&pool.halted, memory_order_relaxed) && take_slice(job, &first, &last)) {
+        while (!load_relaxed(&pool.halted) && take_slice(job, &first, &last)) {
             job->work(job->context, first, last);
         }
         int raised = fetestexcept(FE_ALL_EXCEPT);
@@ -425,7 +425,7 @@ static void close_gate(void)
 
 int pool_run(pool_work *work, void *context, intptr_t count, intptr_t chunk, int workers, int placement)
 {
-    const int limit = atomic_load_explicit(&pool.limit, memory_order_relaxed);
+    const int limit = load_relaxed(&pool.limit);
     if (workers > limit) {
         workers = limit;
     }
@@ -455,7 +455,7 @@ int pool_run(pool_work *work, void *context, intptr_t count, intptr_t chunk, int
         work(context, first, last);
     }
     close_gate();
-    int raised = atomic_load_explicit(&pool.raised, memory_order_relaxed);
+    int raised = load_relaxed(&pool.raised);
     free_busy();
     if (raised) {
         feraiseexcept(raised);

@@ -5,9 +5,13 @@
 #ifndef AUTOTUNE_POOL_H
 #define AUTOTUNE_POOL_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+/* Read what other threads may write meanwhile, in no order with other accesses. */
+#define load_relaxed(place) atomic_load_explicit(place, memory_order_relaxed)
 
 enum { POOL_LARGEST = 1024, POOL_PLACEMENTS = 64, POOL_CPUS = 4096 };
 

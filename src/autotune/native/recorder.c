@@ -101,7 +101,7 @@ static NEAR _Thread_local bool is_seen;
  * instruction is needed; readers in other processes see whole words. */
 static uint64_t counter_add(_Atomic(uint64_t) *counter, uint64_t number)
 {
-    const uint64_t before = atomic_load_explicit(counter, memory_order_relaxed);
+    const uint64_t before = load_relaxed(counter);
     atomic_store_explicit(counter, before + number, memory_order_relaxed);
     return before;
 }
@@ -234,13 +234,13 @@ void recorder_close(void)
 
 bool recorder_is_on(void)
 {
-    int now = atomic_load_explicit(&quick.mode, memory_order_relaxed);
+    int now = load_relaxed(&quick.mode);
     if (now == FORKED) {
         take_up_after_fork();
-        now = atomic_load_explicit(&quick.mode, memory_order_relaxed);
+        now = load_relaxed(&quick.mode);
     }
     /* calls of atexit handlers after ENDED still count */
-    return now == ON && atomic_load_explicit(&header->state, memory_order_relaxed) != ASKED_TO_STOP;
+    return now == ON && load_relaxed(&header->state) != ASKED_TO_STOP;
 }
 
 /* --- rows --------------------------------------------------------------------------------------------------------- */
@@ -330,8 +330,8 @@ struct record_row *recorder_row(const char *name, const char *types, const int64
 
 static bool is_short(const struct record_row *row)
 {
-    const uint64_t timed = atomic_load_explicit(&row->timed, memory_order_relaxed);
-    const uint64_t nanoseconds = atomic_load_explicit(&row->nanoseconds, memory_order_relaxed);
+    const uint64_t timed = load_relaxed(&row->timed);
+    const uint64_t nanoseconds = load_relaxed(&row->nanoseconds);
     return nanoseconds < SHORT_NS * timed;
 }
 
@@ -348,7 +348,7 @@ static uint32_t random_gap(void)
 /* Is this call with small operands passed over? */
 static inline bool passes_over(struct sampler *sampler)
 {
-    if (sampler->left == 0 || depth > 0 || atomic_load_explicit(&quick.mode, memory_order_relaxed) != ON) {
+    if (sampler->left == 0 || depth > 0 || load_relaxed(&quick.mode) != ON) {
         return false;
     }
     sampler->left--;
@@ -393,12 +393,12 @@ static void begin_timing(struct record *record, struct record_row *row)
     latest = &is_seen;
     if (depth++ == 0) {
         const unsigned others = (unsigned)atomic_fetch_add_explicit(&at_once, 1, memory_order_relaxed);
-        if (others >= atomic_load_explicit(&header->most_at_once, memory_order_relaxed)) {
+        if (others >= load_relaxed(&header->most_at_once)) {
             atomic_store_explicit(&header->most_at_once, others + 1, memory_order_relaxed);
         }
     }
     record->row = row;
-    record->forks = atomic_load_explicit(&forks, memory_order_relaxed);
+    record->forks = load_relaxed(&forks);
     record->outer = inner;
     record->around = current;
     record->number = current = ++last_number;
@@ -425,7 +425,7 @@ void record_end(struct record *record)
     if (row == NULL) {
         return;
     }
-    if (record->forks != atomic_load_explicit(&forks, memory_order_relaxed)) {
+    if (record->forks != load_relaxed(&forks)) {
         return; /* the call forked, and this is the child */
     }
     const int64_t now = pool_clock(), total = now - record->start, own = total - inner;
@@ -442,7 +442,7 @@ void record_end(struct record *record)
     inner = record->outer + total;
     counter_add(&row->nanoseconds, own > 0 ? (uint64_t)own : 0);
     counter_add(&row->timed, 1);
-    if (now - atomic_load_explicit(&header->last_ns, memory_order_relaxed) > REFRESH_NS) {
+    if (now - load_relaxed(&header->last_ns) > REFRESH_NS) {
         atomic_store_explicit(&header->last_ns, now, memory_order_relaxed);
         atomic_store_explicit(&header->cpu_ns, cpu_time(), memory_order_relaxed);
     }
@@ -637,7 +637,7 @@ static __attribute__((noinline)) PyObject *counted_ufunc(PyObject *self, PyObjec
 {
     const PyUFuncObject *ufunc = (const PyUFuncObject *)self;
     const size_t count = arguments_of(flagged);
-    if (count < 1 || atomic_load_explicit(&quick.mode, memory_order_relaxed) != ON) {
+    if (count < 1 || load_relaxed(&quick.mode) != ON) {
         return described_ufunc(self, args, flagged, names, NULL);
     }
     struct sampler *sampler = sampler_of(self);

@@ -102,12 +102,12 @@ def reduce_blocks(
         return CALLS[name](array, out=out, **options)
     axes = normalize_axis_tuple(range(array.ndim) if axis is None else axis, array.ndim)
     cut = _Cut(array, axes, workers, chunk)
-    alone = workers == 1 and (cut.depth == 1 or _is_orderless(name, array, dtype))
+    alone = workers == 1 and (cut.depth == 1 or name in ORDERLESS or _result_dtype(name, array, dtype).kind in "biu")
     if len(cut) == 1 or alone:
         return CALLS[name](array, out=out, **options)
     with Placed(placement):
         result = _reduce(name, cut, dtype)
-    return _delivered(result, array, axes, out, keepdims)
+    return _deliver(result, array, axes, out, keepdims)
 
 
 class _Cut:
@@ -258,7 +258,7 @@ def _dot(arrays: Sequence[Any], out: Array | None, workers: int, chunk: int) -> 
             partials[number] = _block_dot(first.item(number)[0], second.item(number)[0], kind)
 
     first.run(step)
-    return _delivered(_tree(np.add, partials), left, (0,), out, keepdims=False)
+    return _deliver(_tree(np.add, partials), left, (0,), out, keepdims=False)
 
 
 def _block_dot(left: Array, right: Array, kind: np.dtype[Any]) -> Any:
@@ -275,10 +275,6 @@ def _is_computed(array: Any) -> bool:
     return is_array and array.dtype.char in COMPUTED and array.size > 0 and array.ndim > 0
 
 
-def _is_orderless(name: str, array: Array, dtype: DTypeLike | None) -> bool:
-    return name in ORDERLESS or _result_dtype(name, array, dtype).kind in "biu"
-
-
 def _result_dtype(name: str, array: Array, dtype: DTypeLike | None) -> np.dtype[Any]:
     """Return the dtype of NumPy's own result, asked for one element."""
     element = array[(slice(1),) * array.ndim]
@@ -290,7 +286,7 @@ def _dtype_option(dtype: DTypeLike | None) -> dict[str, Any]:
     return {} if dtype is None else {"dtype": dtype}
 
 
-def _delivered(result: Array, array: Array, axes: tuple[int, ...], out: Array | None, keepdims: bool) -> Any:
+def _deliver(result: Array, array: Array, axes: tuple[int, ...], out: Array | None, keepdims: bool) -> Any:
     """Return the result in the shape asked for, in `out` if there is one; a number if no axis is left."""
     if keepdims:
         result = result.reshape([1 if axis in axes else length for axis, length in enumerate(array.shape)])

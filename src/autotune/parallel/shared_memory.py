@@ -231,7 +231,7 @@ class Named(Record):
             number = _posixshmem.shm_open(self.name, os.O_RDWR, mode=0o600)
         except OSError as error:
             raise SharedMemoryError(f"The shared array {self.name} is gone: {error}") from error
-        return _mapped(number, size)
+        return _map_and_close(number, size)
 
 
 class File(Record):
@@ -241,7 +241,7 @@ class File(Record):
 
     def open(self, size: int) -> Any:
         try:
-            return _mapped(os.open(self.path, os.O_RDWR), size)
+            return _map_and_close(os.open(self.path, os.O_RDWR), size)
         except OSError as error:
             raise SharedMemoryError(f"The shared array {self.path} is gone: {error}") from error
 
@@ -271,7 +271,7 @@ def _shared_memory(size: int) -> tuple[Any, Place, Release]:
     if not sys.platform.startswith("linux"):
         return create_named(size)
     check_room(SHM, size)
-    return _nameless(f"{SHM}/autotune-{secrets.token_hex(8)}", size)
+    return _share_nameless(f"{SHM}/autotune-{secrets.token_hex(8)}", size)
 
 
 def _memmap(size: int) -> tuple[Any, Place, Release]:
@@ -279,15 +279,15 @@ def _memmap(size: int) -> tuple[Any, Place, Release]:
     check_room(folder, size)
     path = os.path.join(folder, f"autotune-{secrets.token_hex(8)}")  # noqa: PTH118 - pathlib costs 5 ms here
     if sys.platform.startswith("linux"):
-        return _nameless(path, size)
+        return _share_nameless(path, size)
     number, remove = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600), partial(os.unlink, path)
-    return _sized(number, size, remove), File(path), _by_owner(remove)
+    return _map_named(number, size, remove), File(path), _by_owner(remove)
 
 
 def _memfd(size: int) -> tuple[Any, Place, Release]:
     if not hasattr(os, "memfd_create"):
         raise UnsupportedPlatform("The method memfd needs memfd_create, which only Linux has.")
-    return _described(os.memfd_create("autotune", os.MFD_CLOEXEC), size, os.ftruncate)
+    return _share_descriptor(os.memfd_create("autotune", os.MFD_CLOEXEC), size, os.ftruncate)
 
 
 def create_named(size: int) -> tuple[Any, Place, Release]:
@@ -307,7 +307,7 @@ def create_named(size: int) -> tuple[Any, Place, Release]:
         with suppress(OSError):
             resource_tracker.unregister(name, "shared_memory")
 
-    return _sized(number, size, remove), Named(name), _by_owner(remove)
+    return _map_named(number, size, remove), Named(name), _by_owner(remove)
 
 
 def _is_reachable() -> bool:
@@ -359,10 +359,10 @@ def check_room(folder: str, size: int) -> None:
         )
 
 
-def _nameless(path: str, size: int) -> tuple[Any, Place, Release]:
+def _share_nameless(path: str, size: int) -> tuple[Any, Place, Release]:
     number = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     os.unlink(path)  # noqa: PTH108 - pathlib costs 5 ms here
-    return _described(number, size, _reserve)
+    return _share_descriptor(number, size, _reserve)
 
 
 def _reserve(number: int, size: int) -> None:
@@ -380,7 +380,7 @@ def _reserve(number: int, size: int) -> None:
             raise
 
 
-def _sized(number: int, size: int, remove: Release) -> mmap.mmap:
+def _map_named(number: int, size: int, remove: Release) -> mmap.mmap:
     """Map a new file that has a name; remove it if that fails."""
     try:
         _reserve(number, size)
@@ -392,7 +392,7 @@ def _sized(number: int, size: int, remove: Release) -> mmap.mmap:
         os.close(number)
 
 
-def _described(number: int, size: int, prepare: Callable[[int, int], object]) -> tuple[Any, Place, Release]:
+def _share_descriptor(number: int, size: int, prepare: Callable[[int, int], object]) -> tuple[Any, Place, Release]:
     try:
         prepare(number, size)
         memory = mmap.mmap(number, size)
@@ -407,7 +407,7 @@ def _inode(number: int) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _mapped(number: int, size: int) -> mmap.mmap:
+def _map_and_close(number: int, size: int) -> mmap.mmap:
     try:
         return mmap.mmap(number, size)
     finally:

@@ -68,7 +68,7 @@ def join_profiles(old: Profile, new: Profile, *, sizes_named: bool = False) -> P
     fresh = {entry.operation for entry in measured}
     replaced = {scope(entry.operation) for entry in measured if entry.operation in firm}
     kept = [
-        _dated(entry, old.provenance)
+        _date(entry, old.provenance)
         for entry in old.entries
         if entry.operation in unmoved or (entry.operation not in fresh and scope(entry.operation) not in replaced)
     ]
@@ -86,7 +86,7 @@ def join_profiles(old: Profile, new: Profile, *, sizes_named: bool = False) -> P
     )
 
 
-def _dated(entry: Entry, made: Provenance) -> Entry:
+def _date(entry: Entry, made: Provenance) -> Entry:
     """Return an entry that says itself when and how finely it was measured: the provenance is the new profile's."""
     evidence = entry.evidence
     resolution = made.resolution if evidence.resolution is None else evidence.resolution

@@ -109,11 +109,11 @@ def fit(profile: Profile, layer: Layer, site: Site) -> Fit:
     stale = ""
     for field, recorded, present in _differences(origin, key):
         if field != _VERSION or not _same_series(recorded, present):
-            outdated = None if layer is Layer.SHIPPED or not (same_host or renamed) else _outdated(origin, key)
-            return Fit(level=None, reason=_differs(field, recorded, present), outdated=outdated)
-        stale = f"Stale: {_differs(field, recorded, present)}"
-    if not (same_host or renamed or layer in _CONFIRMED_BY_PLACE or any(map(_confirmed, profile.entries))):
-        reason = _differs("provenance.host", profile.provenance.host, site.host)
+            outdated = None if layer is Layer.SHIPPED or not (same_host or renamed) else _changed_software(origin, key)
+            return Fit(level=None, reason=_difference(field, recorded, present), outdated=outdated)
+        stale = f"Stale: {_difference(field, recorded, present)}"
+    if not (same_host or renamed or layer in _CONFIRMED_BY_PLACE or any(map(_is_confirmed, profile.entries))):
+        reason = _difference("provenance.host", profile.provenance.host, site.host)
         return Fit(level=None, reason=f"{reason} {_UNCONFIRMED}")
     # a shipped profile is no measurement of the user's, even if this host's name is in it
     is_shipped = layer is Layer.SHIPPED
@@ -138,7 +138,7 @@ def usable(entry: Entry, source: Source, site: Site) -> Entry | str:
     if not (own or source.layer is Layer.NAMED):
         if entry.evidence.contested:
             return "contested: hosts of this class disagree about it; measured here, it would count."
-        if source.layer not in _CONFIRMED_BY_PLACE and not _confirmed(entry):
+        if source.layer not in _CONFIRMED_BY_PLACE and not _is_confirmed(entry):
             hosts = entry.evidence.hosts
             count = "one host alone has" if hosts in {None, 1} else f"{hosts} hosts have"
             return f"hosts: {count} measured it; {AGREEING_HOSTS} must agree, or a trusted signer vouch for it."
@@ -185,7 +185,9 @@ def transfer(entry: Entry, origin: Key, site: Site) -> Entry | str:
             f"choice: {entry.choice} was measured with {_allocation(origin)} that share fewer cores, or lie on fewer "
             f"nodes or other kinds of cores, than those here."
         )
-    if faster == 1 or clamped == _default_choice(site.key):
+    is_unhindered = site.key.limit in {Limit.NONE, Limit.AFFINITY}
+    # plain NumPy starts as many BLAS threads as are usable, unless something else than its affinity limits it
+    if faster == 1 or (is_unhindered and clamped == Configuration(blas_threads=usable_cpus)):
         return kept
     if faster is None:
         return (
@@ -240,7 +242,7 @@ def _is_renamed(profile: Profile, layer: Layer, site: Site) -> bool:
     return layer is Layer.USER and is_same_system(profile.provenance, Provenance(marks=site.marks))
 
 
-def _confirmed(entry: Entry) -> bool:
+def _is_confirmed(entry: Entry) -> bool:
     return (entry.evidence.hosts or 1) >= AGREEING_HOSTS or entry.evidence.signer is not None
 
 
@@ -280,12 +282,6 @@ def _default(key: Key, threads: int | None) -> tuple[int | None, int | None]:
     return threads, key.usable_cpus
 
 
-def _default_choice(key: Key) -> Configuration | None:
-    """Return the choice that equals plain NumPy in an allocation; None if no choice does."""
-    unhindered = key.limit in {Limit.NONE, Limit.AFFINITY}
-    return Configuration(blas_threads=key.usable_cpus) if unhindered else None
-
-
 def _uses_blas(entry: Entry) -> bool:
     row = CATALOGUE.get(entry.operation.name)
     stack = row is not None and row.family is Family.STACK
@@ -301,7 +297,7 @@ def _differences(origin: Key, key: Key) -> Iterator[tuple[str, object, object]]:
                 yield f"key.{part}.{name}", *pair
 
 
-def _outdated(origin: Key, key: Key) -> str | None:
+def _changed_software(origin: Key, key: Key) -> str | None:
     """Name the NumPy, else the BLAS, of a profile for the same CPUs; None if neither has changed."""
     old, new = origin.software, key.software
     if origin.hardware != key.hardware:
@@ -317,7 +313,7 @@ def _same_series(recorded: object, present: object) -> bool:
     return None not in {recorded, present} and series(str(recorded)) == series(str(present))
 
 
-def _differs(field: str, recorded: object, present: object) -> str:
+def _difference(field: str, recorded: object, present: object) -> str:
     written, actual = ("unknown" if value is None else value for value in (recorded, present))
     owner = "this Python" if field.startswith("key.software.") else "this machine"
     return f"{field}: the profile has {written}, {owner} has {actual}."

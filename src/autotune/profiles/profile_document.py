@@ -20,9 +20,9 @@ def decode_profile(document: Any) -> Profile:
     """Return the profile that a plain document holds. Raises ProfileError for the first thing that is wrong."""
     try:
         top: dict[str, Any] = decode(dict[str, Any], document, "the profile")
-        _check_schema(decode(int, _required(top, "schema"), "schema"))
-        _required(top, "key")
-        return decode(Profile, top, entries=tuple(_decode_operations(_required(top, "operations"))))
+        _check_schema(decode(int, _require(top, "schema"), "schema"))
+        _require(top, "key")
+        return decode(Profile, top, entries=tuple(_decode_operations(_require(top, "operations"))))
     except BadDocument as error:
         raise ProfileError(str(error)) from None
 
@@ -54,7 +54,7 @@ def _check_schema(major: int) -> None:
         raise BadDocument(f"expected {SCHEMA}, found {major}: it was written by {remedy}", "schema")
 
 
-def _required(document: dict[str, Any], name: str) -> Any:
+def _require(document: dict[str, Any], name: str) -> Any:
     if document.get(name) is None:
         raise BadDocument("it is missing.", name)
     return document[name]

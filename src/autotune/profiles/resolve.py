@@ -271,7 +271,7 @@ def _compile(files: list[tuple[Layer, str]], site: "Site", circumstances: str, f
         consensus(_votes(built.values())),
         compiled_copy.Wait(*blas_wait(sources, site)),
         compiled_copy.body(built, refusals),
-        outdated=_outdated(refusals, {step.level for steps in built.values() for step in steps}),
+        outdated=_outdated_text(refusals, {step.level for steps in built.values() for step in steps}),
     )
     return copy.replace(loops=_loop_plans(Resolution(copy, site.key.usable_cpus, site.key.limit)))
 
@@ -290,7 +290,7 @@ def _loop_plans(resolution: Resolution) -> list[LoopPlan]:
     return loop_plans(choose, measured, cpus=worker_cpus(os.environ, resolution.usable_cpus))
 
 
-def _outdated(refusals: "Iterable[Refusal]", levels: "set[Level]") -> str | None:
+def _outdated_text(refusals: "Iterable[Refusal]", levels: "set[Level]") -> str | None:
     """Return a sentence about this host's profiles for another NumPy or BLAS; None if there are some for this."""
     from autotune.model.units import count_of
     from autotune.profiles.lookup import Level

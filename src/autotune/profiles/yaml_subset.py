@@ -72,7 +72,7 @@ def parse(data: bytes) -> Any:
     import yaml
 
     try:
-        with _uncollected():
+        with _pause_collector():
             return _build(text)
     except yaml.YAMLError as error:
         if _TOO_DEEP.search(text):
@@ -86,7 +86,7 @@ def parse(data: bytes) -> Any:
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
+def _pause_collector() -> Iterator[None]:
     """Pause the cyclic garbage collector: a document has no cycles, and looking for them takes a seventh."""
     import gc
 
@@ -127,10 +127,10 @@ def _build(text: str) -> Any:
             continue
         nodes += 1
         if nodes > MAX_NODES or event.anchor is not None or event.tag is not None:
-            raise _forbidden(event)
+            raise _forbidden_part(event)
         if waiting is None and type(node) is dict:
             if kind is not scalar:
-                raise _refused(event, "a key must be text")
+                raise _refusal(event, "a key must be text")
             if value in node or value == "<<" or len(value) > MAX_TEXT:
                 raise _no_key(event)
             waiting = value
@@ -151,7 +151,7 @@ def _build(text: str) -> Any:
             outer.append(node)
             node = value
             if len(outer) > MAX_DEPTH:
-                raise _refused(event, f"it is nested more than {MAX_DEPTH} deep")
+                raise _refusal(event, f"it is nested more than {MAX_DEPTH} deep")
     return root[0] if root else None
 
 
@@ -160,29 +160,29 @@ def _check_mark(event: Any, *, first: bool) -> None:
     from yaml import events
 
     if isinstance(event, events.AliasEvent):
-        raise _refused(event, "an alias (*) is not allowed")
+        raise _refusal(event, "an alias (*) is not allowed")
     if isinstance(event, events.DocumentStartEvent) and not first:
-        raise _refused(event, "a second document is not allowed")
+        raise _refusal(event, "a second document is not allowed")
 
 
-def _forbidden(event: Any) -> ProfileError:
+def _forbidden_part(event: Any) -> ProfileError:
     if event.anchor is not None:
-        return _refused(event, "an anchor (&) is not allowed")
+        return _refusal(event, "an anchor (&) is not allowed")
     if event.tag is not None:
-        return _refused(event, "a tag (!) is not allowed")
-    return _refused(event, f"it has more than {MAX_NODES} values")
+        return _refusal(event, "a tag (!) is not allowed")
+    return _refusal(event, f"it has more than {MAX_NODES} values")
 
 
 def _no_key(event: Any) -> ProfileError:
     _check_length(event)
     if event.value == "<<":
-        return _refused(event, "a merge key (<<) is not allowed")
-    return _refused(event, f"the key {event.value!r} stands twice")
+        return _refusal(event, "a merge key (<<) is not allowed")
+    return _refusal(event, f"the key {event.value!r} stands twice")
 
 
 def _check_length(event: Any) -> None:
     if len(event.value) > MAX_TEXT:
-        raise _refused(event, f"a text is longer than {MAX_TEXT} characters")
+        raise _refusal(event, f"a text is longer than {MAX_TEXT} characters")
 
 
 def _plain(event: Any) -> Any:
@@ -195,9 +195,9 @@ def _plain(event: Any) -> Any:
     if match[1] or match[2]:
         return float(value)
     if len(value) > _MAX_DIGITS:
-        raise _refused(event, f"a whole number has more than {_MAX_DIGITS} digits")
+        raise _refusal(event, f"a whole number has more than {_MAX_DIGITS} digits")
     return int(value)
 
 
-def _refused(event: Any, what: str) -> ProfileError:
+def _refusal(event: Any, what: str) -> ProfileError:
     return ProfileError(f"{what} (line {event.start_mark.line + 1}).")

@@ -82,7 +82,7 @@ def _scalar(value: str | float | bool) -> str:
     text = value if len(value) <= MAX_TEXT else value[: MAX_TEXT - 1] + "…"
     if _PLAIN.fullmatch(text) and text.lower() not in _NOT_TEXT:
         return text
-    return '"' + "".join(map(_escaped, text)) + '"'
+    return '"' + "".join(map(_escape, text)) + '"'
 
 
 def _number(value: float) -> str:
@@ -91,7 +91,7 @@ def _number(value: float) -> str:
     return f"{digits if '.' in digits else digits + '.0'}{mark}{exponent}"
 
 
-def _escaped(character: str) -> str:
+def _escape(character: str) -> str:
     """Write YAML's escapes for what a reader must not see raw; half a surrogate pair cannot be written at all."""
     if character in '"\\':
         return "\\" + character

@@ -1,13 +1,13 @@
 """The parts that every section of a page is made of: sections, figures and tables. Pure."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 from autotune.model import units
 from autotune.model.configuration import DEFAULT
 from autotune.model.entry import Status
+from autotune.model.record import Record
 from autotune.report import rows
 from autotune.report.rows import Row
 
@@ -17,8 +17,7 @@ MOST_DRAWN = 400
 """Rows of a table that its figure shows, those with the largest gain first: more cannot be told apart."""
 
 
-@dataclass(frozen=True, slots=True)
-class HtmlColumn:
+class HtmlColumn(Record):
     """A column: the field of a row that it shows, and how."""
 
     field: str
@@ -28,8 +27,7 @@ class HtmlColumn:
     """Return the function that formats a column's numbers for people; None for text."""
 
 
-@dataclass(frozen=True, slots=True)
-class HtmlTable:
+class HtmlTable(Record):
     caption: str
     columns: Sequence[HtmlColumn]
     rows: Sequence[Mapping[str, Any]]

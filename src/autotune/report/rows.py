@@ -4,7 +4,7 @@ Seconds, bytes and elements; speed-ups are over the default, as in the profile. 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from enum import StrEnum
 from math import prod
 from pathlib import PurePath
@@ -17,6 +17,7 @@ from autotune.model.measurement import Session
 from autotune.model.operation import Operation
 from autotune.model.policy import CREDIBLE_L3_BYTES
 from autotune.model.profile import Profile, Provenance
+from autotune.model.record import Record
 from autotune.model.units import count_of
 from autotune.search import trial_history
 
@@ -30,8 +31,7 @@ TABLES: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
+class Subject(Record, kw_only=True):
     """A profile under the name that it has in its report, with the sessions that it was found in."""
 
     label: str
@@ -255,8 +255,7 @@ class Bound(StrEnum):
     MEMORY = "memory"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Roofline:
+class Roofline(Record, kw_only=True):
     """The shortest time of an operation, and its bound."""
 
     seconds: float

@@ -26,17 +26,15 @@ class Demand:
     """Counts by operation, dtype and sizes."""
 
     def __init__(self) -> None:
-        self._rows: dict[Operation, list[int]] = {}
-        """Calls that nothing covers, in lists of one."""
-        self._used: dict[Operation, list[int]] = {}
-        """Calls that an entry covers."""
+        self._rows: dict[bool, dict[Operation, list[int]]] = {False: {}, True: {}}
+        """Calls that nothing covers, and calls that an entry covers, in lists of one."""
         self._asked: dict[object, list[int]] = {}
         """The same lists, by the questions that lead to them."""
 
     def meet(self, question: object, operation: Operation, *, covered: bool) -> None:
         """Record a first question of config()."""
         self.add(operation, 1, covered=covered)
-        row = (self._used if covered else self._rows).get(operation)
+        row = self._rows[covered].get(operation)
         if row is not None and len(self._asked) < 2 * MOST_ROWS:
             self._asked[question] = row
 
@@ -47,7 +45,7 @@ class Demand:
             row[0] += 1
 
     def add(self, operation: Operation, calls: int, *, covered: bool = False) -> None:
-        rows = self._used if covered else self._rows
+        rows = self._rows[covered]
         if operation in rows:
             rows[operation][0] += calls
         elif len(rows) < MOST_ROWS:
@@ -55,14 +53,13 @@ class Demand:
 
     def most_called(self, *, covered: bool = False) -> dict[Operation, int]:
         """Return the calls of the most frequent operations."""
-        rows = self._used if covered else self._rows
-        most = sorted(rows.items(), key=lambda pair: -pair[1][0])[:MOST_WRITTEN]
+        most = sorted(self._rows[covered].items(), key=lambda pair: -pair[1][0])[:MOST_WRITTEN]
         return {operation: min(calls, MAX_CALLS) for operation, (calls,) in most if calls > 0}
 
     def forget(self) -> None:
         """Start anew: a forked child counts its own calls."""
-        self._rows.clear()
-        self._used.clear()
+        for rows in self._rows.values():
+            rows.clear()
         self._asked.clear()
 
 

@@ -60,12 +60,7 @@ class GridVisit:
 
 
 def propose(
-    grid: Grid,
-    visits: Sequence[GridVisit],
-    *,
-    first: Sequence[int] = (),
-    pending: Sequence[int] = (),
-    seed: int = 0,
+    grid: Grid, visits: Sequence[GridVisit], *, first: Sequence[int] = (), pending: Sequence[int] = (), seed: int = 0
 ) -> int:
     """Return the point to visit next.
 

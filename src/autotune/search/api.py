@@ -86,11 +86,7 @@ def calibrate(
     if budget_seconds is not None and not 0 < budget_seconds < inf:
         raise BadBudget(f"A budget is a number of seconds, not {budget_seconds}.")
     request = Request(
-        sizes=_product(sizes),
-        effort=Effort(effort),
-        budget_seconds=budget_seconds,
-        seed=seed,
-        workload=workload,
+        sizes=_product(sizes), effort=Effort(effort), budget_seconds=budget_seconds, seed=seed, workload=workload
     )
     for size in request.sizes:
         workload.refuse(size)

@@ -13,12 +13,7 @@ from autotune.model.units import count_of
 from autotune.search.evidence import CLOCK_STOOD, has_timings
 from autotune.search.findings import DROP_ERRORS, LEAST_BEFORE_DROPPING, WORTH, Findings
 from autotune.search.machine_states import Capacity, Visit
-from autotune.search.sequential_test import (
-    LARGEST_SHIFT,
-    LEAST_PROCESSES,
-    LEAST_PROCESSES_OF_LARGE_GAIN,
-    MARGIN,
-)
+from autotune.search.sequential_test import LARGEST_SHIFT, LEAST_PROCESSES, LEAST_PROCESSES_OF_LARGE_GAIN, MARGIN
 
 PAIRS = 4
 """In each process, for one candidate: many short processes tell more than few long ones, since processes differ."""

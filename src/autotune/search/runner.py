@@ -298,8 +298,7 @@ def _workbench(request: Request) -> _Workbench:
 
 def _capacity(environment: Environment, known_best: float | None = None) -> Capacity:
     return Capacity(
-        usable_cpus=environment.usable_cpus,
-        known_best=environment.full_capacity if known_best is None else known_best,
+        usable_cpus=environment.usable_cpus, known_best=environment.full_capacity if known_best is None else known_best
     )
 
 

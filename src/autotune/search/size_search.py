@@ -106,7 +106,7 @@ class SizeSearch:
         self._steps = self._idle = 0
         self._most, self._patience = STEPS, PATIENCE
         self._proposing = self.searching = True
-        self._homing = self._settled = self._raced = False
+        self._settled = self._raced = False
         grid = grid_of(item, operation, environment)
         self.has_choice = grid is not None
         if grid is not None:
@@ -152,11 +152,13 @@ class SizeSearch:
             points, self._untried = self._untried[:most], self._untried[most:]
             return self._try(sorted(points))
         grid = self._study.grid
-        if self._homing or not self._proposing:
+        if not self._proposing or (self._steps == 1 and self._holds()):
             return self._try(self._surroundings(grid)) if self.evidence.candidates else []
         near = dict.fromkeys(nearest(grid, hint) for hint in hints)
         new = [point for point in near if point is not None and self._is_new(setting(grid, point))][: most // 2]
         return self._try([*new, *[None] * (most - len(new))])
+
+    # --- races ---
 
     def seen_without_capacity(self) -> list[Configuration]:
         """Candidates that may gain, and of which nothing is known at full capacity."""
@@ -245,6 +247,8 @@ class SizeSearch:
         """Return the best so far."""
         return self._again(sorted(self.evidence.candidates, key=self.evidence.estimate)[:wanted])
 
+    # --- the choice ---
+
     def leader(self) -> Configuration:
         """Return the configuration to put to the test; the default where nothing seems better by the margin."""
         evidence = self.evidence
@@ -269,6 +273,8 @@ class SizeSearch:
             return DEFAULT
         equal = [choice for choice in kept if loaded.estimate(choice) <= loaded.estimate(best) + TIE]
         return min(equal, key=lambda choice: (choice.cpus, loaded.estimate(choice)))
+
+    # --- evidence ---
 
     def take(
         self, measurements: Sequence[Measurement], elapsed: float, *, quiet: bool
@@ -303,9 +309,7 @@ class SizeSearch:
         self._best = min(best, self._best)
         if self._proposing and (self._idle >= self._patience or self._steps >= self._most):
             self._proposing, self._idle = False, 0
-        holds = self._holds()
-        self._homing = holds and self._steps == 1
-        self._settled = holds and self._steps > 1 and self._study.promise(GAIN) <= FAIR
+        self._settled = self._steps > 1 and self._holds() and self._study.promise(GAIN) <= FAIR
         if self._settled:
             return False
         visited = len(self.evidence.visits) + len(self.evidence.failures)

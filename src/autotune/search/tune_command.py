@@ -105,8 +105,4 @@ def _grid(request: CommandRequest, usable_cpus: int, counts: tuple[int, ...], wa
 def _counts(usable_cpus: int) -> tuple[tuple[int, ...], ...]:
     """List the thread counts to try, from fine to coarse: all, powers of two, the ends; always one and all."""
     powers = {2**power for power in range(usable_cpus.bit_length())}
-    return (
-        tuple(range(1, usable_cpus + 1)),
-        tuple(sorted({*powers, usable_cpus})),
-        tuple(sorted({1, usable_cpus})),
-    )
+    return (tuple(range(1, usable_cpus + 1)), tuple(sorted({*powers, usable_cpus})), tuple(sorted({1, usable_cpus})))

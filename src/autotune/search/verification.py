@@ -83,11 +83,7 @@ def select_verifiable(
 
 
 def verify(
-    entries: Iterable[Entry],
-    workload: UserWorkload | None = None,
-    *,
-    environment: Environment,
-    clock: Clock,
+    entries: Iterable[Entry], workload: UserWorkload | None = None, *, environment: Environment, clock: Clock
 ) -> Iterator[Check]:
     """Verify tuned entries in interleaved rounds; yields the verdict on each as soon as it is known."""
     entry_of = {entry.operation: entry for entry in entries}
@@ -99,11 +95,7 @@ def verify(
 
 
 def confirm(
-    choices: Iterable[Entry],
-    workload: UserWorkload | None,
-    *,
-    environment: Environment,
-    clock: Clock,
+    choices: Iterable[Entry], workload: UserWorkload | None, *, environment: Environment, clock: Clock
 ) -> list[Entry]:
     """Test choices of another host here.
 

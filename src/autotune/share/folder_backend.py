@@ -13,7 +13,7 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from time import sleep, time
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from autotune.errors import UntrustedFile
 from autotune.host.trusted_files import FileContent, FileRule, read_file, sync_folder, write_temporary
@@ -47,7 +47,7 @@ class FolderBackend:
         for name in names:
             path = self._root / LAYOUT / folder / name
             try:
-                contents[name] = _retry(lambda path=path: read_file(path, FileRule(limit, any_owner=True)))  # type: ignore[misc]
+                contents[name] = _retry(read_file, path, FileRule(limit, any_owner=True))
             except (UntrustedFile, OSError) as problem:
                 contents[name] = problem
         return contents
@@ -124,13 +124,13 @@ def _link(temporary: str, path: Path) -> bool:
     return True
 
 
-def _retry(call: Callable[[], _T]) -> _T:
+def _retry(call: Callable[..., _T], *arguments: Any) -> _T:
     """Repeat a call while the file server answers that its handle is stale."""
     for _ in range(STALE_RETRIES):
         try:
-            return call()
+            return call(*arguments)
         except OSError as problem:
             if problem.errno != errno.ESTALE:
                 raise
             sleep(STALE_SECONDS)
-    return call()
+    return call(*arguments)

@@ -62,7 +62,7 @@ class FsspecBackend:
         system, root = self._system()
         paths = [f"{root}/{LAYOUT}/{folder}/{name}" for name in names]
         contents = system.cat_ranges(paths, [0] * len(paths), [limit + 1] * len(paths), on_error="return")
-        return {name: _bounded(content, limit) for name, content in zip(names, contents, strict=True)}
+        return {name: _check_size(content, limit) for name, content in zip(names, contents, strict=True)}
 
     def add(self, folder: str, name: str, data: bytes) -> bool:
         """Create a file with If-None-Match where the protocol has it (S3: 412 for an existing file, 409 for a race).
@@ -150,7 +150,7 @@ def _list_pages(system: Any, place: str) -> list[dict[str, Any]]:
     raise OSError(errno.EFBIG, f"it lists more than {MOST_PAGES} pages")
 
 
-def _bounded(content: bytes | Exception, limit: int) -> FileContent | Exception:
+def _check_size(content: bytes | Exception, limit: int) -> FileContent | Exception:
     if isinstance(content, Exception):
         return content
     return FileContent(content) if len(content) <= limit else OSError(errno.EFBIG, "it is too large")

@@ -1,7 +1,7 @@
 """List the classes of a store, and the files that can be removed from it."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -65,7 +65,7 @@ def removable_files(
     for folder in sorted(folders or filter(CLASS.fullmatch, store.folders())):
         files = store.files(folder)
         contents = read_class(store, folder, policy, most=len(files))
-        reasons = dict(_outdated(contents.publications, older, moment))
+        reasons = dict(_outdated_publications(contents.publications, older, moment))
         reasons |= {
             file.name: "--host names the host that published it." for file in files if publisher(file.name) in banned
         }
@@ -73,13 +73,14 @@ def removable_files(
         yield from _leftovers(folder, files, reasons, moment)
 
 
-def _outdated(publications: Iterable[Publication], older: timedelta | None, now: datetime) -> Iterator[tuple[str, str]]:
+def _outdated_publications(
+    publications: Sequence[Publication], older: timedelta | None, now: datetime
+) -> Iterator[tuple[str, str]]:
     """Find publications that are too old or superseded, each with its reason."""
-    everything = list(publications)
     stamp = now.isoformat(timespec="seconds")
     oldest = None if older is None else (now - older).isoformat(timespec="seconds")
-    for publication in everything:
-        siblings = (p for p in everything if p.host == publication.host and p is not publication)
+    for publication in publications:
+        siblings = (p for p in publications if p.host == publication.host and p is not publication)
         profile = publication.profile
         latest = max((creation_time(profile, entry) for entry in profile.entries), default="")
         if oldest is not None and latest < oldest:

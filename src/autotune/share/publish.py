@@ -78,14 +78,14 @@ def _remove_superseded(store: Store, folder: str, name: str, profile: Profile) -
         names = [file.name for file in store.files(folder)]
         earlier = [file for file in names if publisher(file) == publisher(name) and file != name]
         for old, content in store.read(folder, earlier, MAX_BYTES).items():
+            if not isinstance(content, FileContent):
+                continue
             with suppress(ProfileError):  # `autotune store prune` shows it
-                if not isinstance(content, FileContent) or not supersedes(
-                    profile, decode(old, content.data).profile, now
-                ):
-                    continue
-                store.remove(folder, old)
-                removed.append(old)
-                for signature in names:
-                    if (signed_by(signature) or ("",))[0] == old:
-                        store.remove(folder, signature)
+                if supersedes(profile, decode(old, content.data).profile, now):
+                    store.remove(folder, old)
+                    removed.append(old)
+        for file in names:
+            signed = signed_by(file)
+            if signed is not None and signed[0] in removed:
+                store.remove(folder, file)
     return tuple(removed)
