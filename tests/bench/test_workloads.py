@@ -52,10 +52,14 @@ def one_of(name):
     return SIZES[name][0] if name in SIZES else {"n": 50}
 
 
+REAL, COMPLEX = ("float64", "float32"), ("complex128", "complex64")
 CASES = [
-    pytest.param(name, sizes, id=f"{name}-{'-'.join(map(str, sizes.values()))}")
+    pytest.param(name, sizes, dtype, id=f"{name}-{'-'.join(map(str, sizes.values()))}-{dtype}")
     for name in QUICK
-    for sizes in sizes_of(name)
+    for dtypes, all_sizes in ((REAL, sizes_of(name)), (COMPLEX, [one_of(name)]))
+    for sizes in all_sizes
+    for dtype in dtypes
+    if dtype in CATALOGUE[name].dtypes
 ]
 
 
@@ -64,36 +68,16 @@ def prepared(name, sizes, *, dtype="float64", layout="C", seed=3):
     return closing(work)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize(("name", "sizes"), CASES)
-def test_the_plain_work_is_right_in_every_layout(name, sizes, dtype):
+@pytest.mark.parametrize(("name", "sizes", "dtype"), CASES)
+def test_the_work_is_right_in_every_layout_plain_and_however_it_is_cut(name, sizes, dtype):
     for layout in workloads.find(name).layouts:
         with prepared(name, sizes, dtype=dtype, layout=layout) as work:
-            assert work.check(work.plain()) is None
-
-
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize(("name", "sizes"), CASES)
-def test_the_tuned_work_is_right_however_it_is_cut(name, sizes, dtype):
-    for layout in workloads.find(name).layouts:
-        with prepared(name, sizes, dtype=dtype, layout=layout) as work:
-            for configuration in OTHERS.get(CATALOGUE[name].family, SLICED):
-                assert work.check(work.tuned(configuration)()) is None
-
-
-COMPLEX = [(name, dtype) for name in QUICK for dtype in ("complex128", "complex64") if dtype in CATALOGUE[name].dtypes]
-
-
-@pytest.mark.parametrize(("name", "dtype"), COMPLEX)
-def test_complex_work_is_right_however_it_is_cut(name, dtype):
-    for layout in workloads.find(name).layouts:
-        with prepared(name, one_of(name), dtype=dtype, layout=layout) as work:
             assert work.check(work.plain()) is None
             for configuration in OTHERS.get(CATALOGUE[name].family, SLICED):
                 assert work.check(work.tuned(configuration)()) is None
 
 
-@pytest.mark.parametrize("name", dict.fromkeys(name for name, _ in COMPLEX))
+@pytest.mark.parametrize("name", [name for name in QUICK if "complex128" in CATALOGUE[name].dtypes])
 def test_a_wrong_complex_number_is_seen(name):
     with prepared(name, one_of(name), dtype="complex128") as work:
         assert work.check(spoilt(work.plain()))

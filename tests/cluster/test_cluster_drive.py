@@ -254,4 +254,19 @@ def test_a_measurement_that_cannot_be_used_is_asked_of_another_host(answer):
     assert sorted(str(entry.operation.name) for entry in outcome.classes[0][1]["b"].entries) == ["qr", "svd"]
 
 
+@pytest.mark.parametrize("answer", [{}, {"self_test": 7}, {"self_test": {"capacity": "many"}}])
+def test_a_self_test_that_cannot_be_used_leaves_the_work_to_another_host(answer):
+    events = []
+    outcome = cluster(FakeCrew(a=host("a", examine=answer), b=host("b")), events=events).run()
+    assert [(event.job.node.host, event.busy) for event in events if isinstance(event, JobFailed)] == [("a", False)]
+    assert [sorted(said) for _, said in outcome.classes] == [["b"]]
+
+
+def test_a_worker_that_does_not_say_its_version_is_left_out():
+    events = []
+    outcome = cluster(FakeCrew(a=host("a"), b=host("b", introduce={"versions": {}})), events=events).run()
+    assert [event.worker for event in events if isinstance(event, WorkerRejected)] == ["b"]
+    assert [sorted(said) for _, said in outcome.classes] == [["a"]]
+
+
 INTRODUCTION = encode_order(Order(task=NodeTask.INTRODUCE, request=Request(operations=NAMES)))

@@ -398,9 +398,7 @@ def test_re_timings_of_another_profile_of_that_name_begin_anew(scene):
 
 
 def test_what_programs_asked_for_before_the_first_daemon_began_is_not_lost(scene):
-    spool = scene.folder / "spool"
-    spool.mkdir()
-    (spool / "1-1.json").write_text(spool_text({operation("svd", n=5): 7}), "utf-8")
+    scene.leave(spool_text({operation("svd", n=5): 7}))
     scene.take_inventory()
     assert scene.state.demand == {operation("svd", n=5): 7.0}
 
@@ -578,9 +576,7 @@ def test_an_adoption_that_answers_strangely_has_failed(scene, answer):
 
 
 def test_entries_that_a_program_s_guard_dropped_are_measured_again(scene):
-    spool = scene.folder / "spool"
-    spool.mkdir()
-    (spool / "1-1.json").write_text(spool_text(lost={operation("svd", n=500): 10}), "utf-8")
+    scene.leave(spool_text(lost={operation("svd", n=500): 10}))
     scene.take_inventory(entry("svd"))
     scene.until_idle()
     assert scene.launcher.last.arguments[:4] == ["calibrate", "svd", "m=500", "n=500"]
@@ -724,11 +720,9 @@ def test_adoption_that_fails_says_why_and_is_tried_again(scene):
 
 
 def test_a_flood_of_demand_is_bounded(scene):
-    spool = scene.folder / "spool"
-    spool.mkdir()
     for number in range(10):
         rows = {operation("svd", m=number + 1, n=n): n for n in range(1, 401)}
-        (spool / f"{number}.json").write_text(spool_text(rows, lost=dict.fromkeys(rows, 5)), "utf-8")
+        scene.leave(spool_text(rows, lost=dict.fromkeys(rows, 5)), f"{number}.json")
     scene.take_inventory()
     demand = scene.state.demand
     assert len(demand) == daemon_state.MAX_COUNTED
@@ -744,10 +738,8 @@ def test_what_failed_once_is_forgotten_after_a_month(scene):
 
 
 def test_a_flood_of_garbage_in_the_spool_is_a_few_lines_of_log(scene):
-    spool = scene.folder / "spool"
-    spool.mkdir()
     for number in range(50):
-        (spool / f"{number}.json").write_text("{", "utf-8")
+        scene.leave("{", f"{number}.json")
     scene.take_inventory()
     said = [line["why"] for line in scene.lines if line["event"] == "spool"]
     assert len(said) == 4

@@ -55,7 +55,7 @@ class Endurance(Scene):
         rows = {operation(name, n=self.chance.randint(1, 10**6)): 50 for name in names}
         name = f"{self.chance.randint(1, 10**6)}-1.json"
         text = spool_text(rows, dict(list(rows.items())[:2]))
-        (self.paths.spool / name).write_text(text if self.chance.random() < 0.9 else text[:50])
+        self.leave(text if self.chance.random() < 0.9 else text[:50], name)
 
     def _end(self, child):
         if child.arguments[0] == "inventory":

@@ -233,6 +233,11 @@ class Scene:
     def mirror(self) -> Path:
         return self.folder / "mirror"
 
+    def leave(self, text: str, name: str = "1-1.json") -> None:
+        """Leave a file in the spool, as a program does."""
+        self.paths.spool.mkdir(exist_ok=True)
+        (self.paths.spool / name).write_text(text, "utf-8")
+
     def tick(self, seconds: float = 0.0) -> None:
         self.clock.advance(seconds)
         self.controller.tick()

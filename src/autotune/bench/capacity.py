@@ -10,12 +10,15 @@ each, and where it was fast two threads were hardly faster. Against the best rat
 speed-up of two workers had a rank correlation of -0.65; against the rate at that moment, of +0.69.
 """
 
-import threading
 from collections.abc import Callable
 from contextlib import suppress
+from queue import SimpleQueue
+from threading import Thread
 from time import perf_counter
 
 Spin = Callable[[int], object]
+Task = tuple[int, float, float]
+"""Iterations of each call, when the spinning began, and for how many seconds."""
 
 PROBE_SECONDS = 0.003
 """A time slice of the kernel's scheduler is about as long: shorter probes miss a CPU that is shared."""
@@ -42,7 +45,10 @@ class CapacityProbe:
         self.spin_rate = spin_rate
         """Iterations a second of one thread, as an earlier process saw them or this one. They set the length of a call
         only."""
-        self._threads: list[_SpinningThread] = []
+        self._threads: dict[Thread, SimpleQueue[Task | None]] = {}
+        """With the queue of the tasks of each."""
+        self._rates: SimpleQueue[float] = SimpleQueue()
+        """That they have reached."""
         self._last = float("-inf")
         self._cost = 0.0
 
@@ -53,7 +59,13 @@ class CapacityProbe:
         if self.spin_rate is None:
             self.spin_rate = _first_rate(self._spin)
         with suppress(RuntimeError):  # no thread can be started: the probe is left out
-            self._threads = [_SpinningThread(self._spin) for _ in range(self._cpus - 1)]
+            self._threads = dict(self._start_thread(self._spin) for _ in range(self._cpus - 1))
+
+    def _start_thread(self, spin: Spin) -> "tuple[Thread, SimpleQueue[Task | None]]":
+        tasks: SimpleQueue[Task | None] = SimpleQueue()
+        thread = Thread(target=_spin_on_demand, args=(spin, tasks, self._rates), name="capacity probe", daemon=True)
+        thread.start()
+        return thread, tasks
 
     @property
     def due(self) -> bool:
@@ -72,8 +84,9 @@ class CapacityProbe:
 
     def close(self) -> None:
         """End the threads."""
-        for thread in self._threads:
-            thread.close()
+        for thread, tasks in self._threads.items():
+            tasks.put(None)
+            thread.join()
         self._threads.clear()
 
     def _probe(self, spin: Spin, rate: float) -> float:
@@ -81,49 +94,19 @@ class CapacityProbe:
         iterations = max(1, int(unit * rate))
         before = _spin_until(spin, iterations, perf_counter(), ALONE_SECONDS)
         task = iterations, perf_counter(), max(PROBE_SECONDS, 4 * unit)
-        for thread in self._threads:
-            thread.begin(*task)
-        together = _spin_until(spin, *task) + sum(thread.result() for thread in self._threads)
+        for tasks in self._threads.values():
+            tasks.put(task)
+        together = _spin_until(spin, *task) + sum(self._rates.get() for _ in self._threads)
         after = _spin_until(spin, iterations, perf_counter(), ALONE_SECONDS)
         # a burst that hits one of them must not look like capacity
         alone = self.spin_rate = max(before, after)
         return together / alone
 
 
-class _SpinningThread:
-    """A thread that sleeps until it is told to spin."""
-
-    def __init__(self, spin: Spin) -> None:
-        self._spin = spin
-        self._go, self._done = threading.Semaphore(0), threading.Semaphore(0)
-        self._task: tuple[int, float, float] | None = None
-        self._rate = 0.0
-        self._thread = threading.Thread(target=self._run, name="capacity probe", daemon=True)
-        self._thread.start()
-
-    def begin(self, iterations: int, begin: float, length: float) -> None:
-        """Spin until `length` seconds after `begin`, by calls of so many iterations."""
-        self._task = iterations, begin, length
-        self._go.release()
-
-    def result(self) -> float:
-        """Return the iterations a second, once the thread has spun."""
-        self._done.acquire()
-        return self._rate
-
-    def close(self) -> None:
-        """End the thread."""
-        self._task = None
-        self._go.release()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while True:
-            self._go.acquire()
-            if self._task is None:
-                return
-            self._rate = _spin_until(self._spin, *self._task)
-            self._done.release()
+def _spin_on_demand(spin: Spin, tasks: "SimpleQueue[Task | None]", rates: "SimpleQueue[float]") -> None:
+    """Spin as each task says, and sleep in between; None ends it."""
+    while (task := tasks.get()) is not None:
+        rates.put(_spin_until(spin, *task))
 
 
 def _spin_until(spin: Spin, iterations: int, begin: float, length: float) -> float:

@@ -80,8 +80,6 @@ ELEMENT_SECONDS: Mapping[str, float] = {
     "log": 1.5e-9,
     "sin": 8e-9,
     "power": 3.5e-9,
-    "loop_exp": 1.5e-9,
-    "loop_power": 3.5e-9,
     "var": 3.5e-9,
     "random": 10e-9,
     "expression": 5e-9,
@@ -107,7 +105,7 @@ def seconds_of(kind: Kind, operation: Operation) -> float:
         share = operation.size["n"] / 16 if kind.family is Family.STACK else 1.0
         return kind.work_of(operation) / (FLOPS[kind.name] * share)
     moved = kind.work_of(operation) / BANDWIDTH
-    counted = operation.size.get("n", 0) * ELEMENT_SECONDS.get(kind.name, 0.0)
+    counted = operation.size.get("n", 0) * ELEMENT_SECONDS.get(kind.name.removeprefix("loop_"), 0.0)
     return START_SECONDS.get(kind.name, 0.0) + max(moved, counted)
 
 
@@ -141,9 +139,7 @@ def sizes(
     match kind.family:
         case Family.USER:
             rungs: Iterable[Sizes] = ()
-        case Family.LINALG if kind.name == "vdot":
-            rungs = _arrays(kind, effort, dtype, machine_l2, machine_l3)
-        case Family.LINALG:
+        case Family.LINALG if kind.name != "vdot":
             rungs = _matrices(kind, effort, dtype)
         case Family.STACK:
             rungs = _stacks(kind, effort, dtype)

@@ -67,26 +67,12 @@ class TrialServer:
     """A process that forks fresh processes for trials; see `trial_server`.
 
     Scope of effect: one process group in a session of its own, so that a terminal's Ctrl-C reaches the parent only.
-    The server ends with all of its trials when it is closed and when this process ends, however that happens.
-
-    Parameters
-    ----------
-    environ
-        The trials' environment.
-    data_bytes
-        Bytes that a trial may map for writing; None for no limit.
-    preload
-        Whether it loads NumPy before it forks; not for a user's function, whose module may have to come before NumPy.
-
+    The server ends with all of its trials when it is closed and when this process ends, however that happens. A trial
+    may map `data_bytes` for writing; None for no limit. With `preload` the server loads NumPy before it forks; not for
+    a user's function, whose module may have to come before NumPy.
     """
 
-    def __init__(
-        self,
-        *,
-        environ: Mapping[str, str],
-        data_bytes: int | None = None,
-        preload: bool = True,
-    ) -> None:
+    def __init__(self, *, environ: Mapping[str, str], preload: bool, data_bytes: int | None = None) -> None:
         if sys.platform == "win32" or not hasattr(os, "fork"):
             raise UnsupportedPlatform("Trials need POSIX process groups, which this system does not have.")
         if getattr(sys, "frozen", False) or not sys.executable:  # PyInstaller and the like, or an embedded Python
@@ -103,8 +89,8 @@ class TrialServer:
         self._trials = 0
         self._trial: int | None = None
 
-    def fork(self, errand: IO[bytes], output: int, results: int, mark: int, folder: str) -> int:
-        """Start a trial; returns its process id. Raises OSError, also where the server cannot be started."""
+    def fork(self, errand: IO[bytes], output: int, results: int, mark: int, folder: str) -> None:
+        """Start a trial. Raises OSError, also where the server cannot be started."""
         if self._trials >= TRIALS_OF_A_SERVER or (self._process and self._process.poll() is not None):
             self.close()  # it may have been killed since the last trial
         if self._process is None:
@@ -113,7 +99,6 @@ class TrialServer:
         descriptors = [errand.fileno(), output, results, mark]
         socket.send_fds(self._line, [json.dumps({"folder": folder}).encode()], descriptors)
         self._trial = int(self._answer("started", START_SECONDS))
-        return self._trial
 
     def fileno(self) -> int:
         """Return the descriptor that can be read once the trial, or the server, has ended."""

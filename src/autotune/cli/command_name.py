@@ -10,7 +10,7 @@ from autotune.controls import wait_policy
 from autotune.errors import UsageError
 from autotune.model.policy import COMMANDS
 from autotune.model.record import Record
-from autotune.profiles.resolve import resolve, resolve_before_numpy
+from autotune.profiles.resolve import Resolution, resolve, resolve_before_numpy
 from autotune.runtime.process_settings import is_disabled
 
 if TYPE_CHECKING:
@@ -51,12 +51,14 @@ def command_name(name: str | None, words: Sequence[str]) -> str:
     return COMMANDS + name
 
 
-def tuned_command(words: tuple[str, ...], *, name: str | None = None) -> TunedCommand | str | None:
+def tuned_command(
+    words: tuple[str, ...], *, name: str | None = None, resolution: Resolution | None = None
+) -> TunedCommand | str | None:
     """Return a command as `tune` measured it; a sentence why that is not used; None if it was not tuned here."""
     wanted = command_name(name, words)
     if is_disabled():
         return None
-    resolution = resolve_before_numpy() or resolve()
+    resolution = resolution or resolve_before_numpy() or resolve()
     entry = None
     if resolution.names_operation(wanted, "float64"):  # few runs are of a tuned command, and load types of entries
         from autotune.model.operation import Operation

@@ -1,6 +1,7 @@
 """`autotune env`."""
 
 import os
+from typing import TYPE_CHECKING
 
 import click
 
@@ -8,6 +9,9 @@ from autotune.cli import messages
 from autotune.cli.terminal import json_option, note, print_json, print_lines
 from autotune.controls import thread_variables
 from autotune.runtime.process_settings import ProcessChoice, process_choice
+
+if TYPE_CHECKING:
+    from autotune.profiles.resolve import Resolution
 
 threads_option = click.option(
     "--blas-threads", type=click.IntRange(min=1), metavar="N", help="This count instead of the profile's."
@@ -37,8 +41,8 @@ def env(blas_threads: int | None, as_json: bool) -> None:
     print_lines(f"export {name}={value}" for name, value in variables.items())
 
 
-def choose(blas_threads: int | None) -> ProcessChoice:
+def choose(blas_threads: int | None, resolution: "Resolution | None" = None) -> ProcessChoice:
     """Choose what child processes get: the count of the option, else everything that the profile says."""
     if blas_threads is not None:
         return ProcessChoice(blas_threads, messages.as_asked(blas_threads))
-    return process_choice()
+    return process_choice(resolution)

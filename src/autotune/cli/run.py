@@ -16,7 +16,8 @@ from autotune.cli.env import choose, threads_option
 from autotune.cli.terminal import note, report_error
 from autotune.controls import thread_variables, wait_policy
 from autotune.model.record import Record
-from autotune.runtime.process_settings import threads_text
+from autotune.profiles.resolve import resolve_before_numpy
+from autotune.runtime.process_settings import is_disabled, threads_text
 from autotune.runtime.text_table import printable
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
@@ -119,12 +120,13 @@ def run(*, command: tuple[str, ...], **settings: Any) -> int:
       autotune run --blas-threads 1 -- make test
     """
     options = RunOptions(**settings)
-    tuned = tuned_command(command, name=options.name) if options.may_be_tuned else None
+    resolution = None if options.blas_threads is not None or is_disabled() else resolve_before_numpy()
+    tuned = tuned_command(command, name=options.name, resolution=resolution) if options.may_be_tuned else None
     if isinstance(tuned, TunedCommand):
         say(messages.running_tuned(tuned.name, tuned.choice, tuned.speedup))
         return replace_process(tuned.words, {**os.environ, **tuned.variables})
     is_kept_out = is_kept_from_site(command) and not options.children
-    choice, calls = choose(options.blas_threads), not (options.only_variables or is_kept_out)
+    choice, calls = choose(options.blas_threads, resolution), not (options.only_variables or is_kept_out)
     are_users = choice.blas_threads is not None and not thread_variables.exports(choice.blas_threads, os.environ)
     effect = messages.running(
         " ".join(filter(None, (threads_text(choice.blas_threads), choice.reason, tuned))),

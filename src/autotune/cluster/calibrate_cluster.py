@@ -9,7 +9,7 @@ from autotune.bench.selftest import SelfTest
 from autotune.cluster.cluster_plan import ClusterPlan, MissingUnit, Node, NodeJob, NodeTask, SearchUnit
 from autotune.cluster.dask_workers import Answer, DaskWorkers, SchedulerLost
 from autotune.cluster.node import Order, encode_order, versions
-from autotune.errors import EnvironmentProblem, ProfileError, UsageError
+from autotune.errors import BadDocument, EnvironmentProblem, ProfileError, UsageError
 from autotune.model.codec import decode
 from autotune.model.entry import Entry
 from autotune.model.policy import LEAST_BUDGET_SECONDS
@@ -204,11 +204,8 @@ class ClusterCalibration:
             self._introduce(worker, answer)
         elif "problem" in answer:
             self._fail(job, answer["problem"], busy=answer["kind"] == "busy")
-        elif job.task is NodeTask.EXAMINE:
-            self.plan.record_self_test(job, decode(SelfTest, answer["self_test"], "self_test"))
-            self.report(JobDone(job=job, standing=self.plan.standing))
         else:
-            self._take_profile(job, answer)
+            self._take_result(job, answer)
 
     def _introduce(self, worker: str, answer: Answer) -> None:
         there = answer.get("versions", {})
@@ -229,19 +226,26 @@ class ClusterCalibration:
         self.plan.join(node)
         self.report(WorkerJoined(node=node, is_first=is_first))
 
-    def _take_profile(self, job: NodeJob, answer: Answer) -> None:
+    def _take_result(self, job: NodeJob, answer: Answer) -> None:
+        key = job.node.key
         try:
-            profile = decode_profile(answer["profile"])
-        except ProfileError as problem:
+            if job.task is NodeTask.EXAMINE:
+                result: SelfTest | Profile = decode(SelfTest, answer.get("self_test"), "self_test")
+            else:
+                result = decode_profile(answer.get("profile"))
+        except (BadDocument, ProfileError) as problem:
             self._fail(job, f"What it measured cannot be used: {problem}")
             return
-        key = job.node.key
-        if profile.key != key:
+        if isinstance(result, SelfTest):
+            self.plan.record_self_test(job, result)
+            self.report(JobDone(job=job, standing=self.plan.standing))
+            return
+        if result.key != key:
             self._fail(job, "Its class changed while it measured: CPUs were given to it, or taken away.")
             return
-        self.plan.record_profile(job, profile, answer["seconds"])
+        self.plan.record_profile(job, result, answer["seconds"])
         self.save(key, self._profiles(key))
-        self.report(JobDone(job=job, entries=profile.entries, standing=self.plan.standing))
+        self.report(JobDone(job=job, entries=result.entries, standing=self.plan.standing))
 
     def _fail(self, job: NodeJob, reason: str, *, busy: bool = False) -> None:
         if busy:

@@ -79,9 +79,8 @@ class RecordedCalls:
                 self._meet(target, f"{short}.{name}"[:39], "f")
 
     def _meet_special(self) -> None:
-        for name, target in vars(sys.modules[_SCIPY_UFUNCS]).items():
-            if isinstance(target, np.ufunc):
-                self._meet(target, name, "u")
+        for target, name, kind in _ufuncs(vars(sys.modules[_SCIPY_UFUNCS])):
+            self._meet(target, name, kind)
 
     def _other(self, routine: str, dtype: str) -> "Calls":
         """Return the Calls of a routine of LAPACK that is no operation."""

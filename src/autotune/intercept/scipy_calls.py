@@ -241,7 +241,7 @@ _ROUTINES: Mapping[tuple[str, ...], tuple[_Routine | None, ...]] = {
 """Routines that scipy.linalg asks for together, and the operations that it then calls. The last two: before 1.17;
 all but eigh's: before 1.18."""
 
-_ANY, _GENERAL = -1, 0
+_ORDINARY = (-1, 0)
 """Structures of a matrix: to be found out, and none (`_common_array_utils.hh`). What is found out may be one for which
 Cholesky's half of the work is enough, that threads help less; other ways need no BLAS."""
 _FULL = 1
@@ -255,14 +255,6 @@ def _columns(right: Any) -> Shape:
 
 
 # The functions of _batched_linalg, whose arguments all go by place.
-
-
-def _batched_solve(a: Any, b: Any, structure: int, *_: Any) -> Match | None:
-    return solve(a.shape, _columns(b)) if structure in {_ANY, _GENERAL} else None
-
-
-def _batched_inv(a: Any, structure: int, *_: Any) -> Match | None:
-    return ("inv", {"n": a.shape[-1]}) if structure in {_ANY, _GENERAL} else None
 
 
 def _batched_svd(a: Any, driver: str, compute_uv: bool, full_matrices: bool, *_: Any) -> Match | None:
@@ -282,19 +274,15 @@ def _batched_eig(a: Any, left: bool, right: bool, *options: Any) -> Match | None
     return None if left or not right or generalised else ("eig", {"n": a.shape[-1]})
 
 
-def _batched_lstsq(a: Any, b: Any, _cut_off: float, driver: str, *_: Any) -> Match | None:
-    return lstsq(a.shape, _columns(b)) if driver == "gelsd" else None
-
-
 _BATCHED: Mapping[str, Callable[..., Match | None]] = {
-    "_solve": _batched_solve,
-    "_inv": _batched_inv,
+    "_solve": lambda a, b, structure, *_: solve(a.shape, _columns(b)) if structure in _ORDINARY else None,
+    "_inv": lambda a, structure, *_: ("inv", {"n": a.shape[-1]}) if structure in _ORDINARY else None,
     "_det": lambda a, *_: ("det", {"n": a.shape[-1]}),
     "_cholesky": lambda a, *_: ("cholesky", {"n": a.shape[-1]}),
     "_svd": _batched_svd,
     "_qr": _batched_qr,
     "_eig": _batched_eig,
-    "_lstsq": _batched_lstsq,
+    "_lstsq": lambda a, b, _cut_off, driver, *_: lstsq(a.shape, _columns(b)) if driver == "gelsd" else None,
 }
 """The first two from 1.17 on, the others from 1.18 on."""
 

@@ -14,18 +14,9 @@ class _DataclassFields:
     """Fields as `dataclasses` keeps them, made when they are first read: its replace() and asdict() take a Record."""
 
     def __get__(self, _record: object, kind: "type[Record]") -> "dict[str, Field[Any]]":
-        from dataclasses import field, make_dataclass
-        from functools import partial
+        from dataclasses import make_dataclass
 
-        rows = [
-            (
-                name,
-                kind.TYPES[name],
-                field() if value is REQUIRED else field(default_factory=partial(getattr, kind, name)),
-            )
-            for name, value in kind.FIELDS.items()
-        ]
-        made = make_dataclass(kind.__name__, rows, kw_only=True)
+        made = make_dataclass(kind.__name__, kind.TYPES.items(), kw_only=True)  # defaults are Record's own matter
         kind.__dataclass_fields__ = fields = made.__dataclass_fields__  # type: ignore[attr-defined]
         return cast("dict[str, Field[Any]]", fields)
 
@@ -44,10 +35,8 @@ class Record:
         __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     def __init_subclass__(cls, *, kw_only: bool = False) -> None:
-        own = {
-            name: kind for name, kind in cls.__annotations__.items() if getattr(kind, "__origin__", 0) is not ClassVar
-        }
-        cls.TYPES = {**cls.TYPES, **own}
+        types = {**cls.TYPES, **cls.__annotations__}
+        cls.TYPES = {name: kind for name, kind in types.items() if getattr(kind, "__origin__", 0) is not ClassVar}
         cls.FIELDS = {name: getattr(cls, name, REQUIRED) for name in cls.TYPES}
         cls.__match_args__ = () if kw_only else tuple(cls.FIELDS)  # type: ignore[misc]
         cls.__dataclass_fields__ = _DataclassFields()  # type: ignore[assignment]

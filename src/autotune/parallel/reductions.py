@@ -102,7 +102,7 @@ def reduce_blocks(
         return CALLS[name](array, out=out, **options)
     axes = normalize_axis_tuple(range(array.ndim) if axis is None else axis, array.ndim)
     cut = _Cut(array, axes, workers, chunk)
-    alone = workers == 1 and (cut.depth == 1 or _is_orderless(name, array, dtype))
+    alone = workers == 1 and (cut.depth == 1 or name in ORDERLESS or _result_dtype(name, array, dtype).kind in "biu")
     if len(cut) == 1 or alone:
         return CALLS[name](array, out=out, **options)
     with Placed(placement):
@@ -273,10 +273,6 @@ def _block_dot(left: Array, right: Array, kind: np.dtype[Any]) -> Any:
 def _is_computed(array: Any) -> bool:
     is_array = isinstance(array, np.ndarray) and is_cuttable(array)
     return is_array and array.dtype.char in COMPUTED and array.size > 0 and array.ndim > 0
-
-
-def _is_orderless(name: str, array: Array, dtype: DTypeLike | None) -> bool:
-    return name in ORDERLESS or _result_dtype(name, array, dtype).kind in "biu"
 
 
 def _result_dtype(name: str, array: Array, dtype: DTypeLike | None) -> np.dtype[Any]:

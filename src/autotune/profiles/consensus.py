@@ -32,7 +32,8 @@ def consensus(entries: Iterable[Entry]) -> tuple[int | None, str]:
     best = max(gains, key=lambda count: gains[count])
     if gains[best] <= 0:
         return None, "No single thread count for the whole process is proved to gain."
-    return best, f"{_threads(best)} made none of {len(votes)} measured sizes slower, and some faster."
+    threads = "One BLAS thread" if best == 1 else f"{best} BLAS threads"
+    return best, f"{threads} made none of {len(votes)} measured sizes slower, and some faster."
 
 
 def _calls_blas(entry: Entry) -> bool:
@@ -51,7 +52,3 @@ def _gain(entry: Entry, count: int) -> float:
     """Return the gain of an entry at a count, as a logarithm; 0 for counts other than its choice."""
     speedup = entry.evidence.speedup
     return log(speedup) if count in _chosen(entry) and speedup else 0.0
-
-
-def _threads(count: int) -> str:
-    return "One BLAS thread" if count == 1 else f"{count} BLAS threads"

@@ -185,7 +185,9 @@ def transfer(entry: Entry, origin: Key, site: Site) -> Entry | str:
             f"choice: {entry.choice} was measured with {_allocation(origin)} that share fewer cores, or lie on fewer "
             f"nodes or other kinds of cores, than those here."
         )
-    if faster == 1 or clamped == _default_choice(site.key):
+    is_unhindered = site.key.limit in {Limit.NONE, Limit.AFFINITY}
+    # plain NumPy starts as many BLAS threads as are usable, unless something else than its affinity limits it
+    if faster == 1 or (is_unhindered and clamped == Configuration(blas_threads=usable_cpus)):
         return kept
     if faster is None:
         return (
@@ -278,12 +280,6 @@ def _default(key: Key, threads: int | None) -> tuple[int | None, int | None]:
         case Limit.CAP:
             return threads, threads
     return threads, key.usable_cpus
-
-
-def _default_choice(key: Key) -> Configuration | None:
-    """Return the choice that equals plain NumPy in an allocation; None if no choice does."""
-    unhindered = key.limit in {Limit.NONE, Limit.AFFINITY}
-    return Configuration(blas_threads=key.usable_cpus) if unhindered else None
 
 
 def _uses_blas(entry: Entry) -> bool:

@@ -74,7 +74,9 @@ class Advice:
         return {
             **recorded,
             "calls": [
-                {**_without_layout(row.call), "share": row.share, "known": asdict(row.gain)} for row in self.calls
+                {name: value for name, value in asdict(row.call).items() if name != "contiguous"}
+                | {"share": row.share, "known": asdict(row.gain)}
+                for row in self.calls
             ],
             "call_share": self.call_share,
             "processes": [asdict(process) for process in self.processes],
@@ -100,10 +102,6 @@ def advise_on(recording: Recording, find: Find, measured: Callable[[str, str], I
         trouble=troubles,
         next=_next(recording, gain),
     )
-
-
-def _without_layout(call: Call) -> dict[str, Any]:
-    return {name: value for name, value in asdict(call).items() if name != "contiguous"}
 
 
 def _shares(recording: Recording, total: float) -> Iterable[ProcessShare]:

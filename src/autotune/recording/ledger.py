@@ -90,7 +90,7 @@ def stop_ledger(path: Path) -> None:
 def _row(data: bytes, offset: int) -> LedgerRow:
     name, kind, layout, types, *sizes, calls, timed, nanoseconds, elements, _ = _ROW.unpack_from(data, offset)
     return LedgerRow(
-        name=_text(name),
+        name=name.partition(b"\0")[0].decode("utf-8", "replace"),
         kind=kind.decode("ascii", "replace"),
         contiguous={b"C": True, b"S": False}.get(layout),
         types="".join(chr(code) for code in types[:2] if code),
@@ -100,7 +100,3 @@ def _row(data: bytes, offset: int) -> LedgerRow:
         seconds=nanoseconds * 1e-9 * calls / timed if timed else 0.0,
         elements=elements,
     )
-
-
-def _text(name: bytes) -> str:
-    return name.partition(b"\0")[0].decode("utf-8", "replace")

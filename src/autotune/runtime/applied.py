@@ -252,7 +252,9 @@ def _change_setting(before: Setting, now: Setting) -> None:
         blas.set_threads(now.blas_threads)
     for name, value in state.displaced.items():
         if os.environ.get(name) == before.exported.get(name):  # else the program has changed it since
-            _set_variable(name, value)
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
     state.displaced = {name: os.environ.get(name) for name in now.exported}
     os.environ.update(now.exported)
     if now.allocator != before.allocator:
@@ -325,13 +327,6 @@ def stop_interception() -> None:
         state.learned.extend(lesson for lesson in ended.learner.lessons() if lesson.choice)
     if demand is not None:
         ended.hand_over(demand)
-
-
-def _set_variable(name: str, value: str | None) -> None:
-    if value is None:
-        os.environ.pop(name, None)
-    else:
-        os.environ[name] = value
 
 
 def _log(applied: Applied) -> None:

@@ -213,6 +213,7 @@ def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes:
         rows = tuple(
             _explain_operation(resolution, item) for item in resolution.operations() if name in {None, item.name}
         )
+    results = sys.modules.get("autotune.parallel.result_memory")  # if anything has made a result yet
     per_call = state.per_call
     calls, switched = (0, 0) if per_call is None else per_call.counts()
     guard = None if per_call is None else per_call.guard
@@ -234,7 +235,7 @@ def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes:
         refusals=() if resolution is None else resolution.refusals,
         failure=setting.failure,
         waiting=setting.waiting,
-        held_bytes=_held(),
+        held_bytes=0 if results is None else int(results.held()),
         overview=operation is None,
     )
 
@@ -293,12 +294,6 @@ def _explain_operation(resolution: Resolution, operation: Operation) -> Explaine
         entry=match.entry,
         refused=tuple(refusal for refusal in passed if refusal.path != match.path),
     )
-
-
-def _held() -> int:
-    """Return the bytes kept by the runtime; none if nothing has made a result yet."""
-    results = sys.modules.get("autotune.parallel.result_memory")
-    return 0 if results is None else int(results.held())
 
 
 def _lines(explanation: Explanation, width: int) -> Iterator[str]:

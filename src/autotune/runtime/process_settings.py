@@ -63,14 +63,15 @@ class ProcessChoice(Record):
     """Other environment variables."""
 
 
-def process_choice() -> ProcessChoice:
+def process_choice(resolution: "Resolution | None" = None) -> ProcessChoice:
     """Choose the BLAS thread count and the wait policy for this whole process. Changes nothing.
 
-    NumPy, half of the time of `autotune run`, is loaded only where its library's thread count can make a difference.
+    NumPy, half of the time of `autotune run`, is loaded only where its library's thread count can make a difference;
+    `resolution` is what resolve_before_numpy() returned, if it was called already.
     """
     if is_disabled():
         return ProcessChoice(None, DISABLED)
-    resolution = resolve_before_numpy()
+    resolution = resolution or resolve_before_numpy()
     if resolution is not None and _is_known_without_library(resolution):
         # no more than the usable CPUs: the library sees all limits that are in force here
         threads, reason = safe_threads(resolution, current=resolution.usable_cpus, user_limit=None)

@@ -99,31 +99,6 @@ def _highest(votes: Iterable[Vote]) -> Vote:
     return equals[0] if len(equals) == 1 else max(equals, key=lambda vote: repr(vote.entry))
 
 
-@dataclass(frozen=True, slots=True)
-class _Support:
-    """The hosts that voted for one choice."""
-
-    choice: Configuration
-    votes: Sequence[Vote]
-    opponents: int
-    """Hosts that chose something else and did not measure this choice to be safe."""
-
-    @property
-    def bound(self) -> float:
-        """Lower bound of the speed-up over all supporters."""
-        return min(map(_bound, self.votes))
-
-    @property
-    def rank(self) -> tuple[int, int, float, str]:
-        """The highest wins; the text makes ties equal on every host."""
-        return len(self.votes), -self.opponents, self.bound, str(self.choice)
-
-    @property
-    def most_cautious(self) -> Vote:
-        """The vote that claims the smallest speed-up, which all supporters confirm."""
-        return _highest(vote for vote in self.votes if _bound(vote) == self.bound)
-
-
 def _bound(vote: Vote) -> float:
     interval = vote.entry.evidence.interval
     return interval[0] if interval is not None and vote.entry.status is Status.TUNED else 1.0
@@ -140,25 +115,32 @@ def _count(ballot: Sequence[Vote]) -> Entry:
     supporters: dict[Configuration, list[Vote]] = {}
     for vote in ballot:
         supporters.setdefault(vote.entry.choice, []).append(vote)
-    winner = max(
-        (_Support(choice, votes, _opponents(choice, ballot)) for choice, votes in supporters.items()),
-        key=lambda support: support.rank,
-    )
-    entry, hosts = winner.most_cautious.entry, len(winner.votes)
+
+    def rank(choice: Configuration) -> tuple[int, int, float, str]:
+        """Most hosts, fewest opponents, largest speed-up; the text makes ties equal on every host."""
+        votes = supporters[choice]
+        return len(votes), -_opponents(choice, ballot), min(map(_bound, votes)), str(choice)
+
+    ranks = {choice: rank(choice) for choice in supporters}
+    winner = max(ranks, key=lambda choice: ranks[choice])
+    votes, (hosts, minus_opponents, bound, _) = supporters[winner], ranks[winner]
+    opponents = -minus_opponents
+    # the vote that claims the smallest speed-up, which all supporters confirm
+    entry = _highest(vote for vote in votes if _bound(vote) == bound).entry
     evidence = replace(
         entry.evidence,
         # those that every host measured to be safe
         safe_threads=tuple(sorted(set[int].intersection(*(set(vote.entry.evidence.safe_threads) for vote in ballot)))),
         hosts=hosts,
-        signer=max((vote.signer for vote in winner.votes if vote.signer), default=None),
-        contested=winner.opponents >= hosts,
-        created=max(vote.created for vote in winner.votes) or None,
+        signer=max((vote.signer for vote in votes if vote.signer), default=None),
+        contested=opponents >= hosts,
+        created=max(vote.created for vote in votes) or None,
     )
     return replace(
         entry,
         evidence=evidence,
         alternatives=_alternatives(entry, ballot),
-        reason=_reason(entry.reason, hosts, winner.opponents),
+        reason=_reason(entry.reason, hosts, opponents),
     )
 
 
