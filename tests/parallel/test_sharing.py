@@ -170,6 +170,12 @@ def test_methods_that_copy_are_refused(copying):
         shared(5, method=copying)
 
 
+@pytest.mark.parametrize("dtype", [str, bytes])
+def test_text_without_a_length_has_one_character_as_in_numpy(dtype):
+    with shared(3, dtype, method=Method.INHERIT) as array:
+        assert array.dtype == np.zeros(3, dtype).dtype
+
+
 @pytest.mark.parametrize(("shape", "dtype"), [(-1, "f8"), ((2, -3), "f8"), (5, object)])
 def test_what_cannot_be_shared_is_refused(shape, dtype):
     with pytest.raises(UsageError):

@@ -246,11 +246,7 @@ class CommandBench:
         ended = monotonic()
         record.sampled_seconds += ended - began
         return _Run(
-            value=outcome,
-            began=began,
-            ended=ended,
-            load_before=load,
-            load_after=pressure.read(cpus=affinity()),
+            value=outcome, began=began, ended=ended, load_before=load, load_after=pressure.read(cpus=affinity())
         )
 
     def _once(self, configuration: Configuration, *, look: Look | None = None) -> tuple[float | Failure, str]:

@@ -75,10 +75,7 @@ def seconds_taken(before: Load, after: Load) -> float:
 
     For one pair it is blurred by the kernel's ticks, below zero too; over many pairs that cancels out.
     """
-    differences = (
-        (before.stolen_seconds, after.stolen_seconds),
-        (before.foreign_seconds, after.foreign_seconds),
-    )
+    differences = ((before.stolen_seconds, after.stolen_seconds), (before.foreign_seconds, after.foreign_seconds))
     return sum(last - first for first, last in differences if first is not None and last is not None)
 
 

@@ -321,9 +321,8 @@ def _blame(records: Sequence[_TaskRecord], mark: tuple[int, int] | None, failure
 def inspect_workload(source: str, *, patience: float = 60.0) -> UserWorkload:
     """Describe the workload of FILE.py:function or package.module:function, which is imported in a fresh process.
 
-    Importing it may take `patience` seconds. Raises BadWorkload, with file, line and cause, if it cannot be
-    imported, ends the process, takes longer, or is no function that can be tuned. Scope of effect: none on
-    this process.
+    Importing it may take `patience` seconds. Raises BadWorkload, with file, line and cause, if it cannot be imported,
+    ends the process, takes longer, or is no function that can be tuned. Scope of effect: none on this process.
     """
     server = TrialServer(environ=scrub(os.environ)[0], preload=False)
     try:

@@ -87,10 +87,7 @@ def main() -> None:
     """Answer requests until standard input ends."""
     calls = calls_in_a_row()
     calls()  # starts the threads, and wakes the CPUs
-    answers: dict[str, Callable[[], object]] = {
-        "calls": calls,
-        "loops": lambda: loops_after_a_call(int(sys.argv[1])),
-    }
+    answers: dict[str, Callable[[], object]] = {"calls": calls, "loops": lambda: loops_after_a_call(int(sys.argv[1]))}
     for line in sys.stdin:
         sys.stdout.write(json.dumps(answers[line.strip()]()) + "\n")
         sys.stdout.flush()

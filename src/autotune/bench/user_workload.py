@@ -1,9 +1,8 @@
 """The user's own function as a workload.
 
-Its signature says what is tuned: the parameters `blas_threads`, `workers` and `chunk` are knobs, `dtype` is
-the dtype, all others are its sizes. The threads of BLAS and of other pools are set around it where its first trial kept
-them busy. The function is loaded in fresh processes only, where it can neither hold up nor bring down
-the one that asks.
+Its signature says what is tuned: the parameters `blas_threads`, `workers` and `chunk` are knobs, `dtype` is the dtype,
+all others are its sizes. The threads of BLAS and of other pools are set around it where its first trial kept them busy.
+The function is loaded in fresh processes only, where it can neither hold up nor bring down the one that asks.
 """
 
 import inspect

@@ -226,11 +226,7 @@ def worker_task() -> Callable[[str], str]:
             return not dropped and worker.status.name not in {"closing", "closed", "failed"}
 
         command = [sys.executable, "-P", "-m", "autotune.cluster.node"]
-        with (
-            tempfile.TemporaryFile() as orders,
-            tempfile.TemporaryFile() as output,
-            tempfile.TemporaryFile() as errors,
-        ):
+        with tempfile.TemporaryFile() as orders, tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
             orders.write(order.encode())
             orders.seek(0)
             environ = scrub(os.environ)[0]

@@ -14,11 +14,7 @@ if TYPE_CHECKING:
 
 HOST_ID = "AUTOTUNE_HOST_ID"
 
-SERIALS = (
-    "/sys/class/dmi/id/product_uuid",
-    "/sys/class/dmi/id/board_serial",
-    "/proc/device-tree/serial-number",
-)
+SERIALS = ("/sys/class/dmi/id/product_uuid", "/sys/class/dmi/id/board_serial", "/proc/device-tree/serial-number")
 
 
 def host_id() -> str:

@@ -30,13 +30,7 @@ def passes_calls_on(api: str) -> bool:
     return api == "flexiblas"
 
 
-_FIELDS = {
-    "blas": "api",
-    "blas_version": "version",
-    "kernels": "kernels",
-    "threading": "threading",
-    "ilp64": "ilp64",
-}
+_FIELDS = {"blas": "api", "blas_version": "version", "kernels": "kernels", "threading": "threading", "ilp64": "ilp64"}
 """Fields of Software by those of BlasLibrary."""
 
 

@@ -3,13 +3,7 @@ from typing import Any
 
 class Calls:
     def __init__(
-        self,
-        operation: str,
-        dtype: str,
-        sizes: Mapping[str, int],
-        *,
-        threads: int | None = None,
-        covered: bool = False,
+        self, operation: str, dtype: str, sizes: Mapping[str, int], *, threads: int | None = None, covered: bool = False
     ) -> None: ...
     @property
     def operation(self) -> str: ...
@@ -33,13 +27,7 @@ class Calls:
 
 class Switch:
     def __init__(
-        self,
-        get: int,
-        put: int,
-        usable_cpus: int,
-        *,
-        per_thread: bool = False,
-        returns_previous: bool = False,
+        self, get: int, put: int, usable_cpus: int, *, per_thread: bool = False, returns_previous: bool = False
     ) -> None: ...
     control: int
     @property

@@ -35,7 +35,7 @@ def read(
         raise ProfileError("it is a folder without profiles (*.yaml).", path)
     try:
         data = read_file(path, _rule(path, layer)).data
-        if is_wanted is not None and b"hosts:" not in data and b"signer:" not in data:
+        if is_wanted is not None and b"hosts" not in data and b"signer" not in data:
             with suppress(ProfileError):
                 head = decode_profile(parse(data.partition(b"\noperations:")[0] + b"\noperations: {}"))
                 if not is_wanted(head, layer):

@@ -57,10 +57,7 @@ def spans(processes: Sequence[RecordedProcess]) -> list[float]:
     """Return the seconds for which each process was at work."""
     parents = {process.parent for process in processes}
     return [
-        max(
-            process.cpu_seconds if process.pid in parents else process.end - process.start,
-            process.call_seconds,
-        )
+        max(process.cpu_seconds if process.pid in parents else process.end - process.start, process.call_seconds)
         for process in processes
     ]
 

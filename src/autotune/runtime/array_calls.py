@@ -17,12 +17,10 @@ if TYPE_CHECKING:
     from autotune.model.configuration import Configuration, Placement
 
 SMALL = 10_000
-"""Elements up to which NumPy is called at once: two threads were slower for every ufunc (add 30 times, sin
-3)."""
+"""Elements up to which NumPy is called at once: two threads were slower for every ufunc (add 30 times, sin 3)."""
 SCRATCH_CHUNK = 32_768
-"""Elements in a block of a function with scratch, while nothing is measured: the temporaries of an
-expression then stay in the cache, which alone made it 2 to 3 times as fast for 100 thousand to 10 million
-elements."""
+"""Elements in a block of a function with scratch, while nothing is measured: the temporaries of an expression then stay
+in the cache, which alone made it 2 to 3 times as fast for 100 thousand to 10 million elements."""
 CHUNKS_A_WORKER = 4
 """Chunks for each worker if a profile names workers only: 2 to 8 were best, 64 always lost."""
 UNMEASURED = frozenset({"any", "all"})

@@ -150,13 +150,7 @@ class Explanation:
             return units.html_table((), (), caption=self.text())
         speedups = [row.evidence.speedup for row in self.operations]
         rows = [
-            (
-                row.operation,
-                str(row.choice),
-                "" if speedup is None else f"{speedup:.2f}x",
-                row.fit or "",
-                row.reason,
-            )
+            (row.operation, str(row.choice), "" if speedup is None else f"{speedup:.2f}x", row.fit or "", row.reason)
             for row, speedup in zip(self.operations, speedups, strict=True)
         ]
         caption = "\n".join(_process(self, 10_000))

@@ -132,10 +132,7 @@ class Guard:
             return max(-wall_seconds, min(value, wall_seconds))
 
         return Saved(
-            bounded(seconds),
-            bounded(seconds - below),
-            bounded(seconds + above),
-            untold=len(watched) - len(claims),
+            bounded(seconds), bounded(seconds - below), bounded(seconds + above), untold=len(watched) - len(claims)
         )
 
 

@@ -6,14 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from autotune.intercept.array_loops import is_loop
 from autotune.model.configuration import Configuration
 from autotune.runtime.guard import Guard, Watched
-from autotune.runtime.lesson import (
-    LEARNED_FROM_SECONDS,
-    Account,
-    CallThreads,
-    Candidates,
-    Lesson,
-    Pairing,
-)
+from autotune.runtime.lesson import LEARNED_FROM_SECONDS, Account, CallThreads, Candidates, Lesson, Pairing
 
 if TYPE_CHECKING:
     from autotune.native._core import Calls

@@ -150,8 +150,7 @@ def _is_known(name: str, resolution: "Resolution | None") -> bool:
 def _log_unknown(name: str) -> None:
     """Log that a name is neither in the catalogue nor in a profile.
 
-    It may be misspelt, or a function of a program that runs on machines where it was not calibrated, so it is no
-    error.
+    It may be misspelt, or a function of a program that runs on machines where it was not calibrated, so it is no error.
     """
     import logging
 

@@ -53,10 +53,7 @@ class PerCall:
     """The interception in force, with what it decided and counted."""
 
     def __init__(
-        self,
-        resolution: "Resolution",
-        setting: "Setting",
-        override: "Callable[[Operation, Configuration], None]",
+        self, resolution: "Resolution", setting: "Setting", override: "Callable[[Operation, Configuration], None]"
     ) -> None:
         """Store what to go by; `override` is told of configurations that this process found out to be better."""
         self._resolution = resolution

@@ -89,11 +89,7 @@ def _note(native: str | None, refusals: list[str]) -> dict[str, Any]:
         "refusals": refusals,
         "usable_cpus": usable_cpus()[0],
         "pools": [
-            {
-                "library": pool.get("internal_api"),
-                "kind": pool.get("user_api"),
-                "threads": pool.get("num_threads"),
-            }
+            {"library": pool.get("internal_api"), "kind": pool.get("user_api"), "threads": pool.get("num_threads")}
             for pool in controller().info()
         ],
         "others": [name for name in ("torch", "numba", "numexpr", "jax", "tensorflow") if name in sys.modules],

@@ -27,6 +27,8 @@ WEIGHED = 200
 2.8 s, and an array of every hypothesis 120 MB; with these it takes 1.1 s."""
 JITTER = 3e-6
 """Added to the diagonal before a Cholesky factorisation."""
+FACTORISATION = 4
+"""Features of a count's factorisation: see `Grid.arithmetic`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,7 +265,3 @@ class _Prior:
 def _column(values: Array) -> npt.NDArray[np.float32]:
     """Return a value for each hypothesis, in single precision, to be combined with (hypotheses, pairs)."""
     return values[:, None].astype(np.float32)
-
-
-FACTORISATION = 4
-"""Features of a count's factorisation: see `Grid.arithmetic`."""

@@ -23,13 +23,14 @@ def warm_starts(profiles: Iterable[Profile]) -> list[Profile]:
 
     Of another size, dtype, allocation or machine; of the key only the number of CPUs matters.
     """
-    taught = [
-        Profile(
-            key=Key(usable_cpus=profile.key.usable_cpus),
-            entries=tuple(e for e in profile.entries if e.status is not Status.NOISY and _teaches(e)),
-        )
-        for profile in profiles
-    ]
+
+    def teaches(entry: Entry) -> bool:
+        return entry.status is Status.TUNED or (bool(entry.alternatives) and entry.status is not Status.NOISY)
+
+    taught = (
+        Profile(key=Key(usable_cpus=each.key.usable_cpus), entries=tuple(filter(teaches, each.entries)))
+        for each in profiles
+    )
     return [profile for profile in taught if profile.entries]
 
 
@@ -57,10 +58,6 @@ def choices_proved(profiles: Sequence[Profile], operation: Operation, usable_cpu
         if entry.status is Status.TUNED and entry.operation == operation
         for moved in _move(entry.choice, profile.key.usable_cpus, usable_cpus)
     ]
-
-
-def _teaches(entry: Entry) -> bool:
-    return entry.status is Status.TUNED or bool(entry.alternatives)
 
 
 def _groups(entries: Sequence[Entry], operation: Operation) -> Iterator[list[Entry]]:

@@ -89,9 +89,7 @@ def _prepare_copy(operation: Operation, _layout: str, rng: Generator) -> Work:
         return target
 
     return Work(
-        plain=plain,
-        tuned=partial(_filler, target, source),
-        check=lambda result: output_fault(result, target, period),
+        plain=plain, tuned=partial(_filler, target, source), check=lambda result: output_fault(result, target, period)
     )
 
 
