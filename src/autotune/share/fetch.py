@@ -90,7 +90,8 @@ def read_class(
             break  # else its publisher replaced it by a newer one, which a new listing shows
     publications: list[Publication] = []
     for name in sorted(filter(is_publication, contents)):
-        signatures = _signatures(name, contents, policy)
+        signed = ((key, contents.get(signature_name(name, key))) for key in policy.key_ids)
+        signatures = {key: content.data for key, content in signed if content is not None}
         files_of_publication = [name, *(signature_name(name, key) for key in signatures)]
         try:
             publications.append(_accept(name, contents[name], policy, signatures, is_copy=name in copied))
@@ -224,9 +225,3 @@ def _reading_order(names: Iterable[str], signed: Container[str]) -> list[str]:
         order.append((name not in signed, places[publisher(name)], name))
         places[publisher(name)] += 1
     return [name for *_, name in sorted(order)]
-
-
-def _signatures(name: str, contents: dict[str, FileContent], policy: TrustPolicy) -> dict[str, bytes]:
-    """Return the signatures of a publication by trusted keys, by the name of the key."""
-    files = ((key, contents.get(signature_name(name, key))) for key in policy.key_ids)
-    return {key: content.data for key, content in files if content is not None}
