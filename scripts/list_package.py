@@ -1,8 +1,12 @@
 #!/usr/bin/env python3
-"""Print the package's files for meson.build, one line a folder, `target|file,file,...`; with --version its version."""
+"""Print the package's files for meson.build, one line a folder, `target|file,file,...`.
+
+With --version its version; with --stable-abi whether this Python has one, which a free-threaded Python has not.
+"""
 
 import re
 import sys
+import sysconfig
 from pathlib import Path
 
 SKIPPED = {"__pycache__"}
@@ -10,7 +14,10 @@ UNINSTALLED = {".c", ".h", ".so", ".pyc", ".build"}
 
 
 def main() -> None:
-    """Print the version, or every folder of the package, and the shipped profiles as one of them."""
+    """Print what is asked for: by default every folder of the package, and the shipped profiles as one of them."""
+    if "--stable-abi" in sys.argv:
+        print("false" if sysconfig.get_config_var("Py_GIL_DISABLED") else "true")
+        return
     root = Path(__file__).resolve().parents[1]
     if "--version" in sys.argv:
         version = (root / "src" / "autotune" / "_version.py").read_text(encoding="utf-8")

@@ -20,6 +20,7 @@ def test_a_free_threaded_python_runs_without_it_whatever_is_wished(monkeypatch, 
         monkeypatch.setenv(native.SWITCH, wish)
     monkeypatch.setattr(native, "python_build", lambda: "free-threaded")
     assert "free-threaded" in native.core()
+    assert not native.is_installed()
 
 
 @needs_core

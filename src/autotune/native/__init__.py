@@ -34,10 +34,11 @@ def core() -> Any:
 
 
 def is_installed() -> bool:
-    """Return whether the core is there and not turned off, without loading it or NumPy."""
+    """Return whether the core is there, for this Python, and not turned off, without loading it or NumPy."""
     from importlib.util import find_spec
 
-    return os.environ.get(SWITCH) != "0" and find_spec("autotune.native._core") is not None
+    wanted = os.environ.get(SWITCH) != "0" and python_build() == "gil"
+    return wanted and find_spec("autotune.native._core") is not None
 
 
 def loaded_core() -> Any:
