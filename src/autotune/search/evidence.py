@@ -61,7 +61,7 @@ class TrialEvidence:
     retained_bytes: dict[Configuration, int] = field(default_factory=dict)
     """Bytes that a process holds with a configuration beyond those of the default; the largest of all processes."""
     _cache: dict[tuple[Configuration, float | None], _Summary] = field(default_factory=dict)
-    """By full capacity, too, which decides which pairs count, and which the rest of the calibration goes on to learn."""
+    """By full capacity, too, which decides which pairs count and is learned for as long as the calibration lasts."""
     _scatter: float | None = None
 
     def add(self, measurements: Iterable[Measurement], elapsed: float = 0.0) -> None:
