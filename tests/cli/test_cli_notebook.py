@@ -94,10 +94,9 @@ def test_events_are_lines_with_the_time_that_is_left():
 
 
 def test_the_progress_is_drawn_in_a_kernel_only(monkeypatch):
+    ipython = pytest.importorskip("IPython")
     outside = notebook_progress()
-    monkeypatch.setitem(
-        __import__("sys").modules, "IPython", SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=object()))
-    )
+    monkeypatch.setattr(ipython, "get_ipython", lambda: SimpleNamespace(kernel=object()))
     assert notebook_progress() is not outside
 
 
