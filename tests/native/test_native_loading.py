@@ -1,5 +1,10 @@
 """The core is off, with a sentence, wherever it was not tried."""
 
+import runpy
+import sys
+import sysconfig
+from pathlib import Path
+
 import pytest
 from support.native import CORE, needs_core
 from support.profile_builders import make_entry, of_this_machine
@@ -21,6 +26,15 @@ def test_a_free_threaded_python_runs_without_it_whatever_is_wished(monkeypatch, 
     monkeypatch.setattr(native, "python_build", lambda: "free-threaded")
     assert "free-threaded" in native.core()
     assert not native.is_installed()
+
+
+@pytest.mark.parametrize(("no_gil", "answer"), [(1, "false"), (0, "true"), (None, "true")])
+def test_it_is_built_for_the_stable_abi_of_a_python_that_has_one(monkeypatch, capsys, no_gil, answer):
+    script = Path(__file__).resolve().parents[2] / "scripts" / "list_package.py"
+    monkeypatch.setattr(sysconfig, "get_config_var", {"Py_GIL_DISABLED": no_gil}.get)
+    monkeypatch.setattr(sys, "argv", [str(script), "--stable-abi"])
+    runpy.run_path(str(script), run_name="__main__")
+    assert capsys.readouterr().out.strip() == answer
 
 
 @needs_core
