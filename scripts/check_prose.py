@@ -37,10 +37,7 @@ WORDS = re.compile(
 )
 NAMES = frozenset({"one", "found", "known", "ours", "mine", "asked", "told"})
 """Names that do not say what they name; refused wherever Python binds them."""
-EXCEPTIONS = {
-    "scripts/check_prose.py": "the list itself",
-    "tests/test_prose.py": "samples of offences",
-}
+EXCEPTIONS = {"scripts/check_prose.py": "the list itself", "tests/test_prose.py": "samples of offences"}
 """Files that are not checked, each with its reason."""
 
 

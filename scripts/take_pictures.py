@@ -31,13 +31,7 @@ def autotune(*words: str, folder: Path = ROOT) -> str:
 def take(page: Path, picture: Path, width: int, height: int) -> None:
     """Draw a page in a window of this size and write what it shows."""
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
-    options = [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--hide-scrollbars",
-        "--virtual-time-budget=10000",
-    ]
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--virtual-time-budget=10000"]
     subprocess.run(
         [browser, *options, f"--window-size={width},{height}", f"--screenshot={picture}", page.as_uri()],
         check=True,

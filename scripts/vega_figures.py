@@ -184,10 +184,7 @@ GAIN = figure(
         },
     },
     height={"step": 26},
-    encoding={
-        "y": _BY_OPERATION,
-        "yOffset": {"field": "place", "type": "quantitative", "scale": {"domain": [-1, 1]}},
-    },
+    encoding={"y": _BY_OPERATION, "yOffset": {"field": "place", "type": "quantitative", "scale": {"domain": [-1, 1]}}},
 )
 
 _BY_SHAPE = {"field": "shape", "type": "nominal"}
@@ -202,17 +199,8 @@ TIME = figure(
         "encoding": {"y": {"field": "seconds", "type": "quantitative"}, "detail": _BY_SHAPE},
     },
     {
-        "mark": {
-            "type": "point",
-            "stroke": "var(--default)",
-            "fill": "var(--paper)",
-            "size": 34,
-            "opacity": 1,
-        },
-        "encoding": {
-            "y": {"field": "default_seconds", "type": "quantitative"},
-            "tooltip": {"field": "tip"},
-        },
+        "mark": {"type": "point", "stroke": "var(--default)", "fill": "var(--paper)", "size": 34, "opacity": 1},
+        "encoding": {"y": {"field": "default_seconds", "type": "quantitative"}, "tooltip": {"field": "tip"}},
     },
     {
         "transform": [{"filter": "datum.status == 'tuned'"}],
@@ -268,12 +256,7 @@ HEAT = figure(
             "type": "ordinal",
             "axis": {"title": "workers", "labelAngle": 0, "domain": False, "ticks": False},
         },
-        "y": {
-            "field": "blas_threads",
-            "type": "ordinal",
-            "sort": "descending",
-            "axis": {"title": "BLAS threads"},
-        },
+        "y": {"field": "blas_threads", "type": "ordinal", "sort": "descending", "axis": {"title": "BLAS threads"}},
     },
     autosize="pad",
 )
@@ -290,10 +273,7 @@ CHUNK = figure(
     _ONE_ACROSS,
     {
         "mark": {"type": "line", "strokeWidth": 1.5, "opacity": 0.8},
-        "encoding": {
-            "y": {"field": "speedup", "aggregate": "max", "type": "quantitative"},
-            "stroke": _BY_SIZE,
-        },
+        "encoding": {"y": {"field": "speedup", "aggregate": "max", "type": "quantitative"}, "stroke": _BY_SIZE},
     },
     {
         "mark": {"type": "point", "filled": True, "size": 26, "opacity": 0.75},
@@ -354,13 +334,7 @@ LIMITS = figure(
         },
     },
     {
-        "mark": {
-            "type": "point",
-            "stroke": "var(--default)",
-            "fill": "var(--paper)",
-            "size": 46,
-            "opacity": 1,
-        },
+        "mark": {"type": "point", "stroke": "var(--default)", "fill": "var(--paper)", "size": 46, "opacity": 1},
         "encoding": {"x": {"field": "default_drawn", "type": "quantitative"}, "tooltip": {"field": "tip"}},
     },
     {

@@ -162,10 +162,7 @@ def test_the_sentence_about_a_missing_package_knows_the_extras():
 
 def test_nothing_installs_the_project_by_its_name_from_an_index():
     """Until a release, any package may have this name there."""
-    parts = [
-        ROOT / "README.md",
-        *(ROOT / part for part in ("docs", "examples", "src", "scripts", "profiles")),
-    ]
+    parts = [ROOT / "README.md", *(ROOT / part for part in ("docs", "examples", "src", "scripts", "profiles"))]
     files = [part for part in parts if part.is_file()] + [
         path for part in parts for path in part.rglob("*") if path.is_file()
     ]

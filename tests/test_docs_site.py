@@ -19,10 +19,7 @@ from autotune.cli import VERBS
 ROOT = Path(__file__).parents[1]
 
 PACKAGES = ("sphinx", "myst_parser", "pydata_sphinx_theme", "sphinx_click", "numpydoc", "sphinx_copybutton")
-needs_sphinx = pytest.mark.skipif(
-    not all(map(find_spec, PACKAGES)),
-    reason="needs the dependency group docs",
-)
+needs_sphinx = pytest.mark.skipif(not all(map(find_spec, PACKAGES)), reason="needs the dependency group docs")
 
 
 @pytest.fixture(scope="module")

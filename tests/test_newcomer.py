@@ -10,16 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-PARTS = (
-    "src",
-    "scripts",
-    "profiles",
-    "pyproject.toml",
-    "meson.build",
-    "meson.options",
-    "README.md",
-    "LICENSE",
-)
+PARTS = ("src", "scripts", "profiles", "pyproject.toml", "meson.build", "meson.options", "README.md", "LICENSE")
 SHOWN = re.compile(r"From a checkout to the answer in pictures:\n\n```console\n(.*?)```", re.DOTALL)
 LITTLE = {"scripts/calibrate": ["log", "--effort", "quick", "--budget", "15s"]}
 """So that a test of the path is no calibration of the machine."""
@@ -52,13 +43,7 @@ def test_a_newcomer_sees_a_report(tmp_path):
     assert report[-1] == "--open"
     for words in ([*calibrate, *LITTLE[calibrate[0]]], report[:-1]):
         done = subprocess.run(
-            words,
-            cwd=checkout,
-            env={**kept, **places},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=900,
+            words, cwd=checkout, env={**kept, **places}, capture_output=True, text=True, check=False, timeout=900
         )
         if "could not be set up" in done.stderr:
             pytest.skip("needs a package index")

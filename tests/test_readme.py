@@ -39,10 +39,7 @@ def command_lines():
 
 def code_of(text):
     spans = re.findall(r"`([^`\n]+)`", FENCE.sub("", text))
-    return [
-        *(span for span in spans if span.startswith("autotune ")),
-        *(body for _, body in FENCE.findall(text)),
-    ]
+    return [*(span for span in spans if span.startswith("autotune ")), *(body for _, body in FENCE.findall(text))]
 
 
 @pytest.mark.real

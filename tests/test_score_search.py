@@ -115,14 +115,7 @@ def test_a_time_that_no_clock_can_have_shown_is_a_failed_trial(replay, tmp_path)
 def test_generated_families_are_scored_against_random_and_tpe():
     command = [sys.executable, "-m", "benchmarks.score_search", "--families", "smooth,libraries", "--json"]
     command += ["--instances", "2", "--seeds", "1", "--evaluations", "5,10", "--processes", "1"]
-    done = subprocess.run(
-        command,
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=SCRIPTS,
-    )
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120, cwd=SCRIPTS)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert {(row["family"], row["evaluations"]) for row in document["ratios"]} == {

@@ -228,10 +228,7 @@ def attribution(name: str, rounds: int, sampler: Path) -> tuple[float, float, in
         # the sampler is for the program alone, and not for `autotune advise` around it
         command = ["env", f"LD_PRELOAD={sampler}", *words(name, rounds)]
         subprocess.run(
-            [*AUTOTUNE, "advise", "--json", "-o", advice, "--", *command],
-            env=environ,
-            check=True,
-            capture_output=True,
+            [*AUTOTUNE, "advise", "--json", "-o", advice, "--", *command], env=environ, check=True, capture_output=True
         )
         places = samples.read_text(encoding="utf-8").splitlines()
         recorded = json.loads(advice.read_text(encoding="utf-8"))["call_share"]

@@ -56,22 +56,14 @@ def fill_against_allocating(quick: bool) -> Pair:
     import autotune
 
     y = np.ones_like(_numbers(quick))
-    return Pair(
-        plain=lambda: np.full(y.size, 1.0),
-        tuned=lambda: autotune.fill(y, 1.0),
-        asks=("fill", {"n": y.size}),
-    )
+    return Pair(plain=lambda: np.full(y.size, 1.0), tuned=lambda: autotune.fill(y, 1.0), asks=("fill", {"n": y.size}))
 
 
 def fill_against_out(quick: bool) -> Pair:
     import autotune
 
     y = np.ones_like(_numbers(quick))
-    return Pair(
-        plain=lambda: y.fill(1.0),
-        tuned=lambda: autotune.fill(y, 1.0),
-        asks=("fill", {"n": y.size}),
-    )
+    return Pair(plain=lambda: y.fill(1.0), tuned=lambda: autotune.fill(y, 1.0), asks=("fill", {"n": y.size}))
 
 
 def against_fixed(operation: str, function: Callable[[np.ndarray], object], threads: int) -> Callable[[bool], Pair]:
@@ -116,11 +108,7 @@ PROGRAMS = {
             title=f"{operation} of 128 x 128, against BLAS threads fixed at {threads}",
             make=against_fixed(operation, function, threads),
         )
-        for operation, function in (
-            ("qr", np.linalg.qr),
-            ("svd", np.linalg.svd),
-            ("cholesky", np.linalg.cholesky),
-        )
+        for operation, function in (("qr", np.linalg.qr), ("svd", np.linalg.svd), ("cholesky", np.linalg.cholesky))
         for threads in _thread_counts()
     },
 }

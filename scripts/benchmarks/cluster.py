@@ -34,20 +34,7 @@ HOSTS = 4
 LIMIT = 0.3
 OURS = {"class", "hosts", "path", "published"}
 """Fields of a class in the command's output, other than its profile."""
-OPERATIONS = (
-    "solve",
-    "inv",
-    "det",
-    "lstsq",
-    "pinv",
-    "cholesky",
-    "qr",
-    "eigh",
-    "eig",
-    "svd",
-    "matmul",
-    "matvec",
-)
+OPERATIONS = ("solve", "inv", "det", "lstsq", "pinv", "cholesky", "qr", "eigh", "eig", "svd", "matmul", "matvec")
 SLEEPER = """
 # every trial's work sleeps a known time; sitecustomize is what Python runs first in each process
 from time import sleep
@@ -132,15 +119,7 @@ def nodes(seconds: float) -> Iterator[Nodes]:
 def calibrated(cluster: Nodes, budget: float, store: Path, watch: Any = None) -> tuple[float, dict[str, Any], str]:
     """Return (seconds, what it printed, its log) of `autotune cluster calibrate`; `watch` sees each line of the log."""
     began = monotonic()
-    command = [
-        "cluster",
-        "calibrate",
-        cluster.address,
-        *OPERATIONS,
-        "n=100",
-        "--store",
-        str(store),
-    ]
+    command = ["cluster", "calibrate", cluster.address, *OPERATIONS, "n=100", "--store", str(store)]
     with subprocess.Popen(
         [sys.executable, "-m", "autotune", *command, "--budget", f"{budget:.0f}s", "--json"],
         stdout=subprocess.PIPE,
@@ -236,11 +215,7 @@ def main() -> int:
         complete = killed["operations"] == len(OPERATIONS) and not killed["missed"] and bool(killed["killed"])
         figures["killed"] = {**killed, "complete": complete}
         good &= complete
-    for run in (
-        figures.get("shared", {}).get("one"),
-        figures.get("shared", {}).get("several"),
-        figures.get("killed"),
-    ):
+    for run in (figures.get("shared", {}).get("one"), figures.get("shared", {}).get("several"), figures.get("killed")):
         if run is not None:
             log = run.pop("log")
             if options.log:

@@ -78,21 +78,12 @@ class Daemon:
     """One daemon below a folder of its own."""
 
     def __init__(
-        self,
-        folder: Path,
-        options: argparse.Namespace,
-        *,
-        quiet_seconds: float | None = None,
-        **settings: object,
+        self, folder: Path, options: argparse.Namespace, *, quiet_seconds: float | None = None, **settings: object
     ) -> None:
         self.folder = folder
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AUTOTUNE_", "XDG_"))}
         places = {f"XDG_{name}_HOME": str(folder / name.lower()) for name in ("CONFIG", "STATE", "CACHE", "DATA")}
-        own = {
-            "XDG_RUNTIME_DIR": str(folder / "run"),
-            "HOME": str(folder),
-            "AUTOTUNE_HOST_ID": f"bench-{os.getpid()}",
-        }
+        own = {"XDG_RUNTIME_DIR": str(folder / "run"), "HOME": str(folder), "AUTOTUNE_HOST_ID": f"bench-{os.getpid()}"}
         self.environ = {**kept, **places, **own}
         self.configuration = folder / "config" / "autotune" / "daemon.yaml"
         self.profiles = folder / "config" / "autotune" / "profiles"
@@ -307,9 +298,7 @@ def kills(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     count = max(3, round(100 * options.scale))
     torn = left = refused = lost = met = kept = 0
     with daemon(
-        options,
-        job_seconds=20,
-        idle={"start_below": 1e6, "stop_above": 2e6, "quiet_seconds": 0.1, "start_waiting": 2},
+        options, job_seconds=20, idle={"start_below": 1e6, "stop_above": 2e6, "quiet_seconds": 0.1, "start_waiting": 2}
     ) as server:
         sessions: list[str] = []
         for number in range(count):
@@ -522,11 +511,7 @@ def foreground(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
                     time.sleep(2.0)
                 environ = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
                 done = subprocess.run(
-                    [sys.executable, "-c", JOB, str(rounds)],
-                    capture_output=True,
-                    text=True,
-                    check=True,
-                    env=environ,
+                    [sys.executable, "-c", JOB, str(rounds)], capture_output=True, text=True, check=True, env=environ
                 )
                 seconds[is_busy] = float(done.stdout)
         logs.append(math.log(seconds[True] / seconds[False]))

@@ -19,10 +19,7 @@ GAINS = {
     ("figures", "fill_allocating"): "filling 10 million numbers, against `np.full`",
     ("course", "qr_in_a_loop"): "50 QR of 128 x 128 in a loop",
     ("course", "svd_in_a_loop"): "50 SVD of 128 x 128 in a loop",
-    (
-        "course",
-        "shared_array",
-    ): "10 million numbers incremented by several processes, against `multiprocessing.Pool`",
+    ("course", "shared_array"): "10 million numbers incremented by several processes, against `multiprocessing.Pool`",
     ("course", "tasks_of_2000"): "100 tasks that load and multiply 2000 x 2000",
     ("course", "tasks_of_300"): "300 tasks that load and multiply 300 x 300",
     ("course", "stack"): "the inverses of 10,000 matrices of 16 x 16",
@@ -182,10 +179,7 @@ def daemon(results: Results) -> Iterable[str]:
     for name, words in DAEMON.items():
         item = row(results, "daemon", name)
         if item is not None and item["value"] is not None:
-            value, limit = (
-                float(f"{item['value']:.3g}"),
-                "" if item["limit"] is None else f"{item['limit']:g}",
-            )
+            value, limit = (float(f"{item['value']:.3g}"), "" if item["limit"] is None else f"{item['limit']:g}")
             measured = f"{value:g} {item['unit'].partition(';')[0]}".rstrip()
             yield f"| {words} | {limit} | {measured} |"
     yield ""

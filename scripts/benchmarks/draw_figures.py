@@ -11,13 +11,7 @@ import vl_convert
 
 GREY = "#808488"
 BLUE, ORANGE, GREEN, VIOLET = "#3b7dd8", "#d9822b", "#2f9e6e", "#9061c2"
-LABELS = {
-    "labelColor": GREY,
-    "titleColor": GREY,
-    "labelFontSize": 12,
-    "titleFontSize": 12,
-    "titleFontWeight": "normal",
-}
+LABELS = {"labelColor": GREY, "titleColor": GREY, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"}
 CONFIG = {
     "background": None,
     "font": "sans-serif",
@@ -88,11 +82,7 @@ def regret(rows: Rows) -> dict[str, Any]:
                 },
                 {
                     "mark": {"type": "point", "filled": True, "size": 50, "opacity": 1},
-                    "encoding": {
-                        "x": {"field": "median", "type": "quantitative"},
-                        "y": down,
-                        "color": colour,
-                    },
+                    "encoding": {"x": {"field": "median", "type": "quantitative"}, "y": down, "color": colour},
                 },
             ],
         },

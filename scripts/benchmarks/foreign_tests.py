@@ -23,11 +23,7 @@ from pathlib import Path
 GUESTS: Mapping[str, Sequence[str]] = {
     "numpy": ("numpy.linalg", "numpy._core", "numpy.random", "numpy.lib", "numpy.ma"),
     "scipy": (
-        *(
-            "scipy.linalg.tests.test_basic",
-            "scipy.linalg.tests.test_decomp",
-            "scipy.linalg.tests.test_matfuncs",
-        ),
+        *("scipy.linalg.tests.test_basic", "scipy.linalg.tests.test_decomp", "scipy.linalg.tests.test_matfuncs"),
         *("scipy.optimize.tests.test_optimize", "scipy.optimize.tests.test_least_squares"),
         *("scipy.fft", "scipy.stats.tests.test_multivariate", "scipy.stats.tests.test_kdeoth"),
     ),
@@ -150,10 +146,7 @@ def outcomes(tests: Sequence[str], folder: str, profile: Path | None = None, *, 
 
 def compare(name: str, plain: Outcomes, switched: Outcomes) -> int:
     """Print and count the tests that came out differently."""
-    print(
-        f"{name}: plain {dict(Counter(plain.values()))}, switched {dict(Counter(switched.values()))}",
-        flush=True,
-    )
+    print(f"{name}: plain {dict(Counter(plain.values()))}, switched {dict(Counter(switched.values()))}", flush=True)
     different = [test for test in {**plain, **switched} if plain.get(test) != switched.get(test)]
     for test in different:
         print(f"  {test}: {plain.get(test, 'not run')} plain, {switched.get(test, 'not run')} switched")

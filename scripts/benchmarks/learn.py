@@ -244,8 +244,7 @@ def _linear_algebra(runs: int) -> list[Row]:
     calls, lost = [], []
     for seconds in times["learn"]:
         reached = next(
-            (place for place in range(len(seconds) - 2) if median(seconds[place : place + 3]) <= 1.05 * ideal),
-            None,
+            (place for place in range(len(seconds) - 2) if median(seconds[place : place + 3]) <= 1.05 * ideal), None
         )
         until = len(seconds) if reached is None else reached
         calls.append(float("inf") if reached is None else CALLS_OF_ROUND * reached)
@@ -269,11 +268,7 @@ def _output(text: str, *arguments: str) -> str:
         program = Path(folder) / "program.py"
         program.write_text(HIDE_SHIPPED + text)
         return subprocess.run(
-            [sys.executable, str(program), *arguments],
-            env=environ,
-            capture_output=True,
-            text=True,
-            check=True,
+            [sys.executable, str(program), *arguments], env=environ, capture_output=True, text=True, check=True
         ).stdout
 
 

@@ -201,10 +201,7 @@ WORKS: dict[str, tuple[str, Work]] = {
 PROGRAMS = {
     f"{name}{suffix}": program(title, work, around, how)
     for name, (title, work) in WORKS.items()
-    for suffix, around, how in (
-        ("", one_count, "`apply(per_call=False)`"),
-        ("_per_call", per_call, "`apply()`"),
-    )
+    for suffix, around, how in (("", one_count, "`apply(per_call=False)`"), ("_per_call", per_call, "`apply()`"))
 } | {f"boosting_{rows}": boosting(rows) for rows in (1_000, 100_000)}
 
 if __name__ == "__main__":

@@ -217,21 +217,13 @@ def _gain(profile: Profile) -> float:
 def _many_core(options: argparse.Namespace) -> int:
     """Measure a machine of many CPUs."""
     partial = options.output / "profile.partly.yaml"
-    document: dict[str, Any] = {
-        "schema": "many-core/1",
-        "date": options.date,
-        "machine": machine(),
-        "steps": {},
-    }
+    document: dict[str, Any] = {"schema": "many-core/1", "date": options.date, "machine": machine(), "steps": {}}
     results = options.output / f"{options.date}-{_slug(document['machine'])}.json"
     for step in _steps(partial, options.seconds):
         print(f"many_core: {step.name} ...", file=sys.stderr, flush=True)
         document["steps"][step.name] = row = run(step, options.seconds, options.output / "steps.log")
         results.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
-        print(
-            f"{step.name:<12} exit {row['exit']!s:<5} {row['seconds']:6.1f} s  {row['problem'] or ''}",
-            flush=True,
-        )
+        print(f"{step.name:<12} exit {row['exit']!s:<5} {row['seconds']:6.1f} s  {row['problem'] or ''}", flush=True)
     try:
         profile = profile_files.read(partial)
     except ProfileError as problem:
@@ -248,15 +240,7 @@ def _steps(profile: Path, seconds: float) -> Sequence[Step]:
     return (
         Step(
             name="calibrate",
-            words=(
-                *autotune,
-                "calibrate",
-                "--budget",
-                f"{0.5 * seconds:.0f}s",
-                "--output",
-                str(profile),
-                "--json",
-            ),
+            words=(*autotune, "calibrate", "--budget", f"{0.5 * seconds:.0f}s", "--output", str(profile), "--json"),
             share=0.55,
         ),
         Step(
@@ -269,11 +253,7 @@ def _steps(profile: Path, seconds: float) -> Sequence[Step]:
             words=(*benchmark, "benchmarks.course", *COURSE, "--runs", "3", "--patience", "5", *chosen),
             share=0.15,
         ),
-        Step(
-            name="trial_costs",
-            words=(*benchmark, "benchmarks.trial_costs", "--visits", "2", "--json"),
-            share=0.05,
-        ),
+        Step(name="trial_costs", words=(*benchmark, "benchmarks.trial_costs", "--visits", "2", "--json"), share=0.05),
         Step(
             name="native",
             words=(*benchmark, "benchmarks.native", "--runs", "2", "--patience", "2", *chosen),
@@ -340,9 +320,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--decisions", action="store_true", help="what calibrations decide here instead")
     parser.add_argument(
-        "--seconds",
-        type=float,
-        help=f"for everything (default {SECONDS:.0f}, decisions {DECISIONS_SECONDS:.0f})",
+        "--seconds", type=float, help=f"for everything (default {SECONDS:.0f}, decisions {DECISIONS_SECONDS:.0f})"
     )
     parser.add_argument("--output", type=Path, default=RESULTS / "many-core", metavar="FOLDER")
     parser.add_argument("--date", default=datetime.now(UTC).date().isoformat(), help="names the file")

@@ -135,16 +135,7 @@ def _equal_parts() -> ctypes.CDLL:
     """Compile what works on equal parts in threads that spin."""
     library = Path(_folder().name, "equal_parts.so")
     source = Path(__file__).with_name("equal_parts.c")
-    command = [
-        os.environ.get("CC", "cc"),
-        "-O2",
-        "-shared",
-        "-fPIC",
-        "-pthread",
-        "-o",
-        str(library),
-        str(source),
-    ]
+    command = [os.environ.get("CC", "cc"), "-O2", "-shared", "-fPIC", "-pthread", "-o", str(library), str(source)]
     subprocess.run(command, check=True)
     return ctypes.CDLL(str(library))
 
@@ -297,8 +288,7 @@ PROGRAMS = {
         title="np.log(x), 10 million, in equal parts by hand into memory that is there", make=bound_of_log
     ),
     "bound_expression": Program(
-        title="sqrt(x*y + z), 10 million, in equal parts by hand into memory that is there",
-        make=bound_of_expression,
+        title="sqrt(x*y + z), 10 million, in equal parts by hand into memory that is there", make=bound_of_expression
     ),
     "retain_log": Program(
         title='np.log(x), 10 million, allocator="retain"',

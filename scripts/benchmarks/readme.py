@@ -56,24 +56,20 @@ def factorisations(function: Callable[[np.ndarray], object]) -> Callable[[int], 
 
 PROGRAMS = {
     "log_unchanged": Program(
-        title="unchanged: `np.log(x, out=y)` of 10 million numbers",
-        make=unchanged("log", 10_000_000, logarithms),
+        title="unchanged: `np.log(x, out=y)` of 10 million numbers", make=unchanged("log", 10_000_000, logarithms)
     ),
     "qr_unchanged": Program(
-        title="unchanged: 50 QR of 128 x 128 in a loop",
-        make=unchanged("qr", 128, factorisations(np.linalg.qr)),
+        title="unchanged: 50 QR of 128 x 128 in a loop", make=unchanged("qr", 128, factorisations(np.linalg.qr))
     ),
     "svd_unchanged": Program(
-        title="unchanged: 50 SVD of 128 x 128 in a loop",
-        make=unchanged("svd", 128, factorisations(np.linalg.svd)),
+        title="unchanged: 50 SVD of 128 x 128 in a loop", make=unchanged("svd", 128, factorisations(np.linalg.svd))
     ),
     "log_allocating": Program(
         title="`map_blocks(np.log, x)` of 10 million numbers, against `np.log(x)`",
         make=claims.against_allocating(np.log),
     ),
     "shared_array": Program(
-        title="`process_map` over 10 million numbers, against `multiprocessing.Pool`",
-        make=course.shared_array,
+        title="`process_map` over 10 million numbers, against `multiprocessing.Pool`", make=course.shared_array
     ),
     "stack": Program(
         title="`map_blocks(np.linalg.inv, ...)` of 10,000 matrices of 16 x 16, against `np.linalg.inv`",

@@ -126,12 +126,7 @@ class Chromium:
     def ask(self, method: str, session: str | None = None, **what: Any) -> dict[str, Any]:
         """Ask and wait for the answer; events are passed over."""
         self._number += 1
-        text = {
-            "id": self._number,
-            "method": method,
-            "params": what,
-            **({"sessionId": session} if session else {}),
-        }
+        text = {"id": self._number, "method": method, "params": what, **({"sessionId": session} if session else {})}
         os.write(self._asks, json.dumps(text).encode() + b"\0")
         while (answer := self._next()).get("id") != self._number:
             pass
@@ -155,13 +150,7 @@ class Chromium:
 def opened(browser: str) -> Iterator[Chromium]:
     """Open a headless browser without a profile of its user's, closed at the end."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        words = (
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--window-size=1280,900",
-            f"--user-data-dir={folder}",
-        )
+        words = ("--headless", "--no-sandbox", "--disable-gpu", "--window-size=1280,900", f"--user-data-dir={folder}")
         (reads, asks), (answers, writes) = os.pipe(), os.pipe()
         theirs = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in (reads, writes)]
         # the protocol has fixed places: it is asked at 3 and answers at 4

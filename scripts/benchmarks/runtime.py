@@ -13,12 +13,7 @@ import sys
 from benchmarks import runtime_calls, runtime_expression, runtime_large, runtime_tasks
 from benchmarks.paired_runs import main
 
-PROGRAMS = {
-    **runtime_large.PROGRAMS,
-    **runtime_expression.PROGRAMS,
-    **runtime_tasks.PROGRAMS,
-    **runtime_calls.PROGRAMS,
-}
+PROGRAMS = {**runtime_large.PROGRAMS, **runtime_expression.PROGRAMS, **runtime_tasks.PROGRAMS, **runtime_calls.PROGRAMS}
 
 if __name__ == "__main__":
     sys.exit(main("benchmarks.runtime", __doc__, PROGRAMS, ask=True))

@@ -162,10 +162,7 @@ def _profile(operation: str, side: int, *, changes: bool) -> Path:
             evidence=Evidence(speedup=2.0 if tuned else None, default_threads=cpus, safe_threads=(cpus,)),
         )
 
-    entries = (
-        make_entry(operation, tuned=changes),
-        make_entry("eig", tuned=False),
-    )  # the last keeps the count at rest
+    entries = (make_entry(operation, tuned=changes), make_entry("eig", tuned=False))  # the last keeps the count at rest
     site = this_site(cpus, limit)
     path = Path(_folder().name, f"{operation}-{side}-{changes}.yaml")
     profile_files.write(Profile(key=site.key, provenance=Provenance(host=site.host), entries=entries), path)
@@ -196,9 +193,7 @@ PROGRAMS = {
     },
     **{
         f"switch_{call}_{name}": Program(
-            title=f"per-call switching, {words}, the count {outcome}",
-            make=switched(call, changes=changes),
-            short=True,
+            title=f"per-call switching, {words}, the count {outcome}", make=switched(call, changes=changes), short=True
         )
         for call, words in (
             ("cholesky", "np.linalg.cholesky"),

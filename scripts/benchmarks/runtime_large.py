@@ -87,10 +87,7 @@ def fill_share(quick: bool) -> Pair:
     (out,) = _arrays(0, quick)
     covered("fill", n=out.size)
     return Pair(
-        plain=writing(out),
-        tuned=lambda: autotune.fill(out, 1.0),
-        asks=("fill", {"n": out.size}),
-        share=1 / PASSES,
+        plain=writing(out), tuned=lambda: autotune.fill(out, 1.0), asks=("fill", {"n": out.size}), share=1 / PASSES
     )
 
 
@@ -101,10 +98,7 @@ def copy_share(quick: bool) -> Pair:
     x, out = _arrays(1, quick)
     covered("copy", n=out.size)
     return Pair(
-        plain=copying(out, x),
-        tuned=lambda: autotune.fill(out, x),
-        asks=("copy", {"n": out.size}),
-        share=1 / PASSES,
+        plain=copying(out, x), tuned=lambda: autotune.fill(out, x), asks=("copy", {"n": out.size}), share=1 / PASSES
     )
 
 

@@ -115,12 +115,7 @@ def executor(quick: bool) -> Pair:
     def limited() -> AbstractContextManager[object]:
         return nullcontext() if chosen.blas_threads is None else threadpool_limits(chosen.blas_threads, "blas")
 
-    return Pair(
-        plain=by_hand,
-        tuned=tuned,
-        asks=("batch_matmul", {"n": n, "tasks": tasks}),
-        around_plain=limited,
-    )
+    return Pair(plain=by_hand, tuned=tuned, asks=("batch_matmul", {"n": n, "tasks": tasks}), around_plain=limited)
 
 
 PROGRAMS = {
@@ -128,8 +123,7 @@ PROGRAMS = {
         title="20 QR (128) and a product (1024), per call, against default", make=loop_against(ideal=False)
     ),
     "loop_ideal": Program(
-        title="20 QR (128) and a product (1024), per call, against counts by hand",
-        make=loop_against(ideal=True),
+        title="20 QR (128) and a product (1024), per call, against counts by hand", make=loop_against(ideal=True)
     ),
     "executor": Program(title="100 products (300), executor against a tuned ThreadPoolExecutor", make=executor),
 }

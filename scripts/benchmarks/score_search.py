@@ -336,9 +336,7 @@ def table(points: dict[tuple[Value, ...], list[float | None]], arguments: argpar
         if all(point[arguments.parameters.index(name)] in {value, str(value)} for name, value in wanted.items())
     ]
     return Table(
-        grid=grid,
-        repeats=[named[point] for point in grid.points],
-        default=matching[0] if wanted and matching else None,
+        grid=grid, repeats=[named[point] for point in grid.points], default=matching[0] if wanted and matching else None
     )
 
 

@@ -298,10 +298,7 @@ def _failures(family: str, number: int, random: Random) -> Instance:
 def _ridge(family: str, number: int, random: Random) -> Instance:
     """BLAS threads x workers within the CPUs: the product matters, and each costs something of its own."""
     cores = int(random.choice(CORES[:4]))
-    grid = Grid.of(
-        ("blas_threads", "workers"),
-        [(b, w) for b in range(1, cores + 1) for w in range(1, cores // b + 1)],
-    )
+    grid = Grid.of(("blas_threads", "workers"), [(b, w) for b in range(1, cores + 1) for w in range(1, cores // b + 1)])
     blas, workers = _numbers(grid, "blas_threads"), _numbers(grid, "workers")
     serial_b, serial_w = 10 ** random.uniform(-2.5, -0.5), 10 ** random.uniform(-3, -1.0)
     bandwidth = random.uniform(1.5, 1.2 * cores)

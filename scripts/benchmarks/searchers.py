@@ -115,11 +115,7 @@ def search_smac(space: Space, evaluations: int, seed: int) -> Iterator[int | Non
         if len(values) > 1:
             configurations.add(Integer(name, (0, len(values) - 1)) if numeric else Categorical(name, list(values)))
     scenario = Scenario(
-        configurations,
-        n_trials=100 * ATTEMPTS * evaluations,
-        seed=seed,
-        output_directory=None,
-        deterministic=True,
+        configurations, n_trials=100 * ATTEMPTS * evaluations, seed=seed, output_directory=None, deterministic=True
     )
     facade = HyperparameterOptimizationFacade(scenario, _unused, overwrite=True, logging_level=False, dask_client=None)
     seen: dict[int, list[float]] = defaultdict(list)

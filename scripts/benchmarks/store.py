@@ -200,9 +200,7 @@ def crowd(folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
         publish(profile(f"host{number}", 20, of=key(number % CLASSES)), store)
     spent = perf_counter() - began
     yield Row(
-        what=f"publishing, {arguments.hosts} hosts of {CLASSES} classes: each",
-        value=spent / arguments.hosts,
-        limit=1.0,
+        what=f"publishing, {arguments.hosts} hosts of {CLASSES} classes: each", value=spent / arguments.hosts, limit=1.0
     )
     read: Counter[str] = Counter()
     listed: Counter[str] = Counter()
@@ -271,10 +269,7 @@ def merge_many(folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
     merged = merge_publications(made, key())
     spent = perf_counter() - began
     yield Row(
-        what="merge of 1,000 profiles x 100 entries",
-        value=spent,
-        limit=5.0,
-        detail=f"{len(merged.entries)} entries",
+        what="merge of 1,000 profiles x 100 entries", value=spent, limit=5.0, detail=f"{len(merged.entries)} entries"
     )
 
 

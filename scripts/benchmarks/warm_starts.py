@@ -94,8 +94,7 @@ def score(task: Task, operation: Operation, tried: Sequence[Configuration]) -> S
 
     best = min(map(seconds, tried))
     return Score(
-        regret=best / min(map(seconds, task.allowed(operation))) - 1,
-        against_default=best / seconds(DEFAULT) - 1,
+        regret=best / min(map(seconds, task.allowed(operation))) - 1, against_default=best / seconds(DEFAULT) - 1
     )
 
 

@@ -135,11 +135,6 @@ def test_matrices_of_a_hundred_rows_are_measured(name, effort):
 
 def test_a_users_function_has_no_ladder():
     kind = Kind(
-        name="mine",
-        family=Family.USER,
-        size_names=("n",),
-        work=lambda _: 1.0,
-        footprint=lambda _: 1.0,
-        summary="",
+        name="mine", family=Family.USER, size_names=("n",), work=lambda _: 1.0, footprint=lambda _: 1.0, summary=""
     )
     assert ladder.sizes(kind, effort="normal", **UNKNOWN) == ()

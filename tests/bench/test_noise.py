@@ -11,11 +11,7 @@ from autotune.model.measurement import Pair
 
 def _load(busy=0.0, stolen=0.0, own=0.0, waiting=0.0, preemptions=0):
     return Load(
-        busy_seconds=busy,
-        stolen_seconds=stolen,
-        own_seconds=own,
-        waiting_seconds=waiting,
-        own_preemptions=preemptions,
+        busy_seconds=busy, stolen_seconds=stolen, own_seconds=own, waiting_seconds=waiting, own_preemptions=preemptions
     )
 
 
@@ -49,13 +45,7 @@ def test_the_more_cpus_the_less_a_short_pair_can_tell():
 
 
 @pytest.mark.parametrize(
-    ("waiting", "preemptions", "expected"),
-    [
-        (0.004, 3, True),
-        (0.004, 1, False),
-        (0.0009, 30, False),
-        (0.02, 0, False),
-    ],
+    ("waiting", "preemptions", "expected"), [(0.004, 3, True), (0.004, 1, False), (0.0009, 30, False), (0.02, 0, False)]
 )
 def test_a_pair_of_20_ms_is_disturbed_if_its_threads_were_preempted_and_waited(waiting, preemptions, expected):
     after = _load(waiting=waiting, preemptions=preemptions)
@@ -96,12 +86,7 @@ def test_a_pair_is_accepted_unless_others_are_known_to_have_taken_too_much(inter
 
 
 @given(
-    st.floats(0, 100),
-    st.floats(0, 100),
-    st.floats(0, 10),
-    st.integers(0, 10**6),
-    st.floats(1e-6, 100),
-    st.booleans(),
+    st.floats(0, 100), st.floats(0, 100), st.floats(0, 10), st.integers(0, 10**6), st.floats(1e-6, 100), st.booleans()
 )
 def test_interference_is_a_share(busy, own, waiting, preemptions, wall, crowded):
     after = _load(busy=busy, own=own, waiting=waiting, preemptions=preemptions)

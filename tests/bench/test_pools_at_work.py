@@ -14,10 +14,7 @@ FUNCTIONS = Path(__file__).parent / "workloads" / "pooled.py"
 
 
 def test_all_loaded_pools_are_named_once_where_other_threads_worked():
-    assert busy_pools(["torch", "openmp", "openmp"], own_seconds=1.0, total_seconds=1.8) == (
-        "openmp",
-        "torch",
-    )
+    assert busy_pools(["torch", "openmp", "openmp"], own_seconds=1.0, total_seconds=1.8) == ("openmp", "torch")
 
 
 def test_loaded_pools_that_do_next_to_nothing_are_not_at_work():

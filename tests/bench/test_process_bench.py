@@ -182,11 +182,7 @@ def _asking_for_a_hang(log):
     code = HANG.replace("tests_bench", Path(__file__).stem)
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
     return subprocess.Popen(
-        [sys.executable, "-c", code, str(log)],
-        env=environ,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        [sys.executable, "-c", code, str(log)], env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
 
 
@@ -200,8 +196,7 @@ def test_what_an_allocator_keeps_in_memory_is_measured_next_to_the_default():
     if (reason := allocator.unsupported_reason()) is not None:
         pytest.skip(reason)
     case = Case(
-        operation=operation("temporaries", n=6 * 2**20),
-        configurations=(Configuration(allocator=Allocator.RETAIN),),
+        operation=operation("temporaries", n=6 * 2**20), configurations=(Configuration(allocator=Allocator.RETAIN),)
     )
 
     default, retaining = ProcessBench().run(TrialPlan(cases=(case,), rounds=1, seconds=0.0)).measurements

@@ -49,12 +49,7 @@ def test_other_pools_that_were_at_work_are_a_knob():
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [
-        ("<lambda>", "small letters"),
-        ("Work", "small letters"),
-        ("matmul", "catalogue"),
-        ("mean", "catalogue"),
-    ],
+    [("<lambda>", "small letters"), ("Work", "small letters"), ("matmul", "catalogue"), ("mean", "catalogue")],
 )
 def test_a_name_that_no_profile_can_hold_is_refused(name, words):
     with pytest.raises(BadWorkload, match=words):

@@ -28,11 +28,7 @@ OTHERS = {
     Family.TASKS: [Configuration(workers=2, blas_threads=1), Configuration(workers=1)],
     Family.ALLOCATION: [Configuration()],
 }
-SLICED = [
-    Configuration(workers=2, chunk=1000),
-    Configuration(workers=1, chunk=10**9),
-    Configuration(workers=2),
-]
+SLICED = [Configuration(workers=2, chunk=1000), Configuration(workers=1, chunk=10**9), Configuration(workers=2)]
 
 QUICK = [
     name
@@ -128,8 +124,7 @@ def nan_like(result):
 
 
 @pytest.mark.parametrize(
-    "name",
-    [name for name in QUICK if CATALOGUE[name].family in {Family.ELEMENTWISE, Family.EXPRESSION, Family.RANDOM}],
+    "name", [name for name in QUICK if CATALOGUE[name].family in {Family.ELEMENTWISE, Family.EXPRESSION, Family.RANDOM}]
 )
 def test_a_call_that_wrote_nothing_does_not_pass_with_the_numbers_of_the_one_before(name):
     for layout in workloads.find(name).layouts:

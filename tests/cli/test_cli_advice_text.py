@@ -32,8 +32,7 @@ def line_with(word, printed):
 
 
 @pytest.mark.parametrize(
-    ("status", "ending"),
-    [(0, "exit status 0"), (7, "exit status 7"), (-9, "signal 9"), (None, "still running")],
+    ("status", "ending"), [(0, "exit status 0"), (7, "exit status 7"), (-9, "signal 9"), (None, "still running")]
 )
 def test_the_first_line_has_the_command_its_times_and_its_end(status, ending):
     printed = text(recording(LONG, status=status, command=("python", "my script.py")), width=500)

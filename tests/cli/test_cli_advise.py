@@ -49,11 +49,7 @@ def test_a_command_keeps_its_streams_and_its_status_and_is_told_of(tmp_path):
     code = f"{WORK}import sys\nprint('out', sys.stdin.read())\nprint('err', file=sys.stderr)\nsys.exit(7)"
     done, advice = advise(tmp_path, code=code, input="in")
     assert (done.stdout, done.stderr, done.returncode) == ("out in\n", "err\n", 7)
-    assert (counts(advice), advice["status"], advice["schema"]) == (
-        {"qr": 5, "matmul": 5},
-        7,
-        "autotune.advise/1",
-    )
+    assert (counts(advice), advice["status"], advice["schema"]) == ({"qr": 5, "matmul": 5}, 7, "autotune.advise/1")
     assert advice["next"] == "calibrate" or advice["gain"]["open_share"] < 0.05
 
 
@@ -205,16 +201,7 @@ def test_a_python_that_never_imports_numpy_says_that_nothing_was_recorded(tmp_pa
 def test_on_one_terminal_the_advice_follows_what_the_command_printed(tmp_path):
     import pty
 
-    words = [
-        sys.executable,
-        "-m",
-        "autotune",
-        "advise",
-        "--",
-        "sh",
-        "-c",
-        "printf 'no newline at the end'; exit 5",
-    ]
+    words = [sys.executable, "-m", "autotune", "advise", "--", "sh", "-c", "printf 'no newline at the end'; exit 5"]
     controller, terminal = pty.openpty()
     done = subprocess.run(
         words, stdin=terminal, stdout=terminal, stderr=terminal, check=False, timeout=60,

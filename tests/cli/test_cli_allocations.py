@@ -18,13 +18,7 @@ two = pytest.mark.skipif(
 def test_each_profile_is_measured_with_its_cpus_and_speaks_for_them(tmp_path):
     """The default of each is what plain NumPy does with so many CPUs; with as many, its entries apply."""
     folders = {f"XDG_{name}_HOME": str(tmp_path / name) for name in ("CONFIG", "STATE", "CACHE")}
-    limits = (
-        "AUTOTUNE_CPUS",
-        "AUTOTUNE_PROCESSES",
-        "AUTOTUNE_STATE_DIR",
-        "AUTOTUNE_PROFILE",
-        "AUTOTUNE_STORE",
-    )
+    limits = ("AUTOTUNE_CPUS", "AUTOTUNE_PROCESSES", "AUTOTUNE_STATE_DIR", "AUTOTUNE_PROFILE", "AUTOTUNE_STORE")
     environ = {name: value for name, value in os.environ.items() if name not in limits} | folders
     command = [sys.executable, "-m", "autotune"]
     words = ["calibrate", "solve", "n=40", "--cpus", "1,2", "--budget", "10s", "--json"]
@@ -32,10 +26,7 @@ def test_each_profile_is_measured_with_its_cpus_and_speaks_for_them(tmp_path):
     assert done.returncode == 0, done.stderr
     written = json.loads(done.stdout)["profiles"]
     larger, smaller = (each["profile"] for each in written)
-    assert (smaller["key"]["usable_cpus"], smaller["key"]["limit"]) == (
-        1,
-        "affinity",
-    )
+    assert (smaller["key"]["usable_cpus"], smaller["key"]["limit"]) == (1, "affinity")
     assert larger["key"]["usable_cpus"] == 2
     (entry,) = smaller["operations"]["solve"]["float64"]
     assert entry["evidence"]["default_threads"] == 1

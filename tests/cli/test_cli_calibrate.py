@@ -78,10 +78,7 @@ def test_a_calibration_shows_its_progress_and_its_profile_and_writes_it(calibrat
 
 
 def test_json_is_alone_on_standard_output(calibrate):
-    assert set(json.loads(calibrate("--json").stdout)["profiles"][0]["profile"]["operations"]) == {
-        "fill",
-        "svd",
-    }
+    assert set(json.loads(calibrate("--json").stdout)["profiles"][0]["profile"]["operations"]) == {"fill", "svd"}
 
 
 def test_options_make_the_request(calibrate):
@@ -302,10 +299,7 @@ def test_a_function_of_the_users_is_asked_for_by_its_name(calibrate, tmp_path):
 
 def test_what_the_store_s_relatives_chose_is_tried_first_and_the_time_saved_is_told(calibrate, tmp_path):
     (tmp_path / "store").mkdir()
-    publish(
-        replace(USUAL, provenance=replace(USUAL.provenance, host="other")),
-        open_store(str(tmp_path / "store")),
-    )
+    publish(replace(USUAL, provenance=replace(USUAL.provenance, host="other")), open_store(str(tmp_path / "store")))
     result = calibrate("--store", str(tmp_path / "store"))
     assert [relative.provenance.host for relative in calibrate.relatives] == ["other"]
     assert "Warm start from 1 profile of the store: " in result.stderr

@@ -75,8 +75,7 @@ def test_the_tuned_runs_get_the_options_of_run(monkeypatch, options):
 
 
 @pytest.mark.parametrize(
-    "options",
-    [["--blas-threads", "3", "--learn"], ["--environment-only", "--children"], ["--name", "a", "--learn"]],
+    "options", [["--blas-threads", "3", "--learn"], ["--environment-only", "--children"], ["--name", "a", "--learn"]]
 )
 def test_options_that_exclude_each_other_are_refused_before_any_run(options):
     assert CliRunner().invoke(compare, [*options, "--", "true"]).exit_code == 2

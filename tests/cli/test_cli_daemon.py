@@ -59,9 +59,7 @@ def test_a_refusal_has_exit_code_one(invoke, monkeypatch):
 def test_orders_are_passed_on(invoke, monkeypatch, words, message):
     heard = []
     monkeypatch.setattr(
-        control_socket,
-        "ask_daemon",
-        lambda _, verb, **said: heard.append((verb, said)) or {"operation": "", "pid": 7},
+        control_socket, "ask_daemon", lambda _, verb, **said: heard.append((verb, said)) or {"operation": "", "pid": 7}
     )
     assert invoke(*words).exit_code == 0
     assert heard == [message]
@@ -69,13 +67,7 @@ def test_orders_are_passed_on(invoke, monkeypatch, words, message):
 
 @pytest.mark.parametrize(
     "words",
-    [
-        ("tune", "no-such"),
-        ("tune", "svd", "n=0"),
-        ("tune", "svd", "k=5"),
-        ("pause", "--for", "soon"),
-        ("nonsense",),
-    ],
+    [("tune", "no-such"), ("tune", "svd", "n=0"), ("tune", "svd", "k=5"), ("pause", "--for", "soon"), ("nonsense",)],
 )
 def test_wrong_usage_has_exit_code_two(invoke, words):
     assert invoke(*words).exit_code == 2
@@ -123,10 +115,7 @@ def test_what_comes_next_is_numbered():
         "The machine is idle.",
         "1. svd float64 n=5 [order] So.",
     ]
-    assert list(daemon.queue_lines({"waiting": "Busy.", "queue": []})) == [
-        "Busy.",
-        "Nothing waits to be measured.",
-    ]
+    assert list(daemon.queue_lines({"waiting": "Busy.", "queue": []})) == ["Busy.", "Nothing waits to be measured."]
 
 
 def test_each_size_is_an_order_and_is_repeated(invoke, monkeypatch):

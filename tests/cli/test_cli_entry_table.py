@@ -26,15 +26,7 @@ def shown(monkeypatch, capsys):
 @pytest.mark.parametrize("width", [40, 80, 100, 200])
 def test_every_figure_of_a_tuned_entry_is_shown_at_every_width(shown, width):
     text = " ".join(shown(USUAL, width=width).split())
-    for figure in (
-        "svd m=500 n=500",
-        "blas_threads=1",
-        "12.3 ms",
-        "8.20 ms",
-        "1.50x",
-        "1.43 to 1.56",
-        "fresh",
-    ):
+    for figure in ("svd m=500 n=500", "blas_threads=1", "12.3 ms", "8.20 ms", "1.50x", "1.43 to 1.56", "fresh"):
         assert figure in text
 
 
@@ -80,10 +72,10 @@ def test_what_was_tested_and_did_not_stand_is_no_gain(shown):
 
 def test_programs_read_the_limit_of_a_gain_that_the_time_did_not_suffice_for():
     limited = replace(FILL, evidence=Evidence(speedup_limit=1.06))
-    assert (
-        entry_table.plain_entry(limited)["speedup_limit"],
-        entry_table.plain_entry(SVD)["speedup_limit"],
-    ) == (1.06, None)
+    assert (entry_table.plain_entry(limited)["speedup_limit"], entry_table.plain_entry(SVD)["speedup_limit"]) == (
+        1.06,
+        None,
+    )
 
 
 def test_an_empty_profile_says_so(shown):

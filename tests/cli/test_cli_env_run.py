@@ -254,13 +254,7 @@ def test_places_of_a_tuned_command_are_filled(tuned_here):
     ("words", "choice", "status", "environ", "says"),
     [
         (("--", "./simulate"), Configuration(blas_threads=1, workers=1), Status.TUNED, {}, "{workers}"),
-        (
-            ("--", "./simulate"),
-            Configuration(),
-            Status.DEFAULT_KEPT,
-            {},
-            "nothing was proved faster",
-        ),
+        (("--", "./simulate"), Configuration(), Status.DEFAULT_KEPT, {}, "nothing was proved faster"),
         (("--", "./simulate"), ONE_THREAD, Status.TUNED, {"NUMBA_NUM_THREADS": "2"}, "NUMBA_NUM_THREADS"),
         (("--", "./simulate"), Configuration(blas_threads=4096), Status.TUNED, {}, "more CPUs"),
         (("--name", "other", "--", "./simulate"), ONE_THREAD, Status.TUNED, {}, "command.other"),

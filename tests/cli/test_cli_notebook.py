@@ -94,12 +94,9 @@ def test_events_are_lines_with_the_time_that_is_left():
 
 
 def test_the_progress_is_drawn_in_a_kernel_only(monkeypatch):
+    ipython = pytest.importorskip("IPython")
     outside = notebook_progress()
-    monkeypatch.setitem(
-        __import__("sys").modules,
-        "IPython",
-        SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=object())),
-    )
+    monkeypatch.setattr(ipython, "get_ipython", lambda: SimpleNamespace(kernel=object()))
     assert notebook_progress() is not outside
 
 
@@ -127,8 +124,7 @@ def test_without_apply_a_new_profile_is_read_too(tmp_path, monkeypatch):
     refresh()
     assert autotune.config("qr", n=8) is None
     profile_files.write(
-        of_this_machine(make_entry("qr", choice={"blas_threads": 1}, m=8, n=8)),
-        folders.user_profiles() / "a.yaml",
+        of_this_machine(make_entry("qr", choice={"blas_threads": 1}, m=8, n=8)), folders.user_profiles() / "a.yaml"
     )
     refresh()
     assert autotune.config("qr", n=8) is not None

@@ -70,10 +70,7 @@ def test_a_new_calibration_of_an_operation_replaces_all_its_sizes():
 
 def test_sizes_that_were_named_replace_only_themselves():
     newer = replace(SVD, reason="Newer.")
-    assert join_profiles(profile(SMALL_SVD, SVD), profile(newer), sizes_named=True).entries == (
-        SMALL_SVD,
-        newer,
-    )
+    assert join_profiles(profile(SMALL_SVD, SVD), profile(newer), sizes_named=True).entries == (SMALL_SVD, newer)
 
 
 def test_what_was_not_reached_replaces_nothing_that_was_measured():
@@ -112,10 +109,7 @@ def test_what_had_no_time_for_its_proof_replaces_no_proof_of_before():
 def test_a_profile_that_is_there_already_is_joined_and_not_lost(tmp_path):
     path = tmp_path / "mine.yaml"
     write_outcome.keep(profile(FILL), path)
-    assert [entry.operation.name for entry in write_outcome.keep(profile(SVD), path).profile.entries] == [
-        "fill",
-        "svd",
-    ]
+    assert [entry.operation.name for entry in write_outcome.keep(profile(SVD), path).profile.entries] == ["fill", "svd"]
 
 
 def test_an_output_that_cannot_be_written_loses_nothing(tmp_path):
@@ -269,11 +263,7 @@ def test_an_interruption_says_how_to_go_on(tmp_path, capsys):
 
 def test_another_place_is_said_with_its_reason(capsys):
     kept = write_outcome.Kept(
-        measured=EMPTY,
-        profile=EMPTY,
-        path=Path("/b/x.yaml"),
-        output=Path("/a/x.yaml"),
-        why="Read-only file system",
+        measured=EMPTY, profile=EMPTY, path=Path("/b/x.yaml"), output=Path("/a/x.yaml"), why="Read-only file system"
     )
     write_outcome.tell([kept], finished=True, as_json=False)
     assert "/a/x.yaml could not be written (Read-only file system). Nothing is lost" in capsys.readouterr().err

@@ -28,15 +28,7 @@ WITHOUT_EXTRAS = """
     print(json.dumps(results))
 """
 
-ENOUGH = (
-    "--help",
-    "show",
-    "explain svd",
-    "doctor",
-    "nproc --why",
-    "env",
-    "report some.yaml --output page.html",
-)
+ENOUGH = ("--help", "show", "explain svd", "doctor", "nproc --why", "env", "report some.yaml --output page.html")
 IN_EXTRA = (
     "calibrate log n=1000",
     "tune -- true",

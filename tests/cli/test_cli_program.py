@@ -51,10 +51,7 @@ def test_every_kind_of_error_has_its_exit_code(verb, problem, code):
 
 def test_an_error_is_said_on_standard_error_with_its_hint(verb):
     result = verb(raises(UnknownOperation("svdd", ["svd"])))
-    assert (result.stdout, result.stderr) == (
-        "",
-        "autotune: There is no operation named 'svdd'. Did you mean svd?\n",
-    )
+    assert (result.stdout, result.stderr) == ("", "autotune: There is no operation named 'svdd'. Did you mean svd?\n")
 
 
 def test_an_error_cannot_act_on_the_terminal(verb):
@@ -130,10 +127,6 @@ def test_a_stream_that_the_caller_has_closed_costs_the_output_and_not_the_exit_c
 @pytest.mark.real
 def test_the_module_runs_as_the_command_does():
     done = subprocess.run(
-        [sys.executable, "-m", "autotune", "--version"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
+        [sys.executable, "-m", "autotune", "--version"], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout == f"autotune, version {__version__}\n"

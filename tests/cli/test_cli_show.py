@@ -61,10 +61,7 @@ def test_any_file_is_shown_at_any_width(shown, profile, columns):
 def test_json_of_a_file_is_its_document_with_its_path(shown, tmp_path):
     said = json.loads(shown(USUAL, "--json").stdout)
     assert said["schema"] == "autotune.profile/1"
-    assert (said["path"], list(said["profile"]["operations"])) == (
-        str(tmp_path / "some.yaml"),
-        ["fill", "svd"],
-    )
+    assert (said["path"], list(said["profile"]["operations"])) == (str(tmp_path / "some.yaml"), ["fill", "svd"])
 
 
 @pytest.mark.parametrize("renumbered", [True, False])

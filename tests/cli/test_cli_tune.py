@@ -28,14 +28,7 @@ WON = Entry(
     status=Status.TUNED,
     reason="Proved faster in 6 fresh processes.",
     choice=Configuration(blas_threads=1),
-    evidence=Evidence(
-        interval=(1.9, 2.1),
-        default_seconds=2.0,
-        tuned_seconds=1.0,
-        speedup=2.0,
-        processes=6,
-        pairs=6,
-    ),
+    evidence=Evidence(interval=(1.9, 2.1), default_seconds=2.0, tuned_seconds=1.0, speedup=2.0, processes=6, pairs=6),
 )
 LOST = Entry(
     operation=Operation(name="command.simulate"),

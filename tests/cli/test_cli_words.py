@@ -42,12 +42,7 @@ def test_output_that_cannot_be_written_is_a_sentence_and_no_traceback(words):
 def test_a_shell_can_complete_verbs():
     done = subprocess.run(
         [sys.executable, "-m", "autotune"],
-        env={
-            **os.environ,
-            "_AUTOTUNE_COMPLETE": "bash_complete",
-            "COMP_WORDS": "autotune rep",
-            "COMP_CWORD": "1",
-        },
+        env={**os.environ, "_AUTOTUNE_COMPLETE": "bash_complete", "COMP_WORDS": "autotune rep", "COMP_CWORD": "1"},
         capture_output=True,
         text=True,
         timeout=120,
@@ -60,11 +55,7 @@ def test_a_shell_can_complete_verbs():
 @pytest.mark.parametrize(
     ("shell", "before", "after"),
     [
-        (
-            "bash",
-            "",
-            "COMP_WORDS=(autotune rep); COMP_CWORD=1; _autotune_completion autotune; echo ${COMPREPLY[@]}",
-        ),
+        ("bash", "", "COMP_WORDS=(autotune rep); COMP_CWORD=1; _autotune_completion autotune; echo ${COMPREPLY[@]}"),
         ("zsh", "autoload -Uz compinit; compinit -u -D;", "echo $_comps[autotune]"),
     ],
 )

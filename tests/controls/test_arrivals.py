@@ -34,8 +34,7 @@ def test_modules_are_noticed_when_all_of_them_have_run_to_their_end(package):
     seen = []
     modules = (f"{package}.first", f"{package}.second")
     when_imported(
-        modules,
-        lambda: seen.append((f"{package}.third" in sys.modules, hasattr(sys.modules[modules[1]], "y"))),
+        modules, lambda: seen.append((f"{package}.third" in sys.modules, hasattr(sys.modules[modules[1]], "y")))
     )
     assert seen == []
     import_module(package)

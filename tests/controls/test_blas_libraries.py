@@ -97,11 +97,7 @@ def test_a_library_without_functions_that_we_know_is_left_to_threadpoolctl(api):
         ("openblas", {"OPENBLAS_NUM_THREADS": "3", "AUTOTUNE_EXPORTED": "OPENBLAS_NUM_THREADS"}, None),
         (
             "openblas",
-            {
-                "OPENBLAS_NUM_THREADS": "3",
-                "AUTOTUNE_EXPORTED": "OPENBLAS_NUM_THREADS",
-                "OMP_NUM_THREADS": "4",
-            },
+            {"OPENBLAS_NUM_THREADS": "3", "AUTOTUNE_EXPORTED": "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS": "4"},
             4,
         ),
         ("blis", {}, None),

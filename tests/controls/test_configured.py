@@ -79,13 +79,7 @@ def test_clamping_only_lowers_counts_and_touches_no_other_knob(configuration, cp
 
 @pytest.mark.parametrize(
     ("blas_threads", "workers", "cpus", "clamped"),
-    [
-        (4, None, 2, (2, None)),
-        (None, 8, 3, (None, 3)),
-        (2, 4, 4, (1, 4)),
-        (4, 2, 6, (3, 2)),
-        (8, 8, 1, (1, 1)),
-    ],
+    [(4, None, 2, (2, None)), (None, 8, 3, (None, 3)), (2, 4, 4, (1, 4)), (4, 2, 6, (3, 2)), (8, 8, 1, (1, 1))],
 )
 def test_workers_are_kept_and_each_gets_an_equal_share_of_the_cpus(blas_threads, workers, cpus, clamped):
     result = clamp(Configuration(blas_threads=blas_threads, workers=workers), cpus)

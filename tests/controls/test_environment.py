@@ -18,10 +18,7 @@ ENVIRONMENTS = st.dictionaries(st.sampled_from(NAMES), st.text(max_size=12))
 
 def test_scrubbing_takes_out_what_a_dask_nanny_sets_and_says_so():
     environ = {"PATH": "/bin", "OMP_NUM_THREADS": "1", "MALLOC_TRIM_THRESHOLD_": "65536"}
-    assert thread_variables.scrub(environ) == (
-        {"PATH": "/bin"},
-        ("MALLOC_TRIM_THRESHOLD_", "OMP_NUM_THREADS"),
-    )
+    assert thread_variables.scrub(environ) == ({"PATH": "/bin"}, ("MALLOC_TRIM_THRESHOLD_", "OMP_NUM_THREADS"))
 
 
 def test_scrubbing_takes_out_where_threads_run():
@@ -35,10 +32,7 @@ def test_scrubbing_keeps_what_programs_will_meet_too(name):
 
 def test_scrubbing_takes_only_mallocs_part_out_of_glibcs_tunables():
     environ = {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2:glibc.malloc.mmap_max=0"}
-    assert thread_variables.scrub(environ) == (
-        {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2"},
-        ("GLIBC_TUNABLES",),
-    )
+    assert thread_variables.scrub(environ) == ({"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2"}, ("GLIBC_TUNABLES",))
 
 
 def test_scrubbing_takes_tunables_out_whole_where_they_are_all_mallocs():
@@ -125,11 +119,7 @@ def test_the_users_limit_is_what_openblas_would_read(environ, limit):
 
 def test_each_library_reads_its_own_variable_first():
     environ = {"MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "3"}
-    assert [thread_variables.user_limit(environ, api=api) for api in ("mkl", "blis", "accelerate")] == [
-        1,
-        3,
-        None,
-    ]
+    assert [thread_variables.user_limit(environ, api=api) for api in ("mkl", "blis", "accelerate")] == [1, 3, None]
 
 
 def test_allocator_settings_are_named():

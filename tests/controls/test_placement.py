@@ -88,10 +88,7 @@ def test_too_many_workers_are_left_where_they_are():
 
 
 @given(
-    st.sampled_from(Placement),
-    st.integers(1, 10),
-    st.sets(st.integers(0, 7)),
-    st.one_of(st.none(), st.integers(0, 9)),
+    st.sampled_from(Placement), st.integers(1, 10), st.sets(st.integers(0, 7)), st.one_of(st.none(), st.integers(0, 9))
 )
 def test_whatever_the_mask_the_choice_lies_within_it_and_has_room(where, workers, mask, current):
     chosen = placement.choose(where, workers, within(mask), current)

@@ -12,10 +12,7 @@ from support.processes import alive, gone, wait_until
 
 from autotune.controls.supervise import Supervised, descendants
 
-pytestmark = [
-    pytest.mark.real,
-    pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no POSIX processes"),
-]
+pytestmark = [pytest.mark.real, pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no POSIX processes")]
 
 ESCAPING = """
 import os, subprocess, sys, time

@@ -276,10 +276,7 @@ def test_calls_at_once_into_two_libraries_share_the_cpus(both):
 
 
 @given(
-    st.lists(
-        st.tuples(st.integers(0, 3), st.booleans(), st.sampled_from([FOR_ONE, FOR_EIGHT, AT_REST])),
-        max_size=12,
-    )
+    st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.sampled_from([FOR_ONE, FOR_EIGHT, AT_REST])), max_size=12)
 )
 def test_whatever_the_order_in_two_libraries_the_first_counts_return(steps):
     numpys, theirs = Remembering(), scipys(start=4, ceiling=4)

@@ -361,11 +361,7 @@ else:
 @pytest.mark.skipif(usable_cpus.schedulable_cpus() < 2, reason="needs two CPUs")
 @pytest.mark.parametrize(
     ("masks", "sharing"),
-    [
-        ("[{first}, {second}]", ["1", "1"]),
-        ("[{first, second}] * 2", ["1", "1"]),
-        ("[{first, second}]", ["2"]),
-    ],
+    [("[{first}, {second}]", ["1", "1"]), ("[{first, second}] * 2", ["1", "1"]), ("[{first, second}]", ["2"])],
 )
 def test_ranks_see_whose_masks_they_share(masks, sharing):
     code = RANKS.format(masks=masks)

@@ -48,16 +48,8 @@ def test_any_text_names_some_processor(text):
 @pytest.mark.parametrize(
     ("text", "cpus", "kind"),
     [
-        (
-            "processor : 0\nisa : rv64imafdc\nuarch : sifive,u74\n\nprocessor : 1\n",
-            2,
-            ("riscv64", None, "sifive,u74"),
-        ),
-        (
-            "system type : x\n\nprocessor : 0\nModel Name : Loongson-3A5000\n",
-            1,
-            (None, None, "Loongson-3A5000"),
-        ),
+        ("processor : 0\nisa : rv64imafdc\nuarch : sifive,u74\n\nprocessor : 1\n", 2, ("riscv64", None, "sifive,u74")),
+        ("system type : x\n\nprocessor : 0\nModel Name : Loongson-3A5000\n", 1, (None, None, "Loongson-3A5000")),
         ("system type : x\nprocessor : 0\ncpu model : ICT Loongson-2\n", 1, (None, None, "ICT Loongson-2")),
         ("cpu : Alpha\ncpu model : EV68CB\ncpus active : 3\n", 3, ("alpha", None, "Alpha")),
         ("cpu : UltraSparc T1\nncpus probed : 9\nncpus active : 8\n", 8, (None, None, "UltraSparc T1")),
@@ -91,11 +83,7 @@ def test_a_system_without_proc_and_sys_still_counts_its_cpus(monkeypatch):
     monkeypatch.setattr(topology, "Path", lambda path: Path("/nowhere"))
     machine, allocation = detect()
     assert machine.counts.logical_cpus == allocation.usable_cpus == online_cpus()
-    assert (machine.counts.physical_cores, machine.counts.numa_nodes, machine.counts.l3_groups) == (
-        None,
-        None,
-        None,
-    )
+    assert (machine.counts.physical_cores, machine.counts.numa_nodes, machine.counts.l3_groups) == (None, None, None)
     assert (allocation.affinity_cpus, allocation.quota_cpus, machine.memory_bytes) == (None, None, None)
     assert identity.governor() is None
 

@@ -99,11 +99,7 @@ WAYS = {
         {"kubepods.slice/pod1.slice/cpu.max": "150000 100000", "kubepods.slice/cpu.max": "max 100000"},
     ),
     "a namespace of its own": ([V2], "0::/", {"cpu.max": "30000 20000"}),
-    "a mount from outside the namespace": (
-        [V2.replace(" / ", " /../.. ", 1)],
-        "0::/",
-        {"cpu.max": "150000 100000"},
-    ),
+    "a mount from outside the namespace": ([V2.replace(" / ", " /../.. ", 1)], "0::/", {"cpu.max": "150000 100000"}),
     "both versions at once": (
         [NAMED, V2.replace("/sys/fs/cgroup ", "/sys/fs/cgroup/unified "), CPU_V1],
         "4:cpu,cpuacct:/job/step\n1:name=systemd:/job\n0::/job",
@@ -128,11 +124,7 @@ WAYS = {
         "0::/a",
         {"my own/a/cpu.max": "150000 100000"},
     ),
-    "a group that has been removed": (
-        [V2],
-        "0::/a/b (deleted)",
-        {"a/cpu.max": "150000 100000"},
-    ),
+    "a group that has been removed": ([V2], "0::/a/b (deleted)", {"a/cpu.max": "150000 100000"}),
 }
 
 
@@ -177,14 +169,7 @@ def test_no_content_of_these_files_raises(mounts, membership, limit):
         (root / "proc/mounts").write_bytes(b"none /g cgroup2 rw 0 0\n" + mounts)
         (root / "proc/self/mountinfo").write_bytes(mounts)
         (root / "proc/self/cgroup").write_bytes(membership)
-        for name in (
-            "cpu.max",
-            "cpu.cfs_quota_us",
-            "cpu.cfs_period_us",
-            "cpuset.cpus",
-            "cpuset.mems",
-            "memory.max",
-        ):
+        for name in ("cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us", "cpuset.cpus", "cpuset.mems", "memory.max"):
             (root / "g" / name).write_bytes(limit)
         groups = cgroup.folders(folder)
         share, size = cgroup.quota(groups), cgroup.memory(groups)
@@ -199,10 +184,7 @@ def test_the_time_that_quotas_took_is_that_of_the_group_where_it_is_most(tree):
         f"{UNIFIED}sys/fs/cgroup/a/cpu.stat: usage_usec 9 throttled_usec 7\n"
         "sys/fs/cgroup/a/b/cpu.stat: throttled_usec 5"
     )
-    for path, text in (
-        ("a", "usage_usec 9\nthrottled_usec 2500000\n"),
-        ("a/b", "throttled_time 1500000000\nx\n"),
-    ):
+    for path, text in (("a", "usage_usec 9\nthrottled_usec 2500000\n"), ("a/b", "throttled_time 1500000000\nx\n")):
         (root / "sys/fs/cgroup" / path / "cpu.stat").write_text(text)
     assert cgroup.throttled_seconds(cgroup.folders(str(root))) == 2.5
 
@@ -234,10 +216,7 @@ def test_a_group_can_get_no_more_of_the_free_swap_than_it_may_use(tree, files, l
     [
         (V1_ROOM, 600 + 5000),
         (f"{V1_ROOM}g/a/memory.memsw.limit_in_bytes: 1000\ng/a/memory.memsw.usage_in_bytes: 450", 550),
-        (
-            f"{V1_ROOM}g/a/memory.memsw.limit_in_bytes: {2**63 - 4096}\ng/a/memory.memsw.usage_in_bytes: 450",
-            5600,
-        ),
+        (f"{V1_ROOM}g/a/memory.memsw.limit_in_bytes: {2**63 - 4096}\ng/a/memory.memsw.usage_in_bytes: 450", 5600),
     ],
 )
 def test_version_1_limits_memory_and_swap_together(tree, files, left):

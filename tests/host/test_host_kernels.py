@@ -147,15 +147,7 @@ def test_caches_that_only_a_later_thread_tells_are_the_cores(tmp_path):
 
 @pytest.mark.parametrize(
     ("size", "l3_bytes"),
-    [
-        ("8192K", 1 << 23),
-        ("8M", 1 << 23),
-        ("1G", 1 << 30),
-        ("0K", None),
-        ("-1", None),
-        ("", None),
-        ("8 MB", None),
-    ],
+    [("8192K", 1 << 23), ("8M", 1 << 23), ("1G", 1 << 30), ("0K", None), ("-1", None), ("", None), ("8 MB", None)],
 )
 def test_the_size_of_a_cache_is_read_or_unknown(size, l3_bytes, tmp_path):
     write_kernel(tmp_path, computer(cores=2), l3_size=size)

@@ -38,10 +38,7 @@ def test_numpys_library_comes_first_and_is_the_key(monkeypatch):
         info(filepath="/x/numpy.libs/libscipy_openblas64_-2.so", architecture="Haswell"),
     )
     assert [library.user for library in numeric_libraries.libraries()] == ["numpy", "scipy"]
-    assert (numeric_libraries.software().blas_version, numeric_libraries.software().kernels) == (
-        "0.3.30",
-        "Haswell",
-    )
+    assert (numeric_libraries.software().blas_version, numeric_libraries.software().kernels) == ("0.3.30", "Haswell")
 
 
 def test_a_library_of_the_system_serves_numpy_when_scipy_has_its_own(monkeypatch):
@@ -66,20 +63,11 @@ def test_the_library_behind_flexiblas_is_the_key(monkeypatch):
     )
     assert [library.api for library in numeric_libraries.libraries()] == ["flexiblas", "openblas", "openblas"]
     key = numeric_libraries.software()
-    assert (key.blas, key.blas_version, key.kernels, key.threading) == (
-        "openblas",
-        "0.3.30",
-        "Zen",
-        "openmp",
-    )
+    assert (key.blas, key.blas_version, key.kernels, key.threading) == ("openblas", "0.3.30", "Zen", "openmp")
 
 
 def test_flexiblas_over_a_library_that_cannot_be_seen_names_what_it_calls(monkeypatch):
-    pools(
-        monkeypatch,
-        info(**FLEXIBLAS, current_backend="NETLIB"),
-        info(filepath="/v/scipy.libs/libscipy_openblas.so"),
-    )
+    pools(monkeypatch, info(**FLEXIBLAS, current_backend="NETLIB"), info(filepath="/v/scipy.libs/libscipy_openblas.so"))
     key = numeric_libraries.software()
     assert (key.blas, key.blas_version, key.kernels) == ("flexiblas", "3.4.2", "NETLIB")
 

@@ -111,8 +111,7 @@ def test_half_a_cpu_is_no_place_to_measure():
 
 def test_hardware_threads_and_cpus_that_are_off():
     sentences = said(
-        Machine(counts=CPUS, smt=2, offline_cpus=(3, 5)),
-        Allocation(usable_cpus=4, counts=Counts(physical_cores=2)),
+        Machine(counts=CPUS, smt=2, offline_cpus=(3, 5)), Allocation(usable_cpus=4, counts=Counts(physical_cores=2))
     )
     assert "2 hardware threads (SMT)" in sentences[0]
     assert "physical cores (2 here)" in sentences[0]

@@ -61,10 +61,7 @@ CALLS = {
     "complex": (lambda: np.linalg.inv(S * 1j), [("inv", "complex128", 4)]),
     "a stack, as one of its matrices": (lambda: np.linalg.inv(np.stack([S] * 9)), [("inv", "float64", 4)]),
     "an empty one": (lambda: np.linalg.inv(np.ones((0, 0))), []),
-    "pinv, in what it calls": (
-        lambda: np.linalg.pinv(A),
-        [("svd", "float64", 6, 4), ("matmul", "float64", 4, 4, 6)],
-    ),
+    "pinv, in what it calls": (lambda: np.linalg.pinv(A), [("svd", "float64", 6, 4), ("matmul", "float64", 4, 4, 6)]),
     "matmul": (lambda: np.matmul(A, S), [("matmul", "float64", 6, 4, 4)]),
     "@": (lambda: A.astype("f4") @ S.astype("f4"), [("matmul", "float32", 6, 4, 4)]),
     "@ with a vector": (lambda: A @ V, [("matvec", "float64", 6, 4)]),
@@ -82,10 +79,7 @@ CALLS = {
     "vdot": (lambda: np.vdot(V, V), [("vdot", "float64", 4)]),
     "vdot of matrices, which it flattens": (lambda: np.vdot(A, A), []),
     "tensordot": (lambda: np.tensordot(A, B, 1), [PRODUCT]),
-    "einsum, in what it calls": (
-        lambda: np.einsum("ij,jk", S, S, optimize=True),
-        [("matmul", "float64", 4, 4, 4)],
-    ),
+    "einsum, in what it calls": (lambda: np.einsum("ij,jk", S, S, optimize=True), [("matmul", "float64", 4, 4, 4)]),
     "einsum without BLAS": (lambda: np.einsum("ij,jk", A, B), []),
     "dtypes that differ": (lambda: np.dot(A, B.astype("f4")), []),
     "@ of dtypes that differ": (lambda: A.astype("f4") @ B, []),
@@ -410,8 +404,7 @@ def test_many_threads_multiply_while_it_comes_and_goes(product):
 
 @given(
     st.tuples(
-        arrays.array_shapes(min_dims=0, max_dims=3, max_side=4),
-        arrays.array_shapes(min_dims=0, max_dims=3, max_side=4),
+        arrays.array_shapes(min_dims=0, max_dims=3, max_side=4), arrays.array_shapes(min_dims=0, max_dims=3, max_side=4)
     )
 )
 def test_what_is_named_a_product_has_its_sizes(shapes):

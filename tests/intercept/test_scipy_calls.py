@@ -72,10 +72,7 @@ CALLS = {
     "lstsq by another driver": (lambda: linalg.lstsq(A, np.ones(40), lapack_driver="gelsy"), []),
     "pinv": (lambda: linalg.pinv(A), [("svd", "float64", 40, 30)]),
     "float32": (lambda: linalg.svdvals(S.astype("f4")), [("svd", "float32", 30, 30)]),
-    "integers, as SciPy takes them": (
-        lambda: linalg.cholesky(np.eye(9, dtype=int)),
-        [("cholesky", "float64", 9)],
-    ),
+    "integers, as SciPy takes them": (lambda: linalg.cholesky(np.eye(9, dtype=int)), [("cholesky", "float64", 9)]),
     "complex": (lambda: linalg.svdvals(S * 1j), [("svd", "complex128", 30, 30)]),
     "an empty one": (lambda: linalg.det(np.ones((0, 0))), []),
     "lu, which is not in the catalogue": (lambda: linalg.lu_factor(S), []),

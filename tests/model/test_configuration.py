@@ -6,14 +6,7 @@ from hypothesis import strategies as st
 
 from autotune.errors import BadDocument
 from autotune.model.codec import decode
-from autotune.model.configuration import (
-    DEFAULT,
-    Allocator,
-    Configuration,
-    Knob,
-    Method,
-    Placement,
-)
+from autotune.model.configuration import DEFAULT, Allocator, Configuration, Knob, Method, Placement
 
 COUNTS = st.none() | st.integers(1, 4096)
 CONFIGURATIONS = st.builds(

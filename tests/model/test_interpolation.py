@@ -95,10 +95,7 @@ def test_the_reason_says_how_many_neighbours_proved_it_and_what_to_expect():
 
 
 def test_where_every_neighbour_proved_it_the_reason_speaks_of_no_others():
-    entries = [
-        make_entry(choice=ONE, speedup=1 / 0.25, n=100),
-        make_entry(choice=ONE, speedup=1 / 0.25, n=400),
-    ]
+    entries = [make_entry(choice=ONE, speedup=1 / 0.25, n=100), make_entry(choice=ONE, speedup=1 / 0.25, n=400)]
     entry = choose(entries, Operation(name="qr", sizes=(("n", 200),)))
     assert entry.reason == (
         "Between measured sizes: at 2 of its 2 neighbours proved; about 4.00 times as fast as the default."
@@ -107,19 +104,12 @@ def test_where_every_neighbour_proved_it_the_reason_speaks_of_no_others():
 
 def test_ways_of_sharing_are_different_ways():
     inherit, pipe = ({"workers": 2, "method": Method(name)} for name in ("inherit", "pipe"))
-    entries = [
-        make_entry(choice=inherit, speedup=1 / 0.1, n=100),
-        make_entry(choice=pipe, speedup=1 / 0.1, n=200),
-    ]
+    entries = [make_entry(choice=inherit, speedup=1 / 0.1, n=100), make_entry(choice=pipe, speedup=1 / 0.1, n=200)]
     assert chosen(entries, n=150) == DEFAULT
 
 
 def test_a_size_whose_default_failed_lets_no_choice_pass():
-    entries = [
-        make_entry(choice=ONE, n=100),
-        make_entry(status=Status.FAILED, n=200),
-        make_entry(choice=ONE, n=400),
-    ]
+    entries = [make_entry(choice=ONE, n=100), make_entry(status=Status.FAILED, n=200), make_entry(choice=ONE, n=400)]
     assert chosen(entries, n=150) == DEFAULT
     assert chosen(entries, n=300) == DEFAULT
 
@@ -176,11 +166,7 @@ def test_workers_are_not_safe_because_threads_are():
     assert chosen(entries, n=110) == DEFAULT
 
 
-SQUARES = [
-    make_entry(choice=ONE, m=100, n=100),
-    make_entry(choice=ONE, m=400, n=400),
-    make_entry(m=1600, n=1600),
-]
+SQUARES = [make_entry(choice=ONE, m=100, n=100), make_entry(choice=ONE, m=400, n=400), make_entry(m=1600, n=1600)]
 
 
 @pytest.mark.parametrize(

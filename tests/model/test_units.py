@@ -44,8 +44,7 @@ def test_a_speed_up_that_is_unknown_is_a_dash():
 
 
 @pytest.mark.parametrize(
-    ("count", "text"),
-    [(None, "-"), (0, "0 B"), (1536, "1.50 KiB"), (16 * 2**30, "16.0 GiB"), (2**50, "1024 TiB")],
+    ("count", "text"), [(None, "-"), (0, "0 B"), (1536, "1.50 KiB"), (16 * 2**30, "16.0 GiB"), (2**50, "1024 TiB")]
 )
 def test_memory_has_a_binary_unit(count, text):
     assert units.memory(count) == text

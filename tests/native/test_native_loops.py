@@ -221,11 +221,7 @@ cuts = st.tuples(st.integers(0, 500), st.sampled_from([-3, -2, -1, 1, 2, 3]))
 
 @settings(max_examples=150)
 @given(
-    st.sampled_from(["add", "multiply", "maximum", "less", "copysign", "sqrt"]),
-    st.integers(1, 1200),
-    cuts,
-    cuts,
-    cuts,
+    st.sampled_from(["add", "multiply", "maximum", "less", "copysign", "sqrt"]), st.integers(1, 1200), cuts, cuts, cuts
 )
 def test_operands_that_overlap_in_any_way_give_the_plain_result(name, n, first, second, target):
     ufunc = getattr(np, name)
@@ -315,10 +311,7 @@ def test_while_blas_threads_spin_only_loops_are_cut_that_gain_then(only_contiguo
     """A call that is met with two threads leaves its time; the switch has a library that does nothing."""
     import ctypes
 
-    get, put = (
-        ctypes.CFUNCTYPE(ctypes.c_int)(lambda: 2),
-        ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_ssize_t)(int),
-    )
+    get, put = (ctypes.CFUNCTYPE(ctypes.c_int)(lambda: 2), ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_ssize_t)(int))
     switch = CORE.Switch(*(ctypes.cast(function, ctypes.c_void_p).value for function in (get, put)), 4)
     calls = CORE.Calls("matmul", "float64", {}, threads=2)
     x, out = np.ones((2, 2000))

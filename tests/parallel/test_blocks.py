@@ -306,10 +306,7 @@ def test_stacks_are_computed_by_rows(name):
     stack = stack @ stack.transpose(0, 2, 1) + 6 * np.eye(6)
     result, numpys = map_blocks(function, [stack], workers=2, chunk=7, rows=True), function(stack)
     assert type(result) is type(numpys)
-    same(
-        tuple(result) if isinstance(result, tuple) else result,
-        tuple(numpys) if isinstance(numpys, tuple) else numpys,
-    )
+    same(tuple(result) if isinstance(result, tuple) else result, tuple(numpys) if isinstance(numpys, tuple) else numpys)
 
 
 def test_rows_of_different_numbers_are_refused():
@@ -319,13 +316,7 @@ def test_rows_of_different_numbers_are_refused():
 
 def test_a_function_that_mixes_rows_is_noticed():
     with pytest.raises(UsageError, match="row by row"):
-        map_blocks(
-            lambda block: block - block.mean(axis=0),
-            [numbers((100, 3), "f8")],
-            workers=2,
-            chunk=20,
-            rows=True,
-        )
+        map_blocks(lambda block: block - block.mean(axis=0), [numbers((100, 3), "f8")], workers=2, chunk=20, rows=True)
 
 
 @many

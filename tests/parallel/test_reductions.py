@@ -66,11 +66,7 @@ def test_whole_numbers_are_numpys_also_when_they_overflow(case, chunk):
 
 
 @many
-@given(
-    case=cases(ROUNDED, ("f8", "f4", "i4", "c16", "f2")),
-    chunk=st.integers(1, 10**6),
-    workers=st.integers(2, 4),
-)
+@given(case=cases(ROUNDED, ("f8", "f4", "i4", "c16", "f2")), chunk=st.integers(1, 10**6), workers=st.integers(2, 4))
 def test_workers_and_chunk_change_no_bit(case, chunk, workers):
     function, array, options = case
     with np.errstate(all="ignore"):

@@ -15,10 +15,7 @@ def draw(shape, /, method="standard_normal", dtype="f8", seed=1, workers=1, chun
 
 @settings(max_examples=20, deadline=None)
 @given(
-    count=st.integers(0, 5 * BLOCK),
-    workers=st.integers(1, 4),
-    chunk=st.integers(1, 10**6),
-    seed=st.integers(0, 2**70),
+    count=st.integers(0, 5 * BLOCK), workers=st.integers(1, 4), chunk=st.integers(1, 10**6), seed=st.integers(0, 2**70)
 )
 def test_workers_and_chunk_change_no_number(count, workers, chunk, seed):
     assert np.array_equal(draw(count, seed=seed), draw(count, seed=seed, workers=workers, chunk=chunk))

@@ -231,8 +231,7 @@ print({float(each) for each in sums}, autotune.usable_cpus() >= 1, bool(str(auto
 @pytest.mark.real
 @pytest.mark.skipif(find_spec("_xxsubinterpreters") is None, reason="needs _xxsubinterpreters (Python before 3.13)")
 @pytest.mark.parametrize(
-    ("first", "said"),
-    [("", "True 1000000.0"), ("import numpy", "True cannot load module more than once per process")],
+    ("first", "said"), [("", "True 1000000.0"), ("import numpy", "True cannot load module more than once per process")]
 )
 def test_a_sub_interpreter_works_as_far_as_numpy_does(first, said):
     """mod_wsgi and uWSGI serve each application in one. NumPy loads in one interpreter only, since 2.4."""

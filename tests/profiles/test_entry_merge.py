@@ -33,12 +33,7 @@ def test_a_default_that_was_kept_for_want_of_time_replaces_no_proof():
 def test_sizes_without_a_result_leave_the_decided_sizes_of_their_operation():
     old = [make_entry(choice=ONE, n=128), make_entry(choice=ONE, n=256)]
     new = [make_entry(status=Status.UNDECIDED, n=100), make_entry(status=Status.NOISY, n=200)]
-    assert statuses(old, new) == {
-        100: Status.UNDECIDED,
-        128: Status.TUNED,
-        200: Status.NOISY,
-        256: Status.TUNED,
-    }
+    assert statuses(old, new) == {100: Status.UNDECIDED, 128: Status.TUNED, 200: Status.NOISY, 256: Status.TUNED}
 
 
 def test_a_decided_size_replaces_the_old_sizes_of_its_operation():

@@ -14,11 +14,7 @@ ONE = {"blas_threads": 1}
     [
         ([], None, "No BLAS thread count was measured"),
         ([make_entry("log", choice={"workers": 2}, n=10)], None, "No BLAS thread count was measured"),
-        (
-            [make_entry(choice=ONE, safe=(1,), n=10)],
-            1,
-            "One BLAS thread made none of 1 measured sizes slower",
-        ),
+        ([make_entry(choice=ONE, safe=(1,), n=10)], 1, "One BLAS thread made none of 1 measured sizes slower"),
         ([make_entry(choice=ONE, safe=(1,), n=10), make_entry(safe=(1, 2), n=20)], 1, "none of 2"),
         ([make_entry(choice=ONE, safe=(1,), n=10), make_entry(n=20)], None, "qr float64 n=20 rules out"),
         ([make_entry(safe=(1,), n=20)], None, "proved to gain"),
@@ -49,11 +45,7 @@ ONE = {"blas_threads": 1}
             None,
             "proved to gain",
         ),
-        (
-            [make_entry("simulate", n=10), make_entry(choice=ONE, safe=(1,), n=10)],
-            1,
-            "none of 1",
-        ),
+        ([make_entry("simulate", n=10), make_entry(choice=ONE, safe=(1,), n=10)], 1, "none of 1"),
         ([make_entry("command.simulate"), make_entry(choice=ONE, safe=(1,), n=10)], 1, "none of 1"),
         (
             [

@@ -25,13 +25,7 @@ OTHER_REASON = "It was measured with 4 usable CPUs (limited by a CPU quota); her
 
 LEVELS = [
     (KEY, "here", Layer.NAMED, Level.EXPLICIT, "The user named it. It was measured on this host."),
-    (
-        KEY,
-        None,
-        Layer.NAMED,
-        Level.EXPLICIT,
-        "The user named it. It was measured on another host of this class.",
-    ),
+    (KEY, None, Layer.NAMED, Level.EXPLICIT, "The user named it. It was measured on another host of this class."),
     (STALE, "here", Layer.NAMED, Level.EXPLICIT, f"The user named it. Stale: {STALE_REASON}"),
     (SMALLER, "here", Layer.NAMED, Level.EXPLICIT, f"The user named it. {OTHER_REASON}"),
     (KEY, "here", Layer.USER, Level.HOST, "It was measured on this host."),
@@ -51,10 +45,7 @@ def test_a_profile_that_fits_has_its_level(key, host, layer, level, reason):
 
 
 REFUSED = [
-    (
-        replace(KEY, hardware=replace(HARDWARE, **{name: value})),
-        f"key.hardware.{name}: the profile has {value}, ",
-    )
+    (replace(KEY, hardware=replace(HARDWARE, **{name: value})), f"key.hardware.{name}: the profile has {value}, ")
     for name, value in {
         "architecture": "aarch64",
         "vendor": "AuthenticAMD",
@@ -68,10 +59,7 @@ REFUSED = [
         "l3_bytes": 2,
     }.items()
 ] + [
-    (
-        replace(KEY, software=replace(SOFTWARE, **{name: value})),
-        f"key.software.{name}: the profile has {value}, ",
-    )
+    (replace(KEY, software=replace(SOFTWARE, **{name: value})), f"key.software.{name}: the profile has {value}, ")
     for name, value in {
         "blas": "mkl",
         "blas_version": "0.4.31",
@@ -146,23 +134,9 @@ ELSEWHERE = [
     ("solve", (8, NONE, 8), (4, CAP), ONE, 0.9, None),
     ("solve", (8, NONE, 8), (4, AFFINITY), FOUR, 0.9, None),  # what plain NumPy does there
     ("solve", (8, NONE, 8), (4, AFFINITY), ONE, 0.4, None),
-    (
-        "solve",
-        (8, NONE, 8),
-        (4, AFFINITY),
-        ONE,
-        0.6,
-        "choice: blas_threads=1 beat the default of 8 usable CPUs;",
-    ),
+    ("solve", (8, NONE, 8), (4, AFFINITY), ONE, 0.6, "choice: blas_threads=1 beat the default of 8 usable CPUs;"),
     ("solve", (4, AFFINITY, 4), (8, NONE), ONE, 0.4, None),
-    (
-        "solve",
-        (4, AFFINITY, 4),
-        (8, NONE),
-        ONE,
-        0.6,
-        "choice: blas_threads=1 beat the default of 4 usable CPUs ",
-    ),
+    ("solve", (4, AFFINITY, 4), (8, NONE), ONE, 0.6, "choice: blas_threads=1 beat the default of 4 usable CPUs "),
     ("solve", (4, AFFINITY, 4), (4, QUOTA), ONE, 0.9, None),
     ("solve", (4, QUOTA, 8), (4, AFFINITY), ONE, 0.1, UNKNOWN.format("blas_threads=1")),
     ("solve", (4, QUOTA, 8), (4, AFFINITY), FOUR, 0.9, None),
@@ -171,26 +145,12 @@ ELSEWHERE = [
     ("solve", (2, QUOTA, 8), (4, QUOTA), ONE, 0.1, UNKNOWN.format("blas_threads=1")),
     ("solve", (4, CAP, 8), (8, NONE), ONE, 0.9, None),  # the cap is ours: it beat the default of all eight
     ("solve", (4, SHARED, 8), (8, NONE), ONE, 0.1, UNKNOWN.format("blas_threads=1")),
-    (
-        "solve",
-        (8, NONE, 4),
-        (4, QUOTA),
-        ONE,
-        0.1,
-        UNKNOWN.format("blas_threads=1"),
-    ),  # a BLAS that counts cores
+    ("solve", (8, NONE, 4), (4, QUOTA), ONE, 0.1, UNKNOWN.format("blas_threads=1")),  # a BLAS that counts cores
     ("solve", (8, NONE, None), (4, QUOTA), ONE, 0.9, None),
     ("log", (8, NONE, None), (4, AFFINITY), {"workers": 4, "chunk": 100}, 0.9, None),
     ("log", (8, NONE, None), (4, QUOTA), {"workers": 8}, 0.9, LEAVES.format("workers=8") + "workers=4,"),
     ("log", (4, AFFINITY, None), (8, NONE), {"workers": 4}, 0.9, None),
-    (
-        "stack_inv",
-        (4, AFFINITY, None),
-        (8, NONE),
-        {"workers": 4},
-        0.9,
-        "choice: workers=4 beat the default of 4 ",
-    ),
+    ("stack_inv", (4, AFFINITY, None), (8, NONE), {"workers": 4}, 0.9, "choice: workers=4 beat the default of 4 "),
     ("batch_matmul", (8, NONE, 8), (4, QUOTA), {"blas_threads": 2, "workers": 2}, 0.9, None),
     (
         "batch_matmul",
@@ -350,18 +310,9 @@ STOPS = [
         made(Layer.NAMED, interval=(0.97, 1.03), cpu_ratio=0.5),
         "interval: with blas_threads=2 it may be 0.97 times as fast as the default.",
     ),
-    (
-        made(Layer.NAMED, key=replace(KEY, hardware=replace(HARDWARE, smt=1))),
-        "key.hardware.smt: the profile has 1,",
-    ),
-    (
-        made(Layer.USER, host="other"),
-        "provenance.host: the profile has other, this machine has here. No second",
-    ),
-    (
-        made(Layer.CLUSTER, host=None),
-        "provenance.host: the profile has unknown, this machine has here. No second",
-    ),
+    (made(Layer.NAMED, key=replace(KEY, hardware=replace(HARDWARE, smt=1))), "key.hardware.smt: the profile has 1,"),
+    (made(Layer.USER, host="other"), "provenance.host: the profile has other, this machine has here. No second"),
+    (made(Layer.CLUSTER, host=None), "provenance.host: the profile has unknown, this machine has here. No second"),
     (made(Layer.CLUSTER, host=None, hosts=2, contested=True), "contested: hosts of this class disagree"),
     (made(Layer.SYSTEM, host="other", contested=True), "contested: hosts of this class disagree"),
     (made(Layer.USER, choice=None, status=Status.NOISY), "Made by hand."),

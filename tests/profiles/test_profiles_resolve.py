@@ -58,11 +58,7 @@ def test_with_no_profile_nothing_is_claimed_and_nothing_refused():
 def test_an_entry_is_found_with_its_level_and_source():
     path = write(of_this_machine(entry()))
     match = resolve().find(QR)
-    assert (match.entry.choice, match.level, match.path) == (
-        Configuration(blas_threads=1),
-        Level.HOST,
-        str(path),
-    )
+    assert (match.entry.choice, match.level, match.path) == (Configuration(blas_threads=1), Level.HOST, str(path))
 
 
 def test_the_compiled_copy_gives_the_same_as_the_profile():
@@ -204,13 +200,7 @@ def test_a_refused_entry_stands_between_its_neighbours():
     write(replace(made, key=replace(made.key, usable_cpus=4096)))
     resolution = resolve()
     at = {n: chosen(resolution.find(Operation(name="log", sizes=(("n", n),)))) for n in (10, 50, 100, 500, 1000)}
-    assert at == {
-        10: ONE_WORKER,
-        50: Configuration(),
-        100: Configuration(),
-        500: Configuration(),
-        1000: ONE_WORKER,
-    }
+    assert at == {10: ONE_WORKER, 50: Configuration(), 100: Configuration(), 500: Configuration(), 1000: ONE_WORKER}
 
 
 def test_a_noisy_entry_leaves_the_word_to_the_next_level(tmp_path):
@@ -247,10 +237,7 @@ def test_what_the_mirror_holds_is_used_if_two_hosts_confirm_it():
     confirmed = replace(of_this_machine(with_evidence(entry(), hosts=2)), provenance=Provenance())
     write(confirmed, folders.cluster_profiles() / "class.yaml")
     assert resolve().find(QR).level is Level.CLASS
-    write(
-        replace(confirmed, entries=(with_evidence(entry(), hosts=1),)),
-        folders.cluster_profiles() / "class.yaml",
-    )
+    write(replace(confirmed, entries=(with_evidence(entry(), hosts=1),)), folders.cluster_profiles() / "class.yaml")
     resolution = resolve()
     assert resolution.find(QR) is None
     assert "No second host" in resolution.refusals[0].reason
@@ -258,10 +245,7 @@ def test_what_the_mirror_holds_is_used_if_two_hosts_confirm_it():
 
 def test_what_hosts_disagree_about_is_a_size_where_no_count_is_safe():
     """Else a count for the whole process would be set that is known to be slower on one of them."""
-    pair = (
-        with_evidence(entry(), hosts=2),
-        with_evidence(make_entry("solve", choice=ONE, safe=(1,), n=9), hosts=2),
-    )
+    pair = (with_evidence(entry(), hosts=2), with_evidence(make_entry("solve", choice=ONE, safe=(1,), n=9), hosts=2))
     place = folders.cluster_profiles() / "class.yaml"
     write(replace(of_this_machine(*pair), provenance=Provenance()), place)
     assert resolve().threads == 1

@@ -106,11 +106,7 @@ BAD = [
     (("key", "hardware", "model"), "143", "key.hardware.model: expected a whole number"),
     (("key", "hardware", "model"), True, "found True"),
     (("key", "hardware", "packages"), 0, "from 1 to"),
-    (
-        ("key", "software", "numpy"),
-        2.4,
-        "key.software.numpy: expected text .numbers such as versions in quotes",
-    ),
+    (("key", "software", "numpy"), 2.4, "key.software.numpy: expected text .numbers such as versions in quotes"),
     (("key", "software", "ilp64"), "yes", "true or false"),
     (("key", "usable_cpus"), 0, "usable_cpus: expected a whole number from 1"),
     (("key", "usable_cpus"), 2.5, "found 2.5"),
@@ -150,11 +146,7 @@ BAD = [
     ),
     ((*ENTRY, "choice", "method"), "telepathy", "telepathy"),
     ((*ENTRY, "choice", "allocator"), 3, "choice.allocator: expected one of default"),
-    (
-        ("operations", "qr", "float64", 1, "choice"),
-        {"workers": 2},
-        "expected nothing with status default-kept",
-    ),
+    (("operations", "qr", "float64", 1, "choice"), {"workers": 2}, "expected nothing with status default-kept"),
     ((*EVIDENCE, "speedup"), 0, "speedup: expected a number above 0"),
     ((*EVIDENCE, "speedup"), "0.5", "evidence.speedup: expected a number"),
     ((*EVIDENCE, "interval"), [0.5], "a list of 2 items"),
@@ -169,11 +161,7 @@ BAD = [
     ((*ENTRY, "alternatives"), {}, "alternatives: expected a list"),
     ((*ENTRY, "alternatives"), [{"speedup": 2.0}], r"alternatives\[0\].choice: it is missing"),
     ((*ENTRY, "alternatives"), [{"choice": {"workers": 2}}], r"alternatives\[0\].speedup: it is missing"),
-    (
-        (*ENTRY, "alternatives"),
-        [{"choice": {"path": "x"}, "speedup": 1.0}],
-        "choice.path: there is no such field",
-    ),
+    ((*ENTRY, "alternatives"), [{"choice": {"path": "x"}, "speedup": 1.0}], "choice.path: there is no such field"),
     ((*ENTRY, "alternatives"), [{"choice": {}, "speedup": 1.0}], "at least one of its fields"),
 ]
 

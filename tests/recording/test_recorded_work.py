@@ -80,8 +80,7 @@ def test_complex_work_is_calibrated_like_real_work():
     add = Operation(name="loop_add", dtype="complex128", sizes=(("n", 10**6),))
     recorded = recording(
         process(
-            call("inv", dtype="complex64", operation=inverse),
-            call("add", group=ARRAYS, operation=add, seconds=2.0),
+            call("inv", dtype="complex64", operation=inverse), call("add", group=ARRAYS, operation=add, seconds=2.0)
         )
     )
     work = recorded_work(recorded)

@@ -44,10 +44,7 @@ def test_each_qr_of_scipy_is_one_call_with_the_seconds_of_its_two_halves():
 
 
 def test_each_qr_of_numpy_is_one_call_with_the_seconds_of_its_two_halves():
-    rows = [
-        row("qr_r_raw", "g", "d", 50, 40, seconds=1.0),
-        row("qr_reduced", "g", "dd", 50, 40, -1, 40, seconds=0.5),
-    ]
+    rows = [row("qr_r_raw", "g", "d", 50, 40, seconds=1.0), row("qr_reduced", "g", "dd", 50, 40, -1, 40, seconds=0.5)]
     (qr,) = calls_of(rows)
     assert (qr.name, qr.calls, qr.seconds) == ("qr", 10, 1.5)
     assert qr.operation == Operation(name="qr", sizes=(("m", 50), ("n", 40)))
@@ -121,8 +118,7 @@ def test_other_sizes_give_a_range_and_no_claim():
 
 
 @pytest.mark.parametrize(
-    ("status", "source"),
-    [(Status.NOISY, GainSource.NOISY), (Status.UNDECIDED, GainSource.UNDECIDED)],
+    ("status", "source"), [(Status.NOISY, GainSource.NOISY), (Status.UNDECIDED, GainSource.UNDECIDED)]
 )
 def test_what_was_measured_without_a_result_is_told_from_what_was_not_measured(status, source):
     entry = make_entry("qr", status=status, m=50, n=50)
@@ -140,11 +136,7 @@ def test_a_loop_longer_than_the_largest_measured_has_the_largest_ones_speedup():
 
 def test_calls_too_short_for_a_switch_are_not_to_be_measured():
     short = call(
-        "add",
-        group=ARRAYS,
-        seconds=5.0,
-        calls=2_000_000,
-        operation=Operation(name="loop_add", sizes=(("n", 5),)),
+        "add", group=ARRAYS, seconds=5.0, calls=2_000_000, operation=Operation(name="loop_add", sizes=(("n", 5),))
     )
     advice = advised(recording(process(short)))
     assert advice.calls[0].gain.source is GainSource.TOO_SHORT
@@ -181,8 +173,7 @@ def test_children_with_command_lines_of_their_own_are_shown_and_need_children():
 def test_processes_of_multiprocessing_are_one_row_whatever_their_pipes_are_called():
     spawned = [
         process(
-            pid=pid,
-            words=("python", "-c", f"spawn_main(tracker_fd={pid}, pipe_handle=3)", "--multiprocessing-fork"),
+            pid=pid, words=("python", "-c", f"spawn_main(tracker_fd={pid}, pipe_handle=3)", "--multiprocessing-fork")
         )
         for pid in (10, 11)
     ]

@@ -15,10 +15,7 @@ from autotune.report.page import page
 FIGURES = json.loads(files("autotune.report").joinpath("figures.json").read_text("utf-8"))
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
-pytestmark = [
-    pytest.mark.real,
-    pytest.mark.skipif(BROWSER is None, reason="needs Chromium"),
-]
+pytestmark = [pytest.mark.real, pytest.mark.skipif(BROWSER is None, reason="needs Chromium")]
 
 
 class Page(HTMLParser):
@@ -82,10 +79,7 @@ def test_the_numbers_are_the_profiles(opened, subject):
     page, _, _ = opened(subject)
     shown = {(row["default_seconds"], row["speedup"]) for row in page.rows("gain")}
     expected = {
-        (
-            repr(entry.evidence.default_seconds),
-            repr(entry.evidence.speedup if entry.status is Status.TUNED else 1.0),
-        )
+        (repr(entry.evidence.default_seconds), repr(entry.evidence.speedup if entry.status is Status.TUNED else 1.0))
         for entry in subject.profile.entries
     }
     assert shown == expected

@@ -59,21 +59,12 @@ def test_without_sessions_the_corners_are_the_points():
         (Operation(name="svd", sizes=(("m", 512), ("n", 512))), 512.0, "square", "512"),
         (Operation(name="qr", sizes=(("m", 2048), ("n", 128))), 512.0, "16 : 1", "2048 x 128"),
         (Operation(name="log", sizes=(("n", 1_000_000),)), 1e6, "", "1M"),
-        (
-            Operation(name="stack_inv", sizes=(("n", 16), ("count", 1000))),
-            16.0,
-            "count=1000",
-            "n=16 count=1000",
-        ),
+        (Operation(name="stack_inv", sizes=(("n", 16), ("count", 1000))), 16.0, "count=1000", "n=16 count=1000"),
         (Operation(name="command.make"), 1.0, "", ""),
     ],
 )
 def test_all_sizes_become_one_number_and_what_lines_share(operation, size, shape, at):
-    assert (rows.size(operation), rows.shape(operation), rows.at(operation)) == (
-        pytest.approx(size),
-        shape,
-        at,
-    )
+    assert (rows.size(operation), rows.shape(operation), rows.at(operation)) == (pytest.approx(size), shape, at)
 
 
 @pytest.mark.parametrize(

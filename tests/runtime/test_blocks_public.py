@@ -26,9 +26,7 @@ class Profile:
         monkeypatch.setattr(array_calls, "config", self.config)
         run = thread_pool.run
         monkeypatch.setattr(
-            thread_pool,
-            "run",
-            lambda begin, count, workers: (self.workers.append(workers), run(begin, count, workers)),
+            thread_pool, "run", lambda begin, count, workers: (self.workers.append(workers), run(begin, count, workers))
         )
 
     def config(self, name, *, dtype, **sizes):

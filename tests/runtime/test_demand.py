@@ -160,10 +160,7 @@ def test_what_is_asked_outside_the_scope_is_not_counted(fresh):
     with autotune.apply(record=True):
         autotune.config("log", n=5)
     applied.write_files_at_exit()
-    assert [(operation["name"], calls) for operation, calls in left(fresh)["calls"]] == [
-        ("log", 2),
-        ("inv", 1),
-    ]
+    assert [(operation["name"], calls) for operation, calls in left(fresh)["calls"]] == [("log", 2), ("inv", 1)]
 
 
 @needs_core

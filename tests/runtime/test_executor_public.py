@@ -69,11 +69,7 @@ def test_without_locks_between_processes_it_has_threads(measured, monkeypatch):
 
 @pytest.mark.parametrize(
     ("choice", "expected"),
-    [
-        ({"workers": 1, "blas_threads": 1}, (1, 1)),
-        ({"blas_threads": 1}, (1, 1)),
-        ({"workers": 1}, (1, None)),
-    ],
+    [({"workers": 1, "blas_threads": 1}, (1, 1)), ({"blas_threads": 1}, (1, 1)), ({"workers": 1}, (1, None))],
 )
 def test_it_has_what_was_measured(measured, choice, expected):
     measured(threads(choice))
@@ -101,9 +97,7 @@ def test_blocks_are_placed_as_was_measured(measured, monkeypatch):
     wishes = []
     before = block_pool.placement.Placed.__init__
     monkeypatch.setattr(
-        block_pool.placement.Placed,
-        "__init__",
-        lambda self, wish: (wishes.append(wish), before(self, wish))[1],
+        block_pool.placement.Placed, "__init__", lambda self, wish: (wishes.append(wish), before(self, wish))[1]
     )
     array = np.ones(2**18)
     autotune.map_blocks(np.sqrt, array, out=array)

@@ -443,11 +443,7 @@ def test_run_switches_the_calls_of_a_program_but_not_of_those_it_starts():
 
 @pytest.mark.real
 def test_run_with_children_switches_theirs_too():
-    assert run(SAYS, *RUN, "--reductions", "--children", "--", **with_sources())[3:] == [
-        "1",
-        "SourceFileLoader",
-        "1",
-    ]
+    assert run(SAYS, *RUN, "--reductions", "--children", "--", **with_sources())[3:] == ["1", "SourceFileLoader", "1"]
 
 
 @pytest.mark.real
@@ -495,12 +491,7 @@ def test_numpys_own_tests_pass_the_same(tmp_path):
     profile_files.write(of_this_machine(*entries), profile)
     tests = ("numpy.linalg.tests.test_linalg", "numpy._core.tests.test_multiarray")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--pyargs", *tests]
-    command += [
-        "-k",
-        "TestSolve or TestSVD or TestPinv or TestMatmul or TestEigh",
-        "--rootdir",
-        str(tmp_path),
-    ]
+    command += ["-k", "TestSolve or TestSVD or TestPinv or TestMatmul or TestEigh", "--rootdir", str(tmp_path)]
 
     def outcome(*before, **environment):
         done = subprocess.run(

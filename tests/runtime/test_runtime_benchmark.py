@@ -60,10 +60,7 @@ def test_both_sides_of_a_row_have_the_same_result(rows, profile, name):
 def test_a_size_that_no_profile_covers_is_said_and_not_measured(rows, profile):
     """Without an entry both sides would be plain NumPy, and the ratio would say nothing."""
     pairing = import_module("benchmarks.paired_runs")
-    with (
-        apply(profile=profile, strict=True),
-        pytest.raises(pairing.NotHere, match="no profile covers power n=1 here"),
-    ):
+    with apply(profile=profile, strict=True), pytest.raises(pairing.NotHere, match="no profile covers power n=1 here"):
         pairing.covered("power", n=1)
 
 

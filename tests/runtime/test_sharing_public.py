@@ -27,11 +27,7 @@ def test_without_a_profile_the_method_is_the_safe_one(profile):
 
 @pytest.mark.parametrize(
     ("measured", "taken"),
-    [
-        (Method.MEMMAP, Method.MEMMAP),
-        (Method.PIPE, shared_arrays.DEFAULT_METHOD),
-        (None, shared_arrays.DEFAULT_METHOD),
-    ],
+    [(Method.MEMMAP, Method.MEMMAP), (Method.PIPE, shared_arrays.DEFAULT_METHOD), (None, shared_arrays.DEFAULT_METHOD)],
 )
 def test_the_measured_method_is_taken_if_it_shares(profile, measured, taken):
     profile.append(Configuration(workers=2, method=measured))

@@ -20,11 +20,7 @@ def test_notes_stand_below_their_row_over_the_whole_width():
 
 
 def test_a_narrow_terminal_gets_a_list_without_dashes_for_what_is_unknown():
-    assert written(40, (("qr n=8", "default kept", "-"), "Because.")) == [
-        "qr n=8",
-        "  default kept",
-        "  Because.",
-    ]
+    assert written(40, (("qr n=8", "default kept", "-"), "Because.")) == ["qr n=8", "  default kept", "  Because."]
 
 
 def test_in_a_list_a_number_has_the_title_of_its_column():

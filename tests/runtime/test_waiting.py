@@ -158,8 +158,7 @@ def test_a_class_of_loops_that_is_not_known_is_passed_over(write):
 @needs_core
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="with one CPU no loop is cut")
 @pytest.mark.parametrize(
-    ("place", "value"),
-    [("n: 10000", "n: 0"), ("n: 10000", f"n: {2**64}"), ("chunk: 1000}", f"chunk: {2**64}}}")],
+    ("place", "value"), [("n: 10000", "n: 0"), ("n: 10000", f"n: {2**64}"), ("chunk: 1000}", f"chunk: {2**64}}}")]
 )
 def test_thresholds_that_no_array_has_leave_numpys_loops_and_are_said(write, place, value):
     import numpy as np

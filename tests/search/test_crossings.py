@@ -52,8 +52,7 @@ def test_the_ways_on_the_lower_envelope_are_listed_at_both_sizes_with_their_rati
 
 def test_a_way_that_is_slower_than_the_default_at_either_size_is_not_listed():
     rows = listed(
-        evidence(SMALL, {threads(1): 1.1, threads(2): 0.9}),
-        evidence(LARGE, {threads(1): 0.1, threads(2): 0.9}),
+        evidence(SMALL, {threads(1): 1.1, threads(2): 0.9}), evidence(LARGE, {threads(1): 0.1, threads(2): 0.9})
     )
     assert set(rows[LARGE]) == {threads(2)}
 
@@ -77,10 +76,7 @@ def test_what_one_timing_alone_speaks_for_is_not_listed():
 def test_leaders_of_either_size_and_counts_between_them_are_to_be_measured_at_both():
     by_size = {SMALL: evidence(SMALL, {threads(2): 0.5}), LARGE: evidence(LARGE, {threads(32): 0.1})}
     wanted = {threads(count) for count in (2, 4, 8, 16, 32)}
-    assert {operation: set(ways) for operation, ways in crossings(by_size).items()} == {
-        SMALL: wanted,
-        LARGE: wanted,
-    }
+    assert {operation: set(ways) for operation, ways in crossings(by_size).items()} == {SMALL: wanted, LARGE: wanted}
 
 
 def test_counts_of_other_pools_between_two_leaders_are_to_be_measured_too():

@@ -129,10 +129,7 @@ def test_where_nothing_was_better_the_default_is_kept_with_the_best_other(ratio)
     [
         (Environment(usable_cpus=1, copies=4), "Measured in 4 copies at once."),
         (Environment(usable_cpus=2, neighbours=1), "Measured next to 1 busy process."),
-        (
-            Environment(usable_cpus=2, neighbours=2, copies=3),
-            "Measured in 3 copies at once next to 2 busy processes.",
-        ),
+        (Environment(usable_cpus=2, neighbours=2, copies=3), "Measured in 3 copies at once next to 2 busy processes."),
     ],
 )
 def test_the_company_of_the_trials_is_part_of_the_reason(environment, words):

@@ -12,6 +12,7 @@ from support.fake_bench import pairs
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Failure, FailureKind, Measurement
 from autotune.search.evidence import TrialEvidence
+from autotune.search.machine_states import Capacity
 
 TWO, FOUR = Configuration(blas_threads=2), Configuration(blas_threads=4)
 
@@ -136,3 +137,14 @@ def test_a_thriftier_one_that_is_in_doubt_does_not_count_as_equal():
 
     assert _evidence(sure).leader(0.01) == TWO
     assert _evidence(doubtful).leader(0.01) == FOUR
+
+
+def test_what_is_learned_of_full_capacity_later_counts_for_pairs_seen_before():
+    capacity = Capacity(usable_cpus=2, probes=[1.2])
+    evidence = TrialEvidence(usable_cpus=2, default_cpus=2, capacity=capacity)
+    timed = replace(_measured(TWO, 0.012), pairs=pairs([0.01], [0.012], capacity=1.2))
+    evidence.add([_measured(DEFAULT, 0.01), timed])
+    assert not evidence.is_pessimistic(TWO)
+
+    capacity.probes += [2.0] * 3
+    assert evidence.is_pessimistic(TWO)

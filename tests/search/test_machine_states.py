@@ -15,8 +15,7 @@ from autotune.search.runner import full_capacity
 
 
 @pytest.mark.parametrize(
-    ("cpus", "best", "full", "reduced"),
-    [(2, 2.0, 1.9, 1.05), (2, 1.3, 1.28, 1.02), (64, 60.0, 50.0, 30.0)],
+    ("cpus", "best", "full", "reduced"), [(2, 2.0, 1.9, 1.05), (2, 1.3, 1.28, 1.02), (64, 60.0, 50.0, 30.0)]
 )
 def test_full_capacity_is_what_the_machine_reaches_in_its_best_state(cpus, best, full, reduced):
     capacity = probed(*[best] * 30, *[reduced] * 30, usable_cpus=cpus)
@@ -85,8 +84,7 @@ def test_disturbed_pairs_do_not_count_for_full_capacity(fewer_cpus):
 
 
 @pytest.mark.parametrize(
-    ("latest", "full"),
-    [((), True), ((1.0, 1.0, 1.0), False), ((2.0, 1.0, 2.0), True), ((2.0, 1.0, 1.0), False)],
+    ("latest", "full"), [((), True), ((1.0, 1.0, 1.0), False), ((2.0, 1.0, 2.0), True), ((2.0, 1.0, 1.0), False)]
 )
 def test_the_state_of_this_moment_is_that_of_the_latest_probes(latest, full):
     assert probed(*[2.0] * 20, *latest).is_full_now is full

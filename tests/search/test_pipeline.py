@@ -165,10 +165,7 @@ def test_a_choice_that_led_by_luck_is_replaced_by_what_its_test_shows_to_be_bett
     request = Request(operations=("svd",), sizes=({"m": 100, "n": 100},), budget_seconds=60.0)
     entries, _, _ = run_calibration(bench, request, environment_of(4))
 
-    assert [(entry.status, entry.choice.blas_threads) for entry in entries] == [
-        (Status.TUNED, 1),
-        (Status.TUNED, 2),
-    ]
+    assert [(entry.status, entry.choice.blas_threads) for entry in entries] == [(Status.TUNED, 1), (Status.TUNED, 2)]
     assert [entry.evidence.speedup for entry in entries] == pytest.approx([1 / 0.8, 1 / 0.6])
 
 

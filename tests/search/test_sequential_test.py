@@ -8,15 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotune.search.sequential_test import (
-    ERROR,
-    LEAST_PROCESSES,
-    SHARES,
-    capital,
-    interval,
-    is_proved,
-    upper_end,
-)
+from autotune.search.sequential_test import ERROR, LEAST_PROCESSES, SHARES, capital, interval, is_proved, upper_end
 
 
 @given(st.lists(st.floats(0.001, 1.0), min_size=1, max_size=6))

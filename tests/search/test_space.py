@@ -142,11 +142,7 @@ def test_sharing_tries_every_method():
 
 def test_a_users_function_is_not_held_to_what_slices_make_sense():
     own = UserWorkload(
-        name="own",
-        source="own.py:own",
-        sizes=(),
-        optional=("workers", "chunk"),
-        knobs=(Knob.WORKERS, Knob.CHUNK),
+        name="own", source="own.py:own", sizes=(), optional=("workers", "chunk"), knobs=(Knob.WORKERS, Knob.CHUNK)
     ).kind
     choices = every(space(own, operation("own"), 2, default_threads=2))
     assert Configuration(workers=1, blas_threads=1, chunk=1) in [

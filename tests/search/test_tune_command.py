@@ -67,10 +67,7 @@ def test_a_count_that_fails_is_out_and_the_others_go_on():
 
 def test_a_command_that_begins_to_fail_is_a_failed_entry_with_the_reason():
     entry, _ = tuned(lambda _: Failure(kind=FailureKind.ERROR, reason="It ended with exit status 1."))
-    assert (entry.status, entry.reason) == (
-        Status.FAILED,
-        "The default failed: It ended with exit status 1.",
-    )
+    assert (entry.status, entry.reason) == (Status.FAILED, "The default failed: It ended with exit status 1.")
 
 
 def test_workers_and_chunk_are_chosen_together_and_within_the_cpus():

@@ -61,10 +61,7 @@ def test_a_choice_that_fails_is_named_with_its_failure():
     checks, _ = _verify(QR, ratios=(CRASH,))
 
     check = checks[QR.operation]
-    assert (check.standing, check.reason) == (
-        Standing.FAILED,
-        f"The measurement failed: {CRASH.reason}",
-    )
+    assert (check.standing, check.reason) == (Standing.FAILED, f"The measurement failed: {CRASH.reason}")
 
 
 def test_what_the_time_does_not_reach_is_open():

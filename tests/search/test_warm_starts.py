@@ -76,10 +76,7 @@ def test_with_fewer_cpus_what_was_measured_within_them_comes_first_then_all_of_t
 
 
 def test_with_more_cpus_as_many_come_first_then_the_same_share():
-    assert suggestions(starts(make_entry(choice={"blas_threads": 3}, m=200, n=200)), QR, 16) == [
-        threads(3),
-        threads(6),
-    ]
+    assert suggestions(starts(make_entry(choice={"blas_threads": 3}, m=200, n=200)), QR, 16) == [threads(3), threads(6)]
 
 
 def test_threads_of_other_pools_follow_those_of_blas():

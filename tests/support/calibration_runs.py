@@ -59,12 +59,7 @@ def visit(
     ratios = [ratio] * (pairs - slow) + [ratio * factor] * slow
     return Visit(
         pairs=tuple(
-            Pair(
-                default_seconds=0.01,
-                candidate_seconds=0.01 * ratio,
-                capacity=capacity,
-                interference=interference,
-            )
+            Pair(default_seconds=0.01, candidate_seconds=0.01 * ratio, capacity=capacity, interference=interference)
             for ratio in ratios
         ),
         elapsed=elapsed,
@@ -72,11 +67,7 @@ def visit(
 
 
 def candidate(
-    *visits: Visit,
-    choice: Configuration = ONE,
-    fewer_cpus: bool = False,
-    error: float | None = None,
-    **more: Any,
+    *visits: Visit, choice: Configuration = ONE, fewer_cpus: bool = False, error: float | None = None, **more: Any
 ) -> Candidate:
     """A candidate after these processes, which ran two seconds apart."""
     tested = Candidate(

@@ -139,11 +139,7 @@ class FakeSensors(MachineSensors):
         if before is None:
             return None
         return LoadSample(
-            began=before,
-            ended=self._before,
-            foreign_cpus=self.foreign,
-            waiting=self.waiting,
-            obstacle=self.obstacle,
+            began=before, ended=self._before, foreign_cpus=self.foreign, waiting=self.waiting, obstacle=self.obstacle
         )
 
     def running_program(self, names: Collection[str]) -> str | None:
@@ -254,13 +250,7 @@ class Scene:
         """Answer the question for an inventory that runs."""
         assert self.launcher.last.arguments[0] == "inventory"
         answer = Inventory(
-            key=key,
-            host="h1",
-            facts=facts,
-            watched=(),
-            profile=str(self.profile),
-            created=None,
-            entries=entries,
+            key=key, host="h1", facts=facts, watched=(), profile=str(self.profile), created=None, entries=entries
         )
         self.launcher.last.finish(encode(answer))
 

@@ -71,10 +71,7 @@ def libgomp_library(folder: Path) -> Path:
         "  for (long i = 0; i < n; i++) p[i] += 1;\n}\n"
     )
     built = subprocess.run(
-        [compiler, "-fopenmp", "-shared", "-fPIC", "-o", library, source],
-        capture_output=True,
-        check=False,
-        timeout=120,
+        [compiler, "-fopenmp", "-shared", "-fPIC", "-o", library, source], capture_output=True, check=False, timeout=120
     )
     if built.returncode or not ctypes.util.find_library("gomp"):
         pytest.skip("needs GNU's OpenMP")

@@ -99,13 +99,7 @@ def alone(monkeypatch: "pytest.MonkeyPatch", folder: Path) -> None:
     """No profiles, caches or settings but those below this folder."""
     for name in ("CONFIG", "CACHE", "STATE"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(folder / name.lower()))
-    for name in (
-        "AUTOTUNE_PROFILE",
-        "AUTOTUNE_DISABLE",
-        "AUTOTUNE_CPUS",
-        "AUTOTUNE_PROCESSES",
-        "AUTOTUNE_STATE_DIR",
-    ):
+    for name in ("AUTOTUNE_PROFILE", "AUTOTUNE_DISABLE", "AUTOTUNE_CPUS", "AUTOTUNE_PROCESSES", "AUTOTUNE_STATE_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("autotune.profiles.folders._system_profiles", lambda: str(folder / "system"))
     monkeypatch.setattr("autotune.profiles.folders.NODE_FOLDER", str(folder / "node"))

@@ -57,12 +57,7 @@ def process(
 
 
 def recording(*processes: RecordedProcess, **fields: Any) -> Recording:
-    plain: dict[str, Any] = {
-        "command": ("python", "x.py"),
-        "status": 0,
-        "wall_seconds": 10.0,
-        "cpu_seconds": 10.0,
-    }
+    plain: dict[str, Any] = {"command": ("python", "x.py"), "status": 0, "wall_seconds": 10.0, "cpu_seconds": 10.0}
     return Recording(processes=processes, **{**plain, "usable_cpus": 2, **fields})
 
 

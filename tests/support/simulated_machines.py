@@ -409,11 +409,7 @@ class SimulatedBench:
         )
 
     def _sample(
-        self,
-        operation: Operation,
-        arm: Configuration,
-        offsets: Mapping[Configuration, float],
-        luck: Random,
+        self, operation: Operation, arm: Configuration, offsets: Mapping[Configuration, float], luck: Random
     ) -> tuple[float, float, float]:
         """(seconds of one unit, CPU seconds that others took, seconds of the sample)."""
         weather = self.weather

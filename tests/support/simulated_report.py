@@ -50,12 +50,7 @@ def seconds(operation: Operation, configuration: Configuration, luck: Random) ->
 
 
 def calibrated(
-    folder: Path,
-    operations: Sequence[str] = (),
-    *,
-    label: str = "here",
-    budget: float = 330.0,
-    slower: float = 1.0,
+    folder: Path, operations: Sequence[str] = (), *, label: str = "here", budget: float = 330.0, slower: float = 1.0
 ) -> Subject:
     """The subject of a report: what calibrating these operations finds; all of the catalogue without any."""
     path = folder / "journal.jsonl"

@@ -60,7 +60,8 @@ class TrialEvidence:
     """CPU time of a run, of each process that measured it; empty where it is not measured."""
     retained_bytes: dict[Configuration, int] = field(default_factory=dict)
     """Bytes that a process holds with a configuration beyond those of the default; the largest of all processes."""
-    _cache: dict[Configuration, _Summary] = field(default_factory=dict)
+    _cache: dict[tuple[Configuration, float | None], _Summary] = field(default_factory=dict)
+    """By full capacity, too, which decides which pairs count and is learned for as long as the calibration lasts."""
     _scatter: float | None = None
 
     def add(self, measurements: Iterable[Measurement], elapsed: float = 0.0) -> None:
@@ -195,13 +196,14 @@ class TrialEvidence:
         return [choice for choice in self.candidates if 2 * self.pairs(choice) >= most]
 
     def _summary(self, configuration: Configuration) -> _Summary:
-        if configuration not in self._cache:
+        key = configuration, None if self.capacity is None else self.capacity.best
+        if key not in self._cache:
             groups, reduced = self._groups(configuration)
             ratios = [pair_log_ratios(pairs) for pairs in groups]
             counts = [len(values) for values in ratios]
             value = float(np.average([hodges_lehmann(values) for values in ratios], weights=counts))
-            self._cache[configuration] = _Summary(value, sum(counts), len(groups), reduced)
-        return self._cache[configuration]
+            self._cache[key] = _Summary(value, sum(counts), len(groups), reduced)
+        return self._cache[key]
 
     def _groups(self, configuration: Configuration) -> tuple[list[Sequence[Pair]], bool]:
         """Return the pairs of each process that count, and whether CPUs were missing in all of them."""
