@@ -30,15 +30,20 @@ def core() -> Any:
     loaded = _load()
     if isinstance(loaded, str) or wish == "force":
         return loaded
-    return _untried() or loaded
+    from numpy import __version__
+
+    return _untried(__version__) or loaded
 
 
-def is_installed() -> bool:
-    """Return whether the core is there, for this Python, and not turned off, without loading it or NumPy."""
+def is_usable() -> bool:
+    """Return whether the core is there, was tried here, and is not turned off, without loading it or NumPy."""
+    from importlib.metadata import version
     from importlib.util import find_spec
 
-    wanted = os.environ.get(SWITCH) != "0" and python_build() == "gil"
-    return wanted and find_spec("autotune.native._core") is not None
+    wish = os.environ.get(SWITCH, "")
+    if wish == "0" or python_build() != "gil" or find_spec("autotune.native._core") is None:
+        return False
+    return wish == "force" or _untried(version("numpy")) is None
 
 
 def loaded_core() -> Any:
@@ -64,19 +69,17 @@ def _load() -> Any:
     return _core
 
 
-def _untried() -> str | None:
-    """Return why this Python or NumPy is left alone, as a sentence; None if it was tried."""
-    import numpy as np
-
+def _untried(numpy: str) -> str | None:
+    """Return why this Python, or this version of NumPy, is left alone, as a sentence; None if it was tried."""
     if sys.implementation.name != "cpython":
         return f"The C core was not tried with {sys.implementation.name}; {SWITCH}=force uses it all the same."
     oldest, newest = TRIED_PYTHON
     if not oldest <= sys.version_info[:2] <= newest:
         version = ".".join(map(str, sys.version_info[:2]))
         return f"The C core was not tried with Python {version}; {SWITCH}=force uses it all the same."
-    if series(np.__version__) not in TRIED_NUMPY:
+    if series(numpy) not in TRIED_NUMPY:
         return (
-            f"The C core was not tried with NumPy {np.__version__} (but with {min(TRIED_NUMPY)} to "
+            f"The C core was not tried with NumPy {numpy} (but with {min(TRIED_NUMPY)} to "
             f"{max(TRIED_NUMPY)}); {SWITCH}=force uses it all the same."
         )
     return None
