@@ -1,4 +1,4 @@
-"""The house stands as its plan says."""
+"""Structure of the package: imports, files, names, dependencies, and the page that describes it."""
 
 import ast
 import re
@@ -111,6 +111,29 @@ def test_every_package_is_on_the_map_and_every_package_on_the_map_exists():
     on_the_map = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
     packages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")} | {"errors"}
     assert on_the_map == packages
+
+
+def imports_from_packages(module):
+    """Pairs of a package and a module of it that this module imports from."""
+    for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("autotune."):
+            package, _, name = node.module.removeprefix("autotune.").partition(".")
+            names = [name.partition(".")[0]] if name else [alias.name for alias in node.names]
+            yield from ((package, each) for each in names if (PACKAGE / package / f"{each}.py").is_file())
+
+
+def test_the_map_names_every_module_that_other_packages_use():
+    page = (PACKAGE / "README.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \|(.*)$", page, re.MULTILINE))
+    used = {
+        (package, name)
+        for module in MODULES
+        for package, name in imports_from_packages(module)
+        if module.parent != PACKAGE and module.relative_to(PACKAGE).parts[0] != package
+    }
+    assert used
+    unnamed = {pair for pair in used if not re.search(rf"\b{pair[1]}\b", rows[pair[0]])}
+    assert {pair for pair in unnamed if pair[0] != "model"} == set()  # of which the map offers every module
 
 
 VERB_LINES = 25

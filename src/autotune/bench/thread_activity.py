@@ -13,8 +13,8 @@ from autotune.host import kernel_files
 
 REST_SECONDS = 0.12
 """OpenBLAS's idle threads spin for 0.105 to 0.12 s after a call (measured with 0.3.31), during which whatever runs next
-shares the CPUs with them: a pool of two workers took 1.4 to 1.9 times as long. Where a shorter
-time was chosen for the machine (`blas_wait`), trials run with that, and there is next to nothing to wait for."""
+shares the CPUs with them: a pool of two workers took 1.4 to 1.9 times as long. Where a shorter time was chosen for the
+machine (`blas_wait`), trials run with that, and there is next to nothing to wait for."""
 LEAST_SHARE, LEAST_SECONDS = 0.05, 0.001
 """CPU time of a call in threads other than the calling one, as a share and in seconds: less is what an idle pool
 costs."""

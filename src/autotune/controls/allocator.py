@@ -90,7 +90,7 @@ def default() -> None:
 
 
 class Retained:
-    """Retains memory within a `with`. Scopes are counted: the last to end undoes it; the smallest cap holds.
+    """Scope of a `with` that retains memory. Scopes are counted: the last to end undoes it; the smallest cap holds.
 
     Costs 5 us, and at the end the time to return the memory, about 1 ms per 100 MB. Raises as `retain` does.
     """

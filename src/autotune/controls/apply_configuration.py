@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Configured:
-    """Within a `with`, run under this configuration, clamped to the usable CPUs; afterwards as before.
+    """Scope of a `with` under a configuration, clamped to the usable CPUs; afterwards all is as before.
 
     Sets BLAS threads, the threads of other pools and the allocator, by the rules of `blas`, `thread_pools` and
     `allocator.Retained`. Workers, chunk, method and placement belong to the code that cuts the work up; the `with`

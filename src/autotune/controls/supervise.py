@@ -197,10 +197,10 @@ class Supervised:
     """A command under a supervisor. Use it in `with`: on leaving, it and all that it started are gone.
 
     Scope of effect: the command leads a session of its own, so that a terminal's Ctrl-C reaches the parent only. Not
-    for use by several threads at once. `stdin`, `stdout` and `stderr` are as in `subprocess.Popen`; a pipe's other end
-    is an attribute of this name. The command inherits the file descriptors `pass_fds`. When it is ended early it gets
-    SIGTERM, and `grace` seconds later SIGKILL; 0 sends no SIGTERM. Raises OSError if the supervisor or the command
-    cannot be started.
+    for use by several threads at once. `stdin`, `stdout`, `stderr`, `env` and `cwd` are as in `subprocess.Popen`; a
+    pipe's other end is an attribute of this name. The command inherits the file descriptors `pass_fds`. When it is
+    ended early it gets SIGTERM, and `grace` seconds later SIGKILL; 0 sends no SIGTERM. Raises OSError if the supervisor
+    or the command cannot be started.
     """
 
     def __init__(

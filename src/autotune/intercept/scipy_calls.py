@@ -94,9 +94,9 @@ class ScipyCalls:
         self._replaced.append((names, name, names[name], replacement))
         names[name] = replacement
 
-    # What stands for a compiled function is made once for each shape and way of calling, and found again by these: a
-    # call pays for a look into a dictionary, which takes the place of get_lapack_funcs's own. (Made anew by each call,
-    # they cost 4.5 us.)
+    # The stand-in of a compiled function is made once for each shape and way of calling, and found again by these: a
+    # call pays for a look into a dictionary, which takes the place of get_lapack_funcs's own. (A stand-in made anew by
+    # each call costs 4.5 us.)
 
     def _met_routines(self, get_lapack_funcs: _Compiled) -> _Compiled:
         """Replace get_lapack_funcs: the routines that it gives for an operation are met."""

@@ -76,6 +76,7 @@ class Candidate:
     error: float
     """Probability allowed for accepting it although its log-ratio is not below the bound."""
     bound: float = -log1p(MARGIN)
+    """It is accepted where its log-ratio is proved to be below this."""
     quiet: bool = False
     """Do the neighbours rest while it is measured?"""
     seemed: float = 0.0
@@ -85,6 +86,7 @@ class Candidate:
     thrift: float = 0.0
     """Log-ratio by which it saves CPU seconds, where these are the objective."""
     weight: float = 1.0
+    """Of its gain, when time is shared out."""
     explored: tuple[Visit, ...] = ()
     """Its processes in exploration. They were a reason to test it, so that they never speak for it here, but they may
     speak against it."""

@@ -66,7 +66,7 @@ class Findings:
         """The first and the third, one for each pair."""
         self.all_full = [*log_ratios_of(at_full(explored)), *self.full]
         self.all_everything = [*log_ratios_of(visit.at_any_capacity() for visit in explored), *self.everything]
-        """The same of exploration's processes too."""
+        """The first and the third again, with those of exploration's processes."""
         self.at_best = [visit.at_best(capacity) for visit in timed]
         """Of all processes, exploration's too: what they may be at full capacity."""
         self.pair_error = _pair_error([visit.at_any_capacity() for visit in timed[:TELLING_PROCESSES]])

@@ -80,8 +80,10 @@ def _symmetric(rng: Generator, operation: Operation, layout: str) -> Inputs:
 
 
 def _positive_definite(rng: Generator, operation: Operation, layout: str) -> Inputs:
-    """Symmetric noise has eigenvalues down to -sqrt(2 n) (Wigner's semicircle), that of small matrices rarely below
-    -2 sqrt(n); three times sqrt(n) lifts them.
+    """Return a symmetric matrix, or a stack of them, with positive eigenvalues.
+
+    Those of symmetric noise go down to -sqrt(2 n) (Wigner's semicircle), of small matrices rarely below -2 sqrt(n);
+    three times sqrt(n) lifts them.
     """
     (a,) = _symmetric(rng, operation, layout)
     diagonal = np.arange(operation.size["n"])
