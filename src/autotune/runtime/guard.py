@@ -168,9 +168,11 @@ class Watched:
 
     @property
     def has_lost(self) -> bool:
+        """Is the default proved to be faster?"""
         return self._test.is_proved(ALPHA)
 
     def due(self) -> bool:
+        """Return whether it is time for a control."""
         if self.calls < self._next:
             return False
         self._next += EVERY + randrange(_JITTER)
