@@ -127,10 +127,10 @@ def run(*, command: tuple[str, ...], **settings: Any) -> int:
         return replace_process(tuned.words, {**os.environ, **tuned.variables})
     is_kept_out = is_kept_from_site(command) and not options.children
     choice, calls = choose(options.blas_threads, resolution), not (options.only_variables or is_kept_out)
-    are_users = choice.blas_threads is not None and not thread_variables.exports(choice.blas_threads, os.environ)
+    user_has_set = choice.blas_threads is not None and not thread_variables.exports(choice.blas_threads, os.environ)
     effect = messages.running(
         " ".join(filter(None, (threads_text(choice.blas_threads), choice.reason, tuned))),
-        user_limit=thread_variables.user_limit(os.environ) if are_users else None,
+        user_limit=thread_variables.user_limit(os.environ) if user_has_set else None,
         calls=calls,
         is_kept_out=is_kept_out,
         learns=options.learn,

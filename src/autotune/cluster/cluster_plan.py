@@ -72,7 +72,9 @@ class NodeJob:
     unit: SearchUnit | None = None
     """None for the self-test."""
     seconds: float = 0.0
+    """Its budget."""
     choices: tuple[Entry, ...] = ()
+    """The entries to confirm."""
     self_test: SelfTest | None = None
 
 

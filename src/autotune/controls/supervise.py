@@ -166,12 +166,12 @@ class ChildWatch:
         pause = None if self._pidfd is not None else 1000 * POLL_SECONDS
         while True:
             ready = {number for number, _ in self._poll.poll(pause)}
-            if self._pidfd in ready or (self._pidfd is None and self._ended()):
+            if self._pidfd in ready or (self._pidfd is None and self._has_ended()):
                 return True
             if ready:
                 return False
 
-    def _ended(self) -> bool:
+    def _has_ended(self) -> bool:
         return os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
 
     def close(self) -> None:

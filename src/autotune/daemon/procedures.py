@@ -353,7 +353,7 @@ def _record_recheck(context: DaemonContext, operation: Operation, inventory: Inv
         state.checked.setdefault(inventory.key, {})[operation] = context.moment.wall
         state.retries.pop(str(operation), None)
     else:
-        context.state.delay(str(operation), context.moment.wall, RETRY_SECONDS)
+        state.delay(str(operation), context.moment.wall, RETRY_SECONDS)
 
 
 def _record_calibration(
@@ -377,7 +377,7 @@ def _record_calibration(
             same_rule = (request.name, request.dtype) == (whole.name, whole.dtype)
             if request == operation or (same_rule and not operation.sizes):
                 del requests[request]
-    context.state.delay(job.subject, context.moment.wall, RETRY_SECONDS)  # a size that stays noisy waits ever longer
+    state.delay(job.subject, context.moment.wall, RETRY_SECONDS)  # a size that stays noisy waits ever longer
     state.checked.setdefault(inventory.key, {})[whole] = context.moment.wall
     state.trusted[inventory.profile] = fingerprint(inventory.profile)
     if context.settings.store is not None:

@@ -112,7 +112,7 @@ class Readiness:
 
     def objection(self) -> str | None:
         """Say why no measurement may begin now; None if one may."""
-        return self._refusal() or (None if self.window.is_open else self.window.why) or self._excluded()
+        return self._refusal() or (None if self.window.is_open else self.window.why) or self._exclusion()
 
     def objection_to_running(self) -> str | None:
         """Say why a running measurement has to end now; None if it may go on."""
@@ -120,7 +120,7 @@ class Readiness:
         now = self._context.moment.running
         if why is None and now - self._checked_programs >= PROGRAM_CHECK_SECONDS:
             self._checked_programs = now
-            why = self._excluded()
+            why = self._exclusion()
         return why
 
     def close(self, why: str) -> None:
@@ -152,6 +152,6 @@ class Readiness:
             return f"The {limit:g} CPU seconds of this day are spent."
         return None
 
-    def _excluded(self) -> str | None:
+    def _exclusion(self) -> str | None:
         name = self._sensors.running_program(self._context.settings.exclude)
         return None if name is None else f"{name} is running."

@@ -80,6 +80,7 @@ class ScheduleInput:
     settings: DaemonSettings
     state: DaemonState
     inventories: Mapping[str, Inventory]
+    """By interpreter."""
     untested: Mapping[str, str]
     """Path of a profile in use that no canary has tested -> the interpreter that tests it."""
     now: float

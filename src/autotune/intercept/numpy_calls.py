@@ -42,7 +42,7 @@ class NumpyCalls:
         missed = []
         for name, target, matcher in _targets():
             try:
-                self._hooks.append(self._core.meet_call(target, self._asked(name, matcher), self._switch))
+                self._hooks.append(self._core.meet_call(target, self._decider(name, matcher), self._switch))
             except (TypeError, RuntimeError):
                 missed.append(name)
         return f"Calls of {', '.join(missed)} are left alone: NumPy is not built as usual." if missed else None
@@ -53,7 +53,7 @@ class NumpyCalls:
             self._core.release_call(hook)
         self._hooks = []
 
-    def _asked(self, name: str, matcher: Matcher) -> Callable[[str, Shape, Shape], "Calls"]:
+    def _decider(self, name: str, matcher: Matcher) -> Callable[[str, Shape, Shape], "Calls"]:
         decide, new = self._decide, self._core.Calls
         if name in FOLLOWING:
             decide = partial(decide, follows=True)

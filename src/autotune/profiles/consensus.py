@@ -21,7 +21,7 @@ def consensus(entries: Iterable[Entry]) -> tuple[int | None, str]:
         return None, "No BLAS thread count was measured for this machine."
     common: set[int] | None = None
     for entry in votes:
-        safe = {*entry.evidence.safe_threads, *_chosen(entry)}
+        safe = {*entry.evidence.safe_threads, *_chosen_counts(entry)}
         common = safe if common is None else common & safe
         if not common:
             if entry.status in {Status.NOISY, Status.FAILED}:
@@ -42,7 +42,7 @@ def _calls_blas(entry: Entry) -> bool:
     return row is not None and not row.name.endswith(IN_PROCESSES) and Knob.BLAS_THREADS in row.knobs
 
 
-def _chosen(entry: Entry) -> set[int]:
+def _chosen_counts(entry: Entry) -> set[int]:
     """Return the count that the entry was proved to be faster with, on its own."""
     threads, workers = entry.choice.blas_threads, entry.choice.workers
     return {threads} if threads is not None and workers in {None, 1} else set()
@@ -51,4 +51,4 @@ def _chosen(entry: Entry) -> set[int]:
 def _gain(entry: Entry, count: int) -> float:
     """Return the gain of an entry at a count, as a logarithm; 0 for counts other than its choice."""
     speedup = entry.evidence.speedup
-    return log(speedup) if count in _chosen(entry) and speedup else 0.0
+    return log(speedup) if count in _chosen_counts(entry) and speedup else 0.0

@@ -53,7 +53,7 @@ def add(choices: Mapping[Operation, Configuration], *, usable_cpus: int) -> None
 
     if not choices:
         return
-    kept = {learned.operation: learned for learned in _kept()}
+    kept = {learned.operation: learned for learned in _kept_choices()}
     for operation, choice in choices.items():
         kept.pop(operation, None)
         kept[operation] = LearnedChoice(operation=operation, choice=choice, cpus=usable_cpus)
@@ -72,7 +72,7 @@ def read() -> "list[Profile]":
 
     reason = "A program learned it while it ran."
     entries: dict[int, list[Entry]] = {}
-    for learned in _kept():
+    for learned in _kept_choices():
         if is_measurable(learned.operation):
             entries.setdefault(learned.cpus, []).append(
                 Entry(operation=learned.operation, status=Status.TUNED, reason=reason, choice=learned.choice)
@@ -80,7 +80,7 @@ def read() -> "list[Profile]":
     return [Profile(key=Key(usable_cpus=cpus), entries=tuple(group)) for cpus, group in entries.items()]
 
 
-def _kept() -> tuple[LearnedChoice, ...]:
+def _kept_choices() -> tuple[LearnedChoice, ...]:
     from autotune.host.trusted_files import FileRule, read_file
 
     try:

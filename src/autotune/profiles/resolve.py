@@ -284,10 +284,10 @@ def _loop_plans(resolution: Resolution) -> list[LoopPlan]:
         match = resolution.find(Operation(name=name, dtype=dtype, sizes=(("n", elements),)))
         return None if match is None else match.entry.choice
 
-    def measured(name: str, dtype: str) -> list[int]:
+    def lengths(name: str, dtype: str) -> list[int]:
         return list({measured.size["n"]: None for measured in resolution.measured_sizes(name, dtype)})
 
-    return loop_plans(choose, measured, cpus=worker_cpus(os.environ, resolution.usable_cpus))
+    return loop_plans(choose, lengths, cpus=worker_cpus(os.environ, resolution.usable_cpus))
 
 
 def _outdated_text(refusals: "Iterable[Refusal]", levels: "set[Level]") -> str | None:

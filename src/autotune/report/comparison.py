@@ -31,7 +31,7 @@ def comparison(subjects: Sequence[Subject]) -> str:
         + html.section("glance", "The profiles", "", HtmlTable("Machine and software of each", shown, machines).html())
     )
     operations = sorted(html.by_label(entries), key=lambda pair: pair[0])
-    compared = "".join(_compared(label, group) for label, group in operations[:MOST_OPERATIONS])
+    compared = "".join(_compare(label, group) for label, group in operations[:MOST_OPERATIONS])
     body = html.section(
         "operations",
         "Operation by operation",
@@ -71,7 +71,7 @@ def _matrix(subjects: Sequence[Subject], entries: Sequence[Row]) -> str:
     )
 
 
-def _compared(label: str, entries: Sequence[Row]) -> str:
+def _compare(label: str, entries: Sequence[Row]) -> str:
     shown = [row for row in entries if row["default_seconds"]]
     shown_columns = [*html.columns("profile"), *ENTRY, *html.columns("size shape seconds")]
     table = HtmlTable(f"{label}: time over size, profile by profile", shown_columns, shown or entries)

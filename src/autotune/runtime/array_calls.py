@@ -109,7 +109,7 @@ def map_blocks(
         return function(*arrays) if out is None else function(*arrays, out=out)
     if operation is None:
         operation = _operation(function, arrays, rows=rows, scratch=scratch)
-    chosen = None if operation is None else _chosen(operation, arrays, out)
+    chosen = None if operation is None else _choice(operation, arrays, out)
     if chosen is not None and (chosen.workers is not None or chosen.chunk is not None):
         cut = _cut(chosen, len(arrays[0]) if rows else _size(arrays))
     elif scratch:
@@ -301,7 +301,7 @@ def _operation(function: Callable[..., Any], arrays: tuple[Any, ...], *, rows: b
     return row.name
 
 
-def _chosen(operation: str, arrays: tuple[Any, ...], out: Any) -> "Configuration | None":
+def _choice(operation: str, arrays: tuple[Any, ...], out: Any) -> "Configuration | None":
     """Return the configuration measured for these arrays; None unless they, and an `out`, share one dtype."""
     operands = [array for array in (*arrays, *as_outs(out)) if isinstance(array, np.ndarray)]
     if not operands or any(array.dtype != operands[0].dtype for array in operands):

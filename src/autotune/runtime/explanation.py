@@ -296,7 +296,7 @@ def _lines(explanation: Explanation, width: int) -> Iterator[str]:
         return
     yield from _process(explanation, width)
     yield ""
-    paths = _numbered(explanation)
+    paths = _profile_numbers(explanation)
     if not explanation.operations:
         yield "Nothing that was measured fits here."
     elif explanation.overview:
@@ -347,7 +347,7 @@ def _process(explanation: Explanation, width: int) -> Iterator[str]:
     for drop in explanation.dropped:
         yield from wrap(f"Dropped: {drop}", width)
     if explanation.learned is not None:
-        yield from _learned(explanation, explanation.learned, width)
+        yield from _learned_lines(explanation, explanation.learned, width)
 
 
 def saved_text(saved: Saved) -> str:
@@ -364,7 +364,7 @@ def saved_text(saved: Saved) -> str:
     )
 
 
-def _learned(explanation: Explanation, learned: Sequence[Learned], width: int) -> Iterator[str]:
+def _learned_lines(explanation: Explanation, learned: Sequence[Learned], width: int) -> Iterator[str]:
     """Describe the lessons: choices and candidates in full, of those given up the number."""
     given_up = sum(not lesson.choice and not lesson.candidate for lesson in learned)
     proved = sum(bool(lesson.choice) for lesson in learned)
@@ -378,7 +378,7 @@ def _learned(explanation: Explanation, learned: Sequence[Learned], width: int) -
         yield from wrap(("Learned: " if lesson.choice else "Trying: ") + str(lesson), width)
 
 
-def _numbered(explanation: Explanation) -> dict[str, int]:
+def _profile_numbers(explanation: Explanation) -> dict[str, int]:
     """Return the profiles that the table refers to, in the order of their first mention."""
     mentioned: dict[str, int] = {}
     for row in explanation.operations:

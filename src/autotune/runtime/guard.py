@@ -128,12 +128,10 @@ class Guard:
         below = sum((claim.seconds - claim.low) ** 2 for claim in claims) ** 0.5
         above = sum((claim.high - claim.seconds) ** 2 for claim in claims) ** 0.5
 
-        def bounded(value: float) -> float:
+        def clip(value: float) -> float:
             return max(-wall_seconds, min(value, wall_seconds))
 
-        return Saved(
-            bounded(seconds), bounded(seconds - below), bounded(seconds + above), untold=len(watched) - len(claims)
-        )
+        return Saved(clip(seconds), clip(seconds - below), clip(seconds + above), untold=len(watched) - len(claims))
 
 
 class Watched:
@@ -170,9 +168,11 @@ class Watched:
 
     @property
     def has_lost(self) -> bool:
+        """Is the default proved to be faster?"""
         return self._test.is_proved(ALPHA)
 
     def due(self) -> bool:
+        """Return whether it is time for a control."""
         if self.calls < self._next:
             return False
         self._next += EVERY + randrange(_JITTER)

@@ -56,6 +56,7 @@ class Account:
         self._confirmations = 0
 
     def allows(self, seconds: float) -> bool:
+        """May a candidate lose so many seconds now?"""
         return self.lost_seconds + seconds <= SHARE * self.total_seconds
 
     def next_error(self) -> float:

@@ -316,12 +316,12 @@ class PerCall:
         key = (library, operation, dtype, follows, *sizes.items())
         calls = self._calls.get(key)
         if calls is None:
-            calls = self._looked_up(most, operation, dtype, sizes)
+            calls = self._new_calls(most, operation, dtype, sizes)
             if len(self._calls) < _MOST_CALLS:
                 calls = self._calls.setdefault(key, calls)
         return calls
 
-    def _looked_up(self, most: int | None, operation: str, dtype: str, sizes: dict[str, int]) -> "Calls":
+    def _new_calls(self, most: int | None, operation: str, dtype: str, sizes: dict[str, int]) -> "Calls":
         new = self._core.Calls
         threads, covered, learns = None, False, True
         after_fork.check()
@@ -380,7 +380,7 @@ class PerCall:
 
     def _decide_loop(self, operation: str, dtype: str, elements: int) -> "Calls":
         """Return the Calls of a lesson about loops that no plan covers."""
-        calls = self._looked_up(None, operation, dtype, {"n": elements})
+        calls = self._new_calls(None, operation, dtype, {"n": elements})
         if len(self._calls) < _MOST_CALLS:
             self._calls["loops", operation, dtype, False, len(self._calls)] = calls
         return calls

@@ -160,7 +160,7 @@ def process_map(
     as_outs(out)
     if not isinstance(array, np.ndarray):
         array = np.asarray(array)
-    chosen = _chosen(array.size, array.dtype) or DEFAULT
+    chosen = _choice(array.size, array.dtype) or DEFAULT
     method = chosen.method or DEFAULT_METHOD
     if (method is Method.INHERIT and not process_blocks.forks()) or (method is Method.QUEUE and not has_semaphores()):
         method = DEFAULT_METHOD
@@ -178,12 +178,12 @@ def process_map(
 
 
 def _sharing_method(shape: Shape, dtype: DTypeLike) -> Method:
-    chosen = _chosen(prod(shape), dtype)
+    chosen = _choice(prod(shape), dtype)
     method = None if chosen is None else chosen.method
     return method if method in shared_memory.SHARING and method is not None else DEFAULT_METHOD
 
 
-def _chosen(size: int, dtype: DTypeLike) -> "Configuration | None":
+def _choice(size: int, dtype: DTypeLike) -> "Configuration | None":
     return config("share", dtype=np.dtype(dtype), n=size) if 0 < size <= LARGEST_SIZE else None
 
 

@@ -66,10 +66,10 @@ def executor(
     if thread_pool.is_inside() or is_disabled():
         return ThreadExecutor(1)
     name = ALIASES.get(operation, operation)
-    entry, chosen = _measured(name, dtype, sizes)
+    entry, chosen = _look_up(name, dtype, sizes)
     in_processes = name.endswith(IN_PROCESSES)
     if processes and not in_processes and name + IN_PROCESSES in CATALOGUE:
-        parallel, choice = _measured(name + IN_PROCESSES, dtype, sizes)
+        parallel, choice = _look_up(name + IN_PROCESSES, dtype, sizes)
         if _speedup(parallel) > _speedup(entry) and _may_have_processes():
             entry, chosen, in_processes = parallel, choice, True
     if in_processes and not chosen.is_default and _may_have_processes():
@@ -83,7 +83,7 @@ def executor(
     return ThreadExecutor(chosen.workers or 1, chosen.blas_threads, chosen.placement)
 
 
-def _measured(name: str, dtype: Any, sizes: dict[str, int]) -> "tuple[LookupResult | None, Configuration]":
+def _look_up(name: str, dtype: Any, sizes: dict[str, int]) -> "tuple[LookupResult | None, Configuration]":
     """Return the entry that covers an operation, None without one, and the choice as it is in force here."""
     chosen = config(name, dtype=dtype, **sizes) or DEFAULT
     resolution, named = state.resolution(), as_operation(name, dtype, sizes)

@@ -40,7 +40,7 @@ class TextTable:
         """Format one row, whose first cell is its name, and its notes over the whole width."""
         cells = [printable(cell, keep="\n") for cell in cells]
         if self.is_list:
-            rest = ", ".join(self._labelled(cells))
+            rest = ", ".join(self._label(cells))
             lines = [*wrap(cells[0], self._width), *wrap(rest, self._width, indent=2)]
         else:
             lines = [*self._columns_of(cells)]
@@ -48,7 +48,7 @@ class TextTable:
             lines += wrap(note, self._width, indent=2 if self.is_list else 4)
         return lines
 
-    def _labelled(self, cells: Sequence[str]) -> Iterator[str]:
+    def _label(self, cells: Sequence[str]) -> Iterator[str]:
         """Return the cells of a list: numbers after the title of their column, unknown ones left out."""
         for column, cell in zip(self._columns[1:], cells[1:], strict=True):
             if cell.strip(" -\n"):
@@ -57,10 +57,10 @@ class TextTable:
 
     def _columns_of(self, cells: Sequence[str]) -> Iterator[str]:
         """Place cells side by side, each folded within its column."""
-        folded = [_folded(cell, width) for cell, width in zip(cells, self._widths, strict=True)]
+        folded = [_fold(cell, width) for cell, width in zip(cells, self._widths, strict=True)]
         for parts in zip_longest(*folded, fillvalue=""):
             placed = (
-                _padded(part, width, right=column.right)
+                _pad(part, width, right=column.right)
                 for part, width, column in zip(parts, self._widths, self._columns, strict=True)
             )
             yield _GAP.join(placed).rstrip()
@@ -101,7 +101,7 @@ def printable(text: str, keep: str = "") -> str:
     )
 
 
-def _folded(cell: str, width: int) -> list[str]:
+def _fold(cell: str, width: int) -> list[str]:
     """Fold a cell; a word that is longer than the column is cut."""
     lines = cell.split("\n")
     if not cell.isascii():
@@ -129,7 +129,7 @@ def _wide(line: str, width: int, *, cut: bool = False) -> list[str]:
     return [line for line in lines if line]
 
 
-def _padded(text: str, width: int, *, right: bool) -> str:
+def _pad(text: str, width: int, *, right: bool) -> str:
     width -= _cells(text) - len(text)
     return text.rjust(width) if right else text.ljust(width)
 

@@ -1,7 +1,7 @@
 """Exploration: the configuration that seems best at each size of one operation.
 
-All sizes advance together, one fresh process a step, so that what one size finds is tried at its neighbours in
-the next.
+All sizes advance together, one fresh process a step, so that what one size finds is tried at its neighbours
+in the next.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +31,7 @@ RACES = ((16, 4), (12, 4), (8, 6), (6, 8), (4, 10), (3, 12), (3, 16))
 PLAYOFFS = ((4, 16),) * 4
 """The same for those that the races could not tell apart, before the test's own data begins."""
 KNOB_PAIRS = 8
-"""Sizes at which a knob's effect is tested."""
+"""Of the leader, and of it without each of its knobs, where the user's work may ignore one."""
 QUIET_CANDIDATES, QUIET_PAIRS = 6, 6
 """Of each size, that are measured once more while the neighbours rest."""
 USUAL_PAIRS = 8

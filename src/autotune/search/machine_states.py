@@ -71,7 +71,7 @@ class Capacity:
         Where this one never reached what an earlier one saw, half of the difference is forgotten: a machine may lack
         CPUs for all of a calibration, but what was wrong, or is no longer true, must not stay.
         """
-        seen, earlier = self._seen(), self.known_best
+        seen, earlier = self._best_seen(), self.known_best
         if seen is None or earlier is None or len(self.probes) < BEST_OF or seen >= earlier:
             return self.best
         return (seen + earlier) / 2
@@ -100,12 +100,12 @@ class Capacity:
 
     def _update(self) -> None:
         count = len(self.probes)
-        if self._count != count and (seen := self._seen()) is not None:
+        if self._count != count and (seen := self._best_seen()) is not None:
             best = max(seen, self.known_best or 0.0, 1.0 + LEAST_PART * (self.usable_cpus - 1))
             share = sum(probe >= _full_from(best) for probe in self.probes) / count
             self._count, self._best, self._share = count, best, share
 
-    def _seen(self) -> float | None:
+    def _best_seen(self) -> float | None:
         if len(self.probes) < BEST_OF:
             return max(self.probes, default=None)
         # the 95 % quantile, which one probe that says too much does not move

@@ -48,8 +48,8 @@ class Backend(Protocol):
 
     Any number of hosts list, read, add and remove files concurrently, without locks. A file appears whole or not at
     all, and may vanish between a listing and a read. Memory is bounded, whatever a store sends: a folder with more than
-    MAX_LISTED names is an error. Every method raises OSError or the exceptions of the library
-    that it uses; `Store` turns them into a StoreProblem.
+    MAX_LISTED names is an error. Every method raises OSError or the exceptions of the library that it uses; `Store`
+    turns them into a StoreProblem.
     """
 
     def folders(self) -> list[str]:
