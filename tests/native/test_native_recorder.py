@@ -55,3 +55,24 @@ alone()
     )
     assert (rows["add"].calls, rows["add"].timed) == (6, 3)
     assert rows["add"].seconds < 0.05
+
+
+@pytest.mark.parametrize(
+    ("operands", "loop"),
+    [
+        ("np.ones((300, 300)), np.ones((300, 300))", None),
+        ("np.ones((300, 300)), 2.0", None),
+        ("np.ones((300, 300)).T, np.ones((300, 300)).T", None),
+        ("np.ones(90_000)[::2], np.ones(45_000)", None),
+        ("np.ones((4, 50_000))[:, 5:], 2.0", 49_995),
+        ("np.ones((302, 302))[1:-1, 1:-1], np.ones((300, 300))", 300),
+        ("np.ones((20_000, 1)), np.ones((20_000, 32))", 32),
+        ("np.ones((50, 1, 1)), np.ones((50, 20, 30))", 600),
+        ("np.ones((300, 300)), np.ones((300, 300)).T", 300),
+        ("np.ones((40, 40)), np.ones((1, 40))", None),  # small
+    ],
+)
+def test_the_length_of_inner_loops_is_told_where_it_is_shorter_than_large_operands(tmp_path, operands, loop):
+    row = recorded(tmp_path, f"for _ in range(3):\n    np.add({operands})")["add"]
+    assert row.calls == 3
+    assert row.sizes[1] == (-1 if loop is None else loop.bit_length() - 1)

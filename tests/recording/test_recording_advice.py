@@ -50,6 +50,15 @@ def test_each_qr_of_numpy_is_one_call_with_the_seconds_of_its_two_halves():
     assert qr.operation == Operation(name="qr", sizes=(("m", 50), ("n", 40)))
 
 
+def test_what_numpy_runs_in_short_loops_is_no_operation_of_its_whole_size():
+    whole, short = (call_of(row("add", "u", "dd", 16, length, elements=10 * 90_000)) for length in (-1, 8))
+    assert whole.operation == Operation(name="loop_add", sizes=(("n", 90_000),))
+    assert (short.operation, short.is_in_short_loops, whole.is_in_short_loops) == (None, True, False)
+    longer = call_of(row("add", "u", "dd", 16, 15, elements=10 * 90_000))
+    assert longer.operation == Operation(name="loop_add", sizes=(("n", 49_152),))
+    assert len(join_calls([whole, short, longer])) == 3
+
+
 @pytest.mark.parametrize(
     ("name", "kind", "types", "sizes", "requested"),
     [
@@ -241,6 +250,7 @@ def test_openmp_pinning_is_trouble_where_openmp_is_loaded():
         ("two dtypes", call("add", group=ARRAYS, dtype="float32+float64")),
         ("strided", call("svd", contiguous=False)),
         ("allocator", call("free", group=OTHERS)),
+        ("map_blocks", call("add", group=ARRAYS, elements=90_000.0, loop_elements=300.0)),
         ("larger arrays at once", call("add", group=ARRAYS, elements=10.0, seconds=2.0)),
     ],
 )

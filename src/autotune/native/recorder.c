@@ -542,6 +542,48 @@ static npy_intp add_operand(struct key *key, int number, PyObject *object, bool 
     return size_of(array);
 }
 
+/* Elements of one inner loop in which NumPy runs a ufunc over the operands (`two` may be NULL): axes that follow each
+ * other in the memory of both are one loop. NumPy's iterator sorts axes by their strides; here the last axis is the
+ * innermost, or the first of arrays in Fortran order. */
+static __attribute__((noinline)) npy_intp inner_loop_of(PyArrayObject *one, PyArrayObject *two)
+{
+    PyArrayObject *const operands[] = {one, two == NULL ? one : two};
+    const int axes = PyArray_NDIM(one) > PyArray_NDIM(operands[1]) ? PyArray_NDIM(one) : PyArray_NDIM(operands[1]);
+    const bool from_first = !PyArray_IS_C_CONTIGUOUS(one) && PyArray_IS_F_CONTIGUOUS(one);
+    npy_intp length = 1, following[2] = {0, 0}; /* strides that continue the loop */
+    for (int step = 0; step < axes; step++) {
+        const int axis = from_first ? step : axes - 1 - step;
+        npy_intp dimension = 1, strides[2];
+        for (int i = 0; i < 2; i++) {
+            const int own = axis - (axes - PyArray_NDIM(operands[i]));
+            const npy_intp size = own < 0 ? 1 : PyArray_DIM(operands[i], own);
+            strides[i] = size == 1 ? 0 : PyArray_STRIDE(operands[i], own);
+            dimension = size == 1 ? dimension : size;
+        }
+        if (length > 1 && dimension > 1 && (strides[0] != following[0] || strides[1] != following[1])) {
+            break;
+        }
+        if (dimension > 1) {
+            length *= dimension;
+            following[0] = strides[0] * dimension;
+            following[1] = strides[1] * dimension;
+        }
+    }
+    return length;
+}
+
+/* log2 of the elements of an inner loop where it is shorter than the operands; -1 where not, and of small arrays. */
+static inline int64_t short_loop_of(PyObject *first, PyObject *second, npy_intp elements)
+{
+    enum { LEAST = 4096 }; /* below, no loop is cut, and the question would take a part of the call */
+    if (elements < LEAST || !PyArray_Check(first)) {
+        return -1;
+    }
+    const bool has_two = second != NULL && PyArray_Check(second);
+    const npy_intp length = inner_loop_of((PyArrayObject *)first, has_two ? (PyArrayObject *)second : NULL);
+    return length < elements ? log2_of(length) : -1;
+}
+
 /* Tell what a call is by its first operands, and how many elements (of `g`: matrices) it has. */
 static uint64_t describe(struct key *key, PyObject *first, PyObject *second)
 {
@@ -558,13 +600,14 @@ static uint64_t describe(struct key *key, PyObject *first, PyObject *second)
         return (uint64_t)(one / (rows_of * columns));
     }
     key->sizes[0] = log2_of(elements);
+    key->sizes[1] = key->kind == 'u' ? short_loop_of(first, second, elements) : -1;
     return (uint64_t)elements;
 }
 
 /* Rows of calls of ufuncs, so that most calls need no key. */
 static struct shortcut {
     const void *ufunc;
-    uint64_t form; /* type numbers, layout and log2 of the elements of exact arrays: all that the key has */
+    uint64_t form; /* type numbers, layout, log2 of the elements of exact arrays and of a loop: all that the key has */
     struct record_row *row;
     void *unused; /* 32 bytes: a place is found by a shift */
 } shortcuts[256];
@@ -624,7 +667,8 @@ static __attribute__((noinline)) PyObject *described_ufunc(PyObject *self, PyObj
     npy_intp largest = 0;
     const uint64_t one = form_of(args[0], &largest), two = second == NULL ? 0 : form_of(second, &largest);
     if (!ufunc->core_enabled && one != 0 && (two != 0 || second == NULL || is_number(second))) {
-        const uint64_t form = one | two << 24 | (uint64_t)log2_of(largest);
+        const uint64_t loop = (uint64_t)(key.sizes[1] + 1);
+        const uint64_t form = one | two << 24 | loop << 16 | (uint64_t)log2_of(largest);
         *shortcut_of(self, form) = (struct shortcut){self, form, row, NULL};
     }
     return count_call(row, elements, sampler) ? timed_ufunc(row, self, args, flagged, names)
@@ -652,14 +696,15 @@ static __attribute__((noinline)) PyObject *counted_ufunc(PyObject *self, PyObjec
     if (form == 0) {
         return described_ufunc(self, args, flagged, names, sampler);
     }
-    if (count > 1 && ufunc->nin > 1) {
-        const uint64_t two = form_of(args[1], &elements);
-        if (two == 0 && !is_number(args[1])) {
+    PyObject *second = count > 1 && ufunc->nin > 1 ? args[1] : NULL;
+    if (second != NULL) {
+        const uint64_t two = form_of(second, &elements);
+        if (two == 0 && !is_number(second)) {
             return described_ufunc(self, args, flagged, names, sampler);
         }
         form |= two << 24;
     }
-    form |= (uint64_t)log2_of(elements);
+    form |= (uint64_t)log2_of(elements) | (uint64_t)(short_loop_of(args[0], second, elements) + 1) << 16;
     const struct shortcut *shortcut = shortcut_of(self, form);
     if (shortcut->ufunc != self || shortcut->form != form) {
         return described_ufunc(self, args, flagged, names, sampler);

@@ -25,7 +25,8 @@ class LedgerRow:
     types: str
     """Type codes of the first operands that were arrays."""
     sizes: tuple[int, int, int, int]
-    """g: the last two sizes of both operands; s: the operation's; -1: none."""
+    """g: the last two sizes of both operands; s: the operation's; u: log2 of the elements, and of those of a shorter
+    inner loop; -1: none."""
     calls: int
     timed: int
     seconds: float

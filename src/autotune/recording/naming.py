@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 
 from autotune.intercept.array_loops import CLASSES
 from autotune.intercept.operations import FUNCTIONS, PRODUCTS, Match, linalg_matcher
@@ -45,8 +46,14 @@ def call_of(row: LedgerRow) -> Call:
         operation = _array_operation(_LOOP_OF_REDUCTION.get(name), row, mean)
         return _call(row, name, recording.REDUCTIONS, size, operation, needs_reductions=name in {"sum", "prod"})
     if row.kind == "u":
-        operation = _array_operation(_LOOPS.get(row.name), row, mean)
-        return _call(row, row.name, recording.ARRAYS, size, operation)
+        if row.sizes[1] < 0:
+            return _call(row, row.name, recording.ARRAYS, size, _array_operation(_LOOPS.get(row.name), row, mean))
+        length = 1.5 * 2.0 ** row.sizes[1]
+        name = _LOOPS.get(row.name) if length >= recording.SHORT_LOOP else None
+        operation = _array_operation(name, row, length)
+        return replace(
+            _call(row, row.name, recording.ARRAYS, f"{size} by {length:.2g}", operation), loop_elements=length
+        )
     return _call(row, row.name, recording.OTHERS, size, None)
 
 

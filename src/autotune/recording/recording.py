@@ -11,6 +11,8 @@ from autotune.model.operation import Operation
 
 SCHEMA = "autotune.recording/2"
 
+SHORT_LOOP = 10_000
+"""Elements of a loop of NumPy's below which no second CPU pays: the C core shares loops, not the calls around them."""
 TUNABLE_FROM_SECONDS = 5e-6
 """Mean of a call below which no count of threads pays for its switch (0.3 us)."""
 
@@ -36,6 +38,13 @@ class Call:
     """Its operation, as `apply()` asks for it; None: no operation of the catalogue."""
     needs_reductions: bool = False
     """Does it gain only with `--reductions`?"""
+    loop_elements: float | None = None
+    """About how many each inner loop of a ufunc has, where broadcast or strided operands make it short."""
+
+    @property
+    def is_in_short_loops(self) -> bool:
+        """Whether NumPy runs a call on a large array in loops that are too short to be shared."""
+        return self.loop_elements is not None and self.loop_elements < SHORT_LOOP <= (self.elements or 0)
 
     @property
     def is_too_short(self) -> bool:

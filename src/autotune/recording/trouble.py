@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from autotune.host.usable_cpus import BINDINGS
 from autotune.model.units import count_of
 from autotune.recording.program_gain import total_seconds
-from autotune.recording.recording import ARRAYS, LINALG, Call, RecordedProcess, Recording
+from autotune.recording.recording import ARRAYS, LINALG, SHORT_LOOP, Call, RecordedProcess, Recording
 
 WORTH_SAYING = 0.02
 """Part of the run below which a cost is not mentioned."""
@@ -141,6 +141,12 @@ def _costs_of_operands(calls: Sequence[Call], total: float) -> Iterator[str]:
         yield (
             f"Linear algebra on strided operands took {took}: NumPy copies them at each call. "
             "np.ascontiguousarray copies them once."
+        )
+    short = [call for call in calls if call.is_in_short_loops]
+    if took := _part(short, total, least=2 * WORTH_SAYING):
+        yield (
+            f"Calls on large arrays in loops of fewer than {SHORT_LOOP:,} elements took {took}: broadcast or strided "
+            "operands make NumPy go row by row, which stays on one CPU. autotune.map_blocks shares such calls."
         )
     small = [call for call in calls if call.group == ARRAYS and (call.elements or 0) <= SMALL_ARRAY]
     if took := _part(small, total, least=5 * WORTH_SAYING):
