@@ -46,14 +46,13 @@ def call_of(row: LedgerRow) -> Call:
         operation = _array_operation(_LOOP_OF_REDUCTION.get(name), row, mean)
         return _call(row, name, recording.REDUCTIONS, size, operation, needs_reductions=name in {"sum", "prod"})
     if row.kind == "u":
+        covering = _LOOPS.get(row.name)
         if row.sizes[1] < 0:
-            return _call(row, row.name, recording.ARRAYS, size, _array_operation(_LOOPS.get(row.name), row, mean))
+            return _call(row, row.name, recording.ARRAYS, size, _array_operation(covering, row, mean))
         length = 1.5 * 2.0 ** row.sizes[1]
-        name = _LOOPS.get(row.name) if length >= recording.SHORT_LOOP else None
-        operation = _array_operation(name, row, length)
-        return replace(
-            _call(row, row.name, recording.ARRAYS, f"{size} by {length:.2g}", operation), loop_elements=length
-        )
+        operation = _array_operation(covering, row, length) if length >= recording.SHORT_LOOP else None
+        call = _call(row, row.name, recording.ARRAYS, f"{size} by {length:.2g}", operation)
+        return replace(call, loop_elements=length)
     return _call(row, row.name, recording.OTHERS, size, None)
 
 
