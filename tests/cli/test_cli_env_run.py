@@ -210,6 +210,16 @@ def tuned_here(tmp_path, monkeypatch):
 ONE_THREAD = Configuration(blas_threads=1)
 
 
+def test_run_says_what_holds_its_choices_down(monkeypatch):
+    monkeypatch.setattr("autotune.cli.run.replace_process", lambda *_: 0)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert "1 thread" in CliRunner().invoke(program, ["run", "--", "true"]).stderr
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setenv("AUTOTUNE_DISABLE", "1")
+    off = CliRunner().invoke(program, ["run", "--", "true"]).stderr
+    assert ("AUTOTUNE_DISABLE" in off, "as measured" in off) == (True, False)
+
+
 def test_a_tuned_command_runs_with_what_was_measured_and_says_so(tuned_here):
     done, replaced = tuned_here("--", "python", "simulate.py", choice=ONE_THREAD)
     assert replaced["words"] == ("python", "simulate.py")

@@ -34,7 +34,7 @@ def test_a_limit_names_the_variable_that_it_comes_from():
 def test_a_value_that_is_ignored_says_so():
     cap = limits(AUTOTUNE_CPUS="abc")["cap of the job or container"]
     assert cap.value is None
-    assert "abc, which is not a whole number and is ignored" in cap.source
+    assert "abc, which is not a whole number of at least 1 and is ignored" in cap.source
 
 
 @pytest.fixture

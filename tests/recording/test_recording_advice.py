@@ -248,7 +248,6 @@ def test_openmp_pinning_is_trouble_where_openmp_is_loaded():
     [
         ("BLAS has none", call("matmul", dtype="int64")),
         ("two dtypes", call("add", group=ARRAYS, dtype="float32+float64")),
-        ("strided", call("svd", contiguous=False)),
         ("allocator", call("free", group=OTHERS)),
         ("map_blocks", call("add", group=ARRAYS, elements=90_000.0, loop_elements=300.0)),
         ("larger arrays at once", call("add", group=ARRAYS, elements=10.0, seconds=2.0)),

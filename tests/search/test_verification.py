@@ -20,7 +20,7 @@ LOG = make_entry("log", choice={"workers": 4, "chunk": 8192}, n=10**6)
 KEPT = make_entry("svd", m=100, n=100)
 
 
-def _verify(*entries, ratios, seconds=100.0, cpus=4, scatter=0.0, **more):
+def _verify(*entries, ratios, seconds=100.0, cpus=4, scatter=0.0, known_best=None, **more):
     """The standing of each entry, with these ratios of the choices in their order."""
     choices = {entry.operation: ratio for entry, ratio in zip(entries, ratios, strict=True)}
 
@@ -30,7 +30,7 @@ def _verify(*entries, ratios, seconds=100.0, cpus=4, scatter=0.0, **more):
         return ratio if not isinstance(ratio, float) else 0.01 * ratio * exp(luck.gauss(0.0, scatter))
 
     bench = FakeBench(answer, **more)
-    clock = Clock(bench=bench, capacity=Capacity(usable_cpus=cpus), budget=seconds)
+    clock = Clock(bench=bench, capacity=Capacity(usable_cpus=cpus, known_best=known_best), budget=seconds)
     checks = list(verify(entries, environment=environment_of(cpus), clock=clock))
     return {check.entry.operation: check for check in checks}, bench
 
@@ -84,7 +84,14 @@ def test_a_budget_too_short_for_all_tells_of_some_and_is_kept():
 def test_a_loss_next_to_others_is_no_verdict_on_a_choice_that_uses_all_cpus():
     checks, _ = _verify(LOG, ratios=(1.5,), interference=0.6)
 
-    assert checks[LOG.operation].standing in {Standing.OPEN, Standing.GONE}
+    assert checks[LOG.operation].standing is Standing.OPEN
+
+
+def test_no_gain_while_cpus_are_missing_is_no_verdict_on_a_choice_that_uses_all():
+    checks, _ = _verify(LOG, ratios=(1.0,), scatter=0.01, capacity=1.0, known_best=4.0)
+    assert checks[LOG.operation].standing is Standing.OPEN
+    checks, _ = _verify(LOG, ratios=(1.0,), scatter=0.01, capacity=4.0, known_best=4.0)
+    assert checks[LOG.operation].standing is Standing.GONE
 
 
 def test_a_gain_that_scatters_too_much_to_be_proved_is_open_and_not_gone():

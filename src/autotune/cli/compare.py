@@ -99,7 +99,7 @@ def lines(runs: "PairedRuns", force: "InForceThere") -> Iterator[str]:
     seconds = median(run.seconds for run in runs.plain)
     if seconds < SHORT_SECONDS:
         yield (
-            f"A plain run takes {seconds:.2g} s, and the start of `autotune run`, some tenths of a second, is part of "
+            f"A plain run takes {seconds:.2g} s, and the start of `autotune run`, some 0.1 s, is part of "
             "each tuned one: give the command more to do."
         )
     in_force = (

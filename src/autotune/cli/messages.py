@@ -67,7 +67,7 @@ def for_cpus(place: int, total: int, *, cpus: int) -> str:
 
 
 def written(path: object, *, tuned: int, total: int) -> str:
-    return f"{tuned} of {total} entries are tuned; the others run as plain NumPy. The profile is in {path}."
+    return f"{tuned} of {total} entries are tuned; the others keep the default. The profile is in {path}."
 
 
 SAME_UNTIL_DECIDED = "the same command with --until-decided."
@@ -152,7 +152,7 @@ def verifying_runs(pairs: int) -> str:
 
 
 NO_VERIFY_RUNS = "No runs of the command were asked for."
-NOTHING_GAINED = "Nothing that the program calls is tuned, so it runs as before: no pairs of runs were made."
+NOTHING_GAINED = "This profile tunes nothing that the program calls: no pairs of runs were made."
 PROGRAM_DIFFERS = "The tuned runs ended or wrote otherwise than the plain ones: `autotune compare -- CMD` shows it."
 
 

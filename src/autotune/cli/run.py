@@ -126,11 +126,12 @@ def run(*, command: tuple[str, ...], **settings: Any) -> int:
         say(messages.running_tuned(tuned.name, tuned.choice, tuned.speedup))
         return replace_process(tuned.words, {**os.environ, **tuned.variables})
     is_kept_out = is_kept_from_site(command) and not options.children
-    choice, calls = choose(options.blas_threads, resolution), not (options.only_variables or is_kept_out)
-    user_has_set = choice.blas_threads is not None and not thread_variables.exports(choice.blas_threads, os.environ)
+    choice = choose(options.blas_threads, resolution)
+    calls = not (options.only_variables or is_kept_out or is_disabled())
+    user_limit = thread_variables.user_limit(os.environ)
     effect = messages.running(
         " ".join(filter(None, (threads_text(choice.blas_threads), choice.reason, tuned))),
-        user_limit=thread_variables.user_limit(os.environ) if user_has_set else None,
+        user_limit=None if thread_variables.exports(choice.blas_threads, os.environ) else user_limit,
         calls=calls,
         is_kept_out=is_kept_out,
         learns=options.learn,

@@ -48,5 +48,7 @@ def _variable(environ: Mapping[str, str], name: str) -> str:
     value = environ.get(name)
     if value is None:
         return name
-    ignored = ", which is not a whole number and is ignored" if name in cpu_variables.invalid(environ) else ""
+    ignored = (
+        ", which is not a whole number of at least 1 and is ignored" if name in cpu_variables.invalid(environ) else ""
+    )
     return f"{name}={value}{ignored}"

@@ -136,17 +136,12 @@ def _costs_of_operands(calls: Sequence[Call], total: float) -> Iterator[str]:
             f"Calls with operands of two dtypes ({_names(mixed)}) took {took}: "
             "NumPy converts the operands at each call. Convert them once."
         )
-    strided = [call for call in calls if call.contiguous is False and call.group == LINALG]
-    if took := _part(strided, total):
-        yield (
-            f"Linear algebra on strided operands took {took}: NumPy copies them at each call. "
-            "np.ascontiguousarray copies them once."
-        )
     short = [call for call in calls if call.is_in_short_loops]
     if took := _part(short, total, least=2 * WORTH_SAYING):
         yield (
             f"Calls on large arrays in loops of fewer than {SHORT_LOOP:,} elements took {took}: broadcast or strided "
-            "operands make NumPy go row by row, which stays on one CPU. autotune.map_blocks shares such calls."
+            "operands make NumPy go row by row, which stays on one CPU. autotune.map_blocks can share such calls "
+            "where the function's own entry is tuned (`autotune calibrate add n=...`)."
         )
     small = [call for call in calls if call.group == ARRAYS and (call.elements or 0) <= SMALL_ARRAY]
     if took := _part(small, total, least=5 * WORTH_SAYING):

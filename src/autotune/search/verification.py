@@ -212,7 +212,8 @@ def _check(entry: Entry, candidate: Candidate) -> Check:
         standing, reason = Standing.SLOWER, f"Slower: {findings}"
     elif candidate.verdict is Verdict.DROPPED:
         # a candidate that is proved faster was dropped for an objection
-        is_gone = candidate.is_proved_faster or findings.gains_little(candidate.bound)
+        # without full capacity, what uses all CPUs seems slower than it is
+        is_gone = candidate.is_proved_faster or (findings.rests_on_full and findings.gains_little(candidate.bound))
         standing, reason = Standing.GONE if is_gone else Standing.OPEN, candidate.reason
     elif candidate.verdict is Verdict.NOISY:
         standing, reason = Standing.OPEN, "The machine is too busy for a verdict."
