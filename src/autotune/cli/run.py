@@ -17,7 +17,7 @@ from autotune.cli.terminal import note, report_error
 from autotune.controls import thread_variables, wait_policy
 from autotune.model.record import Record
 from autotune.profiles.resolve import resolve_before_numpy
-from autotune.runtime.process_settings import is_disabled, threads_text
+from autotune.runtime.process_settings import ProcessChoice, is_disabled, threads_text
 from autotune.runtime.text_table import printable
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
@@ -128,10 +128,9 @@ def run(*, command: tuple[str, ...], **settings: Any) -> int:
     is_kept_out = is_kept_from_site(command) and not options.children
     choice = choose(options.blas_threads, resolution)
     calls = not (options.only_variables or is_kept_out or is_disabled())
-    user_limit = thread_variables.user_limit(os.environ)
     effect = messages.running(
         " ".join(filter(None, (threads_text(choice.blas_threads), choice.reason, tuned))),
-        user_limit=None if thread_variables.exports(choice.blas_threads, os.environ) else user_limit,
+        user_limit=users_own_limit(choice),
         calls=calls,
         is_kept_out=is_kept_out,
         learns=options.learn,
@@ -152,6 +151,12 @@ def is_kept_from_site(command: Sequence[str]) -> bool:
     options = takewhile(_FLAGS.fullmatch, command[1:])
     is_python = _PYTHON.fullmatch(os.path.basename(command[0]))  # noqa: PTH119 - pathlib costs `run` 4 ms
     return is_python is not None and any({"I", "E", "S"} & set(word) for word in options)
+
+
+def users_own_limit(choice: ProcessChoice) -> int | None:
+    """Return the BLAS threads that the user's own variables allow where no count is set; None without a limit."""
+    is_set = thread_variables.exports(choice.blas_threads, os.environ)
+    return None if is_set else thread_variables.user_limit(os.environ)
 
 
 def say(effect: str, *, unreported: str = "") -> None:
