@@ -157,7 +157,7 @@ def test_the_end_says_where_the_profile_is_and_that_programs_find_it(capsys):
     said = capsys.readouterr()
     assert "svd m=500 n=500" in said.out
     assert said.err.splitlines() == [
-        f"1 of 2 entries are tuned; the others run as plain NumPy. The profile is in {kept.path}.",
+        f"1 of 2 entries are tuned; the others keep the default. The profile is in {kept.path}.",
         messages.how_to_use(kept.path, is_searched=True),
     ]
 
