@@ -13,7 +13,7 @@ from autotune.model.configuration import Configuration
 from autotune.model.entry import Status
 from autotune.model.operation import Operation
 from autotune.model.profile import Provenance
-from autotune.profiles.fit import Fit, Site, Source, fit, rungs, same_allocation, transfer
+from autotune.profiles.fit import Fit, Site, Source, fit, fitting_profiles, rungs, same_allocation, transfer
 from autotune.profiles.folders import Layer
 from autotune.profiles.lookup import Level, climb
 
@@ -233,7 +233,9 @@ def test_a_kept_default_is_kept_with_any_allocation():
 
 def ladder(sources, here, operation):
     """The entry that speaks for an operation, and what was refused on the way to it."""
-    built, refusals = rungs(sources, here)
+    fitting, unfitting = fitting_profiles(sources, here)
+    built, refused_entries = rungs(fitting, here)
+    refusals = [*unfitting, *refused_entries]
     match, passed = climb(built.get((operation.name, operation.dtype), ()), operation)
     refused = (*(refusal for refusal in refusals if refusal.entry is None), *passed)
     if match is None:

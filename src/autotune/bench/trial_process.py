@@ -277,13 +277,17 @@ class TrialProcess:
     @property
     def mark(self) -> tuple[int, int] | None:
         """The task and the arm that ran last; None before the first."""
-        text = os.pread(self._mark.fileno(), MARK.size, 0)
-        return MARK.unpack(text)[:2] if len(text) == MARK.size else None
+        fields = self._read_mark()
+        return None if fields is None else fields[:2]
 
     def _step(self, began: float) -> tuple[float, float]:
-        """Read when the step under way began, and how many seconds it may take."""
+        """Return when the step under way began, and how many seconds it may take."""
+        fields = self._read_mark()
+        return (began, self._patience) if fields is None else fields[2:]
+
+    def _read_mark(self) -> tuple[int, int, float, float] | None:
         text = os.pread(self._mark.fileno(), MARK.size, 0)
-        return MARK.unpack(text)[2:] if len(text) == MARK.size else (began, self._patience)
+        return MARK.unpack(text) if len(text) == MARK.size else None
 
     def _await_end(self, selector: selectors.BaseSelector) -> None:
         """Let the process end by itself, and read what it still prints."""

@@ -282,7 +282,7 @@ STANDINGS = {
 }
 
 
-def verdict(checks: Iterable["Check"]) -> str:
+def verdict(checks: Sequence["Check"]) -> str:
     counts = Counter(str(check.standing) for check in checks)
     if not counts:
         return "The profile has no choices to verify: it changes nothing."
@@ -291,7 +291,7 @@ def verdict(checks: Iterable["Check"]) -> str:
         for standing, words in STANDINGS.items()
         if standing in counts
     })  # fmt: skip
-    if {"slower", "failed", "no-longer-holds"} & counts.keys():
+    if any(check.standing.bad for check in checks):
         said += " `autotune calibrate` with these operations measures them anew."
     if "open" in counts:
         said += " A larger --budget, on a quiet machine, tells the rest."

@@ -542,14 +542,14 @@ static npy_intp add_operand(struct key *key, int number, PyObject *object, bool 
     return size_of(array);
 }
 
-/* Elements of one inner loop in which NumPy runs a ufunc over the operands (`two` may be NULL): axes that follow each
+/* Elements of one inner loop in which NumPy runs a ufunc over the operands (`second` may be NULL): axes that follow each
  * other in the memory of both are one loop. NumPy's iterator sorts axes by their strides; here the last axis is the
  * innermost, or the first of arrays in Fortran order. */
-static __attribute__((noinline)) npy_intp inner_loop_of(PyArrayObject *one, PyArrayObject *two)
+static __attribute__((noinline)) npy_intp inner_loop_of(PyArrayObject *first, PyArrayObject *second)
 {
-    PyArrayObject *const operands[] = {one, two == NULL ? one : two};
-    const int axes = PyArray_NDIM(one) > PyArray_NDIM(operands[1]) ? PyArray_NDIM(one) : PyArray_NDIM(operands[1]);
-    const bool from_first = !PyArray_IS_C_CONTIGUOUS(one) && PyArray_IS_F_CONTIGUOUS(one);
+    PyArrayObject *const operands[] = {first, second == NULL ? first : second};
+    const int axes = PyArray_NDIM(first) > PyArray_NDIM(operands[1]) ? PyArray_NDIM(first) : PyArray_NDIM(operands[1]);
+    const bool from_first = !PyArray_IS_C_CONTIGUOUS(first) && PyArray_IS_F_CONTIGUOUS(first);
     npy_intp length = 1, following[2] = {0, 0}; /* strides that continue the loop */
     for (int step = 0; step < axes; step++) {
         const int axis = from_first ? step : axes - 1 - step;
@@ -592,12 +592,12 @@ static uint64_t describe(struct key *key, PyObject *first, PyObject *second)
         key->sizes[i] = -1;
     }
     key->layout = 'C';
-    const npy_intp one = add_operand(key, 0, first, by_shape);
-    const npy_intp two = second == NULL ? 0 : add_operand(key, 1, second, by_shape);
-    const npy_intp elements = one > two ? one : two;
+    const npy_intp size_of_first = add_operand(key, 0, first, by_shape);
+    const npy_intp size_of_second = second == NULL ? 0 : add_operand(key, 1, second, by_shape);
+    const npy_intp elements = size_of_first > size_of_second ? size_of_first : size_of_second;
     if (by_shape) {
         const npy_intp rows_of = key->sizes[0] > 0 ? key->sizes[0] : 1, columns = key->sizes[1] > 0 ? key->sizes[1] : 1;
-        return (uint64_t)(one / (rows_of * columns));
+        return (uint64_t)(size_of_first / (rows_of * columns));
     }
     key->sizes[0] = log2_of(elements);
     key->sizes[1] = key->kind == 'u' ? short_loop_of(first, second, elements) : -1;
@@ -665,10 +665,11 @@ static __attribute__((noinline)) PyObject *described_ufunc(PyObject *self, PyObj
     const uint64_t elements = describe(&key, args[0], second);
     struct record_row *row = row_of(&key, ufunc->name, NULL);
     npy_intp largest = 0;
-    const uint64_t one = form_of(args[0], &largest), two = second == NULL ? 0 : form_of(second, &largest);
-    if (!ufunc->core_enabled && one != 0 && (two != 0 || second == NULL || is_number(second))) {
+    const uint64_t form_of_first = form_of(args[0], &largest);
+    const uint64_t form_of_second = second == NULL ? 0 : form_of(second, &largest);
+    if (!ufunc->core_enabled && form_of_first != 0 && (form_of_second != 0 || second == NULL || is_number(second))) {
         const uint64_t loop = (uint64_t)(key.sizes[1] + 1);
-        const uint64_t form = one | two << 24 | loop << 16 | (uint64_t)log2_of(largest);
+        const uint64_t form = form_of_first | form_of_second << 24 | loop << 16 | (uint64_t)log2_of(largest);
         *shortcut_of(self, form) = (struct shortcut){self, form, row, NULL};
     }
     return count_call(row, elements, sampler) ? timed_ufunc(row, self, args, flagged, names)
@@ -698,11 +699,11 @@ static __attribute__((noinline)) PyObject *counted_ufunc(PyObject *self, PyObjec
     }
     PyObject *second = count > 1 && ufunc->nin > 1 ? args[1] : NULL;
     if (second != NULL) {
-        const uint64_t two = form_of(second, &elements);
-        if (two == 0 && !is_number(second)) {
+        const uint64_t form_of_second = form_of(second, &elements);
+        if (form_of_second == 0 && !is_number(second)) {
             return described_ufunc(self, args, flagged, names, sampler);
         }
-        form |= two << 24;
+        form |= form_of_second << 24;
     }
     form |= (uint64_t)log2_of(elements) | (uint64_t)(short_loop_of(args[0], second, elements) + 1) << 16;
     const struct shortcut *shortcut = shortcut_of(self, form);

@@ -58,14 +58,29 @@ class Fit(Record, kw_only=True):
     """The NumPy or BLAS of a profile that is refused for this alone, such as "NumPy 2.4"."""
 
 
-def rungs(sources: Iterable[Source], site: Site) -> tuple[Mapping[tuple[str, str], Sequence[Rung]], list[Refusal]]:
-    """Return the rungs of each operation and dtype, best level first, and every file and entry that is not used.
+FittingProfile = tuple[Level, str, Source]
+"""A profile that fits, with its level and the reason."""
 
-    Sources come nearest layer first; within a level the nearer layer goes first. Asked when profiles change; which
-    rung covers a size is asked of `climb` at each look-up.
+
+def fitting_profiles(sources: Iterable[Source], site: Site) -> tuple[list[FittingProfile], list[Refusal]]:
+    """Return the profiles that fit, best level first, and the files that are not used.
+
+    Sources come nearest layer first; within a level the nearer layer goes first.
     """
-    fitting, refusals = _fitting(sources, site)
+    fits = [(fit(source.profile, source.layer, site), source) for source in sources]
+    refusals = [Refusal(source.path, None, each.reason, each.outdated) for each, source in fits if each.level is None]
+    return [(level, each.reason, source) for level in Level for each, source in fits if each.level is level], refusals
+
+
+def rungs(
+    fitting: Iterable[FittingProfile], site: Site
+) -> tuple[Mapping[tuple[str, str], Sequence[Rung]], list[Refusal]]:
+    """Return the rungs of each operation and dtype, best level first, and every entry that is not used.
+
+    Asked when profiles change; which rung covers a size is asked of `climb` at each look-up.
+    """
     built: dict[tuple[str, str], list[Rung]] = {}
+    refusals: list[Refusal] = []
     for level, why, source in fitting:
         same = same_allocation(source.profile.key, site.key)
         by_operation: dict[tuple[str, str], list[Entry]] = {}
@@ -80,19 +95,11 @@ def rungs(sources: Iterable[Source], site: Site) -> tuple[Mapping[tuple[str, str
     return built, refusals
 
 
-def blas_wait(sources: Iterable[Source], site: Site) -> tuple[int | None, dict[str, int]]:
+def blas_wait(fitting: Iterable[FittingProfile], site: Site) -> tuple[int | None, dict[str, int]]:
     """Return the wait policy of the best-fitting profile for this allocation that has one."""
-    fitting, _ = _fitting(sources, site)
     profiles = (source.profile for *_, source in fitting if same_allocation(source.profile.key, site.key))
     best = next((profile for profile in profiles if profile.blas_wait is not None), None)
     return (None, {}) if best is None else (best.blas_wait, dict(best.loops_after_blas))
-
-
-def _fitting(sources: Iterable[Source], site: Site) -> tuple[list[tuple[Level, str, Source]], list[Refusal]]:
-    """Return the profiles that fit with level and reason, best level first, and the files that are not used."""
-    fits = [(fit(source.profile, source.layer, site), source) for source in sources]
-    refusals = [Refusal(source.path, None, each.reason, each.outdated) for each, source in fits if each.level is None]
-    return [(level, each.reason, source) for level in Level for each, source in fits if each.level is level], refusals
 
 
 def fit(profile: Profile, layer: Layer, site: Site) -> Fit:

@@ -249,7 +249,7 @@ def _compile(files: list[tuple[Layer, str]], site: "Site", circumstances: str, f
 
     from autotune.errors import ProfileError
     from autotune.profiles.consensus import consensus
-    from autotune.profiles.fit import Source, blas_wait, fit, rungs
+    from autotune.profiles.fit import Source, blas_wait, fit, fitting_profiles, rungs
     from autotune.profiles.lookup import Refusal
     from autotune.profiles.profile_files import read
 
@@ -263,13 +263,14 @@ def _compile(files: list[tuple[Layer, str]], site: "Site", circumstances: str, f
             sources.append(Source(layer=layer, path=path, profile=read(Path(path), layer, is_wanted=fits)))
         except ProfileError as error:
             unread.append(Refusal(path, None, error.reason))
-    built, refusals = rungs(sources, site)
-    refusals = [*unread, *refusals]
+    fitting, unfitting = fitting_profiles(sources, site)
+    built, refused_entries = rungs(fitting, site)
+    refusals = [*unread, *unfitting, *refused_entries]
     copy = Compiled(
         circumstances,
         fields,
         consensus(_votes(built.values())),
-        compiled_copy.Wait(*blas_wait(sources, site)),
+        compiled_copy.Wait(*blas_wait(fitting, site)),
         compiled_copy.body(built, refusals),
         outdated=_outdated_text(refusals, {step.level for steps in built.values() for step in steps}),
     )

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 
 from autotune.intercept.array_loops import CLASSES
 from autotune.intercept.operations import FUNCTIONS, PRODUCTS, Match, linalg_matcher
@@ -49,10 +48,10 @@ def call_of(row: LedgerRow) -> Call:
         covering = _LOOPS.get(row.name)
         if row.sizes[1] < 0:
             return _call(row, row.name, recording.ARRAYS, size, _array_operation(covering, row, mean))
-        length = 1.5 * 2.0 ** row.sizes[1]
+        length = 1.5 * 2.0 ** row.sizes[1]  # the middle of what has this logarithm
         operation = _array_operation(covering, row, length) if length >= recording.SHORT_LOOP else None
-        call = _call(row, row.name, recording.ARRAYS, f"{size} by {length:.2g}", operation)
-        return replace(call, loop_elements=length)
+        size = f"{size} by {length:.2g}"
+        return _call(row, row.name, recording.ARRAYS, size, operation, loop_elements=length)
     return _call(row, row.name, recording.OTHERS, size, None)
 
 
@@ -97,6 +96,7 @@ def _call(
     *,
     needs_reductions: bool = False,
     calls: int | None = None,
+    loop_elements: float | None = None,
 ) -> Call:
     return Call(
         name=name,
@@ -109,6 +109,7 @@ def _call(
         seconds=row.seconds,
         operation=operation,
         needs_reductions=needs_reductions,
+        loop_elements=loop_elements,
     )
 
 
