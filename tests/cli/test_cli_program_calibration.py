@@ -143,3 +143,8 @@ def test_pairs_that_tell_nothing_are_said_to_and_how_to_repeat_them(interval, is
     )
     text = gain_text(gain)
     assert ("autotune compare" in text) == is_open
+
+
+def test_a_gain_without_an_interval_is_told_all_the_same():
+    text = gain_text(VerifiedGain(predicted=1.5, predicted_low=1.5, predicted_high=1.5))
+    assert "1.50 times as fast" in text

@@ -158,10 +158,9 @@ def tell_gain(gained: VerifiedGain) -> None:
 
 def gain_text(gained: VerifiedGain) -> str:
     """Say what a whole program gains, as predicted and as measured."""
-    said = "The whole program: as fast as before, since none of its calls is tuned"
-    if gained.predicted_low < gained.predicted_high:  # a tuned call has an interval
-        interval = f"{gained.predicted_low:.2f} to {gained.predicted_high:.2f}"
-        said = f"The whole program: {gained.predicted:.2f} times as fast by its entries ({interval})"
+    said = f"The whole program: {gained.predicted:.2f} times as fast by its entries"
+    if gained.predicted_low < gained.predicted_high:  # else its tuned calls have no interval here
+        said += f" ({gained.predicted_low:.2f} to {gained.predicted_high:.2f})"
     if gained.measured is None:
         return f"{said}."
     with_start = gained.predicted_with_start
