@@ -41,10 +41,55 @@ def _session(ratios, rounds=4):
     ]
 
 
-def test_the_estimate_weighs_sessions_by_their_rounds():
-    evidence = _evidence(_session({ONE: 0.5}, rounds=3), _session({ONE: 1.0}, rounds=1))
+def test_a_short_process_that_a_burst_hit_does_not_move_the_estimate_of_a_long_one():
+    evidence = _evidence(_session({ONE: 0.8}, rounds=8), _session({ONE: 0.4}, rounds=2))
 
-    assert evidence.estimate(ONE) == pytest.approx(0.75 * math.log(0.5))
+    assert evidence.estimate(ONE) == pytest.approx(math.log(0.8))
+
+
+FIVE = tuple(Configuration(blas_threads=threads) for threads in range(1, 6))
+
+
+def _process(default, candidate):
+    """Five candidates, four pairs each: seconds of the default and of the candidate, by number of candidate and pair."""
+    numbered = [[(choice, pair) for pair in range(4)] for choice in range(5)]
+    return [
+        _measured(DEFAULT, *[0.01] * 20),
+        *(
+            Measurement(
+                operation=SMALL,
+                configuration=choice,
+                seconds=tuple(candidate(*place) for place in places),
+                pairs=pairs([default(*place) for place in places], [candidate(*place) for place in places]),
+            )
+            for choice, places in zip(FIVE, numbered, strict=True)
+        ),
+    ]
+
+
+def test_bursts_that_hit_the_default_alone_speak_for_no_candidate():
+    """Three of the default's four timings next to one candidate took twice as long, and one next to each other."""
+    hit = {1: 3}
+    evidence = _evidence(
+        _process(lambda choice, pair: 0.02 if pair < hit.get(choice, 1) else 0.01, lambda choice, pair: 0.008),
+        usable_cpus=5,
+    )
+
+    assert [evidence.estimate(choice) for choice in FIVE] == pytest.approx([math.log(0.8)] * 5)
+
+
+def test_slow_downs_that_adjacent_timings_share_cancel():
+    """The machine takes twice as long for three pairs of one candidate, and for one of each other."""
+    slow = {1: 3}
+
+    def factor(choice, pair):
+        return 2.0 if pair < slow.get(choice, 1) else 1.0
+
+    evidence = _evidence(
+        _process(lambda *place: 0.01 * factor(*place), lambda *place: 0.008 * factor(*place)), usable_cpus=5
+    )
+
+    assert [evidence.estimate(choice) for choice in FIVE] == pytest.approx([math.log(0.8)] * 5)
 
 
 def test_without_candidates_the_default_leads():

@@ -210,6 +210,32 @@ def test_without_full_capacity_all_operations_are_explored_first():
     assert tests[0] > explored[-1]
 
 
+def test_until_an_operation_is_explored_one_candidate_of_it_at_most_is_tested():
+    """Whatever led in exploration is slower than the default under test."""
+
+    def answer(operation, configuration, luck):
+        exploring = len(bench.plans[-1].cases[0].configurations) > 1
+        threads = configuration.blas_threads or 64
+        return 0.005 * (1 + abs(threads - 20) / 20) if exploring or threads == 64 else 0.02
+
+    bench = FakeBench(answer, capacity=64.0)
+    names = (*NAMES, "inv", "det", "cholesky")
+    request = Request(operations=names, sizes=({"n": 100},), budget_seconds=600.0)
+    run_calibration(bench, request, environment_of(64, full_capacity=64.0))
+
+    tested, early = {}, []
+    for plan in bench.plans:
+        for case in plan.cases:
+            choices = tested.setdefault(case.operation, set())
+            if len(case.configurations) == 1:
+                choices.update(case.configurations)
+            elif choices:
+                early.append(len(choices))
+    assert early
+    assert set(early) == {1}
+    assert max(map(len, tested.values())) > 1
+
+
 def test_plain_losers_are_dropped_after_one_trial():
     bench = FakeBench(_gains)
     entries, _, _ = _all(bench)

@@ -1,4 +1,4 @@
-"""Evidence that exploration gathers on the configurations of one size: log-ratios to the adjacent default."""
+"""Evidence that exploration gathers on the configurations of one size: log-ratios to the default of the process."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
@@ -8,8 +8,10 @@ from statistics import median
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from autotune.bench.statistics import hodges_lehmann, pair_log_ratios
+from autotune.bench.noise import is_undisturbed
+from autotune.bench.statistics import hodges_lehmann
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Failure, FailureKind, Measurement, Pair, Session
 from autotune.model.operation import Operation
@@ -63,6 +65,7 @@ class TrialEvidence:
     _cache: dict[tuple[Configuration, float | None], _Summary] = field(default_factory=dict)
     """By full capacity, too, which decides which pairs count and is learned for as long as the calibration lasts."""
     _scatter: float | None = None
+    _shared: float | None = None
 
     def add(self, measurements: Iterable[Measurement], elapsed: float = 0.0) -> None:
         """Take in what one process measured of this operation, the default first."""
@@ -73,27 +76,33 @@ class TrialEvidence:
             self.unreached = default.failure
             return
         self.default_seconds.extend(default.seconds)
+        process_pairs = tuple(
+            pair for measurement in candidates if has_timings(measurement) for pair in measurement.pairs
+        )
         for measurement in (default, *candidates):
             if measurement.cpu_seconds is not None:
                 self.cpu_seconds[measurement.configuration].append(measurement.cpu_seconds)
         for measurement in candidates:
             if has_timings(measurement):
                 if measurement.pairs:
-                    self.visits[measurement.configuration].append(Visit(pairs=measurement.pairs, elapsed=elapsed))
+                    visit = Visit(pairs=measurement.pairs, elapsed=elapsed, process_pairs=process_pairs)
+                    self.visits[measurement.configuration].append(visit)
                     if measurement.resident_bytes is not None and default.resident_bytes is not None:
                         before = self.retained_bytes.get(measurement.configuration, 0)
                         more = measurement.resident_bytes - default.resident_bytes
                         self.retained_bytes[measurement.configuration] = max(before, more)
             elif measurement.failure is None or measurement.failure.final:
                 self.failures[measurement.configuration] = measurement.failure or CLOCK_STOOD
-        self._cache.clear()
-        self._scatter = None
+        self._forget()
 
     def learn(self, configuration: Configuration, visits: Iterable[Visit]) -> None:
         """Take in the processes of a configuration's test: what led by luck leads no more."""
         self.visits[configuration].extend(visits)
+        self._forget()
+
+    def _forget(self) -> None:
         self._cache.clear()
-        self._scatter = None
+        self._scatter = self._shared = None
 
     @property
     def candidates(self) -> list[Configuration]:
@@ -136,7 +145,7 @@ class TrialEvidence:
 
     def best_pair(self, configuration: Configuration) -> float:
         """Lowest log-ratio of all its pairs."""
-        return min(min(pair_log_ratios(pairs)) for pairs in self._groups(configuration)[0])
+        return min(map(min, self._log_ratios(configuration)[0]))
 
     def pairs(self, configuration: Configuration) -> int:
         """Pairs in which it was timed."""
@@ -198,32 +207,84 @@ class TrialEvidence:
     def _summary(self, configuration: Configuration) -> _Summary:
         key = configuration, None if self.capacity is None else self.capacity.best
         if key not in self._cache:
-            groups, reduced = self._groups(configuration)
-            ratios = [pair_log_ratios(pairs) for pairs in groups]
-            counts = [len(values) for values in ratios]
-            value = float(np.average([hodges_lehmann(values) for values in ratios], weights=counts))
-            self._cache[key] = _Summary(value, sum(counts), len(groups), reduced)
+            ratios, reduced = self._log_ratios(configuration)
+            pooled = [value for values in ratios for value in values]
+            self._cache[key] = _Summary(hodges_lehmann(pooled), len(pooled), len(ratios), reduced)
         return self._cache[key]
 
-    def _groups(self, configuration: Configuration) -> tuple[list[Sequence[Pair]], bool]:
-        """Return the pairs of each process that count, and whether CPUs were missing in all of them."""
+    def _log_ratios(self, configuration: Configuration) -> tuple[list[list[float]], bool]:
+        """Return the log-ratios of the pairs that count, process by process, and whether CPUs were missing in all.
+
+        The default of each is its centre in the process, moved by as much of its deviation as a candidate shares.
+        """
+        groups, reduced = self._groups(configuration)
+        shared = self._shared_part()
+        return [
+            [_controlled(pair, shared) - (1.0 - shared) * centre for pair in pairs] for pairs, centre in groups
+        ], reduced
+
+    def _groups(self, configuration: Configuration) -> tuple[list[tuple[Sequence[Pair], float]], bool]:
+        """Return the pairs that count and the default's centre, process by process; were CPUs missing in all?"""
         visits = self.visits[configuration]
         if self.capacity is None:
-            return [visit.pairs for visit in visits], False
+            return [(visit.pairs, _centre(visit.process_pairs or visit.pairs)) for visit in visits], False
         fewer_cpus = configuration.cpus < self.default_cpus
         full = [visit.at_full(self.capacity, fewer_cpus=fewer_cpus) for visit in visits]
         if not any(full):
             full = [visit.at_full_or_disturbed(self.capacity) for visit in visits]
         if any(full):
-            return [pairs for pairs in full if pairs], False
-        return [visit.pairs for visit in visits], True
+            counted = [(pairs, visit.process_pairs) for pairs, visit in zip(full, visits, strict=True) if pairs]
+            return [(pairs, _centre(self._at_full(others) or pairs)) for pairs, others in counted], False
+        return [(visit.pairs, _centre(visit.process_pairs or visit.pairs)) for visit in visits], True
+
+    def _at_full(self, pairs: Sequence[Pair]) -> list[Pair]:
+        assert self.capacity is not None
+        return [pair for pair in pairs if self.capacity.is_full(pair) and is_undisturbed(pair)]
+
+    def _shared_part(self) -> float:
+        """Return the part of the default's deviations that a candidate timed next to it shares, from 0 to 1.
+
+        The whole machine's slow-downs are shared, a burst that hits one of two samples is not. It is the slope of least
+        absolute deviations (Boscovich), a weighted median, of candidates' over the default's deviations within each
+        process: the coefficient of a control variate. Until enough pairs tell, all is taken to be shared.
+        """
+        if self._shared is None:
+            processes = [visit.pairs for visits in self.visits.values() for visit in visits]
+            default = _deviations([[pair.default_seconds for pair in pairs] for pairs in processes])
+            candidate = _deviations([[pair.candidate_seconds for pair in pairs] for pairs in processes])
+            varied = default != 0.0
+            self._shared = 1.0
+            if len(default) >= OFTEN and varied.any():
+                slopes, weights = candidate[varied] / default[varied], np.abs(default[varied])
+                order = np.argsort(slopes)
+                reached = np.cumsum(weights[order])
+                self._shared = float(np.clip(slopes[order][np.searchsorted(reached, reached[-1] / 2)], 0.0, 1.0))
+        return self._shared
 
     def _pair_scatter(self) -> float:
         """Return the standard deviation of one pair's log-ratio, of all together."""
         if self._scatter is None:
-            scatter = pair_scatter(visit.pairs for visits in self.visits.values() for visit in visits)
+            shared = self._shared_part()
+            visits = (visit for visits in self.visits.values() for visit in visits)
+            scatter = pair_scatter([_controlled(pair, shared) for pair in visit.pairs] for visit in visits)
             self._scatter = LUCK if scatter is None else max(LEAST_SCATTER, scatter)
         return self._scatter
+
+
+def _controlled(pair: Pair, shared: float) -> float:
+    """Return the log time of the candidate, less that part of the default's."""
+    return log(pair.candidate_seconds) - shared * log(pair.default_seconds)
+
+
+def _centre(pairs: Sequence[Pair]) -> float:
+    """Return the default's log time in one process."""
+    return log(median(pair.default_seconds for pair in pairs))
+
+
+def _deviations(processes: Iterable[Sequence[float]]) -> npt.NDArray[np.float64]:
+    """Return by how much log times differ from the centre of their process."""
+    logs = (np.log(seconds) for seconds in processes)
+    return np.concatenate([values - np.median(values) for values in logs] or [np.zeros(0)])
 
 
 def has_timings(measurement: Measurement) -> bool:

@@ -207,5 +207,5 @@ def _log_ratios(processes: Iterable[Sequence[Pair]]) -> list[float]:
 
 
 def _pair_error(processes: Sequence[Sequence[Pair]]) -> float:
-    scatter = pair_scatter(processes)
+    scatter = pair_scatter(map(pair_log_ratios, processes))
     return 0.0 if scatter is None else scatter / sqrt(sum(map(len, processes)) / len(processes))

@@ -135,6 +135,8 @@ class Visit:
     pairs: tuple[Pair, ...]
     elapsed: float = 0.0
     """Seconds of the calibration when it ended."""
+    process_pairs: tuple[Pair, ...] = ()
+    """Pairs of all candidates that the process timed, this one's among them; empty where it was the only one."""
 
     def at_full(self, capacity: Capacity, *, fewer_cpus: bool) -> tuple[Pair, ...]:
         """Select the undisturbed pairs at full capacity; none where the candidate uses fewer CPUs and there is but one.
@@ -177,12 +179,12 @@ def log_ratio(pairs: Sequence[Pair]) -> float:
     return hodges_lehmann(pair_log_ratios(pairs))
 
 
-def pair_scatter(visits: Iterable[Sequence[Pair]]) -> float | None:
+def pair_scatter(processes: Iterable[Sequence[float]]) -> float | None:
     """Return the standard deviation of one pair's log-ratio within a process; None where no process has two pairs."""
     apart: list[float] = []
-    for pairs in visits:
-        if len(pairs) > 1:
-            values = np.asarray(pair_log_ratios(pairs))
+    for ratios in processes:
+        if len(ratios) > 1:
+            values = np.asarray(ratios)
             # Bessel's correction: deviations from a centre of the same values are too small
             bias = sqrt(len(values) / (len(values) - 1))
             apart += list(np.abs(values - hodges_lehmann(list(values))) * bias)

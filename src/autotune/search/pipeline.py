@@ -205,7 +205,9 @@ class Calibration:
         if is_full and self.clock.elapsed < until and len(self.confirmation.open) >= GROUP:
             began = self.clock.elapsed
             for candidate in self.confirmation.visit(2 * GROUP):
-                yield from self._conclude(candidate)
+                # few candidates may be tested: the further ones are those that lead when all were seen
+                explored = self.sizes[candidate.operation].exploration.next_step is None
+                yield from self._conclude(candidate, last=not explored)
             self.confirming += self.clock.elapsed - began
 
     def _set_aside(self) -> None:
@@ -275,7 +277,10 @@ class Calibration:
         thriftiest = size.evidence.thriftiest(log1p(CPU_SLACK)) if self.saves_cpu else None
         if thriftiest is not None and (thriftiest not in size.tried or size.best is None):
             return thriftiest
-        return size.search.leader()
+        leader = size.search.leader()
+        if self.saves_cpu or leader not in size.tried or any(test.verdict is Verdict.ACCEPTED for test in size.tested):
+            return leader
+        return size.evidence.runner_up(size.tried)
 
     def _put_to_test(self, size: _Size, choice: Configuration) -> None:
         if choice.is_default or choice in size.tried or len(size.tested) >= len(SHARES):
@@ -333,7 +338,7 @@ class Calibration:
     def _conclude(self, candidate: Candidate, *, last: bool = False) -> Iterator[Entry]:
         """Yield the entry that a verdict leads to; after a refusal, the next candidate goes to the test.
 
-        None does once the time is over, when every verdict is the size's last.
+        None does once the time is over, when every verdict is the size's last, or while its exploration goes on.
         """
         size = self.sizes[candidate.operation]
         is_accepted = candidate.verdict is Verdict.ACCEPTED
