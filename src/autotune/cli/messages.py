@@ -116,6 +116,8 @@ def written_elsewhere(output: object, path: object, why: object) -> str:
 
 RESUME = "Interrupted. The same command with --resume goes on from here and repeats no finished trial."
 
+HAD_FINISHED = "The calibration had come to its end: nothing is measured, and its profile is written once more."
+
 # --- a program that is calibrated for ---------------------------------------------------
 
 
