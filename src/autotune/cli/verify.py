@@ -1,6 +1,7 @@
 """`autotune verify`."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +65,9 @@ def verify(words: tuple[str, ...], budget: str, workload: "UserWorkload | None",
     if as_json:
         source = None if path is None else str(path)
         print_json("verify/1", {"path": source, "entries": [plain(check) for check in checks]})
-    note(messages.verdict(checks))
+    choices = Counter(entry.operation.name for entry in profile.entries if not entry.choice.is_default)
+    words = [*selection.names, *selection.texts]
+    note(messages.verdict(checks) if checks else messages.nothing_to_verify(words, choices))
     return FAILED if has_failed(checks) else 0
 
 
