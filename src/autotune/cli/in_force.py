@@ -57,9 +57,7 @@ class InForce(Record, kw_only=True):
         return main.replace(entries=tuple(match.entry for match in self.entries))
 
 
-def not_covered(
-    names: Sequence[str], sizes: Sequence[str], measured: Iterable[str], *, dtype: str = DTYPES[0]
-) -> str:
+def not_covered(names: Sequence[str], sizes: Sequence[str], measured: Iterable[str], *, dtype: str = DTYPES[0]) -> str:
     """Return a sentence about operations and sizes that none of the measured ones covers.
 
     Raises UnknownOperation for a name that neither the catalogue nor a measured operation has, unless a profile of the
@@ -69,7 +67,8 @@ def not_covered(
     own = [operation for operation in measured if operation.partition(" ")[0] in wanted]
     for name in names:
         if row_of(name) is None and not any(operation.partition(" ")[0] == name for operation in own):
-            if not any(profile.is_refused and profile.layer != folders.Layer.SHIPPED for profile in in_force().profiles):
+            refused = [profile for profile in in_force().profiles if profile.is_refused]
+            if all(profile.layer == folders.Layer.SHIPPED for profile in refused):
                 kind(name)
             return messages.not_in_catalogue(name, nearest_names(name))
         for needed, allowed in memory_exceeded(name, sizes, dtype):

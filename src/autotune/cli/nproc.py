@@ -40,7 +40,8 @@ def nproc(every: bool, ignore: int, why: bool, as_json: bool) -> None:
     if as_json:
         print_json("nproc/1", {"cpus": count, "limit": str(limit), "limits": [asdict(each) for each in limits]})
         return
-    print_lines(printable(f"{describe(each)}{' <- decides' if decides(each, limit, usable) else ''}") for each in limits)
+    for each in limits:
+        print_lines([printable(describe(each) + (" <- decides" if decides(each, limit, usable) else ""))])
     click.echo(count)
 
 
