@@ -158,7 +158,7 @@ NOTHING_GAINED = "This profile tunes nothing that the program calls: no pairs of
 PROGRAM_DIFFERS = "The tuned runs ended or wrote otherwise than the plain ones: `autotune compare -- CMD` shows it."
 
 
-def runs_too_long(pairs: int, needed: int, allowed: int) -> str:
+def runs_too_long(pairs: int, needed: float, allowed: float) -> str:
     return (
         f"{count_of(pairs, 'pair')} of runs of the command would take {needed:.0f} s, more than the {allowed:.0f} s of "
         "the budget: `autotune compare -- CMD` runs them."
@@ -253,7 +253,7 @@ def not_measured(names: Sequence[str], sizes: Sequence[str], measured: Sequence[
     return f"No entry in force covers {named}. {hint}`{_calibrate(names, sizes)}` measures it."
 
 
-def does_not_fit(name: str, sizes: Sequence[str], *, needed: float, allowed: float) -> str:
+def does_not_fit(name: str, sizes: Sequence[str], *, needed: int, allowed: int) -> str:
     """Describe sizes, of which the largest need so many bytes, more than a calibration may take here."""
     return (
         f"No entry in force covers {' '.join([name, *sizes])}, and none can be measured here: its arrays take "

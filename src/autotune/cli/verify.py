@@ -66,8 +66,8 @@ def verify(words: tuple[str, ...], budget: str, workload: "UserWorkload | None",
         source = None if path is None else str(path)
         print_json("verify/1", {"path": source, "entries": [plain(check) for check in checks]})
     choices = Counter(entry.operation.name for entry in profile.entries if not entry.choice.is_default)
-    words = [*selection.names, *selection.texts]
-    note(messages.verdict(checks) if checks else messages.nothing_to_verify(words, choices))
+    named = (*selection.names, *selection.texts)
+    note(messages.verdict(checks) if checks else messages.nothing_to_verify(named, choices))
     return FAILED if has_failed(checks) else 0
 
 
