@@ -18,6 +18,7 @@ from autotune.runtime.process_settings import (
     Setting,
     import_numpy,
     is_disabled,
+    meets_single_calls,
     safe_threads,
     threads_text,
     wait_as_profile_says,
@@ -234,7 +235,7 @@ def _allocator_problem(wish: str | None) -> Exception | None:
 def _is_per_call(wish: bool | None) -> bool:
     """Return whether single calls and loops are met. Raises UsageError for what is no bool."""
     if wish is None:
-        return os.environ.get("AUTOTUNE_PER_CALL", "1") not in {"", "0"}
+        return meets_single_calls()
     if not isinstance(wish, bool):
         from autotune.errors import UsageError
 
