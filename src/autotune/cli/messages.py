@@ -175,22 +175,39 @@ def running_tuned(name: str, configuration: object, speedup: float | None) -> st
     return f"autotune run: {name} as `autotune tune` measured it: {configuration}{gain}."
 
 
-def running(
-    effect: str, *, user_limit: int | None, calls: bool, is_kept_out: bool, learns: bool, wait: str | None
-) -> str:
+def running(effect: str, *, user_limit: int | None, calls: str, is_kept_out: bool, wait: str | None) -> str:
     """Describe the effect of `run` on the command, whose BLAS threads are as `effect` says, or as the user set them.
 
-    `calls` if calls and loops of its Pythons are tuned, too, `learns` if it also learns about those that were not
-    measured, `is_kept_out` if options of Python keep it from that; `wait` is what idle threads do: sleep or spin.
+    `calls` is what is done for calls and loops of its Pythons, `is_kept_out` if options of Python keep it from that;
+    `wait` is what idle threads do: sleep or spin.
     """
-    rest = " Calls and loops of its Pythons run as measured" if calls else ""
-    rest += ", others are learned" if calls and learns else ""
-    rest += "." if calls else ""
+    rest = f" {calls}" if calls else ""
     rest += "" if wait is None else f" Idle threads {wait}."
     rest += " Its calls run as plain NumPy: Python's options -I, -E and -S keep autotune out." if is_kept_out else ""
     if user_limit is not None:
         effect = f"your own BLAS thread variables stay ({count_of(user_limit, 'thread')})."
     return f"autotune run: {effect}{rest}"
+
+
+def calls_run_plain(reason: str) -> str:
+    return f"Calls and loops of its Pythons run as plain NumPy: {reason}"
+
+
+def calls_run(*, calls: bool, loops: bool, why_no_loops: str, learns: bool, reductions: bool) -> str:
+    """Describe what `run` does for calls of linear algebra and for loops of ufuncs, of which profiles cover these."""
+    none = "no profile here covers them"
+    if calls and loops:
+        said = "Calls and loops of its Pythons run as measured"
+    elif calls:
+        said = f"Calls of its Pythons run as measured, loops of ufuncs as plain NumPy: {why_no_loops or none}"
+    elif loops:
+        said = f"Long loops of its Pythons run as measured, calls of linear algebra as plain NumPy: {none}"
+    elif learns:
+        said = "No profile here covers calls or loops of its Pythons"
+    else:
+        said = calls_run_plain(why_no_loops or none)
+    said += ("; others are learned." if calls or loops else ": they are learned.") if learns else "."
+    return f"{said} Sums are computed in fixed blocks." if reductions else said
 
 
 def cannot_run(command: str, why: object) -> str:

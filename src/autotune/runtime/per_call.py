@@ -13,7 +13,6 @@ from autotune.controls import after_fork, blas, thread_variables, wait_policy
 from autotune.controls.import_hooks import expect_no_longer, when_imported
 from autotune.intercept.array_loops import CLASSES, ArrayLoops, is_loop
 from autotune.intercept.numpy_calls import Decide, NumpyCalls
-from autotune.intercept.operations import MET
 from autotune.native import core
 from autotune.runtime.naming import operation_of
 
@@ -95,7 +94,7 @@ class PerCall:
         learn = setting.learn and may_differ
         if setting.per_call:
             self._meet_loops(reductions=setting.reductions and may_differ, learn=learn)
-        switch = setting.per_call and may_differ and (learn or not self._resolution.names().isdisjoint(MET))
+        switch = setting.per_call and may_differ and (learn or self._resolution.covers_calls())
         if setting.record or switch or self._taps:
             self._meet_calls(switch=switch, learn=learn and switch)
         if not self.why and not self._switches:

@@ -36,7 +36,7 @@ def default_operations(effort: Effort = Effort.NORMAL) -> list[str]:
 
     Estimators of scikit-learn, which each process takes a second to import, are left to thorough efforts.
     """
-    left_out = set() if native.is_usable() else {Family.LOOP}
+    left_out = {Family.LOOP} if native.refusal() else set()
     if effort is not Effort.THOROUGH or find_spec("sklearn") is None:
         left_out.add(Family.ESTIMATOR)
     return [name for name, row in CATALOGUE.items() if row.family not in left_out]
