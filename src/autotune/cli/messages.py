@@ -116,6 +116,8 @@ def written_elsewhere(output: object, path: object, why: object) -> str:
 
 RESUME = "Interrupted. The same command with --resume goes on from here and repeats no finished trial."
 
+HAD_FINISHED = "The calibration had come to its end: nothing is measured, and its profile is written once more."
+
 # --- a program that is calibrated for ---------------------------------------------------
 
 
@@ -243,6 +245,10 @@ NO_PROFILE = (
     "No entry is in force on this machine. `autotune calibrate` measures it and writes a profile; the reasons above "
     "say why others are not used."
 )
+SWITCHED_OFF = (
+    "AUTOTUNE_DISABLE is set here: programs that are started with it run as plain NumPy, and nothing of the list is in "
+    "force in them."
+)
 NOTHING_APPLIES = "`autotune calibrate` measures this machine."
 MOST_NAMED = 8
 
@@ -264,10 +270,19 @@ def not_measured(names: Sequence[str], sizes: Sequence[str], measured: Sequence[
     return f"No entry in force covers {named}. {hint}`{_calibrate(names, sizes)}` measures it."
 
 
-def not_in_catalogue(name: str) -> str:
-    """Describe a name that may be a function of the user's whose profile is not used."""
+def does_not_fit(name: str, sizes: Sequence[str], *, needed: int, allowed: int) -> str:
+    """Describe sizes, of which the largest need so many bytes, more than a calibration may take here."""
     return (
-        f"{name} is neither an operation of the catalogue nor a function in a profile that is used here. If you "
+        f"No entry in force covers {' '.join([name, *sizes])}, and none can be measured here: its arrays take "
+        f"{units.memory(needed)}, a calibration at most {units.memory(allowed)}, a quarter of the memory."
+    )
+
+
+def not_in_catalogue(name: str, nearest: Sequence[str]) -> str:
+    """Describe a name that may be a function of the user's whose profile is not used."""
+    hint = f"Did you mean {', '.join(nearest)}? " if nearest else ""
+    return (
+        f"{name} is neither an operation of the catalogue nor a function in a profile that is used here. {hint}If you "
         "calibrated it, its profile is among those that are not used; `autotune show` gives the reasons. "
         f"`{_calibrate([name], ())}` measures it."
     )
@@ -299,10 +314,16 @@ STANDINGS = {
 }
 
 
+def nothing_to_verify(words: Sequence[str], choices: Mapping[str, int]) -> str:
+    """Describe entries, narrowed by `words`, that keep plain NumPy; `choices` counts those of each operation."""
+    named = f"{' '.join(words)}: no" if words else "No"
+    listed = ", ".join(f"{name} ({number})" for name, number in choices.items())
+    rest = f" Operations with choices: {listed}." if listed else ""
+    return f"{named} choices to verify: every entry keeps plain NumPy.{rest}"
+
+
 def verdict(checks: Sequence["Check"]) -> str:
     counts = Counter(str(check.standing) for check in checks)
-    if not counts:
-        return "The profile has no choices to verify: it changes nothing."
     said = summary({
         words if counts[standing] == 1 else words.replace("holds", "hold"): counts[standing]
         for standing, words in STANDINGS.items()
