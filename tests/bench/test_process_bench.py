@@ -20,7 +20,7 @@ from autotune.controls import allocator
 from autotune.errors import UnsupportedPlatform
 from autotune.host.usable_cpus import usable_cpus
 from autotune.model.catalogue import operation
-from autotune.model.configuration import DEFAULT, Allocator, Configuration
+from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Case, FailureKind, TrialPlan
 from autotune.model.operation import Operation
 
@@ -193,9 +193,7 @@ def test_what_an_allocator_keeps_in_memory_is_measured_next_to_the_default():
     """Two temporaries of 48 MiB each, which glibc on its own gives back."""
     if (reason := allocator.unsupported_reason()) is not None:
         pytest.skip(reason)
-    case = Case(
-        operation=operation("temporaries", n=6 * 2**20), configurations=(Configuration(allocator=Allocator.RETAIN),)
-    )
+    case = Case(operation=operation("temporaries", n=6 * 2**20), configurations=(Configuration(allocator="retain"),))
 
     default, retaining = ProcessBench().run(TrialPlan(cases=(case,), rounds=1, seconds=0.0)).measurements
 

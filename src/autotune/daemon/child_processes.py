@@ -20,7 +20,7 @@ DEFAULT_SECONDS = 60.0
 
 _HIDDEN_VARIABLES = (
     *("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "INVOCATION_ID"),
-    *("AUTOTUNE_START", "AUTOTUNE_PER_CALL", "AUTOTUNE_RECORD", "AUTOTUNE_PROFILE"),
+    *("AUTOTUNE_START", "AUTOTUNE_RECORD", "AUTOTUNE_PROFILE"),
 )
 """Variables for the daemon or for tuned programs, which children do not see."""
 
