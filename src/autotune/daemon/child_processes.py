@@ -11,7 +11,6 @@ from subprocess import DEVNULL
 from typing import IO, Any
 
 from autotune.controls.supervise import Supervised
-from autotune.host.memory_limit import resident_bytes
 
 MAX_ANSWER = 2**23
 """Bytes of a child's answer that are read: an inventory of 10,000 entries takes 3 MB."""
@@ -89,11 +88,6 @@ class ChildProcess:
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
-
-    def resident_bytes(self) -> int | None:
-        """Return the physical memory that it and its descendants hold, shared pages counted for each."""
-        sizes = [resident_bytes(process) for process in self._supervised.descendants()]
-        return sum(size or 0 for size in sizes) if any(sizes) else None
 
     def result(self) -> ChildResult | None:
         """Return how it ended, once; None while it runs."""
