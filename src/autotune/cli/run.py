@@ -17,7 +17,7 @@ from autotune.cli.terminal import note, report_error
 from autotune.controls import thread_variables, wait_policy
 from autotune.model.record import Record
 from autotune.profiles.resolve import Resolution, resolve, resolve_before_numpy
-from autotune.runtime.process_settings import ProcessChoice, is_disabled, meets_single_calls, threads_text
+from autotune.runtime.process_settings import ProcessChoice, is_disabled, threads_text
 from autotune.runtime.text_table import printable
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
@@ -150,8 +150,6 @@ def calls_text(options: RunOptions, resolution: Resolution) -> str:
     refusal = native.refusal(resolution.numpy)
     if refusal is not None:
         return messages.calls_run_plain(refusal)
-    if not (meets_single_calls() or options.learn):
-        return messages.calls_run_plain("AUTOTUNE_PER_CALL=0 says so.")
     usable = resolution.usable_cpus
     is_alone = thread_variables.worker_cpus(os.environ, usable) < 2
     held = thread_variables.limit_of_workers(os.environ, usable)

@@ -1,4 +1,4 @@
-"""Profiles and their sessions as rows of plain values: what figures draw, tables show, JSON and CSV hold. Pure.
+"""Profiles and their sessions as rows of plain values: what figures draw, tables show, JSON holds. Pure.
 
 Seconds, bytes and elements; speed-ups are over the default, as in the profile. Unknown is None.
 """
@@ -23,13 +23,6 @@ from autotune.search import trial_history
 
 Row = Mapping[str, Any]
 
-TABLES: Mapping[str, str] = {
-    "entries": "Every entry of every profile, with its evidence.",
-    "machines": "What every profile was measured on, and how.",
-    "trials": "Every configuration that was measured, process by process, if this machine has the journal.",
-    "points": "The same, all processes together.",
-}
-
 
 class Subject(Record, kw_only=True):
     """A profile under the name that it has in its report, with the sessions that it was found in."""
@@ -43,24 +36,9 @@ class Subject(Record, kw_only=True):
 
 
 def labels(paths: Sequence[PurePath]) -> tuple[str, ...]:
-    """Return a short name for each file: its own, with as many folders in front as tell it from the others.
-
-    Files that are one and the same are numbered.
-    """
-    names = [_shortest(path, paths) for path in paths]
-    return tuple(
-        name if names.count(name) == 1 else f"{name} ({names[: place + 1].count(name)})"
-        for place, name in enumerate(names)
-    )
-
-
-def _shortest(path: PurePath, paths: Iterable[PurePath]) -> str:
-    endings = [each.with_suffix("").parts for each in paths if each != path]
-    parts = path.with_suffix("").parts
-    for length in range(1, len(parts)):
-        if all(ending[-length:] != parts[-length:] for ending in endings):
-            return "/".join(parts[-length:])
-    return "/".join(parts)
+    """Return the name of each file without its folders, or its path where others have the same name."""
+    names = [path.stem for path in paths]
+    return tuple(name if names.count(name) == 1 else str(path) for name, path in zip(names, paths, strict=True))
 
 
 def tables(subjects: Iterable[Subject]) -> dict[str, list[Row]]:

@@ -26,11 +26,6 @@ def is_disabled() -> bool:
     return os.environ.get("AUTOTUNE_DISABLE", "") not in {"", "0"}
 
 
-def meets_single_calls() -> bool:
-    """Return whether apply() meets single calls and loops where its arguments say nothing: AUTOTUNE_PER_CALL."""
-    return os.environ.get("AUTOTUNE_PER_CALL", "1") not in {"", "0"}
-
-
 class Setting(Record):
     """Settings that one apply() put into force."""
 
