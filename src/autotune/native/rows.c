@@ -13,62 +13,52 @@ static PyObject *out_only; /* names of keyword arguments */
 
 /* --- whether a call has rows: asked at each call, so that most are passed on without a call of Python's ------------- */
 
-static inline bool is_array(PyObject *object) { return Py_TYPE(object) == &PyArray_Type; }
+enum { CONTIGUOUS = NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS };
 
-/* Elements of the result of arrays that are broadcast, as far as its axes are those of one operand. */
-static inline npy_intp elements_of(PyObject *const *args, int count, int axes)
+static PyTypeObject *array_type; /* a copy of NumPy's pointer */
+
+static inline bool is_array(PyObject *object) { return Py_TYPE(object) == array_type; }
+
+static inline int axes_of(PyObject *object) { return is_array(object) ? PyArray_NDIM((PyArrayObject *)object) : 0; }
+
+/* Are both of one shape, and contiguous in the same order? NumPy runs them in one loop. */
+static inline bool are_alike(PyArrayObject *first, PyArrayObject *second, int axes)
+{
+    const npy_intp *shape = PyArray_DIMS(first), *other = PyArray_DIMS(second);
+    bool is_same = (PyArray_FLAGS(first) & PyArray_FLAGS(second) & CONTIGUOUS) != 0;
+    for (int axis = 0; is_same && axis < axes; axis++) {
+        is_same = shape[axis] == other[axis];
+    }
+    return is_same;
+}
+
+/* Do the first two arguments, with so many axes, need several loops? The second may be the array for a result, which says
+ * nothing new. */
+static inline bool need_rows(PyObject *const *args, int first, int second)
+{
+    if (first < 2 && second < 2) {
+        return false;
+    }
+    if (first == second) {
+        return !are_alike((PyArrayObject *)args[0], (PyArrayObject *)args[1], first);
+    }
+    return (first > 0 && second > 0) || (PyArray_FLAGS((PyArrayObject *)args[first > 0 ? 0 : 1]) & CONTIGUOUS) == 0;
+}
+
+/* Elements of the result, which has as many axes as the arrays. */
+static npy_intp elements_of(PyObject *const *args, int count, int axes)
 {
     npy_intp elements = 1;
     for (int axis = 1; axis <= axes; axis++) {
         npy_intp longest = 1;
         for (int i = 0; i < count; i++) {
-            PyArrayObject *array = (PyArrayObject *)args[i];
-            if (is_array(args[i]) && PyArray_NDIM(array) >= axis) {
-                const npy_intp length = PyArray_DIM(array, PyArray_NDIM(array) - axis);
-                longest = length > longest ? length : longest;
-            }
+            const int own = axes_of(args[i]);
+            const npy_intp length = own < axis ? 1 : PyArray_DIM((PyArrayObject *)args[i], own - axis);
+            longest = length > longest ? length : longest;
         }
         elements *= longest;
     }
     return elements;
-}
-
-/* Are all arrays of one shape, and contiguous in the same order? NumPy runs them in one loop. */
-static bool is_one_loop(PyObject *const *args, int count, int axes)
-{
-    int orders = NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS;
-    const PyArrayObject *first = NULL;
-    for (int i = 0; i < count; i++) {
-        PyArrayObject *array = (PyArrayObject *)args[i];
-        if (!is_array(args[i]) || PyArray_NDIM(array) == 0) {
-            continue;
-        }
-        orders &= PyArray_FLAGS(array);
-        first = first == NULL ? array : first;
-        if (PyArray_NDIM(array) != axes ||
-            memcmp(PyArray_DIMS(array), PyArray_DIMS((PyArrayObject *)first), (size_t)axes * sizeof(npy_intp)) != 0) {
-            return false;
-        }
-    }
-    return orders != 0;
-}
-
-/* Elements of the result; 0 if no plan covers so many, or they are in one loop. */
-static inline npy_intp elements_in_rows(const PyUFuncObject *ufunc, PyObject *const *args, size_t count)
-{
-    int axes = 0;
-    if (count < (size_t)ufunc->nin) {
-        return 0;
-    }
-    for (int i = 0; i < ufunc->nin; i++) {
-        const int own = is_array(args[i]) ? PyArray_NDIM((PyArrayObject *)args[i]) : 0;
-        axes = own > axes ? own : axes;
-    }
-    if (axes < 2) {
-        return 0;
-    }
-    const npy_intp elements = elements_of(args, ufunc->nin, axes);
-    return elements >= load_relaxed(&loops_rows_from) && !is_one_loop(args, ufunc->nin, axes) ? elements : 0;
 }
 
 /* --- operands ------------------------------------------------------------------------------------------------------- */
@@ -174,7 +164,7 @@ static bool take_output(struct operands *operands, PyObject *output)
 {
     PyArrayObject *array = (PyArrayObject *)output;
     if (!is_array(output) || PyArray_TYPE(array) != operands->types[operands->count] || !PyArray_ISBEHAVED(array) ||
-        !(PyArray_FLAGS(array) & (NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS))) {
+        !(PyArray_FLAGS(array) & CONTIGUOUS)) {
         return false;
     }
     for (int i = 0; i < operands->count; i++) {
@@ -323,18 +313,28 @@ static __attribute__((noinline)) PyObject *call_in_rows(PyUFuncObject *ufunc, Py
     return result;
 }
 
-PyObject *rows_call(PyObject *self, PyObject *const *args, size_t flagged, PyObject *names)
+static __attribute__((noinline)) PyObject *call_with_axes(PyObject *self, PyObject *const *args, size_t flagged,
+                                                          PyObject *names, int axes)
 {
     PyUFuncObject *ufunc = (PyUFuncObject *)self;
     const size_t count = arguments_of(flagged);
-    const npy_intp elements = elements_in_rows(ufunc, args, count);
-    if (elements > 0) {
+    const npy_intp elements = count < (size_t)ufunc->nin ? 0 : elements_of(args, ufunc->nin, axes);
+    if (elements >= load_relaxed(&loops_rows_from)) {
         PyObject *result = call_in_rows(ufunc, args, count, names, elements);
         if (result != NULL || PyErr_Occurred()) {
             return result;
         }
     }
     return plain(self, args, flagged, names);
+}
+
+/* Arrays of one axis, and most others, are passed on without a call in between. */
+PyObject *rows_call(PyObject *self, PyObject *const *args, size_t flagged, PyObject *names)
+{
+    const size_t count = arguments_of(flagged);
+    const int first = count > 0 ? axes_of(args[0]) : 0, second = count > 1 ? axes_of(args[1]) : 0;
+    return need_rows(args, first, second) ? call_with_axes(self, args, flagged, names, first > second ? first : second)
+                                          : plain(self, args, flagged, names);
 }
 
 /* --- meeting ---------------------------------------------------------------------------------------------------------- */
@@ -349,6 +349,7 @@ bool rows_meet(PyUFuncObject *ufunc, vectorcall *function)
 {
     if (plain == NULL) {
         plain = ufunc->vectorcall;
+        array_type = &PyArray_Type;
     }
     return replace(ufunc, plain, function) || replace(ufunc, rows_call, function) || ufunc->vectorcall == function;
 }
