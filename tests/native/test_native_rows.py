@@ -99,7 +99,9 @@ def views(seed):
         cuts = []
         for n in shape:
             begin, step = int(generator.integers(0, 3)), int(generator.choice([1, 1, 1, 2, -1]))
-            cuts.append(slice(begin, begin + n) if step == 1 else slice(n * 2 + 1, None, -1) if step < 0 else slice(0, 2 * n, 2))
+            cuts.append(
+                slice(begin, begin + n) if step == 1 else slice(n * 2 + 1, None, -1) if step < 0 else slice(0, 2 * n, 2)
+            )
         part = room[tuple(cuts)][tuple(slice(0, n) for n in shape)]
         match generator.integers(0, 5):
             case 0:
@@ -114,10 +116,23 @@ def views(seed):
     return draw, generator
 
 
-NAMES = ["add", "multiply", "divide", "sqrt", "exp", "maximum", "less", "logical_and", "arctan2", "isnan", "copysign", "clip"]
+NAMES = [
+    "add",
+    "multiply",
+    "divide",
+    "sqrt",
+    "exp",
+    "maximum",
+    "less",
+    "logical_and",
+    "arctan2",
+    "isnan",
+    "copysign",
+    "clip",
+]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(
     st.sampled_from(NAMES),
     st.sampled_from("?bilqBHfdFD"),
@@ -135,7 +150,7 @@ def test_any_shape_order_and_output_gives_the_plain_result(name, code, shape, se
         operands = []
         for _ in range(ufunc.nin):
             own = [1 if generator.random() < 0.25 else n for n in shape]
-            operands.append(draw(own[int(generator.integers(0, 2)) :] if len(operands) else own, code))
+            operands.append(draw(own[int(generator.integers(0, 2)) :] if operands else own, code))
         if how == "number" and ufunc.nin > 1:
             operands[-1] = [2, 0.5, np.float32(2), True, 10**12, -1][int(generator.integers(0, 6))]
         place = np.broadcast_shapes(*(np.shape(value) for value in operands))
@@ -148,10 +163,8 @@ def test_any_shape_order_and_output_gives_the_plain_result(name, code, shape, se
             "overlapping": lambda: [operands[0][::-1]] if operands[0].flags.writeable else [],
         }.get(how, list)()
         with np.errstate(all=errors):
-            if how == "keyword":
-                result = ufunc(*operands, out=np.zeros(place, plain))
-            else:
-                result = ufunc(*operands, *outputs)
+            keywords = {"out": np.zeros(place, plain)} if how == "keyword" else {}
+            result = ufunc(*operands, *outputs, **keywords)
         return result, np.array(result.strides), np.array(result.dtype.str), np.array([operands[0]])
 
     agree(call, elements=100, chunk=chunk)
@@ -161,8 +174,12 @@ def test_floating_point_errors_are_told_as_ever(only_rows):
     flaws = []
     with np.errstate(all="call", call=lambda *flaw: flaws.append(flaw)):
         assert cut_by(lambda: np.divide(x[:, 1:], 0)) == 1
-    assert [text for text, _ in flaws] == ["divide by zero", "invalid value"] or len(flaws) >= 1
-    with np.errstate(divide="raise", invalid="ignore"), pytest.raises(FloatingPointError, match=r"encountered in divide$"):
+    assert {text for text, _ in flaws} <= {"divide by zero", "invalid value"}
+    assert flaws
+    with (
+        np.errstate(divide="raise", invalid="ignore"),
+        pytest.raises(FloatingPointError, match=r"encountered in divide$"),
+    ):
         np.divide(x[:, 1:], 0)
     with pytest.warns(RuntimeWarning, match=r"invalid value encountered in sqrt$"):
         np.sqrt(-np.abs(x[:, 1:]) - 1)
@@ -191,7 +208,9 @@ def test_the_loop_of_another_extension_gets_the_operands_as_they_are():
     import ctypes
 
     inner, seen = [], []
-    loop = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.POINTER(ctypes.c_ssize_t), ctypes.POINTER(ctypes.c_ssize_t), ctypes.c_void_p)
+    loop = ctypes.CFUNCTYPE(
+        None, ctypes.c_void_p, ctypes.POINTER(ctypes.c_ssize_t), ctypes.POINTER(ctypes.c_ssize_t), ctypes.c_void_p
+    )
 
     @loop
     def theirs(args, dimensions, steps, data):
