@@ -196,14 +196,6 @@ def test_a_child_that_hangs_is_killed_and_tried_again_later(scene):
     assert "It took longer than" in scene.last_reason
 
 
-def test_a_child_that_takes_too_much_memory_is_killed(scene):
-    trial = wished(scene)
-    trial.held = 2 * 2**30
-    scene.tick(1.0)
-    assert trial.killed
-    assert scene.last_reason == "It held 2048 MiB of memory; 1024 MiB are allowed. It was killed."
-
-
 def test_a_pause_ends_what_runs_and_keeps_all_else_from_beginning(scene):
     trial = wished(scene)
     scene.controller.pause_until(NOON + 7200)

@@ -1,6 +1,7 @@
 """`autotune verify`."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +65,7 @@ def verify(words: tuple[str, ...], budget: str, workload: "UserWorkload | None",
     if as_json:
         source = None if path is None else str(path)
         print_json("verify/1", {"path": source, "entries": [plain(check) for check in checks]})
-    note(messages.verdict(checks))
+    note(messages.verdict(checks) if checks else nothing_to_verify(profile, selection))
     return FAILED if has_failed(checks) else 0
 
 
@@ -85,6 +86,11 @@ def verdicts(profile: "Profile", seconds: float, own: "UserWorkload | None") -> 
     if profile.provenance.copies > 1:
         os.environ.setdefault(PROCESSES, str(profile.provenance.copies))
     return verify_profile(profile, seconds=seconds, workload=own)
+
+
+def nothing_to_verify(profile: "Profile", selection: Selection) -> str:
+    choices = Counter(entry.operation.name for entry in profile.entries if not entry.choice.is_default)
+    return messages.nothing_to_verify((*selection.names, *selection.texts), choices)
 
 
 def has_failed(checks: "list[Check]") -> bool:

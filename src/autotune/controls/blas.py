@@ -115,7 +115,8 @@ class BlasThreads:
         after_fork.check()
         self.end_switching()
         with self._lock:
-            self._look()
+            if not self._libraries:  # NumPy's is among those that are known
+                self._look()
             self._settle()
             library = next(iter(self._libraries), None)
             if library is None:

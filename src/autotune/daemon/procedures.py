@@ -40,8 +40,6 @@ MAX_CANARY_ENTRIES = 5
 """Entries of a profile that are timed: those used most."""
 RETRY_SECONDS = 3600.0
 """Before a job that failed is tried again, for the first time."""
-REGRET_SECONDS = 86400.0
-"""The same for a calibration whose choice turned out slower than the default."""
 QUARANTINE_SUFFIX = ".quarantined"
 """Appended to the name of a profile, so that programs do not read it."""
 
@@ -366,9 +364,8 @@ def _record_calibration(
     if operation in state.orders:
         state.orders[operation] = (*state.orders[operation], job.interpreter)
         state.drop_served_orders(each.name for each in context.settings.interpreters)
+    state.delay(job.subject, context.moment.wall, RETRY_SECONDS)  # a size that stays noisy waits ever longer
     if result.end is not JobEnd.ADOPTED:
-        seconds = REGRET_SECONDS if result.end is JobEnd.QUARANTINED else RETRY_SECONDS
-        state.delay(job.subject, context.moment.wall, seconds)
         return
     # default-kept is an answer too; what stayed undecided becomes a job of its own later
     whole = Operation(name=operation.name, dtype=operation.dtype)
@@ -377,7 +374,6 @@ def _record_calibration(
             same_rule = (request.name, request.dtype) == (whole.name, whole.dtype)
             if request == operation or (same_rule and not operation.sizes):
                 del requests[request]
-    state.delay(job.subject, context.moment.wall, RETRY_SECONDS)  # a size that stays noisy waits ever longer
     state.checked.setdefault(inventory.key, {})[whole] = context.moment.wall
     state.trusted[inventory.profile] = fingerprint(inventory.profile)
     if context.settings.store is not None:
