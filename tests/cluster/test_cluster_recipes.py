@@ -88,6 +88,38 @@ def test_whatever_a_store_and_a_constraint_are_called_the_file_is_bash(store, co
     assert is_bash(made(store=store, constraint=constraint))
 
 
+@needs_bash
+@pytest.mark.parametrize(
+    ("name", "verbs"),
+    [
+        ("calibrate", ["doctor", "calibrate --cpus 1,4,all", "store publish"]),
+        ("job", ["store pull --store /nfs/autotune", "run -- python simulate.py"]),
+    ],
+)
+def test_the_batch_files_of_the_slurm_page_run_to_their_end(tmp_path, name, verbs):
+    log = tmp_path / "told"
+    (tmp_path / "srun").write_text('#!/bin/bash\nwhile [[ $1 == -* ]]; do shift; done\nexec "$@"\n')
+    (tmp_path / "autotune").write_text(f'#!/bin/bash\necho "$@" >> "{log}"\n[[ $2 != pull ]]\n')
+    for fake in ("srun", "autotune"):
+        (tmp_path / fake).chmod(0o755)
+    environ = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_CPUS_PER_TASK": "4", "TMPDIR": str(tmp_path)}
+    file = RECIPES.with_name("slurm") / f"{name}.sbatch"
+    done = subprocess.run(["bash", file], capture_output=True, text=True, env=environ, check=False, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    said = log.read_text().splitlines()
+    assert [line.startswith(verb) for line, verb in zip(said, verbs, strict=True)] == [True] * len(verbs)
+
+
+@pytest.mark.parametrize("page", ["guides/slurm.md", "cluster.md"])
+def test_each_page_s_command_for_a_batch_file_prints_one(page, monkeypatch, tmp_path):
+    """Without any configuration, as the page has none."""
+    monkeypatch.delenv("AUTOTUNE_STORE", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    text = (RECIPES.parents[1] / "docs" / page).read_text("utf-8")
+    said = [run(*words.split()).stdout for words in re.findall(r"autotune cluster script (--[^`>\n]+)", text)]
+    assert [text.startswith("#!/bin/bash") for text in said] == [True]
+
+
 def run(*words, environ=None):
     return CliRunner().invoke(program, ["cluster", "script", *words], env=environ)
 

@@ -2,7 +2,9 @@
 
 import logging
 import os
+import signal
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
@@ -31,6 +33,38 @@ def write(*entries, path=None):
 
 def entry(**more):
     return make_entry(choice=ONE, safe=(1,), m=100, n=100, **more)
+
+
+class Alarm:
+    """A program's handlers of signals, in each form that Python takes."""
+
+    def __call__(self, number, frame):
+        raise TimeoutError("the program's alarm")
+
+    def method(self, number, frame):
+        self(number, frame)
+
+
+@pytest.mark.skipif(not hasattr(signal, "raise_signal"), reason="needs signals")
+@pytest.mark.parametrize("handler", [Alarm(), Alarm().method, partial(Alarm().method)])
+@pytest.mark.parametrize("call", [autotune.apply, lambda: autotune.config("svd", n=5)])
+def test_an_exception_of_the_programs_signal_handler_reaches_the_program(monkeypatch, handler, call):
+    for module in ("applied", "process_state"):
+        monkeypatch.setattr(f"autotune.runtime.{module}.resolve", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        with pytest.raises(TimeoutError, match="alarm"):
+            call()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_timeout_of_a_file_system_changes_nothing(monkeypatch):
+    def resolve(*_, **__):
+        raise TimeoutError(110, "Connection timed out")
+
+    monkeypatch.setattr("autotune.runtime.applied.resolve", resolve)
+    assert "timed out" in autotune.apply().why
 
 
 def test_without_a_profile_nothing_changes():

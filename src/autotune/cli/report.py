@@ -49,7 +49,7 @@ def report(words: tuple[str, ...], output: Path | None, show: bool, as_json: boo
     if as_json and (output is not None or show):
         raise UsageError("--json prints the numbers and writes no page: leave out --output and --open.")
     selection = Selection.parse(words, most_files=None)
-    subjects = read_subjects(selection.files)
+    subjects = read_subjects(list(dict.fromkeys(selection.files)))
     every = [str(entry.operation) for subject in subjects for entry in subject.profile.entries]
     subjects = [narrow(subject, selection) for subject in subjects]
     if not subjects:

@@ -3,8 +3,6 @@
 import sys
 from typing import TYPE_CHECKING, Any
 
-from autotune.host.threadpools import blas_controllers
-
 if TYPE_CHECKING:
     from autotune.model.software import BlasLibrary, Software
 
@@ -57,6 +55,8 @@ def software_fields(*, load: bool = False) -> dict[str, Any]:
 
 def _pools(*, load: bool) -> list[dict[str, Any]]:
     """List what is known of each BLAS library, and its `user`: NumPy's first."""
+    from autotune.host.threadpools import blas_controllers  # with ctypes, 4 ms that `autotune run` does without
+
     if load:
         import numpy as np  # noqa: F401 - importing it is what loads its BLAS
     pools = [library.info() for library in blas_controllers()]

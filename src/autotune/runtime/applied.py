@@ -137,8 +137,9 @@ def put_into_force(wishes: Wishes, *, strict: bool = False) -> Applied:
         except Exception as error:
             if strict:
                 raise
-            from autotune.errors import error_text
+            from autotune.errors import error_text, raise_if_of_signal_handler
 
+            raise_if_of_signal_handler(error)
             reason = error_text(error)
             now = before.replace(failure=None if before.resolution else reason, reason=reason)
         state.replace_setting(now)

@@ -338,8 +338,9 @@ class PerCall:
             except (RecursionError, MemoryError):
                 raise  # the core lets the call run without a choice, and asks again
             except Exception as error:  # noqa: BLE001 - whatever is wrong with a profile, the call goes on
-                from autotune.errors import error_text
+                from autotune.errors import error_text, raise_if_of_signal_handler
 
+                raise_if_of_signal_handler(error)
                 self.why = f"{operation} runs as without a profile: {error_text(error)}"
                 return new("", dtype, {})  # type: ignore[no-any-return]
             if match is not None and choice is not None:
