@@ -82,17 +82,9 @@ def brought_by(path: str) -> str | None:
 
 
 def _numpy() -> str | None:
-    """Return major.minor of NumPy: of the one imported, else of the one installed."""
-    module = sys.modules.get("numpy")
-    version = getattr(module, "__version__", None)
-    if version is None:
-        from importlib import metadata
-
-        try:
-            version = metadata.version("numpy")
-        except metadata.PackageNotFoundError:
-            return None
-    return series(version)
+    """Return major.minor of NumPy; None before it is loaded."""
+    version = getattr(sys.modules.get("numpy"), "__version__", None)
+    return None if version is None else series(version)
 
 
 def series(version: str) -> str:
