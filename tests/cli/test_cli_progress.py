@@ -11,7 +11,7 @@ from autotune.model.entry import Entry, Evidence, Status
 from autotune.model.measurement import Failure, FailureKind
 from autotune.model.operation import Operation
 from autotune.search.events import Confirming, Decided, Exploring, Tried
-from autotune.search.progress import Board
+from autotune.search.progress_text import Board
 
 SVD = Operation(name="svd", sizes=(("m", 500), ("n", 500)))
 ONE = Configuration(blas_threads=1)

@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager
 
 from autotune.cli.terminal import show_events
 from autotune.search.events import Exploring, Listener, Tried
-from autotune.search.progress import Board
+from autotune.search.progress_text import Board
 
 
 def progress() -> AbstractContextManager[Listener]:

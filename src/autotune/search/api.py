@@ -15,7 +15,7 @@ from autotune.model.profile import Profile
 from autotune.profiles.entry_merge import keep, own_path
 from autotune.runtime import applied
 from autotune.search.events import Event, Listener, ignore
-from autotune.search.progress import Board
+from autotune.search.progress_text import Board
 from autotune.search.request import Effort, Request
 from autotune.search.runner import calibrate_machine
 
