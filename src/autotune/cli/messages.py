@@ -10,20 +10,13 @@ from typing import TYPE_CHECKING
 
 from autotune.model import units
 from autotune.model.allocation import LIMITED_BY, Limit
-from autotune.model.units import count_of
+from autotune.model.units import STATUSES, count_of
 
 if TYPE_CHECKING:
     from autotune.model.entry import Entry
     from autotune.search.verification import Check
     from autotune.share.mirror import MirroredClass
 
-STATUSES = {
-    "tuned": "tuned",
-    "default-kept": "default kept",
-    "undecided": "undecided",
-    "noisy": "too noisy to tell",
-    "failed": "could not be measured",
-}
 LAYERS = {
     "named": "named by AUTOTUNE_PROFILE",
     "user": "this user's",
@@ -67,7 +60,8 @@ def for_cpus(place: int, total: int, *, cpus: int) -> str:
 
 
 def written(path: object, *, tuned: int, total: int) -> str:
-    return f"{tuned} of {total} entries are tuned; the others keep the default. The profile is in {path}."
+    rest = f"; plain NumPy runs for {f'the other {total - tuned}' if tuned else 'all'}" if tuned < total else ""
+    return f"Tuned: {tuned} of {count_of(total, 'entry', 'entries')}{rest}. The profile is in {path}."
 
 
 SAME_UNTIL_DECIDED = "the same command with --until-decided."
@@ -132,8 +126,8 @@ def not_measurable(call: str) -> str:
     )
 
 
-def program_operations(count: int, share: float) -> str:
-    return f"Calibrating {count_of(count, 'operation')}: {share:.0%} of the run."
+def program_operations(names: int, sizes: int, share: float) -> str:
+    return f"Calibrating {count_of(names, 'operation')} at {count_of(sizes, 'size')}: {share:.0%} of the run."
 
 
 def loop_class(names: Sequence[str], members: Sequence[str]) -> str:
