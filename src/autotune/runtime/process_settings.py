@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from autotune import native
 from autotune.controls import thread_variables, wait_policy
 from autotune.model.allocation import LIMITED_BY, Limit
 from autotune.model.record import Record
@@ -29,6 +30,30 @@ def is_disabled() -> bool:
 def meets_single_calls() -> bool:
     """Return whether apply() meets single calls and loops where its arguments say nothing: AUTOTUNE_PER_CALL."""
     return os.environ.get("AUTOTUNE_PER_CALL", "1") not in {"", "0"}
+
+
+class Plain(Record):
+    """Why calls of linear algebra and loops of ufuncs run as plain NumPy, whatever profiles say: sentences."""
+
+    calls: str | None
+    """None: they need not."""
+    loops: str | None
+
+
+def why_plain(resolution: "Resolution", *, is_asked_for: bool = False) -> Plain:
+    """Return what keeps apply() in this environment from calls and loops, as `per_call` finds it. Loads nothing.
+
+    `is_asked_for` where an argument asks for them, which goes before AUTOTUNE_PER_CALL.
+    """
+    if is_disabled():
+        return Plain(DISABLED, DISABLED)
+    refusal = native.refusal(resolution.numpy)
+    if refusal is None and not (is_asked_for or meets_single_calls()):
+        refusal = "AUTOTUNE_PER_CALL=0 is set."
+    if refusal is None and thread_variables.worker_cpus(os.environ, resolution.usable_cpus) < 2:
+        held = thread_variables.limit_of_workers(os.environ, resolution.usable_cpus)
+        return Plain(None, f"{held or 'the limit of the CPUs'} leaves them one thread.")
+    return Plain(refusal, refusal)
 
 
 class Setting(Record):
