@@ -1,6 +1,7 @@
 """Counts and times of the recorder, in processes of their own: a recording ends with its process."""
 
 import os
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,8 @@ alone()
 
 
 SHORT = "none, or no longer than NumPy's buffer"
+WHOLE = tuple(map(int, version("numpy").split(".")[:2])) >= (2, 3)
+"""Does NumPy reduce an array by one call of its loop? Before 2.3 it came in pieces of 8,192 elements."""
 LOOPS = {  # loops of a call: class, layout, whether they round, number of them, elements of each
     "np.add(np.ones((300, 300)), np.ones((300, 300)))": (3, 1, False, 1, 90_000),
     "np.add(np.ones((300, 300)), 2.0)": (3, 2, False, 1, 90_000),
@@ -101,10 +104,13 @@ for number, call in enumerate({list(LOOPS)!r}):
     for number, (call, expected) in enumerate(LOOPS.items()):
         (row,) = rows[3 + number]
         own = row.loops
-        told = own and (own.class_number, own.layout, own.rounds, own.number, own.elements)
-        assert told is None or told[-1] <= 8192 if expected is SHORT else told == expected, call
+        if expected is SHORT or ("reduce" in call and not WHOLE):
+            assert own is None or own.elements <= 8192, call
+        else:
+            assert (own.class_number, own.layout, own.rounds, own.number, own.elements) == expected, call
 
 
+@pytest.mark.skipif(not WHOLE, reason="this NumPy reduces in pieces")
 def test_calls_of_one_size_with_other_loops_are_told_apart(tmp_path):
     rows = recorded(
         tmp_path,

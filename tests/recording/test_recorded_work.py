@@ -61,7 +61,7 @@ def test_a_loop_is_measured_with_the_dearest_of_its_class():
 
 
 def test_a_loop_over_a_number_is_measured_with_all_that_have_to_gain_for_it():
-    """What was calibrated for `x * 2.0` was not applied to it, since loop_scale had no entry."""
+    """Without an entry of loop_scale, `x * 2.0` ran plain after its own calibration."""
     work = recorded_work(recording(process(loop_call(1000, layout=Layout.BROADCAST))))
     assert [operation.name for operation in work.operations] == ["loop_scale", "loop_add", "loop_sqrt"]
     assert work.share == pytest.approx(0.1)

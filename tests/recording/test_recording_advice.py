@@ -193,8 +193,8 @@ def test_a_loop_has_the_speedup_of_the_plan_that_the_core_is_given(elements, sou
 
 def test_loops_run_plain_unless_each_of_the_operations_for_their_class_gained():
     strided = loop_call(1000, layout=Layout.STRIDED)
-    known = resolution_of(*class_entries(1000))
-    assert known_gain(strided, known, Limits()).source is GainSource.NOT_MEASURED
+    profiles = resolution_of(*class_entries(1000))
+    assert known_gain(strided, profiles, Limits()).source is GainSource.NOT_MEASURED
     names = ("loop_strided", "loop_add", "loop_sqrt")
     assert known_gain(strided, resolution_of(*class_entries(1000, names=names)), Limits()).speedup is not None
     kept = [*class_entries(1000, names=names[:2]), make_entry("loop_sqrt", n=1000)]
@@ -229,12 +229,14 @@ def test_figures_of_other_machines_and_sizes_are_counted_apart():
     ],
 )
 def test_what_settings_keep_from_being_applied_is_no_gain(met, limits):
-    known = resolution_of(make_entry("qr", choice={"blas_threads": 1}, m=50, n=50), *class_entries(1000))
-    assert known_gain(met, known, Limits()).source is GainSource.MEASURED
-    assert known_gain(met, known, limits).source is GainSource.HELD
-    assert advise_on(recording(process(met)), known, limits).gain.speedup == 1.0
+    profiles = resolution_of(make_entry("qr", choice={"blas_threads": 1}, m=50, n=50), *class_entries(1000))
+    assert known_gain(met, profiles, Limits()).source is GainSource.MEASURED
+    assert known_gain(met, profiles, limits).source is GainSource.HELD
+    assert advise_on(recording(process(met)), profiles, limits).gain.speedup == 1.0
     if limits.loops is not None:
-        assert any(limits.loops in sentence for sentence in advise_on(recording(process(met)), known, limits).trouble)
+        assert any(
+            limits.loops in sentence for sentence in advise_on(recording(process(met)), profiles, limits).trouble
+        )
 
 
 def test_calls_too_short_for_a_switch_are_not_to_be_measured():

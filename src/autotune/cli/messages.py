@@ -10,20 +10,13 @@ from typing import TYPE_CHECKING
 
 from autotune.model import units
 from autotune.model.allocation import LIMITED_BY, Limit
-from autotune.model.units import count_of
+from autotune.model.units import STATUSES, count_of
 
 if TYPE_CHECKING:
     from autotune.model.entry import Entry
     from autotune.search.verification import Check
     from autotune.share.mirror import MirroredClass
 
-STATUSES = {
-    "tuned": "tuned",
-    "default-kept": "default kept",
-    "undecided": "undecided",
-    "noisy": "too noisy to tell",
-    "failed": "could not be measured",
-}
 LAYERS = {
     "named": "named by AUTOTUNE_PROFILE",
     "user": "this user's",
@@ -67,7 +60,8 @@ def for_cpus(place: int, total: int, *, cpus: int) -> str:
 
 
 def written(path: object, *, tuned: int, total: int) -> str:
-    return f"{tuned} of {total} entries are tuned; the others keep the default. The profile is in {path}."
+    rest = f"; plain NumPy runs for {f'the other {total - tuned}' if tuned else 'all'}" if tuned < total else ""
+    return f"Tuned: {tuned} of {count_of(total, 'entry', 'entries')}{rest}. The profile is in {path}."
 
 
 SAME_UNTIL_DECIDED = "the same command with --until-decided."
@@ -116,6 +110,8 @@ def written_elsewhere(output: object, path: object, why: object) -> str:
 
 RESUME = "Interrupted. The same command with --resume goes on from here and repeats no finished trial."
 
+HAD_FINISHED = "The calibration had come to its end: nothing is measured, and its profile is written once more."
+
 # --- a program that is calibrated for ---------------------------------------------------
 
 
@@ -130,8 +126,8 @@ def not_measurable(call: str) -> str:
     )
 
 
-def program_operations(count: int, share: float) -> str:
-    return f"Calibrating {count_of(count, 'operation')}: {share:.0%} of the run."
+def program_operations(names: int, sizes: int, share: float) -> str:
+    return f"Calibrating {count_of(names, 'operation')} at {count_of(sizes, 'size')}: {share:.0%} of the run."
 
 
 def loop_class(names: Sequence[str], members: Sequence[str]) -> str:
@@ -244,6 +240,10 @@ NO_PROFILE = (
     "No entry is in force on this machine. `autotune calibrate` measures it and writes a profile; the reasons above "
     "say why others are not used."
 )
+SWITCHED_OFF = (
+    "AUTOTUNE_DISABLE is set here: programs that are started with it run as plain NumPy, and nothing of the list is in "
+    "force in them."
+)
 NOTHING_APPLIES = "`autotune calibrate` measures this machine."
 MOST_NAMED = 8
 
@@ -265,10 +265,19 @@ def not_measured(names: Sequence[str], sizes: Sequence[str], measured: Sequence[
     return f"No entry in force covers {named}. {hint}`{_calibrate(names, sizes)}` measures it."
 
 
-def not_in_catalogue(name: str) -> str:
-    """Describe a name that may be a function of the user's whose profile is not used."""
+def does_not_fit(name: str, sizes: Sequence[str], *, needed: int, allowed: int) -> str:
+    """Describe sizes, of which the largest need so many bytes, more than a calibration may take here."""
     return (
-        f"{name} is neither an operation of the catalogue nor a function in a profile that is used here. If you "
+        f"No entry in force covers {' '.join([name, *sizes])}, and none can be measured here: its arrays take "
+        f"{units.memory(needed)}, a calibration at most {units.memory(allowed)}, a quarter of the memory."
+    )
+
+
+def not_in_catalogue(name: str, nearest: Sequence[str]) -> str:
+    """Describe a name that may be a function of the user's whose profile is not used."""
+    hint = f"Did you mean {', '.join(nearest)}? " if nearest else ""
+    return (
+        f"{name} is neither an operation of the catalogue nor a function in a profile that is used here. {hint}If you "
         "calibrated it, its profile is among those that are not used; `autotune show` gives the reasons. "
         f"`{_calibrate([name], ())}` measures it."
     )
@@ -300,10 +309,16 @@ STANDINGS = {
 }
 
 
+def nothing_to_verify(words: Sequence[str], choices: Mapping[str, int]) -> str:
+    """Describe entries, narrowed by `words`, that keep plain NumPy; `choices` counts those of each operation."""
+    named = f"{' '.join(words)}: no" if words else "No"
+    listed = ", ".join(f"{name} ({number})" for name, number in choices.items())
+    rest = f" Operations with choices: {listed}." if listed else ""
+    return f"{named} choices to verify: every entry keeps plain NumPy.{rest}"
+
+
 def verdict(checks: Sequence["Check"]) -> str:
     counts = Counter(str(check.standing) for check in checks)
-    if not counts:
-        return "The profile has no choices to verify: it changes nothing."
     said = summary({
         words if counts[standing] == 1 else words.replace("holds", "hold"): counts[standing]
         for standing, words in STANDINGS.items()
@@ -318,11 +333,6 @@ def verdict(checks: Sequence["Check"]) -> str:
 
 def report_written(path: object) -> str:
     return f"The report is in {path}: open it in a browser."
-
-
-def history_written(path: object, count: int) -> str:
-    studies = count_of(count, "study", "studies")
-    return f"{path} holds {studies}, one for every size. `optuna-dashboard {path}` shows it, once that is installed."
 
 
 # --- a store that machines share --------------------------------------------------------
@@ -391,13 +401,6 @@ def key_use(path: object, name: str) -> str:
 
 def store_away(problem: object) -> str:
     return f"{problem} The calibration begins without the choices of other machines."
-
-
-def warm_start(profiles: int, *, brought: int, chosen: int, seconds: float) -> str:
-    return (
-        f"Warm start from {count_of(profiles, 'profile')} of the store: {brought} of {chosen} choices came from there "
-        f"and were tried first, which saved {units.clock(seconds)} of exploration or more."
-    )
 
 
 # --- the nodes of a cluster -------------------------------------------------------------

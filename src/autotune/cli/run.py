@@ -146,7 +146,7 @@ def run(*, command: tuple[str, ...], **settings: Any) -> int:
 
 def calls_text(options: RunOptions, resolution: Resolution) -> str:
     """Say what apply() in the command's Pythons does for their calls and loops (`runtime/per_call.py`)."""
-    plain = why_plain(resolution, is_asked_for=options.learn)
+    plain = why_plain(resolution)
     if plain.calls is not None:
         return messages.calls_run_plain(plain.calls)
     return messages.calls_run(

@@ -156,21 +156,6 @@ class Resolution:
             return part(self._copy)
 
     @property
-    def summary(self) -> str:
-        """A sentence: how much is known, and how much is not used."""
-        from autotune.model.units import count_of
-
-        refusals = self.refusals
-        operations = {(each.entry.operation.name, each.entry.operation.dtype) for each in self.entries()}
-        files = {refusal.path for refusal in refusals if refusal.entry is None}
-        entries = sum(refusal.entry is not None for refusal in refusals)
-        covered = f"Profiles cover {count_of(len(operations), 'operation')}"
-        if not files and not entries:
-            return f"{covered}."
-        refused = f"{count_of(len(files), 'file')} and {count_of(entries, 'entry', 'entries')}"
-        return f"{covered}; {refused} are not used, for the reasons that explain() gives."
-
-    @property
     def refusals(self) -> "tuple[Refusal, ...]":
         """Every file and entry that is not used, with its reason."""
         return self._read(Compiled.refusals)

@@ -76,7 +76,7 @@ class KnownGain:
 
 
 class Profiles(Protocol):
-    """What the runtime looks calls up in (`profiles.resolve.Resolution`)."""
+    """Profiles as the runtime looks calls up in them (`profiles.resolve.Resolution`)."""
 
     @property
     def loops(self) -> Sequence[LoopPlan]: ...

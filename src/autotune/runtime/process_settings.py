@@ -27,11 +27,6 @@ def is_disabled() -> bool:
     return os.environ.get("AUTOTUNE_DISABLE", "") not in {"", "0"}
 
 
-def meets_single_calls() -> bool:
-    """Return whether apply() meets single calls and loops where its arguments say nothing: AUTOTUNE_PER_CALL."""
-    return os.environ.get("AUTOTUNE_PER_CALL", "1") not in {"", "0"}
-
-
 class Plain(Record):
     """Why calls of linear algebra and loops of ufuncs run as plain NumPy, whatever profiles say: sentences."""
 
@@ -40,16 +35,11 @@ class Plain(Record):
     loops: str | None
 
 
-def why_plain(resolution: "Resolution", *, is_asked_for: bool = False) -> Plain:
-    """Return what keeps apply() in this environment from calls and loops, as `per_call` finds it. Loads nothing.
-
-    `is_asked_for` where an argument asks for them, which goes before AUTOTUNE_PER_CALL.
-    """
+def why_plain(resolution: "Resolution") -> Plain:
+    """Return what keeps apply() in this environment from calls and loops, as `per_call` finds it. Loads nothing."""
     if is_disabled():
         return Plain(DISABLED, DISABLED)
     refusal = native.refusal(resolution.numpy)
-    if refusal is None and not (is_asked_for or meets_single_calls()):
-        refusal = "AUTOTUNE_PER_CALL=0 is set."
     if refusal is None and thread_variables.worker_cpus(os.environ, resolution.usable_cpus) < 2:
         held = thread_variables.limit_of_workers(os.environ, resolution.usable_cpus)
         return Plain(None, f"{held or 'the limit of the CPUs'} leaves them one thread.")

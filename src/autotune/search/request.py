@@ -76,6 +76,8 @@ class Request:
     """The user's own function, in place of operations."""
     asked_at: str | None = None
     """UTC, ISO 8601: tells the allocations of one command from those of an equal one."""
+    output: str | None = field(default=None, compare=False)
+    """Path of the profile that was asked for; None for the user's folder. Whatever it is, the same is measured."""
     weights: Mapping[str, float] = field(default_factory=dict)
     """Weight of an operation's gain when time is shared out; 1 for those that are not named."""
 
