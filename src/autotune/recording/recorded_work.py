@@ -49,7 +49,7 @@ def recorded_work(recording: Recording) -> RecordedWork:
         if kind is None or operation.dtype not in kind.dtypes:
             left_out += [f"{call.name} {call.dtype} {call.size}"] if call.seconds >= LEAST_SHARE * total else []
         else:
-            names = (operation.name,)
+            names: tuple[str, ...] = (operation.name,)
             if call.loop is not None:  # it is cut where all of these gain (`profiles/loop_plan.py`)
                 names = tuple(
                     name for name in loop_names(call.loop.kind, call.loop.layout) if _has(name, operation.dtype)
