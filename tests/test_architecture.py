@@ -69,6 +69,22 @@ def test_apply_loads_nothing_of_the_workshop(tmp_path, monkeypatch):
     assert loaded_by("import autotune; autotune.apply()") <= {"numpy", "threadpoolctl", "yaml"}
 
 
+@pytest.mark.real
+def test_run_starts_its_command_without_numpy_and_ctypes(tmp_path, monkeypatch):
+    """From the second time on, with the answer of the first one: the command waits for whatever is imported."""
+    for variable in ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    code = """
+        import os, sys
+        from autotune.cli.program import main
+        os.execvpe = lambda *_: print(*sorted({"autotune.cli.run", "ctypes", "numpy"} & set(sys.modules)))
+        sys.argv = ["autotune", "run", "-q", "--", "true"]
+        main()
+    """
+    assert "numpy" in printed(code)
+    assert printed(code).split() == ["autotune.cli.run"]
+
+
 def test_the_import_contracts_hold():
     from importlinter.cli import lint_imports
 

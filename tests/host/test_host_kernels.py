@@ -115,26 +115,6 @@ def test_memory_without_cpus_is_a_node(kernel, tmp_path):
     assert detect(tmp_path)[0].counts.numa_nodes == 3
 
 
-def test_memory_of_a_graphics_card_is_no_node_of_the_computer(tmp_path):
-    """Its driver makes it one; without the driver the computer is the same."""
-    write_kernel(tmp_path, computer(cores=2), memory_nodes=[1, 2, 3])
-    for card, status in (("0004:04:00.0", "Node: 2\nStatus: online\n"), ("0005:01:00.0", "Node:\t-1\n")):
-        (tmp_path / f"proc/driver/nvidia/gpus/{card}").mkdir(parents=True)
-        (tmp_path / f"proc/driver/nvidia/gpus/{card}/numa_status").write_text(status)
-    machine, allocation = detect(tmp_path)
-    assert machine.counts.numa_nodes == allocation.counts.numa_nodes == 3
-
-
-@pytest.mark.parametrize("kernel", [OLD, NEW])
-def test_a_cache_shared_with_no_one_named_is_the_cores_own(kernel, tmp_path):
-    """Itanium leaves the map of some caches empty."""
-    cpus = computer(l3_groups=2, threads=2)
-    write_kernel(tmp_path, cpus, kernel)
-    for path in tmp_path.glob("sys/devices/system/cpu/cpu*/cache/index3/shared_cpu_*"):
-        path.write_text("00000000\n" if path.name.endswith("map") else "\n")
-    assert list(detect(tmp_path)[0].cpus) == cpus
-
-
 def test_caches_that_only_a_later_thread_tells_are_the_cores(tmp_path):
     cpus = computer(l3_groups=2, threads=2)
     write_kernel(tmp_path, cpus)

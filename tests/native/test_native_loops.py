@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.native import CORE, loops_cut, needs_core
 
-from autotune.intercept.array_loops import CLASSES, TYPES, ArrayLoops, Layout
+from autotune.intercept.array_loops import CLASSES, TYPES, ArrayLoops, Layout, ufunc_of
 from autotune.intercept.operations import Range
 from autotune.parallel import blocks
 
@@ -33,7 +33,7 @@ LOOPS = [
     Loop(ufunc, types)
     for members in CLASSES.values()
     for name in members.ufuncs.split()
-    if isinstance(ufunc := getattr(np, name, None), np.ufunc)
+    if (ufunc := ufunc_of(name))
     for types in dict.fromkeys(given.replace("->", "") for given in ufunc.types)
     if set(types) <= set(TYPES) and not (name in {"power", "float_power"} and types[0] not in "fdFD")
 ]

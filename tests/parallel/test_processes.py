@@ -206,11 +206,12 @@ def test_where_no_shared_memory_can_be_made_blocks_go_through_pipes(method):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="filters of system calls as Linux has them")
 @pytest.mark.parametrize("method", [Method.MEMFD, Method.INHERIT], indirect=True)
-def test_where_a_filter_forbids_to_hand_descriptors_over_blocks_go_through_pipes(method, monkeypatch):
-    def sendmsg(*_):
-        raise PermissionError(errno.EPERM, "sendmsg")
+@pytest.mark.parametrize("call", ["sendmsg", "recvmsg"])
+def test_where_a_filter_forbids_to_hand_descriptors_over_blocks_go_through_pipes(method, call, monkeypatch):
+    def forbidden(*_):
+        raise PermissionError(errno.EPERM, call)
 
-    monkeypatch.setattr(socket.socket, "sendmsg", sendmsg)
+    monkeypatch.setattr(socket.socket, call, forbidden)
     pids = mapped(lambda block: np.full(block.shape, os.getpid()), method=method, workers=2)
     assert os.getpid() not in pids
 

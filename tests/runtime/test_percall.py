@@ -26,8 +26,7 @@ several_threads = pytest.mark.skipif((blas.current() or 1) < 2, reason="BLAS run
 
 @pytest.fixture(autouse=True)
 def profile(fresh, monkeypatch):
-    for name in ("AUTOTUNE_PER_CALL", "AUTOTUNE_RECORD"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("AUTOTUNE_RECORD", raising=False)
     saving = make_entry("svd", choice=ONE, safe=(1,), m=200, n=200)
     entries = (
         *(make_entry("qr", choice=ONE, safe=(1,), m=n, n=n) for n in (50, 200)),
@@ -189,23 +188,13 @@ def test_a_numpy_that_is_not_known_is_left_alone_and_explained(monkeypatch):
     assert "NumPy 9.9.9" in autotune.explain().per_call
 
 
-@pytest.mark.parametrize("wish", ["all", "everything", 1])
-def test_a_wish_that_means_nothing_is_said_and_raises_only_with_strict(wish):
-    assert "per_call is True or False" in autotune.apply(per_call=wish).why
-    with pytest.raises(ValueError, match="per_call is True"):
-        autotune.apply(per_call=wish, strict=True)
-
-
-def test_what_the_start_asked_for_holds_for_later_calls_of_apply(monkeypatch):
+def test_what_the_start_asked_for_holds_for_later_calls_of_apply():
     from autotune.runtime.apply import apply_from_start
 
     apply_from_start(reductions=True)
     with autotune.apply():
         assert (state.setting.per_call, state.setting.reductions) == (True, True)
     state.initial_reductions = False
-    monkeypatch.setenv("AUTOTUNE_PER_CALL", "0")
-    autotune.apply()
-    assert (state.setting.per_call, state.per_call) == (False, None)
 
 
 def test_a_profile_that_turns_out_broken_does_not_reach_the_call(monkeypatch):

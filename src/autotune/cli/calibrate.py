@@ -22,7 +22,7 @@ from autotune.cli.program_calibration import (
 )
 from autotune.cli.progress import progress
 from autotune.cli.request_options import interrupted_request, make_request, request_options
-from autotune.cli.store_warm_starts import Log, note_warm_start, relatives
+from autotune.cli.store import relatives
 from autotune.cli.terminal import json_option, note
 from autotune.cli.write_outcome import Kept, keep, place, tell
 from autotune.controls.placement import hold_to
@@ -36,6 +36,7 @@ from autotune.model import units
 from autotune.model.catalogue import CATALOGUE
 from autotune.model.entry import Status
 from autotune.model.record import Record
+from autotune.search.events import Confirming, Event, Listener
 from autotune.search.request import Request
 
 if TYPE_CHECKING:
@@ -108,13 +109,18 @@ def calibrate(
     """
     if options["copies"] > 1:
         os.environ[PROCESSES] = str(options["copies"])  # the profile is for one of them, and for its share of the CPUs
-    request = make_request(words, **options)
+    request = make_request(words, output=output and str(output.absolute()), **options)
     program = recorded_program(words, recording=recording, record=record)
+    seconds = request.seconds
     request = weigh_by_spool(request) if program is None else for_program(request, program)
+    masks = allocations_of(request.cpus)
+    if request.budget_seconds is not None:
+        request = replace(request, budget_seconds=request.budget_seconds / len(masks))
     if resume:
-        request = interrupted_request(key_within(allocations_of(request.cpus)[0]), request)
+        request = interrupted_request(key_within(masks[0]), request)
+        output = None if request.output is None else Path(request.output)
     kept, finished = calibrate_allocations(request, output, resume=resume, store=store)
-    gained = gain_of(program, kept[0].path if finished else None, runs=verify_runs, seconds=request.seconds)
+    gained = gain_of(program, kept[0].path if finished else None, runs=verify_runs, seconds=seconds)
     tell(kept, finished=finished, program=None if gained is None else asdict(gained), as_json=as_json)
     if gained is not None:
         tell_gain(gained)
@@ -128,19 +134,21 @@ def calibrate_allocations(
 
     Raises BadWorkload if the user's function cannot be measured at all.
     """
+    from autotune.search.journal import has_finished, journal_path
     from autotune.search.runner import calibrate_machine
 
     turns = plan_allocations(request.cpus, output)
-    was_busy = forewarn(request)
+    is_done = resume and all(has_finished(journal_path(turn.key), request) for turn in turns)
+    if is_done:
+        note(messages.HAD_FINISHED)
+    was_busy = not is_done and forewarn(request)
     stored = [] if resume else relatives(store, turns[0].key)
-    if request.budget_seconds is not None:
-        request = replace(request, budget_seconds=request.budget_seconds / len(turns))
     kept: list[Kept] = []
     for turn in turns:
         if len(turns) > 1:
             note(messages.for_cpus(len(kept) + 1, len(turns), cpus=turn.key.usable_cpus))
         with hold_to(turn.cpus), progress() as report:
-            log = Log(report)
+            log = Log((lambda _: None) if is_done else report)
             others = [earlier.measured for earlier in kept]
             outcome = calibrate_machine(request, report=log, resume=resume, relatives=[*others, *stored])
         refuse_failed_workload(request, outcome.profile)
@@ -148,10 +156,23 @@ def calibrate_allocations(
         if outcome.finished or outcome.profile.entries:
             written = keep(outcome.profile, turn.path, sizes_named=bool(request.sizes or request.recorded))
             kept.append(written.replace(outcome=outcome, was_busy=was_busy, budget_needed=budget))
-        note_warm_start(outcome.profile, stored, log.tried)
         if not outcome.finished:
             return kept, False
     return kept, True
+
+
+class Log:
+    """A listener that remembers how long all would take, and tells another."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self.seconds_needed: float | None = None
+        """For all of the calibration, as the last round of confirmation expected; None before one."""
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Confirming):
+            self.seconds_needed = event.elapsed + event.seconds_left
+        self._listener(event)
 
 
 def forewarn(request: Request) -> bool:

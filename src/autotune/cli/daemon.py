@@ -30,20 +30,8 @@ def daemon(ctx: click.Context, system: bool) -> None:
       autotune daemon tune svd n=500
     """
     ctx.obj = system
-    if ctx.invoked_subcommand is None:
-        ctx.invoke(run)
-
-
-@daemon.command()
-@click.pass_obj
-def run(system: bool) -> None:
-    """Run in the foreground, as without a verb.
-
-    \b
-    Examples:
-      autotune daemon run
-      autotune daemon --system run
-    """
+    if ctx.invoked_subcommand is not None:
+        return
     from autotune.daemon.daemon_settings import system_paths, user_paths
     from autotune.daemon.service import DaemonService
 

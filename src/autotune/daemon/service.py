@@ -23,16 +23,15 @@ from autotune.daemon.control_socket import ControlSocket, SocketPeer, may_order,
 from autotune.daemon.controller import Controller
 from autotune.daemon.daemon_settings import DaemonPaths, load_settings
 from autotune.daemon.metrics import daemon_status, metrics_text
-from autotune.daemon.sensors import MachineSensors, fingerprint
+from autotune.daemon.sensors import MachineSensors
 from autotune.daemon.systemd import notify_systemd
 from autotune.errors import AutotuneError, DaemonRuns, EnvironmentProblem, UnsupportedPlatform, UsageError
-from autotune.host.memory_limit import resident_bytes, usable_bytes
+from autotune.host.memory_limit import resident_bytes
 from autotune.host.trusted_files import replace_file
 from autotune.model.catalogue import kind, operation
 from autotune.model.codec import decode
 from autotune.model.constraints import NAME, Bounds
 from autotune.model.operation import Operation
-from autotune.model.policy import memory_allowance
 
 METRICS_SECONDS = 60.0
 FOREVER = 1e12
@@ -52,7 +51,6 @@ class DaemonService:
         self.paths = paths
         self._log = DaemonLog() if log is None else log
         settings = load_settings(paths.settings)
-        self._settings_read = fingerprint(paths.settings)
         self._lock = hold_lock(paths.lock)
         _make_folders(paths)
         remove_leftovers(paths.state)
@@ -62,7 +60,6 @@ class DaemonService:
             start_child=partial(ChildProcess, state=paths.state),
             sensors=MachineSensors(),
             log=self._log,
-            memory_bytes=memory_allowance(usable_bytes()),
         )
         self._selector = selectors.DefaultSelector()
         self._socket = ControlSocket(paths.socket, self.answer, self._selector)
@@ -115,7 +112,7 @@ class DaemonService:
             who = "root and the daemon's own user"
             if group is not None:
                 who = f"root, the daemon's own user and members of the group {group}"
-            return refusal(f"Only {who} may order {verb}.", denied=True)
+            return refusal(f"Only {who} may order {verb}.")
         try:
             return {"ok": True, **self._do(verb, request)}
         except AutotuneError as error:
@@ -159,7 +156,6 @@ class DaemonService:
     def _reload_settings(self, why: str) -> str | None:
         """Read the configuration again. Return what is wrong with it; the former one then stays in force."""
         notify_systemd(f"RELOADING=1\nMONOTONIC_USEC={int(monotonic() * 1e6)}")
-        self._settings_read = fingerprint(self.paths.settings)
         problem = None
         try:
             self.controller.reload(load_settings(self.paths.settings))
@@ -175,8 +171,6 @@ class DaemonService:
         controller = self.controller
         notify_systemd(f"WATCHDOG=1\nSTATUS={(controller.waiting or controller.readiness.window.why)[:200]}")
         self._socket.drop_expired()
-        if fingerprint(self.paths.settings) != self._settings_read:
-            self._reload_settings("The file has changed.")
         if monotonic() - self._metrics_written >= METRICS_SECONDS:
             self._metrics_written = monotonic()
             self._write_metrics()

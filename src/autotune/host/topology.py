@@ -40,7 +40,7 @@ def topology(root: str, sections: Mapping[int, cpuinfo.Section], shared: cpuinfo
     """Return the structure of the computer whose files stand below root."""
     system = f"{root}/sys/devices/system"
     folders = _numbered(f"{system}/cpu", "cpu")
-    online = _online(system, folders) or frozenset(sections) or frozenset(cpuinfo.active(shared))
+    online = _online(system, folders) or frozenset(sections)
     present = cpulist(read(f"{system}/cpu/present") or "") or frozenset(folders)
     kind = cpuinfo.processor(sections, shared)
     written = cpuinfo.places(sections)
@@ -87,7 +87,7 @@ def _packages(
     system: str, online: frozenset[int], kind: Machine, written: Mapping[int, cpuinfo.Place | None]
 ) -> dict[int, int]:
     """Return CPU -> its package, by the sets of siblings, or else by its id here or in /proc/cpuinfo."""
-    ids = {cpu: _id(system, cpu, "physical_package_id") for cpu in online}
+    ids = {cpu: _package_id(system, cpu) for cpu in online}
     same_id = _alike(ids)
     same = _alike({cpu: place[0] if place else None for cpu, place in written.items()})
     packages = _groups(
@@ -151,8 +151,8 @@ def _siblings(system: str, cpu: int, names: Iterable[str], online: frozenset[int
     return None
 
 
-def _id(system: str, cpu: int, name: str) -> int | None:
-    value = number(f"{system}/cpu/cpu{cpu}/topology/{name}")
+def _package_id(system: str, cpu: int) -> int | None:
+    value = number(f"{system}/cpu/cpu{cpu}/topology/physical_package_id")
     return value if value is not None and 0 <= value < 2**31 else None
 
 
@@ -199,18 +199,9 @@ def _caches(system: str, cores: Mapping[int, int]) -> tuple[dict[int, int], dict
                 continue
             sizes[level] = max(sizes.get(level, 0), _size(read(f"{path}/size")) or 0)
             if level == 3 and cpu not in groups:
-                group = _sharers(path, core, cores)
+                group = (cpus(f"{path}/shared_cpu_map", f"{path}/shared_cpu_list") or frozenset()) & cores.keys()
                 groups |= {each: min(group) for each in group if each not in groups}
     return groups, {level: size for level, size in sizes.items() if size}
-
-
-def _sharers(path: str, core: int, cores: Mapping[int, int]) -> frozenset[int]:
-    """Return the online CPUs that share a cache of this core; none if that is not written."""
-    members = cpus(f"{path}/shared_cpu_map", f"{path}/shared_cpu_list")
-    if members is not None and not members:
-        # some kernels leave the set of a cache empty that is the core's own
-        members = frozenset(cpu for cpu, own in cores.items() if own == core)
-    return (members or frozenset()) & cores.keys()
 
 
 def _size(text: str | None) -> int | None:
@@ -219,7 +210,7 @@ def _size(text: str | None) -> int | None:
 
 
 def _nodes(root: str, online: frozenset[int]) -> Mapping[int, frozenset[int]] | None:
-    """Return the NUMA nodes, those without CPUs included, those of graphics cards not.
+    """Return the NUMA nodes, those without CPUs included.
 
     A kernel without NUMA has no folder of nodes: all memory is one node then.
     """
@@ -227,7 +218,7 @@ def _nodes(root: str, online: frozenset[int]) -> Mapping[int, frozenset[int]] | 
     folder = f"{system}/node"
     listed = cpulist(read(f"{folder}/online") or "") or frozenset(_numbered(folder, "node"))
     nodes: dict[int, frozenset[int]] = {}
-    for node in sorted(listed - _graphics_nodes(root)):
+    for node in sorted(listed):
         members = cpus(f"{folder}/node{node}/cpumap", f"{folder}/node{node}/cpulist")
         # two nodes cannot share a CPU; the second of them is a mistake of the firmware
         if members is not None and not any(members & taken for taken in nodes.values()):
@@ -235,17 +226,6 @@ def _nodes(root: str, online: frozenset[int]) -> Mapping[int, frozenset[int]] | 
     if nodes:
         return {node: members & online for node, members in nodes.items()}
     return {0: online} if _is_folder(f"{system}/cpu") else None
-
-
-def _graphics_nodes(root: str) -> frozenset[int]:
-    """Return the nodes whose memory is a graphics card's (POWER9 with V100, Grace Hopper).
-
-    They come and go with the driver, which says so; a computer must not look like another one for that.
-    """
-    with suppress(OSError):
-        texts = [read(f"{card}/numa_status") or "" for card in Path(f"{root}/proc/driver/nvidia/gpus").iterdir()]
-        return frozenset(int(node) for text in texts for node in re.findall(r"^Node:\s*(\d{1,5})", text, re.MULTILINE))
-    return frozenset()
 
 
 def _kinds(root: str, online: frozenset[int]) -> dict[int, str]:

@@ -11,6 +11,7 @@ through NumPy's C interface. Left alone: `power` of whole numbers (its loop rais
 precision, dates, objects, and types of a user's own.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,8 @@ class Layout:
     STRIDED = 0
     CONTIGUOUS = 1
     BROADCAST = 2
-    ALL = (STRIDED, CONTIGUOUS, BROADCAST)
+    ROWS = 3
+    ALL = (STRIDED, CONTIGUOUS, BROADCAST, ROWS)
 
 
 class LoopClass(Record):
@@ -78,7 +80,11 @@ CLASSES: Mapping[str, LoopClass] = {
         """,
     ),
 }
-MEASURED_LAYOUTS: Mapping[int, str] = {Layout.STRIDED: "loop_strided", Layout.BROADCAST: "loop_scale"}
+MEASURED_LAYOUTS: Mapping[int, str] = {
+    Layout.STRIDED: "loop_strided",
+    Layout.BROADCAST: "loop_scale",
+    Layout.ROWS: "loop_rows",
+}
 """The catalogue's operation of the cheapest loop whose operands lie so."""
 REDUCING = LoopClass("loop_max", "loop_sum", "add multiply maximum minimum")
 """Reductions. `any`, `all` and those of bitwise operations are among them: where no order changes the result."""
@@ -119,6 +125,13 @@ def is_loop(operation: str) -> bool:
     return operation.startswith("loop_")
 
 
+def ufunc_of(name: str) -> np.ufunc | None:
+    """Return NumPy's ufunc of this name; None if its version has none. `np.clip` is a function that calls one."""
+    ufunc = getattr(np, name, None)
+    ufunc = ufunc if isinstance(ufunc, np.ufunc) else vars(sys.modules["numpy._core._multiarray_umath"]).get(name)
+    return ufunc if isinstance(ufunc, np.ufunc) else None
+
+
 class ArrayLoops:
     """Whole-array loops in force. One at a time in a process."""
 
@@ -134,8 +147,8 @@ class ArrayLoops:
             # whatever can be reduced is arithmetic
             if kind in self._kinds or (kind == "arithmetic" and "reductions" in self._kinds):
                 for name in members.ufuncs.split():
-                    ufunc = getattr(np, name, None)
-                    if isinstance(ufunc, np.ufunc):
+                    ufunc = ufunc_of(name)
+                    if ufunc is not None:
                         types = _INEXACT if name in {"power", "float_power"} else TYPES
                         reduction = _REDUCTIONS.get(name, Reduction.NEVER)
                         met += self._core.meet_loops(ufunc, types, number, len(CLASSES), reduction)

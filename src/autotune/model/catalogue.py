@@ -260,6 +260,7 @@ _ROWS = (
     _elements("loop_power", Family.LOOP, 3, "np.power as it is written: the dearest of functions"),
     _elements("loop_scale", Family.LOOP, 2, "np.multiply of an array by one number, as it is written"),
     _elements("loop_strided", Family.LOOP, 4, "np.multiply of every other element, as it is written"),
+    _elements("loop_rows", Family.LOOP, 3, "np.add of a part of a matrix and a vector, as it is written"),
     _elements("loop_max", Family.LOOP, 1, "np.max as it is written: the cheapest of reductions"),
     _elements("loop_sum", Family.LOOP, 1, "np.sum as it is written: the dearest of reductions"),
     _elements("sum", Family.REDUCTION, 1, "np.sum, np.mean, np.prod"),

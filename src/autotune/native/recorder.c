@@ -2,6 +2,7 @@
 #include "recorder.h"
 #include "definition.h"
 #include "pool.h"
+#include "rows.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -66,7 +67,6 @@ enum { OFF, ON, FORKED };
 static struct {
     _Alignas(64) atomic_int mode;
     PyTypeObject *array;   /* a copy of NumPy's pointer */
-    vectorcall *ufunc;     /* NumPy's own */
     destructor release;
     size_t items;          /* distance of a tuple's items from its beginning; 0: unknown */
     PyObject *no_value;    /* NumPy's mark of an argument that was not given; NULL: unknown */
@@ -643,10 +643,10 @@ static __attribute__((noinline)) PyObject *timed_ufunc(struct record_row *row, P
 {
     struct record record;
     if (!recorder_is_on()) { /* asked to stop: what was counted since is read by no other process */
-        return quick.ufunc(self, args, flagged, names);
+        return rows_call(self, args, flagged, names);
     }
     begin_timing(&record, row);
-    PyObject *result = quick.ufunc(self, args, flagged, names);
+    PyObject *result = rows_call(self, args, flagged, names);
     record_end(&record);
     return result;
 }
@@ -658,7 +658,7 @@ static __attribute__((noinline)) PyObject *described_ufunc(PyObject *self, PyObj
     const PyUFuncObject *ufunc = (const PyUFuncObject *)self;
     const size_t count = arguments_of(flagged);
     if (count < 1 || !recorder_is_on()) {
-        return quick.ufunc(self, args, flagged, names);
+        return rows_call(self, args, flagged, names);
     }
     PyObject *second = count > 1 && ufunc->nin > 1 ? args[1] : NULL;
     struct key key = {.target = self, .kind = ufunc->core_enabled ? 'g' : 'u'};
@@ -673,7 +673,7 @@ static __attribute__((noinline)) PyObject *described_ufunc(PyObject *self, PyObj
         *shortcut_of(self, form) = (struct shortcut){self, form, row, NULL};
     }
     return count_call(row, elements, sampler) ? timed_ufunc(row, self, args, flagged, names)
-                                              : quick.ufunc(self, args, flagged, names);
+                                              : rows_call(self, args, flagged, names);
 }
 
 /* Count a call whose row a shortcut tells. */
@@ -712,7 +712,7 @@ static __attribute__((noinline)) PyObject *counted_ufunc(PyObject *self, PyObjec
     }
     struct record_row *row = shortcut->row;
     return count_call(row, (uint64_t)elements, sampler) ? timed_ufunc(row, self, args, flagged, names)
-                                                        : quick.ufunc(self, args, flagged, names);
+                                                        : rows_call(self, args, flagged, names);
 }
 
 /* Is an operand of a ufunc small, as far as it is told without a call? */
@@ -737,7 +737,7 @@ static PyObject *recorded_ufunc(PyObject *self, PyObject *const *args, size_t fl
         (count > 1 && !is_small_operand(args[1])) || !passes_over(sampler)) {
         return counted_ufunc(self, args, flagged, names);
     }
-    return quick.ufunc(self, args, flagged, names);
+    return rows_call(self, args, flagged, names);
 }
 
 /* The distance of a tuple's items from its beginning, compared with what PyTuple_GetItem tells: CPython 3.14 has put a hash
@@ -768,15 +768,10 @@ static void read_constants(void)
 
 bool recorder_meet_ufunc(PyObject *object)
 {
-    PyUFuncObject *ufunc = (PyUFuncObject *)object;
-    _Atomic(void *) *place = (_Atomic(void *) *)&ufunc->vectorcall;
-    if (quick.ufunc == NULL) {
-        quick.ufunc = ufunc->vectorcall;
+    if (quick.array == NULL) {
         read_constants();
     }
-    void *expected = (void *)quick.ufunc; /* all ufuncs have this one, unless another extension has changed it */
-    return atomic_compare_exchange_strong(place, &expected, (void *)recorded_ufunc) ||
-           expected == (void *)recorded_ufunc;
+    return rows_meet((PyUFuncObject *)object, recorded_ufunc);
 }
 
 /* --- functions and methods ------------------------------------------------------------------------------------------ */

@@ -121,7 +121,7 @@ def _shipped_profiles() -> str:
     """Return the folder inside the wheel, or next to src/ in a checkout."""
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     inside = os.path.join(package, "profiles", "shipped")
-    return inside if os.path.isdir(inside) else os.path.join(package, "..", "..", "profiles")
+    return inside if os.path.isdir(inside) else os.path.join(os.path.dirname(os.path.dirname(package)), "profiles")
 
 
 def _platform(kind: str, variable: str, linux: str) -> str:

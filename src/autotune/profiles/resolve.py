@@ -11,6 +11,7 @@ from autotune.controls.thread_variables import worker_cpus
 from autotune.host.kernel_files import read
 from autotune.host.numeric_libraries import software_fields
 from autotune.host.usable_cpus import affinity, schedulable_cpus, usable_cpus
+from autotune.intercept.operations import MET
 from autotune.model.allocation import Limit
 from autotune.profiles import compiled_copy
 from autotune.profiles.compiled_copy import Compiled, LoopPlan
@@ -58,6 +59,8 @@ class Resolution:
         self.outdated = copy.outdated
         self.has_blas = "'blas': None" not in copy.software
         """Has NumPy a BLAS library whose threads can be set?"""
+        self.numpy = copy.software.partition("'numpy': '")[2].partition("'")[0] or None
+        """The series of NumPy, such as "2.4"."""
         self._copy = copy
         self._remake = remake
         self._parsed: dict[tuple[str, str], list[Rung]] = {}
@@ -90,6 +93,10 @@ class Resolution:
     def names(self) -> frozenset[str]:
         """Return the names of all operations that some profile for this machine has entries of."""
         return self._read(lambda copy: frozenset(name for name, _ in copy.pairs()))
+
+    def covers_calls(self) -> bool:
+        """Return whether some profile for this machine has entries of calls that are switched one by one."""
+        return not self.names().isdisjoint(MET)
 
     def measured_sizes(self, name: str, dtype: str) -> list["Operation"]:
         """Return the sizes at which one operation was measured."""
@@ -135,21 +142,6 @@ class Resolution:
             self._copy, self._remake = self._remake(), None
             self._parsed.clear()
             return part(self._copy)
-
-    @property
-    def summary(self) -> str:
-        """A sentence: how much is known, and how much is not used."""
-        from autotune.model.units import count_of
-
-        refusals = self.refusals
-        operations = {(each.entry.operation.name, each.entry.operation.dtype) for each in self.entries()}
-        files = {refusal.path for refusal in refusals if refusal.entry is None}
-        entries = sum(refusal.entry is not None for refusal in refusals)
-        covered = f"Profiles cover {count_of(len(operations), 'operation')}"
-        if not files and not entries:
-            return f"{covered}."
-        refused = f"{count_of(len(files), 'file')} and {count_of(entries, 'entry', 'entries')}"
-        return f"{covered}; {refused} are not used, for the reasons that explain() gives."
 
     @property
     def refusals(self) -> "tuple[Refusal, ...]":

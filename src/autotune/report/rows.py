@@ -1,34 +1,25 @@
-"""Profiles and their sessions as rows of plain values: what figures draw, tables show, JSON and CSV hold. Pure.
+"""Profiles and their sessions as rows of plain values: what figures draw, tables show, JSON holds. Pure.
 
 Seconds, bytes and elements; speed-ups are over the default, as in the profile. Unknown is None.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from enum import StrEnum
 from math import prod
 from pathlib import PurePath
 from typing import Any
 
-from autotune.model.catalogue import CATALOGUE, Family, WorkUnit
+from autotune.model.catalogue import CATALOGUE, Family
 from autotune.model.configuration import Configuration, Knob
 from autotune.model.entry import Entry, Status
 from autotune.model.measurement import Session
 from autotune.model.operation import Operation
-from autotune.model.policy import CREDIBLE_L3_BYTES
-from autotune.model.profile import Profile, Provenance
+from autotune.model.profile import Profile
 from autotune.model.record import Record
 from autotune.model.units import count_of
 from autotune.search import trial_history
 
 Row = Mapping[str, Any]
-
-TABLES: Mapping[str, str] = {
-    "entries": "Every entry of every profile, with its evidence.",
-    "machines": "What every profile was measured on, and how.",
-    "trials": "Every configuration that was measured, process by process, if this machine has the journal.",
-    "points": "The same, all processes together.",
-}
 
 
 class Subject(Record, kw_only=True):
@@ -43,24 +34,9 @@ class Subject(Record, kw_only=True):
 
 
 def labels(paths: Sequence[PurePath]) -> tuple[str, ...]:
-    """Return a short name for each file: its own, with as many folders in front as tell it from the others.
-
-    Files that are one and the same are numbered.
-    """
-    names = [_shortest(path, paths) for path in paths]
-    return tuple(
-        name if names.count(name) == 1 else f"{name} ({names[: place + 1].count(name)})"
-        for place, name in enumerate(names)
-    )
-
-
-def _shortest(path: PurePath, paths: Iterable[PurePath]) -> str:
-    endings = [each.with_suffix("").parts for each in paths if each != path]
-    parts = path.with_suffix("").parts
-    for length in range(1, len(parts)):
-        if all(ending[-length:] != parts[-length:] for ending in endings):
-            return "/".join(parts[-length:])
-    return "/".join(parts)
+    """Return the name of each file without its folders, or its path where others have the same name."""
+    names = [path.stem for path in paths]
+    return tuple(name if names.count(name) == 1 else str(path) for name, path in zip(names, paths, strict=True))
 
 
 def tables(subjects: Iterable[Subject]) -> dict[str, list[Row]]:
@@ -218,8 +194,6 @@ def _knobs(configuration: Configuration) -> dict[str, Any]:
 
 
 def _entry(subject: Subject, entry: Entry) -> Row:
-    hardware = subject.profile.key.hardware
-    least = roofline(entry.operation, subject.profile.provenance, l3_bytes=hardware.l3_bytes)
     tuned = entry.status is Status.TUNED
     evidence = entry.evidence
     low, high = evidence.interval or (None, None)
@@ -242,44 +216,5 @@ def _entry(subject: Subject, entry: Entry) -> Row:
         "pairs": evidence.pairs,
         "default_threads": evidence.default_threads,
         "retained_bytes": evidence.retained_bytes,
-        "bound": None if least is None else str(least.bound),
-        "limit_seconds": None if least is None else least.seconds,
         "reason": entry.reason,
     }
-
-
-class Bound(StrEnum):
-    """The resource that bounds an operation."""
-
-    ARITHMETIC = "arithmetic"
-    MEMORY = "memory"
-
-
-class Roofline(Record, kw_only=True):
-    """The shortest time of an operation, and its bound."""
-
-    seconds: float
-    bound: Bound
-
-
-def roofline(operation: Operation, made: Provenance, *, l3_bytes: int | None = None) -> Roofline | None:
-    """Compute the roofline (Williams, Waterman and Patterson, CACM 52, 2009): the longer of the time of its arithmetic
-    at the peak rate and the time in which memory moves its data once.
-
-    Memory does not bound data that fit into the last cache. None where the bound is unknown: rates that were not
-    measured, float32 arithmetic, and operations outside the catalogue.
-    """
-    kind = CATALOGUE.get(operation.name)
-    if kind is None or not made.memory_bandwidth:
-        return None
-    cached = kind.bytes_of(operation) <= min(l3_bytes or 0, CREDIBLE_L3_BYTES)
-    if kind.unit is WorkUnit.BYTES:
-        seconds = kind.work_of(operation) / made.memory_bandwidth
-        return None if cached else Roofline(seconds=seconds, bound=Bound.MEMORY)
-    if not made.peak_flops or operation.dtype != "float64":
-        return None
-    arithmetic = kind.work_of(operation) / made.peak_flops
-    memory = 0.0 if cached else kind.bytes_of(operation) / made.memory_bandwidth
-    if arithmetic >= memory:
-        return Roofline(seconds=arithmetic, bound=Bound.ARITHMETIC)
-    return Roofline(seconds=memory, bound=Bound.MEMORY)

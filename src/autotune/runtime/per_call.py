@@ -13,9 +13,8 @@ from autotune.controls import after_fork, blas, thread_variables, wait_policy
 from autotune.controls.import_hooks import expect_no_longer, when_imported
 from autotune.intercept.array_loops import CLASSES, ArrayLoops, is_loop
 from autotune.intercept.numpy_calls import Decide, NumpyCalls
-from autotune.intercept.operations import MET
 from autotune.native import core
-from autotune.runtime.naming import as_operation, operation_of
+from autotune.runtime.naming import operation_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,7 +94,7 @@ class PerCall:
         learn = setting.learn and may_differ
         if setting.per_call:
             self._meet_loops(reductions=setting.reductions and may_differ, learn=learn)
-        switch = setting.per_call and may_differ and (learn or not self._resolution.names().isdisjoint(MET))
+        switch = setting.per_call and may_differ and (learn or self._resolution.covers_calls())
         if setting.record or switch or self._taps:
             self._meet_calls(switch=switch, learn=learn and switch)
         if not self.why and not self._switches:
@@ -330,14 +329,18 @@ class PerCall:
         if self._resolution.names_operation(operation, dtype):
             try:
                 with after_fork.importing:  # what follows loads the data types when it is first asked
-                    requested = as_operation(operation, dtype, sizes)
-                    match = None if requested is None else self._resolution.find(requested)
+                    from autotune.model.operation import Operation
+
+                    # the calls name all sizes, in the catalogue's order; the catalogue takes 2 ms to load
+                    requested = Operation(name=operation, dtype=dtype, sizes=tuple(sizes.items()))
+                    match = self._resolution.find(requested)
                     choice = None if match is None else self._resolution.clamp(match.entry.choice)
             except (RecursionError, MemoryError):
                 raise  # the core lets the call run without a choice, and asks again
             except Exception as error:  # noqa: BLE001 - whatever is wrong with a profile, the call goes on
-                from autotune.errors import error_text
+                from autotune.errors import error_text, raise_if_of_signal_handler
 
+                raise_if_of_signal_handler(error)
                 self.why = f"{operation} runs as without a profile: {error_text(error)}"
                 return new("", dtype, {})  # type: ignore[no-any-return]
             if match is not None and choice is not None:

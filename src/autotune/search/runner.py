@@ -57,8 +57,6 @@ SELF_TEST_SHARE = 0.01
 """Of the budget, for the resolution."""
 SELF_TEST_SECONDS = (1.5, 4.0)
 """It takes no less, or it would see too few pairs, and no more."""
-CEILINGS_FROM = 120.0
-"""Seconds of budget from which the machine's limits are measured, for two seconds and the report's sake."""
 WAIT_FROM = 120.0
 """Seconds of budget from which the time-out of BLAS threads is measured."""
 WAIT_SECONDS = 16.0
@@ -137,6 +135,7 @@ def calibrate_machine(
             try:
                 for entry in calibration.entries():
                     entries.append(entry)  # noqa: PERF402  # what was decided before an interruption is kept
+                journal.finish()
             except KeyboardInterrupt:
                 finished = False
     return Outcome(
@@ -338,12 +337,7 @@ def _examine(request: Request, host: _Workbench, report: Listener) -> SelfTest:
     host.bench.wait(wait.exponent)
     with neighbours(request.neighbours):
         tested = run_selftest(
-            host.bench,
-            usable_cpus=host.allocation.usable_cpus,
-            memory_bytes=host.allocation.memory_bytes,
-            seconds=max(shortest, min(longest, SELF_TEST_SHARE * request.seconds)),
-            seed=request.seed,
-            rates=request.seconds >= CEILINGS_FROM,
+            host.bench, seconds=max(shortest, min(longest, SELF_TEST_SHARE * request.seconds)), seed=request.seed
         )
     return replace(tested, blas_wait=wait.exponent, loops_after_blas=wait.loops, seconds=tested.seconds + wait.seconds)
 
@@ -407,8 +401,6 @@ def _profile(
         scrubbed=tuple(host.bench.scrubbed),
         resolution=self_test.resolution,
         capacity=self_test.capacity if capacity.lasting is None else capacity.lasting,
-        memory_bandwidth=self_test.memory_bandwidth,
-        peak_flops=self_test.peak_flops,
         effort=request.effort,
         seed=request.seed,
         neighbours=request.neighbours,
