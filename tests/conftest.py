@@ -42,7 +42,9 @@ def pytest_collection_modifyitems(items):
     if "PYTEST_XDIST_WORKER" in os.environ:
         # the long ones first, longest of all those of the whole project: then no worker waits for another at the end,
         # and few of them meet
-        items.sort(key=lambda item: (item.get_closest_marker("real") is None, item.path.parent != Path(__file__).parent))
+        items.sort(
+            key=lambda item: (item.get_closest_marker("real") is None, item.path.parent != Path(__file__).parent)
+        )
 
 
 class Outcomes:
