@@ -134,8 +134,8 @@ def loop_class(names: Sequence[str], members: Sequence[str]) -> str:
     """Name the functions of a program whose loops are tuned by those of others."""
     functions = ", ".join(f"np.{name}" for name in names)
     return (
-        f"In the program {functions}: tuned as a class of loops, whose cheapest and dearest member are measured: "
-        f"{' and '.join(members)}."
+        f"In the program {functions}: tuned as a class of loops, for which its cheapest and dearest members are "
+        f"measured: {', '.join(members)}."
     )
 
 
@@ -189,20 +189,21 @@ def calls_run_plain(reason: str) -> str:
     return f"Calls and loops of its Pythons run as plain NumPy: {reason}"
 
 
-def calls_run(*, calls: bool, loops: bool, why_no_loops: str, learns: bool, reductions: bool) -> str:
+def calls_run(*, calls: bool, loops: bool, why_no_loops: str | None, learns: bool, reductions: bool) -> str:
     """Describe what `run` does for calls of linear algebra and for loops of ufuncs, of which profiles cover these."""
-    none = "no profile here covers them"
+    none = "no profile here covers them."
     if calls and loops:
-        said = "Calls and loops of its Pythons run as measured"
+        said = "Calls and loops of its Pythons run as measured."
     elif calls:
         said = f"Calls of its Pythons run as measured, loops of ufuncs as plain NumPy: {why_no_loops or none}"
     elif loops:
         said = f"Long loops of its Pythons run as measured, calls of linear algebra as plain NumPy: {none}"
     elif learns:
-        said = "No profile here covers calls or loops of its Pythons"
+        said = "No profile here covers calls or loops of its Pythons."
     else:
         said = calls_run_plain(why_no_loops or none)
-    said += ("; others are learned." if calls or loops else ": they are learned.") if learns else "."
+    if learns:
+        said += " Others are learned." if calls or loops else " They are learned."
     return f"{said} Sums are computed in fixed blocks." if reductions else said
 
 
