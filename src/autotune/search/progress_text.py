@@ -9,7 +9,6 @@ from autotune.model.units import STATUSES
 from autotune.runtime.text_table import operation_name, printable
 from autotune.search.events import Confirming, Decided, Event, Exploring, SelfTestStarted, Tried
 
-
 LEAST_SEEMING = 1.01
 """Speed-up of single timings below which no line tells of it."""
 
