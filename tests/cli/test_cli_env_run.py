@@ -234,8 +234,8 @@ LOOPS = [make_entry(name, choice={"workers": 2}, n=n) for name in ("loop_add", "
         (LOOPS, {}, (), "Long loops of its Pythons run as measured, calls of linear algebra as plain NumPy: no"),
         ((SVD, *LOOPS), {"OMP_NUM_THREADS": "1"}, (), "plain NumPy: OMP_NUM_THREADS=1 leaves them one thread."),
         ((), {}, (), "Calls and loops of its Pythons run as plain NumPy: no profile here covers them."),
-        ((), {}, ("--learn",), "No profile here covers calls or loops of its Pythons: they are learned."),
-        ((SVD, *LOOPS), {}, ("--learn",), "run as measured; others are learned."),
+        ((), {}, ("--learn",), "No profile here covers calls or loops of its Pythons. They are learned."),
+        ((SVD, *LOOPS), {}, ("--learn",), "run as measured. Others are learned."),
         ((SVD, *LOOPS), {"AUTOTUNE_NATIVE": "0"}, (), "as plain NumPy: AUTOTUNE_NATIVE=0 turns the C core off."),
     ],
 )

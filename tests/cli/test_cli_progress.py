@@ -5,12 +5,13 @@ import math
 
 import pytest
 
-from autotune.cli.progress import Board, progress
+from autotune.cli.progress import progress
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.entry import Entry, Evidence, Status
 from autotune.model.measurement import Failure, FailureKind
 from autotune.model.operation import Operation
 from autotune.search.events import Confirming, Decided, Exploring, Tried
+from autotune.search.progress_text import Board
 
 SVD = Operation(name="svd", sizes=(("m", 500), ("n", 500)))
 ONE = Configuration(blas_threads=1)
@@ -60,6 +61,18 @@ def test_another_size_has_a_best_of_its_own():
     board = Board()
     board.take(tried(0.5))
     assert board.take(tried(0.9, operation=Operation(name="svd"))) is not None
+
+
+def test_no_line_is_kept_twice():
+    """All sizes of an operation advance together, and an operation is explored again after the others."""
+    board, small = Board(), Operation(name="svd", sizes=(("m", 5), ("n", 5)))
+    crash = Failure(kind=FailureKind.CRASH, reason="Signal 11 ended the process.")
+    events = [
+        tried(0.5),
+        tried(0.5, operation=small),
+        Tried(operation=SVD, configuration=ONE, speedup=None, failure=crash, **TIMES),
+    ]
+    assert len(list(filter(None, map(board.take, [*events, *events, EXPLORING, *events])))) == 4
 
 
 def test_a_failed_trial_is_said_with_its_reason():

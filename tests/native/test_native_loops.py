@@ -307,6 +307,14 @@ def test_a_layout_that_was_not_measured_is_not_cut(only_contiguous):
     assert cut_by(lambda: np.add(x[::2], x[::2], out=out[:1000])) == 0
 
 
+@pytest.mark.skipif(not WHOLE, reason="this NumPy reduces in pieces")
+def test_a_maximum_of_the_measured_size_is_cut_though_its_loop_begins_with_the_second_element(only_contiguous):
+    x = np.ones(200_000)
+    only_contiguous.plan("reductions", "float64", Layout.CONTIGUOUS, [Range(200_000, 65_536, 2)])
+    assert cut_by(lambda: np.max(x)) == 1
+    assert cut_by(lambda: np.max(x[1:])) == 0
+
+
 def test_while_blas_threads_spin_only_loops_are_cut_that_gain_then(only_contiguous):
     """A call that is met with two threads leaves its time; the switch has a library that does nothing."""
     import ctypes

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from autotune.cli import messages
-from autotune.cli.entry_table import operation_name, plain_entry
+from autotune.cli.entry_table import plain_entry
 from autotune.cli.in_force import in_force
 from autotune.cli.options import Selection
 from autotune.cli.program import FAILED
@@ -14,7 +14,7 @@ from autotune.errors import EnvironmentProblem, UsageError
 from autotune.model.catalogue import kind
 from autotune.model.entry import Entry
 from autotune.profiles import folders, profile_files
-from autotune.runtime.text_table import printable
+from autotune.runtime.text_table import operation_name, printable
 
 
 @click.command()

@@ -10,20 +10,13 @@ from typing import TYPE_CHECKING
 
 from autotune.model import units
 from autotune.model.allocation import LIMITED_BY, Limit
-from autotune.model.units import count_of
+from autotune.model.units import STATUSES, count_of
 
 if TYPE_CHECKING:
     from autotune.model.entry import Entry
     from autotune.search.verification import Check
     from autotune.share.mirror import MirroredClass
 
-STATUSES = {
-    "tuned": "tuned",
-    "default-kept": "default kept",
-    "undecided": "undecided",
-    "noisy": "too noisy to tell",
-    "failed": "could not be measured",
-}
 LAYERS = {
     "named": "named by AUTOTUNE_PROFILE",
     "user": "this user's",
@@ -67,7 +60,8 @@ def for_cpus(place: int, total: int, *, cpus: int) -> str:
 
 
 def written(path: object, *, tuned: int, total: int) -> str:
-    return f"{tuned} of {total} entries are tuned; the others keep the default. The profile is in {path}."
+    rest = f"; plain NumPy runs for {f'the other {total - tuned}' if tuned else 'all'}" if tuned < total else ""
+    return f"Tuned: {tuned} of {count_of(total, 'entry', 'entries')}{rest}. The profile is in {path}."
 
 
 SAME_UNTIL_DECIDED = "the same command with --until-decided."
@@ -132,16 +126,16 @@ def not_measurable(call: str) -> str:
     )
 
 
-def program_operations(count: int, share: float) -> str:
-    return f"Calibrating {count_of(count, 'operation')}: {share:.0%} of the run."
+def program_operations(names: int, sizes: int, share: float) -> str:
+    return f"Calibrating {count_of(names, 'operation')} at {count_of(sizes, 'size')}: {share:.0%} of the run."
 
 
 def loop_class(names: Sequence[str], members: Sequence[str]) -> str:
     """Name the functions of a program whose loops are tuned by those of others."""
     functions = ", ".join(f"np.{name}" for name in names)
     return (
-        f"In the program {functions}: tuned as a class of loops, whose cheapest and dearest member are measured: "
-        f"{' and '.join(members)}."
+        f"In the program {functions}: tuned as a class of loops, for which its cheapest and dearest members are "
+        f"measured: {', '.join(members)}."
     )
 
 
@@ -195,20 +189,21 @@ def calls_run_plain(reason: str) -> str:
     return f"Calls and loops of its Pythons run as plain NumPy: {reason}"
 
 
-def calls_run(*, calls: bool, loops: bool, why_no_loops: str, learns: bool, reductions: bool) -> str:
+def calls_run(*, calls: bool, loops: bool, why_no_loops: str | None, learns: bool, reductions: bool) -> str:
     """Describe what `run` does for calls of linear algebra and for loops of ufuncs, of which profiles cover these."""
-    none = "no profile here covers them"
+    none = "no profile here covers them."
     if calls and loops:
-        said = "Calls and loops of its Pythons run as measured"
+        said = "Calls and loops of its Pythons run as measured."
     elif calls:
         said = f"Calls of its Pythons run as measured, loops of ufuncs as plain NumPy: {why_no_loops or none}"
     elif loops:
         said = f"Long loops of its Pythons run as measured, calls of linear algebra as plain NumPy: {none}"
     elif learns:
-        said = "No profile here covers calls or loops of its Pythons"
+        said = "No profile here covers calls or loops of its Pythons."
     else:
         said = calls_run_plain(why_no_loops or none)
-    said += ("; others are learned." if calls or loops else ": they are learned.") if learns else "."
+    if learns:
+        said += " Others are learned." if calls or loops else " They are learned."
     return f"{said} Sums are computed in fixed blocks." if reductions else said
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from autotune import native
 from autotune.cli import messages
 from autotune.cli.command_name import TunedCommand, tuned_command
 from autotune.cli.env import choose, threads_option
@@ -17,7 +16,7 @@ from autotune.cli.terminal import note, report_error
 from autotune.controls import thread_variables, wait_policy
 from autotune.model.record import Record
 from autotune.profiles.resolve import Resolution, resolve, resolve_before_numpy
-from autotune.runtime.process_settings import ProcessChoice, is_disabled, threads_text
+from autotune.runtime.process_settings import ProcessChoice, is_disabled, threads_text, why_plain
 from autotune.runtime.text_table import printable
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
@@ -147,18 +146,15 @@ def run(*, command: tuple[str, ...], **settings: Any) -> int:
 
 def calls_text(options: RunOptions, resolution: Resolution) -> str:
     """Say what apply() in the command's Pythons does for their calls and loops (`runtime/per_call.py`)."""
-    refusal = native.refusal(resolution.numpy)
-    if refusal is not None:
-        return messages.calls_run_plain(refusal)
-    usable = resolution.usable_cpus
-    is_alone = thread_variables.worker_cpus(os.environ, usable) < 2
-    held = thread_variables.limit_of_workers(os.environ, usable)
+    plain = why_plain(resolution)
+    if plain.calls is not None:
+        return messages.calls_run_plain(plain.calls)
     return messages.calls_run(
         calls=resolution.covers_calls(),
         loops=bool(resolution.loops),
-        why_no_loops=f"{held or 'the limit of the CPUs'} leaves them one thread" if is_alone else "",
-        learns=options.learn and usable > 1,
-        reductions=options.reductions and not is_alone,
+        why_no_loops=plain.loops,
+        learns=options.learn and resolution.usable_cpus > 1,
+        reductions=options.reductions and plain.loops is None,
     )
 
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autotune.cli import messages
-from autotune.cli.entry_table import gain, gain_column, operation_name, plain_operation
+from autotune.cli.entry_table import gain, gain_column, plain_operation
 from autotune.cli.in_force import in_force, not_covered
 from autotune.cli.options import Selection, parse_duration, workload_option
 from autotune.cli.program import FAILED
 from autotune.cli.terminal import TablePrinter, json_option, note, print_json
 from autotune.host.cpu_variables import PROCESSES
 from autotune.profiles import profile_files
-from autotune.runtime.text_table import TextColumn, printable
+from autotune.runtime.text_table import TextColumn, operation_name, printable
 
 if TYPE_CHECKING:
     from autotune.bench.user_workload import UserWorkload

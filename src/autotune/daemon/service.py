@@ -112,7 +112,7 @@ class DaemonService:
             who = "root and the daemon's own user"
             if group is not None:
                 who = f"root, the daemon's own user and members of the group {group}"
-            return refusal(f"Only {who} may order {verb}.", denied=True)
+            return refusal(f"Only {who} may order {verb}.")
         try:
             return {"ok": True, **self._do(verb, request)}
         except AutotuneError as error:

@@ -120,6 +120,22 @@ def class_number(kind: str, dtype: str) -> int:
     return LOOP_KINDS.index(kind) * len(_ITEM_BYTES) + _LIKE[dtype][-1][0]
 
 
+def loop_names(kind: str, layout: int) -> list[str]:
+    """Return the operations that all have to gain for loops of a kind to be cut; the first one's choice is used."""
+    members = CLASSES.get(kind, REDUCING)
+    names = [members.cheapest, members.dearest]
+    if layout in MEASURED_LAYOUTS:
+        names.insert(0, MEASURED_LAYOUTS[layout])
+    return names
+
+
+def measured_like(class_number: int) -> tuple[str, str, int]:
+    """Return the kind of a class of loops, the dtype by whose entries it goes, and its elements for one of that."""
+    number, group = divmod(class_number, len(_ITEM_BYTES))
+    dtype, scale = next((name, scale) for name, like in _LIKE.items() for own, scale in like if own == group)
+    return LOOP_KINDS[number], dtype, scale
+
+
 def is_loop(operation: str) -> bool:
     """Return whether an operation is a loop of ufuncs, whose threads are workers; others are calls of BLAS."""
     return operation.startswith("loop_")
@@ -209,11 +225,9 @@ def _decide(
     decide: Callable[[str, str, int], "Calls"], class_number: int, rounds: int, layout: int, elements: int
 ) -> "Calls":
     """Ask `decide` about a loop as the core describes it."""
-    number, group = divmod(class_number, len(_ITEM_BYTES))
-    kind = LOOP_KINDS[number]
+    kind, dtype, _ = measured_like(class_number)
     if kind in CLASSES:
         operation = MEASURED_LAYOUTS.get(layout, CLASSES[kind].cheapest)
     else:
         operation = REDUCING.dearest if rounds else REDUCING.cheapest
-    dtype = next(name for name, like in _LIKE.items() if group in dict(like))
     return decide(operation, dtype, elements)

@@ -64,6 +64,9 @@ static atomic_int usable = 1, callers, blas_threads;
 static _Atomic(int64_t) spinning_until;
 static atomic_ullong cut, alone;
 
+static loop_observer *observer; /* set before the threshold that has it called */
+static _Atomic(npy_intp) observed_from = NPY_MAX_INTP;
+
 static void run_long(struct slot *slot, char **args, const npy_intp *dimensions, const npy_intp *steps,
                      void *data);
 
@@ -378,10 +381,10 @@ static bool reduce(struct call *call, struct loop_range range, int workers)
 
 /* --- long loops --------------------------------------------------------------------------------------------- */
 
+/* May it be reduced in blocks? Sums of floating-point numbers only where the program allows it. */
 static bool is_reducible(const struct slot *slot, npy_intp n)
 {
-    return n >= LOOP_BLOCK + LOOP_BLOCK / 2 && slot->reduction != REDUCE_NEVER &&
-           (slot->reduction != REDUCE_ROUNDED || load_relaxed(&rounded));
+    return n >= LOOP_BLOCK + LOOP_BLOCK / 2 && slot->reduction != REDUCE_NEVER;
 }
 
 /* Is the loop that NumPy calls now the one that is to run these rows? Its operands have no values. */
@@ -429,12 +432,21 @@ static void run_long(struct slot *slot, char **args, const npy_intp *dimensions,
         slot->original(args, dimensions, steps, data);
         return;
     }
+    const bool rounds = reduces && slot->reduction == REDUCE_ROUNDED;
     const struct class *class = load_relaxed(reduces ? &slot->reduce_class : &slot->class);
     const enum layout layout = rows != NULL                 ? LAYOUT_ROWS
                                : !reduces                   ? layout_of(slot, steps)
                                : steps[1] == slot->sizes[1] ? LAYOUT_CONTIGUOUS
                                                             : LAYOUT_STRIDED;
-    struct loop_range range = chosen(class, layout, n);
+    if (n >= load_relaxed(&observed_from) && !pool_is_alone()) {
+        observer((int)(class - classes), layout, rounds, n);
+    }
+    if (rounds && !load_relaxed(&rounded)) {
+        slot->original(args, dimensions, steps, data);
+        return;
+    }
+    /* NumPy copies the first element of a minimum or maximum, so that its loop has one less than the array */
+    struct loop_range range = chosen(class, layout, n + reduces);
     struct learning learning = {.lesson = NULL};
     if (range.elements == 0 && (rows == NULL || rows->shape[0] >= SHORT_ROW)) { /* no plan covers it */
         learning_begin(&learning, (int)(slot - slots), reduces, layout, n);
@@ -476,6 +488,9 @@ static void settle(struct slot *slot)
         }
         if (slot->reduction == REDUCE_ROUNDED && atomic_load(&rounded) && threshold > LOOP_BLOCK) {
             threshold = LOOP_BLOCK;
+        }
+        if (atomic_load(&observed_from) < threshold) {
+            threshold = atomic_load(&observed_from);
         }
     }
     atomic_store(&slot->threshold, threshold);
@@ -671,7 +686,7 @@ int loops_meet(PyUFuncObject *ufunc, uint32_t wanted, int kind, int reduce_kind,
 int loops_release(void)
 {
     int released = 0;
-    for (int i = 0; i < used; i++) {
+    for (int i = 0; i < used && observer == NULL; i++) {
         struct slot *slot = &slots[i];
         if (!atomic_exchange(&slot->in_force, false)) {
             continue;
@@ -745,8 +760,8 @@ void loops_plan(int class_number, enum layout layout, const struct loop_range *r
     class->threshold = NPY_MAX_INTP;
     for (int i = 0; i < LAYOUTS; i++) {
         const npy_intp first = atomic_load(&class->plans[i].ranges[0].elements);
-        if (atomic_load(&class->plans[i].count) > 0 && first < class->threshold) {
-            class->threshold = first;
+        if (atomic_load(&class->plans[i].count) > 0 && first <= class->threshold) {
+            class->threshold = first - 1; /* see run_long */
         }
     }
     settle_class(class);
@@ -770,6 +785,15 @@ void loops_after_blas(int class_number, npy_intp elements)
 void loops_reductions(bool may_round)
 {
     atomic_store(&rounded, may_round);
+    for (int i = 0; i < used; i++) {
+        settle(&slots[i]);
+    }
+}
+
+void loops_observe(loop_observer *told, npy_intp elements)
+{
+    observer = told;
+    atomic_store(&observed_from, elements);
     for (int i = 0; i < used; i++) {
         settle(&slots[i]);
     }

@@ -100,6 +100,13 @@ void loops_blas_threads(int threads);
 
 struct loop_counts loops_counts(void);
 
+/* What is told of a loop of n elements that may be cut: its class, its layout, and whether only sums in fixed blocks cut it.
+ * Called without the GIL, in any thread. */
+typedef void loop_observer(int class_number, enum layout layout, bool rounds, npy_intp n);
+
+/* From now on tell of every such loop with at least so many elements. Loops stay exchanged for as long as the process. */
+void loops_observe(loop_observer *observer, npy_intp elements);
+
 /* Fewest elements of calls in rows that any class covers. */
 extern _Atomic(npy_intp) loops_rows_from;
 

@@ -35,6 +35,12 @@ class Layer(StrEnum):
     """Came with autotune."""
 
 
+def layer_of(profile: str) -> Layer:
+    """Return the layer of a profile's file."""
+    layers = (layer for layer, place in places() if os.path.dirname(profile) == place)
+    return next(layers, Layer.NAMED)
+
+
 def state_dir() -> "Path":
     """Return the folder of journals, locks and other results: $AUTOTUNE_STATE_DIR, else the platform's."""
     return _path(_state_dir())

@@ -80,8 +80,8 @@ class Resolution:
         every = (result.entry.operation for result in self._everything())
         return sorted(dict.fromkeys(every), key=lambda each: (each.name, each.dtype, each.sizes))
 
-    def names_operation(self, name: str, dtype: str) -> bool:
-        """Return whether some profile for this machine has entries of an operation."""
+    def names_operation(self, name: str, dtype: str | None = None) -> bool:
+        """Return whether some profile for this machine has entries of an operation, with this dtype or any."""
         return self._copy.has(name, dtype)
 
     def clamp(self, choice: "Configuration") -> "Configuration":
@@ -90,17 +90,25 @@ class Resolution:
 
         return clamp(choice, self.usable_cpus)
 
-    def names(self) -> frozenset[str]:
-        """Return the names of all operations that some profile for this machine has entries of."""
-        return self._read(lambda copy: frozenset(name for name, _ in copy.pairs()))
-
     def covers_calls(self) -> bool:
         """Return whether some profile for this machine has entries of calls that are switched one by one."""
-        return not self.names().isdisjoint(MET)
+        return any(map(self.names_operation, MET))
 
     def measured_sizes(self, name: str, dtype: str) -> list["Operation"]:
         """Return the sizes at which one operation was measured."""
         return list({entry.operation: None for rung in self._rungs(name, dtype) for entry in rung.entries})
+
+    def measured_entry(self, operation: "Operation") -> "LookupResult | None":
+        """Return the entry of exactly this size: the best level's, one that is decided before others."""
+        from autotune.profiles.lookup import LookupResult, is_refused
+
+        own = [
+            LookupResult(entry, rung.level, rung.path, rung.why)
+            for rung in self._rungs(operation.name, operation.dtype)
+            for entry in rung.entries
+            if entry.operation == operation and not is_refused(entry)
+        ]
+        return next((result for result in own if result.entry.is_decided), next(iter(own), None))
 
     def entries(self) -> "Iterator[LookupResult]":
         """Yield every entry in use, each operation's best level first; operations of the nearest profile go first."""
@@ -266,10 +274,13 @@ def _compile(files: list[tuple[Layer, str]], site: "Site", circumstances: str, f
         compiled_copy.body(built, refusals),
         outdated=_outdated_text(refusals, {step.level for steps in built.values() for step in steps}),
     )
-    return copy.replace(loops=_loop_plans(Resolution(copy, site.key.usable_cpus, site.key.limit)))
+    usable = site.key.usable_cpus
+    cpus = worker_cpus(os.environ, usable)
+    return copy.replace(loops=plan_loops(Resolution(copy, usable, site.key.limit), cpus=cpus))
 
 
-def _loop_plans(resolution: Resolution) -> list[LoopPlan]:
+def plan_loops(resolution: Resolution, *, cpus: int) -> list[LoopPlan]:
+    """Return the plans of the loops that entries cover, with at most so many workers."""
     from autotune.model.operation import Operation
     from autotune.profiles.loop_plan import loop_plans
 
@@ -280,7 +291,7 @@ def _loop_plans(resolution: Resolution) -> list[LoopPlan]:
     def lengths(name: str, dtype: str) -> list[int]:
         return list({measured.size["n"]: None for measured in resolution.measured_sizes(name, dtype)})
 
-    return loop_plans(choose, lengths, cpus=worker_cpus(os.environ, resolution.usable_cpus))
+    return loop_plans(choose, lengths, cpus=cpus)
 
 
 def _outdated_text(refusals: "Iterable[Refusal]", levels: "set[Level]") -> str | None:

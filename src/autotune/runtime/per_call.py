@@ -14,7 +14,6 @@ from autotune.controls.import_hooks import expect_no_longer, when_imported
 from autotune.intercept.array_loops import CLASSES, ArrayLoops, is_loop
 from autotune.intercept.numpy_calls import Decide, NumpyCalls
 from autotune.native import core
-from autotune.runtime.naming import operation_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -163,6 +162,7 @@ class PerCall:
     def hand_over(self, demand: "Demand") -> None:
         """Add the counts, which every call leaves anyway, to the demand."""
         from autotune.errors import UsageError
+        from autotune.runtime.naming import operation_of
 
         for (_, _, _, follows, *_), calls in list(self._calls.items()):
             if calls.operation and calls.count and not follows:
@@ -256,6 +256,7 @@ class PerCall:
     def _slack(self, calls: "Calls") -> float:
         """Return the share of the time that an entry may cost whose objective was fewer CPU seconds."""
         from autotune.model.policy import CPU_SLACK
+        from autotune.runtime.naming import operation_of
 
         operation = operation_of(calls)
         match = None if operation is None else self._resolution.find(operation)
@@ -263,6 +264,8 @@ class PerCall:
 
     def _take_over(self, result: "Dropped | Learned") -> None:
         """Let config() answer what this process found out."""
+        from autotune.runtime.naming import operation_of
+
         operation = operation_of(result)
         if operation is not None:
             self._override(operation, result.configuration)

@@ -45,8 +45,7 @@ class FsspecBackend:
         try:
             registry.get_filesystem_class(protocol)
         except ImportError as problem:
-            module = getattr(problem.__cause__, "name", None) or str(problem)
-            raise MissingPackage("smbprotocol" if module == "smbclient" else module) from problem
+            raise MissingPackage(getattr(problem.__cause__, "name", None) or str(problem)) from problem
         self._opened: tuple[Any, str] | None = None
 
     def folders(self) -> list[str]:
