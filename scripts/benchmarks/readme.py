@@ -48,9 +48,7 @@ def logarithms(part: int) -> Call:
 def heat(part: int) -> Call:
     """Take one step of the heat equation on the inner part of a square grid."""
     u = np.random.default_rng(1).random((3000 // part, 3000))
-    return lambda: u[1:-1, 1:-1] + 0.1 * (
-        u[2:, 1:-1] + u[:-2, 1:-1] + u[1:-1, 2:] + u[1:-1, :-2] - 4 * u[1:-1, 1:-1]
-    )
+    return lambda: u[1:-1, 1:-1] + 0.1 * (u[2:, 1:-1] + u[:-2, 1:-1] + u[1:-1, 2:] + u[1:-1, :-2] - 4 * u[1:-1, 1:-1])
 
 
 def factorisations(function: Callable[[np.ndarray], object]) -> Callable[[int], Call]:

@@ -156,7 +156,9 @@ def test_any_shape_order_and_output_gives_the_plain_result(ufunc, code, shape, s
             "F": lambda: [np.zeros(place, plain, order="F")],
             "in place": lambda: operands[:1] if operands[0].flags.writeable else [],
             "of a part": lambda: [np.zeros([2 * n for n in place], plain)[tuple(slice(0, n) for n in place)]],
-            "backwards": lambda: [np.zeros([3 * n for n in place], plain)[tuple(slice(3 * n, None, -3) for n in place)]],
+            "backwards": lambda: [
+                np.zeros([3 * n for n in place], plain)[tuple(slice(3 * n, None, -3) for n in place)]
+            ],
             "overlapping": lambda: [operands[0][::-1]] if operands[0].flags.writeable else [],
         }.get(how, list)()
         with np.errstate(all=errors):
