@@ -338,9 +338,9 @@ def _process(explanation: Explanation, width: int) -> Iterator[str]:
         yield from wrap(f"Memory of dropped results kept for new ones: {size}", width)
     if explanation.per_call is None:
         return
-    calls = f"{explanation.calls} calls so far, {explanation.switched} of them tuned."
+    calls = f"{units.count_of(explanation.calls, 'call')} so far, {explanation.switched} of them tuned."
     if explanation.loops is not None:
-        calls += f" {explanation.loops} loops so far were cut."
+        calls += f" Loops cut so far: {explanation.loops}."
     yield from wrap(f"{explanation.per_call} {calls}", width)
     if explanation.saved is not None:
         yield from wrap(saved_text(explanation.saved), width)
