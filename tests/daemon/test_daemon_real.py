@@ -85,7 +85,7 @@ def test_what_the_command_line_shows_is_what_the_daemon_says(daemon):
     began = time.time()
     assert said("pause", "--for", "2h") == (0, "", "The daemon measures nothing for 2h.\n")
     assert began + 7200 <= daemon.ask("status")["paused_until"] <= time.time() + 7200
-    assert said("tune", "svd", "n=200")[2].startswith("svd float64 m=200 n=200 is measured next")
+    assert said("tune", "svd", "n=200")[2].startswith("svd float64 m=200 n=200: measured next")
     assert daemon.ask("status")["orders"] == 1
     ordered = "1. svd float64 m=200 n=200 [order] It was ordered."
     daemon.until(lambda: ordered in said("explain")[1])  # once its interpreter has been asked who it is
