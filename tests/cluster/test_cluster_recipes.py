@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.programs import printed
 
@@ -83,6 +83,7 @@ def test_nothing_ends_a_line_of_the_file(field):
 
 
 @needs_bash
+@settings(max_examples=25)  # each starts a shell
 @given(*[st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S", "Zs"]))] * 2)
 def test_whatever_a_store_and_a_constraint_are_called_the_file_is_bash(store, constraint):
     assert is_bash(made(store=store, constraint=constraint))

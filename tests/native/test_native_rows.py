@@ -1,5 +1,6 @@
 """Calls in several inner loops, shared by the C core, give what plain NumPy gives: values, memory order, errors."""
 
+import contextlib
 import threading
 import tracemalloc
 
@@ -179,6 +180,40 @@ def test_floating_point_errors_are_told_as_ever(only_rows):
         np.divide(x[:, 1:], 0)
     with pytest.warns(RuntimeWarning, match=r"\bsqrt$"):
         np.sqrt(-np.abs(x[:, 1:]) - 1)
+
+
+class Overriding(np.float64):
+    """A number that sees the calls it is an operand of."""
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **keywords):
+        return "mine"
+
+
+def test_numbers_that_override_ufuncs_are_asked_as_ever(only_rows):
+    assert np.add(x[:, 1:], Overriding(1)) == "mine"
+    assert np.add(x[:, 1:], np.float64(1)).shape == (60, 99)
+
+
+def test_wrong_arguments_are_refused_as_ever(only_rows):
+    for call in (
+        lambda: np.add(x, x[0], np.empty((60, 100)), np.empty((60, 100))),
+        lambda: np.add(x, x[0], out=np.empty((60, 99))),
+        lambda: np.add(x, x[:7]),
+        lambda: np.add(x, x[0], np.broadcast_to(np.empty(100), (60, 100))),
+        lambda: np.add(x[:, 1:], "1"),
+    ):
+        with pytest.raises((TypeError, ValueError)):
+            call()
+
+
+def test_a_given_array_is_held_no_longer_than_the_call(only_rows):
+    import sys
+
+    out = np.empty((60, 100))
+    for shape in ((60, 100), (1, 60, 100)):  # shared, and refused by NumPy's iterator
+        with contextlib.suppress(ValueError):
+            np.add(np.broadcast_to(x, shape), x[0], out=out)
+    assert sys.getrefcount(out) == 2
 
 
 def test_a_handler_of_errors_that_calls_numpy_in_rows_gets_its_own_result(only_rows):

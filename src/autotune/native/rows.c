@@ -81,12 +81,15 @@ static void drop(struct operands *operands)
 static PyArrayObject *array_of_number(PyObject *number, int type)
 {
     const bool is_single = type == NPY_FLOAT;
+    if (!PyTypeNum_ISNUMBER(type)) {
+        return NULL;
+    }
     if (PyFloat_CheckExact(number) && (is_single || type == NPY_DOUBLE)) {
         const double value = PyFloat_AsDouble(number);
         if (is_single && isfinite(value) && fabs(value) > FLT_MAX) {
             return NULL; /* with a warning */
         }
-    } else if (!PyLong_CheckExact(number) || PyTypeNum_ISBOOL(type) || PyTypeNum_ISCOMPLEX(type)) {
+    } else if (!PyLong_CheckExact(number) || PyTypeNum_ISCOMPLEX(type)) {
         return NULL;
     } else if (!PyTypeNum_ISINTEGER(type)) {
         int overflow;
@@ -104,21 +107,30 @@ static PyArrayObject *array_of_number(PyObject *number, int type)
     return array;
 }
 
+/* A scalar of NumPy's as an array; NULL without an error if it is none, or of a subclass, which may override ufuncs. */
+static PyArrayObject *array_of_scalar(PyObject *scalar)
+{
+    if (!PyArray_IsScalar(scalar, Number)) {
+        return NULL;
+    }
+    PyArrayObject *array = (PyArrayObject *)PyArray_FromScalar(scalar, NULL);
+    if (array == NULL || PyArray_DESCR(array)->typeobj != Py_TYPE(scalar)) {
+        PyErr_Clear();
+        Py_XDECREF((PyObject *)array);
+        return NULL;
+    }
+    return array;
+}
+
 /* Take the inputs as arrays of the types that the loop is to have. False: NumPy's own call has to decide. */
 static bool take_inputs(struct operands *operands, PyObject *const *args, int count)
 {
     int type = -1; /* of Python's numbers, which have none of their own */
     for (int i = 0; i < count; i++) {
-        PyArrayObject *array = is_array(args[i])                   ? (PyArrayObject *)Py_NewRef(args[i])
-                               : PyArray_IsScalar(args[i], Number) ? (PyArrayObject *)PyArray_FromScalar(args[i], NULL)
-                                                                   : NULL;
+        PyArrayObject *array = is_array(args[i]) ? (PyArrayObject *)Py_NewRef(args[i]) : array_of_scalar(args[i]);
         operands->arrays[i] = array;
         operands->count = i + 1;
-        if (array == NULL) {
-            PyErr_Clear();
-        } else {
-            type = PyArray_TYPE(array);
-        }
+        type = array != NULL ? PyArray_TYPE(array) : type;
     }
     for (int i = 0; i < count; i++) {
         if (operands->arrays[i] == NULL) {
@@ -215,6 +227,7 @@ static bool describe_rows(struct rows *rows, struct operands *operands)
     npy_uint32 flags[LOOP_OPERANDS];
     const int last = operands->count, count = last + 1;
     const bool is_given = operands->arrays[last] != NULL;
+    operands->count = count;
     for (int i = 0; i < count; i++) {
         types[i] = PyArray_DescrFromType(operands->types[i]);
         flags[i] = NPY_ITER_READONLY | NPY_ITER_ALIGNED | NPY_ITER_NBO;
@@ -250,7 +263,6 @@ static bool describe_rows(struct rows *rows, struct operands *operands)
         }
     }
     NpyIter_Deallocate(iterator);
-    operands->count = count;
     return has_rows && PyArray_SIZE(operands->arrays[last]) == rows->elements;
 }
 
@@ -291,7 +303,9 @@ static bool is_chosen(PyUFuncObject *ufunc, const struct rows *rows, const struc
 {
     if (loops_trial(rows->slot) == TRIAL_NONE) {
         struct rows trial = {.slot = rows->slot, .elements = rows->elements, .is_trial = true};
-        const bool has_ended = call_as_one_loop(ufunc, &trial, operands, NULL);
+        struct operands silent = *operands;
+        silent.by_position = false;
+        const bool has_ended = call_as_one_loop(ufunc, &trial, &silent, NULL);
         PyErr_Clear();
         loops_note_trial(rows->slot, has_ended && trial.is_run);
     }
@@ -305,7 +319,7 @@ static __attribute__((noinline)) PyObject *call_in_rows(PyUFuncObject *ufunc, Py
     struct operands operands = {.count = 0};
     struct rows rows = {.is_run = false};
     PyObject *output = count == (size_t)ufunc->nargs ? args[ufunc->nin] : NULL, *result = NULL;
-    if (ufunc->nout != 1 || ufunc->core_enabled || ufunc->nargs > LOOP_OPERANDS) {
+    if (ufunc->nout != 1 || ufunc->core_enabled || ufunc->nargs > LOOP_OPERANDS || count > (size_t)ufunc->nargs) {
         return NULL;
     }
     if (names != NULL && PyTuple_Size(names) > 0) {
