@@ -109,6 +109,16 @@ def test_memory_without_cpus_is_a_node(kernel, tmp_path):
     assert detect(tmp_path)[0].counts.numa_nodes == 3
 
 
+def test_memory_of_a_graphics_card_is_no_node_of_the_computer(tmp_path):
+    """Its driver makes it one; without the driver the computer is the same."""
+    write_kernel(tmp_path, computer(cores=2), memory_nodes=[1, 2, 3])
+    for card, status in (("0004:04:00.0", "Node: 2\nStatus: online\n"), ("0005:01:00.0", "Node:\t-1\n")):
+        (tmp_path / f"proc/driver/nvidia/gpus/{card}").mkdir(parents=True)
+        (tmp_path / f"proc/driver/nvidia/gpus/{card}/numa_status").write_text(status)
+    machine, allocation = detect(tmp_path)
+    assert machine.counts.numa_nodes == allocation.counts.numa_nodes == 3
+
+
 def test_caches_that_only_a_later_thread_tells_are_the_cores(tmp_path):
     cpus = computer(l3_groups=2, threads=2)
     write_kernel(tmp_path, cpus)
