@@ -9,7 +9,7 @@ from support.profile_builders import alternatives, make_entry, profile
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
 from autotune.report import rows
-from autotune.report.rows import Subject, labels
+from autotune.report.rows import Bound, Subject, labels, roofline
 
 
 def test_every_entry_is_a_row_with_the_profiles_own_numbers(subject):
@@ -90,3 +90,38 @@ def test_a_configuration_in_a_few_letters(configuration, words):
 )
 def test_profiles_of_one_name_are_told_apart_by_their_paths(paths, names):
     assert labels([PurePath(path) for path in paths]) == names
+
+
+def test_a_product_is_held_by_arithmetic_and_a_copy_by_memory(subject):
+    made = replace(subject.profile.provenance, memory_bandwidth=1e10, peak_flops=1e11)
+    product = roofline(Operation(name="matmul", sizes=(("m", 1000), ("k", 1000), ("n", 1000))), made)
+    copy = roofline(Operation(name="copy", sizes=(("n", 1_000_000),)), made)
+    assert (product.bound, product.seconds) == (Bound.ARITHMETIC, pytest.approx(0.02))
+    assert (copy.bound, copy.seconds) == (Bound.MEMORY, pytest.approx(0.0016))
+
+
+def test_a_product_of_a_matrix_and_a_vector_is_held_by_memory(subject):
+    made = replace(subject.profile.provenance, memory_bandwidth=1e10, peak_flops=1e11)
+    assert roofline(Operation(name="matvec", sizes=(("m", 4096), ("n", 4096))), made).bound is Bound.MEMORY
+
+
+def test_what_was_not_measured_has_no_limit(subject):
+    unknown = replace(subject.profile.provenance, memory_bandwidth=None, peak_flops=None)
+    assert roofline(Operation(name="copy", sizes=(("n", 8),)), unknown) is None
+    assert roofline(Operation(name="mine", sizes=(("n", 8),)), subject.profile.provenance) is None
+    float32 = Operation(name="qr", dtype="float32", sizes=(("m", 8), ("n", 8)))
+    assert roofline(float32, subject.profile.provenance) is None
+
+
+def test_what_fits_into_the_last_cache_is_not_held_by_memory(subject):
+    made = replace(subject.profile.provenance, memory_bandwidth=1e10, peak_flops=1e11)
+    copy = Operation(name="copy", sizes=(("n", 100_000),))
+    assert roofline(copy, made) is not None
+    assert roofline(copy, made, l3_bytes=2**25) is None
+    vector = Operation(name="matvec", sizes=(("m", 512), ("n", 512)))
+    assert roofline(vector, made, l3_bytes=2**25).bound is Bound.ARITHMETIC
+
+
+def test_of_a_clouds_whole_cache_no_more_is_counted_than_a_program_gets(subject):
+    made = replace(subject.profile.provenance, memory_bandwidth=1e10, peak_flops=1e11)
+    assert roofline(Operation(name="copy", sizes=(("n", 10_000_000),)), made, l3_bytes=2**29) is not None

@@ -5,16 +5,18 @@ Seconds, bytes and elements; speed-ups are over the default, as in the profile. 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from enum import StrEnum
 from math import prod
 from pathlib import PurePath
 from typing import Any
 
-from autotune.model.catalogue import CATALOGUE, Family
+from autotune.model.catalogue import CATALOGUE, Family, WorkUnit
 from autotune.model.configuration import Configuration, Knob
 from autotune.model.entry import Entry, Status
 from autotune.model.measurement import Session
 from autotune.model.operation import Operation
-from autotune.model.profile import Profile
+from autotune.model.policy import CREDIBLE_L3_BYTES
+from autotune.model.profile import Profile, Provenance
 from autotune.model.record import Record
 from autotune.model.units import count_of
 from autotune.search import trial_history
@@ -194,6 +196,8 @@ def _knobs(configuration: Configuration) -> dict[str, Any]:
 
 
 def _entry(subject: Subject, entry: Entry) -> Row:
+    hardware = subject.profile.key.hardware
+    least = roofline(entry.operation, subject.profile.provenance, l3_bytes=hardware.l3_bytes)
     tuned = entry.status is Status.TUNED
     evidence = entry.evidence
     low, high = evidence.interval or (None, None)
@@ -216,5 +220,44 @@ def _entry(subject: Subject, entry: Entry) -> Row:
         "pairs": evidence.pairs,
         "default_threads": evidence.default_threads,
         "retained_bytes": evidence.retained_bytes,
+        "bound": None if least is None else str(least.bound),
+        "limit_seconds": None if least is None else least.seconds,
         "reason": entry.reason,
     }
+
+
+class Bound(StrEnum):
+    """The resource that bounds an operation."""
+
+    ARITHMETIC = "arithmetic"
+    MEMORY = "memory"
+
+
+class Roofline(Record, kw_only=True):
+    """The shortest time of an operation, and its bound."""
+
+    seconds: float
+    bound: Bound
+
+
+def roofline(operation: Operation, made: Provenance, *, l3_bytes: int | None = None) -> Roofline | None:
+    """Compute the roofline (Williams, Waterman and Patterson, CACM 52, 2009): the longer of the time of its arithmetic
+    at the peak rate and the time in which memory moves its data once.
+
+    Memory does not bound data that fit into the last cache. None where the bound is unknown: rates that were not
+    measured, float32 arithmetic, and operations outside the catalogue.
+    """
+    kind = CATALOGUE.get(operation.name)
+    if kind is None or not made.memory_bandwidth:
+        return None
+    cached = kind.bytes_of(operation) <= min(l3_bytes or 0, CREDIBLE_L3_BYTES)
+    if kind.unit is WorkUnit.BYTES:
+        seconds = kind.work_of(operation) / made.memory_bandwidth
+        return None if cached else Roofline(seconds=seconds, bound=Bound.MEMORY)
+    if not made.peak_flops or operation.dtype != "float64":
+        return None
+    arithmetic = kind.work_of(operation) / made.peak_flops
+    memory = 0.0 if cached else kind.bytes_of(operation) / made.memory_bandwidth
+    if arithmetic >= memory:
+        return Roofline(seconds=arithmetic, bound=Bound.ARITHMETIC)
+    return Roofline(seconds=memory, bound=Bound.MEMORY)
