@@ -169,6 +169,7 @@ def test_a_list_shows_classes_and_one_class_its_publications():
 @pytest.mark.parametrize("name", ["..", "../x", "a/b", ""])
 def test_a_class_with_path_parts_is_wrong_usage(name):
     assert run("store", "list", name).exit_code == 2
+    assert run("store", "prune", "--class", name).exit_code == 2
 
 
 def test_a_dry_run_removes_nothing(tmp_path):
