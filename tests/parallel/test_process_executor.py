@@ -132,7 +132,7 @@ def test_a_callable_that_changes_between_tasks_runs_as_it_is_at_each(single):
 
 @pytest.mark.real
 def test_a_worker_that_dies_is_told():
-    with ProcessExecutor(1) as executor, pytest.raises(BrokenProcessPool, match="terminated abruptly"):
+    with ProcessExecutor(1) as executor, pytest.raises(BrokenProcessPool):
         executor.submit(process_tasks.end).result(60)
 
 
