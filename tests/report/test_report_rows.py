@@ -43,7 +43,7 @@ def test_the_time_with_autotune_is_the_defaults_where_the_default_is_kept():
 
 
 def test_every_table_has_a_name_and_a_sentence(subject):
-    assert rows.tables([subject]).keys() == {"entries", "machines", "trials", "points"}
+    assert rows.tables([subject]).keys() == rows.TABLES.keys()
 
 
 def test_without_sessions_the_corners_are_the_points():

@@ -15,7 +15,8 @@ from autotune.cli.entry_table import print_profile
 from autotune.cli.options import FILE, parse_duration, store_option
 from autotune.cli.program import FAILED, INTERRUPTED, NOT_ALLOWED
 from autotune.cli.request_options import budget_option, effort_option, make_request, request_options
-from autotune.cli.store import no_store, relatives
+from autotune.cli.store import no_store
+from autotune.cli.store_warm_starts import relatives
 from autotune.cli.terminal import json_option, note, print_json, print_lines, report_error, write_error
 from autotune.cli.write_outcome import Kept, keep
 from autotune.cluster.batch_script import BatchRequest, BatchSystem, batch_script

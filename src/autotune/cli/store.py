@@ -14,7 +14,7 @@ from autotune.cli.program import FAILED
 from autotune.cli.terminal import json_option, note, print_json, print_lines, report_error
 from autotune.errors import BadSettings, EnvironmentProblem, ProfileError, StoreProblem
 from autotune.host.identity import is_measured_here
-from autotune.model.profile import Key, Profile
+from autotune.model.profile import Profile
 from autotune.model.units import count_of
 from autotune.profiles import folders, profile_files
 from autotune.runtime.text_table import printable
@@ -243,25 +243,6 @@ def no_store() -> BadSettings:
         f"No store is named. Write `store: /nfs/autotune` (a folder or a URL) into {settings_files()[0]}, set "
         "AUTOTUNE_STORE, or give --store."
     )
-
-
-def relatives(url: str | None, key: Key) -> list[Profile]:
-    """Read this machine's relatives from the store; none, with one note, if it cannot be reached or none is named.
-
-    Raises BadSettings for a store or a configuration file that makes no sense.
-    """
-    from autotune.share.store_settings import open_named_store
-
-    try:
-        opened = open_named_store(url)
-        if opened is None:
-            return []
-        from autotune.share.mirror import read_relatives
-
-        return read_relatives(*opened, key)
-    except EnvironmentProblem as problem:
-        note(messages.store_away(problem))
-        return []
 
 
 def check_class(folder: str) -> None:

@@ -40,7 +40,7 @@ def topology(root: str, sections: Mapping[int, cpuinfo.Section], shared: cpuinfo
     """Return the structure of the computer whose files stand below root."""
     system = f"{root}/sys/devices/system"
     folders = _numbered(f"{system}/cpu", "cpu")
-    online = _online(system, folders) or frozenset(sections)
+    online = _online(system, folders) or frozenset(sections) or frozenset(cpuinfo.active(shared))
     present = cpulist(read(f"{system}/cpu/present") or "") or frozenset(folders)
     kind = cpuinfo.processor(sections, shared)
     written = cpuinfo.places(sections)

@@ -1,4 +1,4 @@
-"""Profiles and their sessions as rows of plain values: what figures draw, tables show, JSON holds. Pure.
+"""Profiles and their sessions as rows of plain values: what figures draw, tables show, JSON and CSV hold. Pure.
 
 Seconds, bytes and elements; speed-ups are over the default, as in the profile. Unknown is None.
 """
@@ -22,6 +22,13 @@ from autotune.model.units import count_of
 from autotune.search import trial_history
 
 Row = Mapping[str, Any]
+
+TABLES: Mapping[str, str] = {
+    "entries": "Every entry of every profile, with its evidence.",
+    "machines": "What every profile was measured on, and how.",
+    "trials": "Every configuration that was measured, process by process, if this machine has the journal.",
+    "points": "The same, all processes together.",
+}
 
 
 class Subject(Record, kw_only=True):
