@@ -174,10 +174,10 @@ def test_the_end_of_a_function_s_calibration_names_the_calls_that_apply(capsys):
     assert 'autotune.tuned("smooth"' in capsys.readouterr().err
 
 
-def test_where_autotune_is_not_on_the_path_the_next_step_names_it_in_full(monkeypatch):
-    monkeypatch.setattr(write_outcome.shutil, "which", lambda name: None)
-    assert write_outcome._command().endswith(("/autotune", "-m autotune"))
-    assert write_outcome._command().startswith("/")
+def test_where_autotune_is_not_on_the_path_the_next_step_names_it_in_full(tmp_path):
+    command = write_outcome.own_command(str(tmp_path))
+    assert command.endswith(("/autotune", "-m autotune"))
+    assert command.startswith("/")
 
 
 def test_a_profile_that_programs_do_not_look_for_says_how_to_name_it(tmp_path, capsys):
