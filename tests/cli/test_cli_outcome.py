@@ -246,6 +246,16 @@ def test_an_entry_that_stays_keeps_the_date_and_the_resolution_of_its_own_run():
     assert [entry.evidence.created for entry in third.entries if entry.operation == SVD.operation] == ["2026-01-01"]
 
 
+def test_a_machine_whose_name_another_one_has_gets_a_file_of_its_own():
+    """Names end in twelve digits of a hash: it is the key inside that counts."""
+    taken = write_outcome.place(KEY, None)
+    profile_files.write(profile(FILL, key=Key(usable_cpus=99)), taken)
+    assert write_outcome.place(KEY, None) == taken.with_stem(f"{taken.stem}-2")
+    profile_files.write(profile(SVD), taken.with_stem(f"{taken.stem}-2"))
+    assert write_outcome.place(KEY, None) == taken.with_stem(f"{taken.stem}-2")
+    assert profile_files.read(taken).entries == (FILL,)
+
+
 def test_an_interruption_says_how_to_go_on(tmp_path, capsys):
     write_outcome.tell([write_outcome.keep(USUAL, tmp_path / "mine.yaml")], finished=False, as_json=False)
     assert "--resume" in capsys.readouterr().err.splitlines()[-1]

@@ -172,7 +172,7 @@ def test_a_task_that_stands_under_the_guard_of_the_main_module_is_told_in_words(
 
 
 @pytest.mark.real
-def test_a_main_module_without_its_guard_is_told_about_it_by_the_worker(tmp_path):
+def test_a_main_module_without_its_guard_is_told_about_it_by_the_task_and_by_the_worker(tmp_path):
     done = script(
         tmp_path,
         """
@@ -182,7 +182,10 @@ def test_a_main_module_without_its_guard_is_told_about_it_by_the_worker(tmp_path
             pool.submit(abs, -1)
         """,
     )
+    message = 'imports the program\'s main module first; if that begins the work anew there, it has to stand under `if __name__ == "__main__":`.'
     assert done.returncode == 1
+    assert done.stdout == f"The worker processes ended before their first task. Each worker {message}\n"
+    assert done.stderr.splitlines()[-1].startswith("concurrent.futures.process.BrokenProcessPool: The worker processes")
     assert "UsageError: This process was started to be a worker, and cannot start workers yet." in done.stderr
 
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,16 +52,28 @@ def place(key: Key, output: Path | None) -> Path:
 
     Raises UsageError if something else than a profile is there, which writing would destroy.
     """
-    path = output or entry_merge.own_path(key)
-    if os.path.exists(path):  # noqa: PTH110 - false in a folder that may not be entered: writing will fail and say so
-        try:
-            profile_files.read(path)
-        except ProfileError as problem:
-            why = problem.reason.rstrip(".")
-            raise UsageError(
-                f"{path} exists and is not a profile ({why}). Name another file with --output."
-            ) from problem
+    if output is not None:
+        _there(output)
+        return output
+    first = path = entry_merge.own_path(key)
+    for number in count(2):
+        present = _there(path)
+        if present is None or present.key == key:
+            break
+        # another machine's: names end in digits of hashes, which may agree
+        path = first.with_stem(f"{first.stem}-{number}")
     return path
+
+
+def _there(path: Path) -> Profile | None:
+    """Return the profile that is in a place already. Raises UsageError if it is something else."""
+    if not os.path.exists(path):  # noqa: PTH110 - false in a folder that may not be entered: writing will fail and say so
+        return None
+    try:
+        return profile_files.read(path)
+    except ProfileError as problem:
+        why = problem.reason.rstrip(".")
+        raise UsageError(f"{path} exists and is not a profile ({why}). Name another file with --output.") from problem
 
 
 def keep(profile: Profile, path: Path, *, sizes_named: bool = False) -> Kept:
