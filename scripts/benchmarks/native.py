@@ -213,6 +213,37 @@ def small_add(n: int) -> Callable[[bool], Pair]:
     return make
 
 
+def square_add(_quick: bool) -> Pair:
+    """Measure the added time of a small call with two axes, which is looked at twice."""
+    around = applied()
+    a, b, out = np.ones((3, 30, 30))
+    return Pair(plain=partial(np.add, a, b, out), tuned=partial(np.add, a, b, out), around_tuned=around)
+
+
+def matrix(n: int, columns: int = 1000) -> Any:
+    """Return about n numbers in rows."""
+    return numbers(n // columns * columns).reshape(-1, columns)
+
+
+def centred(n: int) -> Call:
+    """Subtract a vector from each row of a matrix."""
+    x = matrix(n)
+    mean, out = x.mean(axis=0), np.empty_like(x)
+    return lambda: np.subtract(x, mean, out=out)
+
+
+def distances(n: int) -> Call:
+    """Subtract all pairs of two vectors."""
+    a, b = numbers(int(n**0.5), 2)
+    return lambda: a[:, None] - b
+
+
+def stencil(n: int) -> Call:
+    """Compute one step of the heat equation on the inner part of a grid."""
+    u = matrix(n, int(n**0.5))
+    return lambda: u[1:-1, 1:-1] + 0.1 * (u[2:, 1:-1] + u[:-2, 1:-1] + u[1:-1, 2:] + u[1:-1, :-2] - 4 * u[1:-1, 1:-1])
+
+
 def after_product(n: int) -> Call:
     """Make a logarithm right after a product, whose threads may still spin."""
     del n
@@ -302,6 +333,10 @@ PROGRAMS = {
         f"small_add_{n}": Program(title=f"np.add of {n:,} elements, over plain", make=small_add(n), short=True)
         for n in (10, 1000, 10_000)
     },
+    "small_add_square": Program(title="np.add of 30 x 30 elements, over plain", make=square_add, short=True),
+    "rows_centred": Program(title="np.subtract(x, mean, out=y) of 10,000 rows of 1,000", make=same(centred)),
+    "rows_distances": Program(title="a[:, None] - b, 10 million", make=same(distances)),
+    "rows_stencil": Program(title="a step of the heat equation in 2-D, 10 million", make=same(stencil)),
     "after_product": Program(
         title="log of a million right after a product (512), BLAS threads spinning",
         make=same(after_product),

@@ -31,6 +31,24 @@ def error_text(error: Exception) -> str:
     return str(error) if isinstance(error, AutotuneError) else f"{type(error).__name__}: {error}"
 
 
+def raise_if_of_signal_handler(error: Exception) -> None:
+    """Raise an exception again that a handler of signals raised: it is meant for the program, such as an alarm's.
+
+    Python calls handlers between any two instructions of the main thread. They are in the traceback then.
+    """
+    import signal
+
+    handlers = [getattr(handler, "func", handler) for handler in map(signal.getsignal, signal.valid_signals())]
+    # functions and methods have a __code__, instances are called through that of their class
+    methods = [vars(type(handler)).get("__call__") for handler in handlers]
+    codes = {getattr(each, "__code__", None) for each in (*handlers, *methods)}
+    frames = error.__traceback__
+    while frames is not None:
+        if frames.tb_frame.f_code in codes:
+            raise error
+        frames = frames.tb_next
+
+
 class AutotuneError(Exception):
     """Base of all; its text is a sentence for people, its attributes are for programs.
 
@@ -52,7 +70,11 @@ class UnknownOperation(UsageError):
     def __init__(self, name: str, nearest: Sequence[str] = ()) -> None:
         self.name = name
         self.nearest = tuple(nearest)
-        hint = f"Did you mean {', '.join(self.nearest)}?" if self.nearest else "`autotune calibrate --help` names all."
+        hint = (
+            f"Did you mean {', '.join(self.nearest)}?"
+            if self.nearest
+            else "`autotune calibrate --help` names all; --workload FILE.py:FUNCTION measures a function of yours."
+        )
         super().__init__(f"There is no operation named {name!r}. {hint}")
 
 

@@ -185,7 +185,6 @@ def test_of_much_output_the_end_is_read():
     command_bench = bench("print('x' * 3_000_000)\nprint('rate: 7')", pattern=r"rate: (\d)")
     (default,) = measured(command_bench).measurements
     assert default.seconds == (7.0,)
-    assert len(default.note) <= 300
 
 
 @pytest.mark.real

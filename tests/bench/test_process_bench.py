@@ -20,7 +20,7 @@ from autotune.controls import allocator
 from autotune.errors import UnsupportedPlatform
 from autotune.host.usable_cpus import usable_cpus
 from autotune.model.catalogue import operation
-from autotune.model.configuration import DEFAULT, Allocator, Configuration
+from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Case, FailureKind, TrialPlan
 from autotune.model.operation import Operation
 
@@ -38,8 +38,7 @@ def _run(name, *configurations, patience=60.0, environ=None, rounds=1):
     ("name", "kind", "words"),
     [
         ("killed", FailureKind.KILLED, "SIGKILL"),
-        ("raising", FailureKind.ERROR, "ZeroDivisionError: two is too many"),
-        ("raising", FailureKind.ERROR, "behaving.py:"),
+        ("raising", FailureKind.ERROR, "ZeroDivisionError: two is too many|behaving.py:"),
         ("leaving", FailureKind.ERROR, "SystemExit: 3"),
         ("vanishing", FailureKind.PROTOCOL, "exit status 0"),
         ("wrong", FailureKind.WRONG_RESULT, "another result"),
@@ -51,7 +50,7 @@ def test_each_way_to_fail_has_its_name_and_costs_the_others_nothing(name, kind, 
     default, failed, other = _run(name, TWO, THREE)
 
     assert failed.failure.kind is kind
-    assert words in failed.failure.reason
+    assert [word for word in words.split("|") if word not in failed.failure.reason] == []
     assert len(default.seconds) == len(other.seconds) == 1
 
 
@@ -79,19 +78,17 @@ def test_a_hang_is_a_time_out_and_its_grandchild_goes_with_it(tmp_path):
     assert not alive(map(int, log.read_text().split()))
 
 
-def test_what_the_work_prints_is_noted_shortened_and_disturbs_nothing():
+def test_what_the_work_prints_disturbs_nothing():
     (noisy,) = _run("noisy")
 
     assert len(noisy.seconds) == 1
-    assert noisy.note.startswith("xxxx")
-    assert len(noisy.note) <= 300
 
 
-def test_the_last_words_of_a_crash_are_kept():
+def test_a_crash_is_told_with_its_signal_and_last_words():
     _, crashed = _run("crashing", TWO)
 
     assert crashed.failure.kind is FailureKind.CRASH
-    assert "about to crash" in crashed.note
+    assert "Its last words: " in crashed.failure.reason
 
 
 def test_work_larger_than_its_allowance_is_refused_before_it_allocates():
@@ -195,9 +192,7 @@ def test_what_an_allocator_keeps_in_memory_is_measured_next_to_the_default():
     """Two temporaries of 48 MiB each, which glibc on its own gives back."""
     if (reason := allocator.unsupported_reason()) is not None:
         pytest.skip(reason)
-    case = Case(
-        operation=operation("temporaries", n=6 * 2**20), configurations=(Configuration(allocator=Allocator.RETAIN),)
-    )
+    case = Case(operation=operation("temporaries", n=6 * 2**20), configurations=(Configuration(allocator="retain"),))
 
     default, retaining = ProcessBench().run(TrialPlan(cases=(case,), rounds=1, seconds=0.0)).measurements
 

@@ -1,13 +1,10 @@
-"""Limits of a trial process, and the part of its output that is kept."""
+"""Limits of a trial process."""
 
 import subprocess
 import sys
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from autotune.bench.trial_process import LARGEST_OUTPUT, PrintedText
 from autotune.bench.trial_server import data_bytes
 
 CONFINED = """
@@ -56,15 +53,3 @@ def test_a_runtime_may_reserve_addresses_but_not_take_the_memory():
     """CUDA, the JVM and WebAssembly reserve many times the machine's memory, and write to little of it."""
     printed = subprocess.run([sys.executable, "-c", RESERVE], capture_output=True, text=True, check=True)
     assert printed.stdout.split("\n")[:2] == ["True", "too much"]
-
-
-@given(st.lists(st.binary(max_size=3000), max_size=12))
-def test_of_what_is_printed_the_beginning_and_the_end_are_kept(parts):
-    output = PrintedText()
-    for part in parts:
-        output.add(part)
-
-    text = b"".join(parts)
-    short = text if len(text) <= 2 * LARGEST_OUTPUT else text[:LARGEST_OUTPUT] + text[-LARGEST_OUTPUT:]
-    assert output.take() == short.decode(errors="replace")
-    assert output.take() == ""

@@ -51,13 +51,15 @@ def calibrate(tmp_path, monkeypatch):
                 SimpleNamespace(usable_cpus=key.usable_cpus, request=request, resume=goes_on, relatives=relatives)
             )
             header = Header(request=request, environment=Environment(usable_cpus=2), self_test=SelfTest())
-            Journal(None, path, header, resume=goes_on)
+            journal = Journal(None, path, header, resume=goes_on)
             if problem is not None:
                 raise problem
             times = {"elapsed": 1.0, "remaining": 2.0}
             report(Exploring(name="svd", dtype="float64", index=1, total=1, **times))
             report(Decided(entry=SVD, **times))
             whole = finished and key.usable_cpus != interrupted_at
+            if whole:
+                journal.finish()
             return runner.Outcome(profile=replace(profile, key=key), finished=whole)
 
         monkeypatch.setattr(runner, "calibrate_machine", measured)
@@ -98,6 +100,31 @@ def test_resume_asks_for_what_the_interrupted_calibration_was_asked(calibrate, w
     first = calibrate.asked
     assert calibrate(*words, "--resume").exit_code == 0
     assert (calibrate.asked, calibrate.resume) == (first, True)
+
+
+@pytest.mark.parametrize(("words", "name"), [((), "mine.yaml"), (("--output", "other.yaml"), "other.yaml")])
+def test_resume_writes_to_the_output_of_the_interrupted_calibration_unless_another_is_named(
+    calibrate, tmp_path, monkeypatch, words, name
+):
+    monkeypatch.chdir(tmp_path)
+    calibrate("svd", "--output", "mine.yaml", finished=False)
+    (tmp_path / "mine.yaml").unlink()
+    result = calibrate("--resume", *words)
+    assert (result.exit_code, calibrate.resume) == (0, True)
+    assert [path.name for path in tmp_path.glob("*.yaml")] == [name]
+    assert not own_path(KEY).exists()
+
+
+def test_resume_of_a_calibration_that_had_finished_says_so_and_writes_its_profile_again(calibrate):
+    calibrate("svd")
+    own_path(KEY).unlink()
+    calibrate.busy = 0.9
+    result = calibrate("--resume")
+    assert (result.exit_code, result.stderr.splitlines()[0]) == (0, messages.HAD_FINISHED)
+    assert not any(word in result.stderr for word in ("exploring", "busy"))
+    assert profile_files.read(own_path(KEY)).entries
+    calibrate("svd", finished=False)
+    assert messages.HAD_FINISHED not in calibrate("--resume").stderr
 
 
 @pytest.mark.parametrize(("words", "differs"), [(("qr",), "words"), (("--effort", "normal"), "effort")])
@@ -191,6 +218,14 @@ def test_several_allocations_are_gone_on_with_where_they_were_interrupted(two_cp
     result = two_cpus("--resume", *words)
     assert (result.exit_code, [run.resume for run in two_cpus.runs]) == (0, [True, True])
     assert [run.request for run in two_cpus.runs] == begun
+
+
+@pytest.mark.parametrize("words", [(), ("svd", "--cpus", "1,2", "--budget", "10m")])
+def test_the_budget_of_several_allocations_is_divided_once(two_cpus, words):
+    two_cpus("svd", "--cpus", "1,2", "--budget", "10m", interrupted_at=1)
+    two_cpus.runs.clear()
+    assert two_cpus("--resume", *words).exit_code == 0
+    assert [(run.request.seconds, run.resume) for run in two_cpus.runs] == [(300.0, True), (300.0, True)]
 
 
 def test_an_allocation_that_was_not_begun_is_begun_and_not_taken_from_an_older_calibration(two_cpus):

@@ -41,6 +41,14 @@ def test_a_folder_without_a_computer_is_not_called_well(tmp_path):
     assert doctor.ALL_WELL not in said.stdout
 
 
+def test_a_quota_between_whole_cpus_is_named_although_it_takes_none_away(recorded, monkeypatch):
+    examined = doctor.examine_recording(recorded)
+    allocation = examined.allocation.replace(usable_cpus=2, quota_cpus=1.5)
+    monkeypatch.setattr(doctor, "examine_recording", lambda _: examined.replace(allocation=allocation))
+    said = CliRunner().invoke(program, ["doctor", "--root", str(recorded)]).stdout
+    assert "CPU quota: 1.5 CPUs' worth of time." in said
+
+
 @pytest.mark.real
 def test_this_machine_is_described_as_json():
     said = json.loads(CliRunner().invoke(program, ["doctor", "--json"]).stdout)

@@ -10,7 +10,7 @@ from autotune.model.configuration import Configuration
 from autotune.model.entry import Alternative, Evidence, Status
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile, Provenance
-from autotune.runtime.text_table import printable
+from autotune.runtime.text_table import operation_name, printable
 
 
 @pytest.fixture
@@ -116,8 +116,7 @@ def test_colours_are_for_terminals_that_want_them(monkeypatch):
 
 def test_float32_is_named_and_float64_goes_without_saying():
     assert [
-        entry_table.operation_name(Operation(name="log", dtype=dtype, sizes=(("n", 10),)))
-        for dtype in ("float64", "float32")
+        operation_name(Operation(name="log", dtype=dtype, sizes=(("n", 10),))) for dtype in ("float64", "float32")
     ] == ["log n=10", "log float32 n=10"]
 
 

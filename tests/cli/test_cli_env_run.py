@@ -4,10 +4,12 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 from click.testing import CliRunner
-from support.profile_builders import alone
+from support.native import needs_core
+from support.profile_builders import alone, make_entry, of_this_machine
 from support.shown_profiles import SVD
 
 from autotune.cli.env import env
@@ -181,7 +183,7 @@ def test_the_second_start_of_a_command_that_was_not_tuned_loads_little(tmp_path,
 
 def test_idle_threads_can_be_asked_to_do_all_that_they_can():
     (option,) = (option for option in run.params if option.name == "wait")
-    assert list(option.type.choices) == list(IdleThreads)
+    assert tuple(option.type.choices) == get_args(IdleThreads)
 
 
 @pytest.fixture
@@ -220,6 +222,33 @@ def test_run_says_what_holds_its_choices_down(monkeypatch):
     assert ("AUTOTUNE_DISABLE" in off, "as measured" in off) == (True, False)
 
 
+LOOPS = [make_entry(name, choice={"workers": 2}, n=n) for name in ("loop_add", "loop_sqrt") for n in (50_000, 500_000)]
+
+
+@needs_core
+@pytest.mark.parametrize(
+    ("entries", "variables", "options", "effect"),
+    [
+        ((SVD, *LOOPS), {}, (), "Calls and loops of its Pythons run as measured."),
+        ((SVD,), {}, (), "Calls of its Pythons run as measured, loops of ufuncs as plain NumPy: no profile"),
+        (LOOPS, {}, (), "Long loops of its Pythons run as measured, calls of linear algebra as plain NumPy: no"),
+        ((SVD, *LOOPS), {"OMP_NUM_THREADS": "1"}, (), "plain NumPy: OMP_NUM_THREADS=1 leaves them one thread."),
+        ((), {}, (), "Calls and loops of its Pythons run as plain NumPy: no profile here covers them."),
+        ((), {}, ("--learn",), "No profile here covers calls or loops of its Pythons. They are learned."),
+        ((SVD, *LOOPS), {}, ("--learn",), "run as measured. Others are learned."),
+        ((SVD, *LOOPS), {"AUTOTUNE_NATIVE": "0"}, (), "as plain NumPy: AUTOTUNE_NATIVE=0 turns the C core off."),
+    ],
+)
+def test_run_says_what_its_pythons_do_for_calls_and_loops(
+    tuned_here, monkeypatch, tmp_path, entries, variables, options, effect
+):
+    monkeypatch.setattr("autotune.profiles.resolve.usable_cpus", lambda *_: (2, Limit.NONE))
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    profile_files.write(of_this_machine(*entries), tmp_path / "named.yaml")
+    assert effect in CliRunner().invoke(program, ["run", *options, "--", "true"]).stderr
+
+
 def test_a_tuned_command_runs_with_what_was_measured_and_says_so(tuned_here):
     done, replaced = tuned_here("--", "python", "simulate.py", choice=ONE_THREAD)
     assert replaced["words"] == ("python", "simulate.py")
@@ -232,7 +261,7 @@ def test_a_tuned_command_runs_with_what_was_measured_and_says_so(tuned_here):
 
 def test_a_tuned_command_leaves_the_waiting_alone_that_the_user_has_set(tuned_here, monkeypatch):
     monkeypatch.setenv("GOMP_SPINCOUNT", "7")
-    sleeping = Configuration(blas_threads=1, wait=IdleThreads.SLEEP)
+    sleeping = Configuration(blas_threads=1, wait="sleep")
     _, replaced = tuned_here("--", "python", "simulate.py", choice=sleeping)
     assert "AUTOTUNE_START" not in replaced["environ"]
     assert replaced["environ"]["GOMP_SPINCOUNT"] == "7"
@@ -300,7 +329,18 @@ def test_switched_off_a_tuned_command_runs_as_it_stands(tuned_here, monkeypatch)
     assert "OMP_NUM_THREADS" not in replaced["environ"]
 
 
-@pytest.mark.parametrize("options", [("-I",), ("-E",), ("-S",), ("-B", "-uIc")])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("-I",),
+        ("-E",),
+        ("-S",),
+        ("-B", "-uIc"),
+        ("-W", "error", "-I"),
+        ("-X", "dev", "-bE"),
+        ("-Wd", "-uX", "utf8", "-S"),
+    ],
+)
 def test_run_says_that_options_of_python_keep_it_out_and_leaves_nothing_for_its_children(tuned_here, options):
     words = ("--", "/usr/bin/python3.12", *options, "other.py")
     done, replaced = tuned_here(*words, choice=ONE_THREAD)
@@ -311,7 +351,17 @@ def test_run_says_that_options_of_python_keep_it_out_and_leaves_nothing_for_its_
     assert replaced["environ"]["AUTOTUNE_START"] == "apply"
 
 
-@pytest.mark.parametrize("words", [("python", "x.py", "-I"), ("grep", "-I", "x"), ("python", "-m", "x", "-E")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("python", "x.py", "-I"),
+        ("grep", "-I", "x"),
+        ("python", "-m", "x", "-E"),
+        ("python", "-W", "-I", "x.py"),
+        ("python", "-cx", "-I"),
+        ("python", "-", "-I"),
+    ],
+)
 def test_options_of_others_keep_nothing_out(tuned_here, words):
     _, replaced = tuned_here("--", *words, choice=ONE_THREAD)
     assert replaced["environ"]["AUTOTUNE_START"] == "apply"

@@ -77,14 +77,44 @@ def test_hostile_text_of_a_profile_cannot_act_on_the_terminal(machine):
 
 
 def test_a_size_that_is_not_covered_names_the_command_that_measures_it(machine):
-    result = said("svd", "n=999999")
-    assert "Measured: svd float64 m=500 n=500. `autotune calibrate svd n=999999` measures" in result.stderr
+    result = said("svd", "n=600")
+    assert "Measured: svd float64 m=500 n=500. `autotune calibrate svd n=600` measures" in result.stderr
+
+
+@pytest.mark.parametrize("words", [("svd", "n=1000000"), ("log", "n=1e12", "--dtype", "float32")])
+def test_a_size_that_no_memory_holds_is_said_to_be_one_and_no_command_is_named(machine, words):
+    result = said(*words)
+    assert (result.exit_code, "TiB" in result.stderr) == (0, True)
+    assert "autotune calibrate" not in result.stderr
 
 
 def test_a_dtype_that_is_not_covered_names_the_command_that_measures_it(machine):
     assert (
         "`autotune calibrate svd n=500 --dtype float32` measures" in said("svd", "n=500", "--dtype", "float32").stderr
     )
+
+
+@pytest.mark.parametrize("words", [(), ("svd",), ("svd", "n=600"), ("choleski",)])
+def test_where_everything_is_switched_off_that_is_all_that_is_said(machine, monkeypatch, words):
+    monkeypatch.setenv("AUTOTUNE_DISABLE", "1")
+    result = said(*words)
+    assert (result.exit_code, "AUTOTUNE_DISABLE" in result.stdout, result.stderr) == (0, True, "")
+
+
+def test_a_misspelt_name_is_told_with_its_neighbours_alone(machine):
+    result = said("sdv")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Did you mean svd" in result.stderr
+
+
+def test_a_misspelt_function_of_the_users_is_told_with_its_name(machine):
+    assert "Did you mean step" in said("steps").stderr
+
+
+def test_a_name_that_may_be_of_a_refused_profile_has_neighbours_too(machine):
+    (machine / "named.yaml").write_text("schema: 99\n")
+    result = said("sdv")
+    assert (result.exit_code, "Did you mean svd" in result.stderr, "not used" in result.stderr) == (1, True, True)
 
 
 def test_a_name_that_nothing_has_is_wrong_usage_although_a_shipped_profile_is_refused(machine):

@@ -85,14 +85,17 @@ def test_what_was_removed_is_json_with_its_schema(own):
     assert [len(profile["removed"]) for profile in said["profiles"]] == [1]
 
 
-@pytest.mark.parametrize("words", [("svd",), ("qr", "n=7"), ("no_such_operation",)])
-def test_nothing_is_written_where_no_entry_matches(own, words):
+@pytest.mark.parametrize(
+    ("words", "status"), [(("svd",), 1), (("qr", "n=7"), 1), (("dot",), 1), (("sdv",), 2), (("no_such_operation",), 2)]
+)
+def test_nothing_is_written_where_no_entry_matches(own, words, status):
     before = own.stat().st_mtime_ns, own.read_bytes()
 
     result = forget(*words)
 
-    assert result.exit_code == 1
+    assert result.exit_code == status
     assert words[0] in result.stderr
+    assert ("Did you mean svd" in result.stderr) == (words == ("sdv",))
     assert (own.stat().st_mtime_ns, own.read_bytes()) == before
 
 
@@ -101,6 +104,12 @@ def test_bad_words_are_refused_before_anything_is_removed(own, words, status):
     before = own.read_bytes()
     assert forget(*words).exit_code == status
     assert own.read_bytes() == before
+
+
+def test_a_function_of_the_users_that_has_other_sizes_is_no_unknown_operation(own):
+    profile_files.write(of_this_machine(make_entry("step", rows=5)), own)
+    assert [forget("step", "rows=6").exit_code, forget(own, "step", "rows=6").exit_code] == [1, 1]
+    assert "Did you mean step" in forget("steps").stderr
 
 
 def test_a_full_disk_leaves_the_profile_as_it_was_and_is_told_with_the_file(own, monkeypatch):

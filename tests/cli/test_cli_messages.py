@@ -71,8 +71,12 @@ SAMPLES = {
 }
 SPECIAL = {
     "daemon_installed": {"files": ["3"]},
+    "daemon_ordered": {"operations": ["svd n=8"]},
+    "does_not_fit": {"needed": 2**50, "allowed": 2**32},
+    "not_in_catalogue": {"nearest": ["svd", "std"]},
+    "nothing_to_verify": {"choices": {"qr": 2}},
     "not_measurable": {"call": "svd longdouble n=8"},
-    "program_operations": {"share": 0.5},
+    "program_operations": {"names": 2, "sizes": 5, "share": 0.5},
     "runs_too_long": {"pairs": 7, "needed": 140.0, "allowed": 65.0},
     "verifying_runs": {"pairs": 7},
 }

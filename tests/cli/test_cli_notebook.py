@@ -8,13 +8,11 @@ from support.profile_builders import alone, make_entry, of_this_machine
 import autotune
 from autotune.cli import notebook
 from autotune.errors import UsageError
-from autotune.model.configuration import Configuration
-from autotune.model.operation import Operation
 from autotune.model.units import html_table
 from autotune.profiles import folders, profile_files
 from autotune.runtime.applied import refresh
-from autotune.search.api import line_of, notebook_progress
-from autotune.search.events import Confirming, Exploring, Tried
+from autotune.search.api import notebook_progress
+from autotune.search.events import Exploring
 
 
 class Shell:
@@ -84,20 +82,16 @@ def test_a_cell_runs_in_ipython(tmp_path, monkeypatch, capfd):
     assert type(refused).__module__ == "IPython.core.error"
 
 
-def test_events_are_lines_with_the_time_that_is_left():
-    at = {"elapsed": 3.0, "remaining": 27.0}
-    svd = Operation(name="svd", sizes=(("m", 8), ("n", 8)))
-    tried = Tried(**at, operation=svd, configuration=Configuration(blas_threads=1), speedup=1.5)
-    assert "1.50 times as fast" in line_of(tried)
-    assert "exploring f (1 of 2)" in line_of(Exploring(**at, name="f", dtype="float64", index=1, total=2))
-    assert "at most 27 s left" in line_of(Confirming(**at, decided=1, undecided=2, seconds_left=5.0))
-
-
 def test_the_progress_is_drawn_in_a_kernel_only(monkeypatch):
     ipython = pytest.importorskip("IPython")
-    outside = notebook_progress()
+    display = pytest.importorskip("IPython.display")
+    outside, cells = notebook_progress(), []
     monkeypatch.setattr(ipython, "get_ipython", lambda: SimpleNamespace(kernel=object()))
-    assert notebook_progress() is not outside
+    monkeypatch.setattr(display, "display", lambda line, **_: cells.append(line.data))
+    event = Exploring(name="<lambda>", dtype="float64", index=1, total=2, elapsed=3.0, remaining=27.0)
+    for listen in (outside, notebook_progress()):
+        listen(event)
+    assert cells == ["<pre>autotune: [1/2] exploring &lt;lambda&gt; | 0:03 spent, 0:27 left</pre>"]
 
 
 def test_a_table_escapes_its_cells():

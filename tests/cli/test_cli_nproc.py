@@ -38,8 +38,32 @@ def test_the_count_is_that_of_nproc_with_every_limit_counted(printed, options, v
 def test_why_names_each_limit_and_ends_with_the_count(printed):
     *limits, count = printed("--why", OMP_NUM_THREADS="3").splitlines()
     assert count == "3"
-    assert "OpenMP threads: 3 (OMP_NUM_THREADS, OMP_THREAD_LIMIT)" in limits
+    assert [limit for limit in limits if "decides" in limit] == [
+        "OpenMP threads: 3 (OMP_NUM_THREADS, OMP_THREAD_LIMIT) <- decides"
+    ]
     assert any(limit.startswith("CPU quota") for limit in limits)
+
+
+@pytest.mark.parametrize(
+    ("variables", "quota", "deciding"),
+    [
+        ({}, None, "CPUs that are switched on: 8 (/sys/devices/system/cpu/online) "),
+        ({}, 1.5, "CPU quota: 1.5, rounded up to 2 (/sys/fs/cgroup/box) "),
+        ({"AUTOTUNE_CPUS": "3"}, 4.0, "cap of the job or container: 3 (AUTOTUNE_CPUS=3) "),
+        ({"AUTOTUNE_PROCESSES": "4"}, None, "processes that share the CPUs: 4 (AUTOTUNE_PROCESSES=4) "),
+        ({"AUTOTUNE_CPUS": "5", "SLURM_CPUS_PER_TASK": "2"}, None, "CPUs of this task: 2 (SLURM_CPUS_PER_TASK=2) "),
+    ],
+)
+def test_why_marks_the_limit_that_decides(monkeypatch, variables, quota, deciding):
+    for name in ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT", "AUTOTUNE_CPUS", "AUTOTUNE_PROCESSES", "SLURM_CPUS_PER_TASK"):
+        monkeypatch.delenv(name, raising=False)
+    for module in ("usable_cpus", "cpu_limits"):
+        monkeypatch.setattr(f"autotune.host.{module}.online_cpus", lambda: 8)
+        monkeypatch.setattr(f"autotune.host.{module}.affinity", lambda: frozenset(range(8)))
+    monkeypatch.setattr("autotune.host.cgroup.folders", lambda: {"cpu": [["/sys/fs/cgroup/box"]], "cpuset": []})
+    monkeypatch.setattr("autotune.host.cgroup.quota", lambda _: quota)
+    *limits, _ = CliRunner().invoke(nproc, ["--why"], env=variables).stdout.splitlines()
+    assert [limit for limit in limits if "decides" in limit] == [f"{deciding}<- decides"]
 
 
 def test_json_names_the_limit_that_decides(printed):

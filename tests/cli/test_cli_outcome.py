@@ -157,7 +157,7 @@ def test_the_end_says_where_the_profile_is_and_that_programs_find_it(capsys):
     said = capsys.readouterr()
     assert "svd m=500 n=500" in said.out
     assert said.err.splitlines() == [
-        f"1 of 2 entries are tuned; the others keep the default. The profile is in {kept.path}.",
+        f"Tuned: 1 of 2 entries; the default stays for the other 1. The profile is in {kept.path}.",
         messages.how_to_use(kept.path, is_searched=True),
     ]
 
@@ -174,10 +174,10 @@ def test_the_end_of_a_function_s_calibration_names_the_calls_that_apply(capsys):
     assert 'autotune.tuned("smooth"' in capsys.readouterr().err
 
 
-def test_where_autotune_is_not_on_the_path_the_next_step_names_it_in_full(monkeypatch):
-    monkeypatch.setattr(write_outcome.shutil, "which", lambda name: None)
-    assert write_outcome._command().endswith(("/autotune", "-m autotune"))
-    assert write_outcome._command().startswith("/")
+def test_where_autotune_is_not_on_the_path_the_next_step_names_it_in_full(tmp_path):
+    command = write_outcome.own_command(str(tmp_path))
+    assert command.endswith(("/autotune", "-m autotune"))
+    assert command.startswith("/")
 
 
 def test_a_profile_that_programs_do_not_look_for_says_how_to_name_it(tmp_path, capsys):
@@ -199,7 +199,7 @@ def test_only_what_this_run_measured_is_told_and_that_there_is_more(tmp_path, ca
     write_outcome.tell([write_outcome.keep(profile(SVD), path)], finished=True, as_json=False)
     said = capsys.readouterr()
     assert ("svd m=500" in said.out, "fill" in said.out) == (True, False)
-    assert said.err.splitlines()[0].startswith("1 of 1 entries are tuned;")
+    assert said.err.splitlines()[0].startswith("Tuned: 1 of 1 entry. ")
     assert said.err.splitlines()[1] == "It also holds 1 entry of earlier runs, 0 of them tuned, which stay in use."
 
 
@@ -209,7 +209,7 @@ def test_entries_that_stayed_undecided_are_counted_and_the_proofs_that_stay_with
     hurried = replace(NOT_REACHED, status=Status.UNDECIDED, reason="The time allowed ended before its turn.")
     write_outcome.tell([write_outcome.keep(profile(hurried), path)], finished=True, as_json=False)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0].startswith("0 of 1 entries are tuned")
+    assert lines[0].startswith("Tuned: 0 of 1 entry; the default stays for all.")
     assert "1 undecided" in lines[1]
     assert lines[1].endswith(f"calibrate {NOT_REACHED.operation.name} --until-decided")
     assert lines[2] == "It also holds 1 entry of earlier runs, 1 of them tuned, which stay in use."

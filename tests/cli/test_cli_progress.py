@@ -5,12 +5,13 @@ import math
 
 import pytest
 
-from autotune.cli.progress import Board, progress
+from autotune.cli.progress import progress
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.entry import Entry, Evidence, Status
 from autotune.model.measurement import Failure, FailureKind
 from autotune.model.operation import Operation
 from autotune.search.events import Confirming, Decided, Exploring, Tried
+from autotune.search.progress_text import Board
 
 SVD = Operation(name="svd", sizes=(("m", 500), ("n", 500)))
 ONE = Configuration(blas_threads=1)
@@ -36,8 +37,9 @@ def test_the_start_of_an_operation_says_where_it_stands_and_the_time():
 
 def test_a_new_best_is_said_and_a_worse_trial_is_not():
     board, two = Board(), Configuration(blas_threads=2)
-    trials = [tried(1.2), tried(0.8), tried(0.9, two), tried(0.5, two)]
+    trials = [tried(1.2), tried(0.999), tried(0.8), tried(0.9, two), tried(0.5, two)]
     assert [board.take(trial) for trial in trials] == [
+        None,
         None,
         "  svd m=500 n=500: blas_threads=1 looks 1.25x as fast as the default",
         None,
@@ -60,6 +62,18 @@ def test_another_size_has_a_best_of_its_own():
     board = Board()
     board.take(tried(0.5))
     assert board.take(tried(0.9, operation=Operation(name="svd"))) is not None
+
+
+def test_no_line_is_kept_twice():
+    """All sizes of an operation advance together, and an operation is explored again after the others."""
+    board, small = Board(), Operation(name="svd", sizes=(("m", 5), ("n", 5)))
+    crash = Failure(kind=FailureKind.CRASH, reason="Signal 11 ended the process.")
+    events = [
+        tried(0.5),
+        tried(0.5, operation=small),
+        Tried(operation=SVD, configuration=ONE, speedup=None, failure=crash, **TIMES),
+    ]
+    assert len(list(filter(None, map(board.take, [*events, *events, EXPLORING, *events])))) == 4
 
 
 def test_a_failed_trial_is_said_with_its_reason():

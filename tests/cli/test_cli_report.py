@@ -98,8 +98,9 @@ def test_without_a_journal_there_is_no_history(report):
     assert (result.exit_code, "no journal" in result.stderr, "`autotune calibrate`" in result.stderr) == (3, True, True)
 
 
-def test_a_history_is_of_one_profile(report):
-    assert report("a.yaml", "a.yaml", "--optuna", "history.log").exit_code == 2
+def test_a_history_is_of_one_profile(report, tmp_path):
+    (tmp_path / "b.yaml").write_bytes((tmp_path / "a.yaml").read_bytes())
+    assert report("a.yaml", "b.yaml", "--optuna", "history.log").exit_code == 2
 
 
 def test_what_is_no_profile_is_refused_with_its_path(report, tmp_path):

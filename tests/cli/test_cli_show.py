@@ -102,6 +102,19 @@ def test_an_operation_without_an_entry_names_the_command_that_measures_it(machin
     assert (result.exit_code, "`autotune calibrate svd n=9`" in result.stderr) == (1, True)
 
 
+@pytest.mark.parametrize(("value", "is_off"), [("1", True), ("0", False)])
+def test_where_autotune_is_switched_off_nothing_of_the_list_is_said_to_be_in_force(machine, monkeypatch, value, is_off):
+    monkeypatch.setenv("AUTOTUNE_DISABLE", value)
+    result = show()
+    assert (result.exit_code, messages.SWITCHED_OFF in result.stderr) == (0, is_off)
+
+
+def test_an_entry_that_is_undecided_does_not_make_its_profile_a_refused_one(machine):
+    """A misspelt name could be a function of a refused profile, and of no other."""
+    profile_files.write(of_this_machine(make_entry("qr", status="noisy", m=8, n=8)), machine / "a.yaml")
+    assert show("sdv").exit_code == 2
+
+
 def test_json_gives_speed_ups_and_no_time_ratios(machine):
     (entry,) = json.loads(show("qr", "--json").stdout)["entries"]
     assert entry["speedup"] == pytest.approx(2.0)
@@ -160,7 +173,7 @@ def test_a_size_without_an_entry_names_the_command_that_measures_it(machine, ver
 @pytest.mark.parametrize("verb", ["show", "verify", "report", "forget"])
 def test_a_word_that_is_too_long_for_a_file_is_no_file(machine, verb):
     result = CliRunner().invoke(program, [verb, "x" * 300])
-    assert (result.exit_code, "Traceback" in result.output) == (1 if verb == "forget" else 2, False)
+    assert (result.exit_code, "Traceback" in result.output) == (2, False)
 
 
 @pytest.mark.parametrize("verb", ["show", "verify", "explain"])

@@ -105,7 +105,13 @@ def test_a_profile_of_another_machine_ends_with_1_and_the_field_that_differs(ver
 def test_a_profile_without_choices_has_nothing_to_verify(verify):
     result = verify(profile(make_entry("svd", m=10, n=10)))
 
-    assert (result.exit_code, "no choices to verify" in result.stderr) == (0, True)
+    assert (result.exit_code, "No choices to verify" in result.stderr) == (0, True)
+
+
+def test_an_operation_without_choices_is_named_with_those_that_have_some(verify):
+    said = verify(profile(make_entry("svd", m=10, n=10), QR, LOG), "svd").stderr
+    assert "svd: no choices to verify" in said
+    assert "log (1), qr (1)" in said
 
 
 def test_entries_are_measured_in_the_company_that_they_were_measured_in(verify):

@@ -3,15 +3,15 @@
 import re
 import shutil
 import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.programs import printed
 
 from autotune.cli.cluster import calibrate
 from autotune.cli.program import program
@@ -108,9 +108,43 @@ def test_nothing_ends_a_line_of_the_file(field):
 
 
 @needs_bash
+@settings(max_examples=25)  # each starts a shell
 @given(st.sampled_from(list(BatchSystem)), st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S", "Zs"])))
 def test_whatever_a_store_is_called_the_file_is_bash(batch, store):
     assert is_bash(made(batch, store=store))
+
+
+@needs_bash
+@pytest.mark.parametrize(
+    ("name", "verbs"),
+    [
+        ("calibrate", ["doctor", "calibrate --cpus 1,4,all", "store publish"]),
+        ("job", ["store pull --store /nfs/autotune", "run -- python simulate.py"]),
+    ],
+)
+def test_the_batch_files_of_the_slurm_page_run_to_their_end(tmp_path, name, verbs):
+    log = tmp_path / "told"
+    (tmp_path / "srun").write_text('#!/bin/bash\nwhile [[ $1 == -* ]]; do shift; done\nexec "$@"\n')
+    (tmp_path / "autotune").write_text(f'#!/bin/bash\necho "$@" >> "{log}"\n[[ $2 != pull ]]\n')
+    for fake in ("srun", "autotune"):
+        (tmp_path / fake).chmod(0o755)
+    environ = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_CPUS_PER_TASK": "4", "TMPDIR": str(tmp_path)}
+    file = RECIPES.with_name("slurm") / f"{name}.sbatch"
+    done = subprocess.run(["bash", file], capture_output=True, text=True, env=environ, check=False, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    said = log.read_text().splitlines()
+    assert [line.startswith(verb) for line, verb in zip(said, verbs, strict=True)] == [True] * len(verbs)
+
+
+@pytest.mark.parametrize("page", ["guides/slurm.md", "cluster.md"])
+def test_each_page_s_command_for_a_batch_file_prints_one(page, monkeypatch, tmp_path):
+    """Without any configuration, as the page has none."""
+    monkeypatch.delenv("AUTOTUNE_STORE", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    text = (RECIPES.parents[1] / "docs" / page).read_text("utf-8")
+    said = [run(*words.split()).stdout for words in re.findall(r"autotune cluster script (--[^`>\n]+)", text)]
+    assert said
+    assert all(text.startswith("#!/bin/bash") for text in said)
 
 
 def run(*words, environ=None):
@@ -136,19 +170,34 @@ def test_without_a_store_there_is_nothing_to_share(tmp_path):
     assert run("--slurm", environ=environ).exit_code == 2
 
 
-@pytest.mark.real
-@pytest.mark.parametrize("name", WHOLE_NODES)
-def test_a_recipe_asks_for_whole_nodes_with_one_worker_each(name):
+PRINTS_ALL = """
+import runpy, sys
+for name in {systems}:
+    sys.argv = ["nodes.py", name, *"--nodes 2 --cpus 16 --store /nfs/autotune --queue long --print".split()]
+    try:
+        runpy.run_path({script}, run_name="__main__")
+    except SystemExit as end:
+        assert end.code == 0
+    print("END OF FILE")
+"""
+
+
+@pytest.fixture(scope="module")
+def printed_files():
+    """The batch file of each system; one process prints them all."""
     if not find_spec("dask_jobqueue"):
         pytest.skip("needs dask-jobqueue")
-    words = ["--nodes", "2", "--cpus", "16", "--store", "/nfs/autotune", "--queue", "long", "--print"]
-    done = subprocess.run(
-        [sys.executable, RECIPES / "nodes.py", name, *words], capture_output=True, text=True, check=False, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    assert is_bash(done.stdout)
-    assert [line for line in WHOLE_NODES[name] if line not in done.stdout.splitlines()] == []
-    assert "--nthreads 1 " in done.stdout
+    text = printed(PRINTS_ALL.format(systems=list(WHOLE_NODES), script=repr(str(RECIPES / "nodes.py"))))
+    return dict(zip(WHOLE_NODES, text.split("END OF FILE\n")[:-1], strict=True))
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", WHOLE_NODES)
+def test_a_recipe_asks_for_whole_nodes_with_one_worker_each(name, printed_files):
+    file = printed_files[name]
+    assert is_bash(file)
+    assert [line for line in WHOLE_NODES[name] if line not in file.splitlines()] == []
+    assert "--nthreads 1 " in file
 
 
 def objects():

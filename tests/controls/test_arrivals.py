@@ -24,7 +24,6 @@ def package(tmp_path, monkeypatch):
     (folder / "inner.py").write_text("")
     (folder / "third.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(import_hooks, "_BRINGS_BLAS", f"{name}.first")
     before = list(sys.meta_path)
     yield name
     sys.meta_path[:] = before

@@ -17,7 +17,6 @@ from autotune.controls.wait_policy import (
     variables,
     wait_variables,
 )
-from autotune.model.configuration import IdleThreads
 
 
 @pytest.mark.parametrize(
@@ -52,11 +51,8 @@ def test_runtimes_are_told_by_the_libraries_that_a_process_has_loaded(maps, kind
 
 def test_idle_threads_sleep_or_spin_by_the_variables_of_the_runtimes_alone():
     assert wait_variables(None, RUNTIMES) == {}
-    assert wait_variables(IdleThreads.SLEEP, {"openblas"}) == {VARIABLE: "20"}
-    assert wait_variables(IdleThreads.SPIN, {"openmp", "libgomp"}) == {
-        "OMP_WAIT_POLICY": "active",
-        "GOMP_SPINCOUNT": "infinite",
-    }
+    assert wait_variables("sleep", {"openblas"}) == {VARIABLE: "20"}
+    assert wait_variables("spin", {"openmp", "libgomp"}) == {"OMP_WAIT_POLICY": "active", "GOMP_SPINCOUNT": "infinite"}
 
 
 def test_the_waiting_of_a_runtime_whose_variable_is_set_is_left_alone():

@@ -173,7 +173,7 @@ def test_the_client_asks_the_first_daemon_that_is_there(server, tmp_path):
 
 
 def test_a_refusal_is_the_daemon_s_sentence(tmp_path):
-    server = Server(tmp_path / "s", answer=lambda *_: refusal("Only root may.", denied=True))
+    server = Server(tmp_path / "s", answer=lambda *_: refusal("Only root may."))
     with answering(server), pytest.raises(OrderRefused, match=r"Only root may\."):
         ask_daemon([server.path], "pause")
     server.control.close()

@@ -67,4 +67,4 @@ def test_nproc_for_programs_names_its_schema(nproc):
     said = json.loads(nproc("--json").stdout)
     assert said["schema"] == "autotune.nproc/1"
     assert said["cpus"] >= 1
-    assert {"name", "value", "source"} == said["limits"][0].keys()
+    assert {"name", "value", "source", "limit"} == said["limits"][0].keys()

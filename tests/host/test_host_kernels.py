@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.kernel_trees import KERNELS, NEW, OLD, Kernel, listed, masked, write_kernel
+from support.kernel_trees import KERNELS, NEW, OLD, Kernel, listed, write_kernel
 
 from autotune.host.detect import detect
-from autotune.host.kernel_files import cpulist, cpumask
+from autotune.host.kernel_files import cpulist
 from autotune.model.machine import Cpu
 
 
@@ -79,10 +79,6 @@ def test_every_kernel_says_the_same(name, kernel, tmp_path):
     st.builds(
         Kernel,
         siblings=st.sampled_from([OLD.siblings, NEW.siblings]),
-        masks=st.booleans(),
-        lists=st.just(True),
-        online_list=st.booleans(),
-        words=st.sampled_from([1, 2, 16]),
         end=st.sampled_from(["", "\n", "\n\0\0"]),
         dies=st.booleans(),
         package_id=st.sampled_from(["ordinal", "unknown", "huge"]),
@@ -123,16 +119,6 @@ def test_memory_of_a_graphics_card_is_no_node_of_the_computer(tmp_path):
         (tmp_path / f"proc/driver/nvidia/gpus/{card}/numa_status").write_text(status)
     machine, allocation = detect(tmp_path)
     assert machine.counts.numa_nodes == allocation.counts.numa_nodes == 3
-
-
-@pytest.mark.parametrize("kernel", [OLD, NEW])
-def test_a_cache_shared_with_no_one_named_is_the_cores_own(kernel, tmp_path):
-    """Itanium leaves the map of some caches empty."""
-    cpus = computer(l3_groups=2, threads=2)
-    write_kernel(tmp_path, cpus, kernel)
-    for path in tmp_path.glob("sys/devices/system/cpu/cpu*/cache/index3/shared_cpu_*"):
-        path.write_text("00000000\n" if path.name.endswith("map") else "\n")
-    assert list(detect(tmp_path)[0].cpus) == cpus
 
 
 def test_caches_that_only_a_later_thread_tells_are_the_cores(tmp_path):
@@ -194,7 +180,6 @@ def _scar(path, kind):
         path.write_bytes(texts[kind])
 
 
-@given(st.frozensets(st.integers(0, 5000), max_size=30), st.integers(1, 160))
-def test_the_writer_of_these_trees_writes_what_the_reader_reads(numbers, words):
+@given(st.frozensets(st.integers(0, 5000), max_size=30))
+def test_the_writer_of_these_trees_writes_what_the_reader_reads(numbers):
     assert cpulist(listed(numbers)) == numbers
-    assert cpumask(masked(numbers, words)) == numbers

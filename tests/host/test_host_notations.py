@@ -1,10 +1,10 @@
-"""Notations of the kernel: lists and masks of CPUs, and numbers."""
+"""Notations of the kernel: lists of CPUs, and numbers."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotune.host.kernel_files import LARGEST_CPU, cpulist, cpumask, cpus, number, read, whole
+from autotune.host.kernel_files import LARGEST_CPU, cpulist, number, read, whole
 
 sets = st.frozensets(st.integers(0, 300))
 
@@ -13,19 +13,9 @@ def listed(numbers):
     return ",".join(str(each) for each in sorted(numbers))
 
 
-def masked(numbers):
-    text = f"{sum(1 << each for each in numbers):0320x}"
-    return ",".join(text[start : start + 8] for start in range(0, len(text), 8))
-
-
 @given(sets)
 def test_a_list_holds_the_numbers_it_was_written_from(numbers):
     assert cpulist(listed(numbers)) == numbers
-
-
-@given(sets)
-def test_a_mask_holds_the_numbers_it_was_written_from(numbers):
-    assert cpumask(masked(numbers)) == numbers
 
 
 @given(st.integers(0, 400), st.integers(0, 400))
@@ -35,8 +25,8 @@ def test_a_range_holds_both_ends_or_is_none_if_reversed(first, last):
 
 @given(st.text())
 def test_any_text_is_a_set_of_small_numbers_or_none(text):
-    for numbers in (cpulist(text), cpumask(text)):
-        assert numbers is None or all(0 <= each < LARGEST_CPU for each in numbers)
+    numbers = cpulist(text)
+    assert numbers is None or all(0 <= each < LARGEST_CPU for each in numbers)
 
 
 @given(st.text())
@@ -50,15 +40,6 @@ def test_a_list_that_cannot_be_one_is_none(text):
     assert cpulist(text) is None
 
 
-@pytest.mark.parametrize("text", ["", ",", "0,", "00000000000000001", "-1", "g"])
-def test_a_mask_that_cannot_be_one_is_none(text):
-    assert cpumask(text) is None
-
-
-def test_a_first_word_may_be_short():
-    assert cpumask("1000,00000fff") == frozenset({*range(12), 44})
-
-
 def test_a_file_ends_at_its_first_nul_byte(tmp_path):
     (tmp_path / "padded").write_bytes(b"0-3\n\0\0\0junk")
     assert read(f"{tmp_path}/padded") == "0-3"
@@ -69,11 +50,3 @@ def test_what_cannot_be_read_is_none(tmp_path):
     assert read(f"{tmp_path}") is None
     assert read("a\0b") is None
     assert number(f"{tmp_path}/none") is None
-
-
-def test_a_mask_is_asked_before_a_list_and_a_broken_one_is_passed_over(tmp_path):
-    (tmp_path / "mask").write_text("5")
-    (tmp_path / "list").write_text("0-3")
-    assert cpus(f"{tmp_path}/mask", f"{tmp_path}/list") == {0, 2}
-    (tmp_path / "mask").write_text("what")
-    assert cpus(f"{tmp_path}/mask", f"{tmp_path}/list") == {0, 1, 2, 3}

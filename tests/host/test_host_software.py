@@ -19,7 +19,7 @@ def info(**fields):
 
 def pools(monkeypatch, *answers):
     libraries = [SimpleNamespace(info=partial(dict, answer)) for answer in answers]
-    monkeypatch.setattr(numeric_libraries, "blas_controllers", lambda: libraries)
+    monkeypatch.setattr(threadpools, "blas_controllers", lambda: libraries)
 
 
 def test_without_a_blas_the_software_still_has_numpy_and_python(monkeypatch):

@@ -1,4 +1,5 @@
 from dataclasses import fields
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,7 @@ CONFIGURATIONS = st.builds(
     chunk=COUNTS,
     method=st.none() | st.sampled_from(Method),
     placement=st.none() | st.sampled_from(Placement),
-    allocator=st.none() | st.sampled_from(Allocator),
+    allocator=st.none() | st.sampled_from(get_args(Allocator)),
 )
 
 

@@ -25,7 +25,7 @@ def test_a_free_threaded_python_runs_without_it_whatever_is_wished(monkeypatch, 
         monkeypatch.setenv(native.SWITCH, wish)
     monkeypatch.setattr(native, "python_build", lambda: "free-threaded")
     assert "free-threaded" in native.core()
-    assert not native.is_usable()
+    assert native.refusal() == native.core()
 
 
 @pytest.mark.parametrize(("no_gil", "answer"), [(1, "false"), (0, "true"), (None, "true")])
@@ -44,16 +44,16 @@ def test_versions_that_were_not_tried_run_without_it_unless_it_is_forced(monkeyp
     refusal = native.core()
     assert "not tried" in refusal
     assert "AUTOTUNE_NATIVE=force" in refusal
-    assert not native.is_usable()  # so that `calibrate` measures no loops
+    assert native.refusal() is not None  # so that `calibrate` measures no loops
     monkeypatch.setenv(native.SWITCH, "force")
     assert native.core() is CORE
-    assert native.is_usable()
+    assert native.refusal() is None
 
 
 def test_it_can_be_turned_off(monkeypatch):
     monkeypatch.setenv(native.SWITCH, "0")
     assert "AUTOTUNE_NATIVE=0" in native.core()
-    assert not native.is_usable()
+    assert native.refusal() == native.core()
 
 
 @needs_core

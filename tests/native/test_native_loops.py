@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.native import CORE, loops_cut, needs_core
 
-from autotune.intercept.array_loops import CLASSES, TYPES, ArrayLoops, Layout
+from autotune.intercept.array_loops import CLASSES, TYPES, ArrayLoops, Layout, ufunc_of
 from autotune.intercept.operations import Range
 from autotune.parallel import blocks
 
@@ -33,7 +33,7 @@ LOOPS = [
     Loop(ufunc, types)
     for members in CLASSES.values()
     for name in members.ufuncs.split()
-    if isinstance(ufunc := getattr(np, name, None), np.ufunc)
+    if (ufunc := ufunc_of(name))
     for types in dict.fromkeys(given.replace("->", "") for given in ufunc.types)
     if set(types) <= set(TYPES) and not (name in {"power", "float_power"} and types[0] not in "fdFD")
 ]
@@ -305,6 +305,14 @@ def test_a_layout_that_was_not_measured_is_not_cut(only_contiguous):
     only_contiguous.plan("arithmetic", "float64", Layout.BROADCAST, [Range(128, 64, 4)])
     assert cut_by(lambda: np.add(x, 1.0, out=out)) == 1
     assert cut_by(lambda: np.add(x[::2], x[::2], out=out[:1000])) == 0
+
+
+@pytest.mark.skipif(not WHOLE, reason="this NumPy reduces in pieces")
+def test_a_maximum_of_the_measured_size_is_cut_though_its_loop_begins_with_the_second_element(only_contiguous):
+    x = np.ones(200_000)
+    only_contiguous.plan("reductions", "float64", Layout.CONTIGUOUS, [Range(200_000, 65_536, 2)])
+    assert cut_by(lambda: np.max(x)) == 1
+    assert cut_by(lambda: np.max(x[1:])) == 0
 
 
 def test_while_blas_threads_spin_only_loops_are_cut_that_gain_then(only_contiguous):

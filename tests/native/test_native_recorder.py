@@ -1,6 +1,7 @@
 """Counts and times of the recorder, in processes of their own: a recording ends with its process."""
 
 import os
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -12,17 +13,23 @@ from autotune.recording.ledger import read_ledger
 pytestmark = [needs_core, pytest.mark.real]
 
 
-def recorded(tmp_path, code):
+def recorded(tmp_path, code, *, all_rows=False):
     """Return the rows that a program leaves, by name; `np` and `CORE` are there, and np.add is recorded."""
     begin = f"""
 import numpy as np
 from support.native import CORE
 CORE.record({str(tmp_path / "a.ledger")!r})
 assert CORE.record_function(np.add, "add", "u")
+assert CORE.record_function(np.ufunc.reduce, "reduce", "r")
+assert CORE.record_function(np.ufunc.accumulate, "accumulate", "r")
+from autotune.intercept.array_loops import ArrayLoops
+ArrayLoops(CORE).install()
+CORE.record_loops(4096)
 """
     paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     printed(begin + code, environ={**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
-    return {row.name: row for row in read_ledger(tmp_path / "a.ledger").rows}
+    rows = read_ledger(tmp_path / "a.ledger").rows
+    return rows if all_rows else {row.name: row for row in rows}
 
 
 @pytest.mark.unsanitized  # the address sanitizer takes a stack that is moved for an error
@@ -57,22 +64,69 @@ alone()
     assert rows["add"].seconds < 0.05
 
 
-@pytest.mark.parametrize(
-    ("operands", "loop"),
-    [
-        ("np.ones((300, 300)), np.ones((300, 300))", None),
-        ("np.ones((300, 300)), 2.0", None),
-        ("np.ones((300, 300)).T, np.ones((300, 300)).T", None),
-        ("np.ones(90_000)[::2], np.ones(45_000)", None),
-        ("np.ones((4, 50_000))[:, 5:], 2.0", 49_995),
-        ("np.ones((302, 302))[1:-1, 1:-1], np.ones((300, 300))", 300),
-        ("np.ones((20_000, 1)), np.ones((20_000, 32))", 32),
-        ("np.ones((50, 1, 1)), np.ones((50, 20, 30))", 600),
-        ("np.ones((300, 300)), np.ones((300, 300)).T", 300),
-        ("np.ones((40, 40)), np.ones((1, 40))", None),  # small
-    ],
-)
-def test_the_length_of_inner_loops_is_told_where_it_is_shorter_than_large_operands(tmp_path, operands, loop):
-    row = recorded(tmp_path, f"for _ in range(3):\n    np.add({operands})")["add"]
-    assert row.calls == 3
-    assert row.sizes[1] == (-1 if loop is None else loop.bit_length() - 1)
+SHORT = "none, or no longer than NumPy's buffer"
+WHOLE = tuple(map(int, version("numpy").split(".")[:2])) >= (2, 3)
+"""Does NumPy reduce an array by one call of its loop? Before 2.3 it came in pieces of 8,192 elements."""
+LOOPS = {  # loops of a call: class, layout, whether they round, number of them, elements of each
+    "np.add(np.ones((300, 300)), np.ones((300, 300)))": (3, 1, False, 1, 90_000),
+    "np.add(np.ones((300, 300)), 2.0)": (3, 2, False, 1, 90_000),
+    "np.add(np.ones((300, 300)).T, np.ones((300, 300)).T)": (3, 1, False, 1, 90_000),
+    "np.add(np.ones(90_000)[::2], np.ones(45_000))": (3, 0, False, 1, 45_000),
+    "np.add(np.ones((4, 50_000))[:, 5:], 2.0)": (3, 2, False, 4, 49_995),
+    "np.add(np.ones((302, 302))[1:-1, 1:-1], np.ones((300, 300)))": SHORT,
+    "np.add(np.ones((20_000, 1)), np.ones((20_000, 32)))": SHORT,
+    "np.add(np.ones((40, 40)), np.ones((1, 40)))": SHORT,
+    "np.add(np.ones(90_000, 'i1'), np.ones(90_000, 'i1'))": (0, 1, False, 1, 90_000),
+    "np.add(np.ones(90_000), np.ones(90_000, 'f4'))": SHORT,  # converted in pieces
+    "np.add.accumulate(np.ones(90_000))": SHORT,
+    "np.add.reduce(np.ones((3, 200_000)), axis=0)": (3, 1, False, 3, 200_000),
+    "np.add.reduce(np.ones((3, 200_000)), axis=1)": (15, 1, True, 3, 200_000),
+    "np.add.reduce(np.ones((3, 200_000), 'i8'), axis=None)": (15, 1, False, 1, 600_000),
+    "np.add.reduce(np.ones((20_000, 32)), axis=1)": SHORT,
+    "np.add.reduce(np.ones(90_000))": SHORT,  # shorter than two blocks
+}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="each call is recorded in a forked process of its own")
+def test_the_inner_loops_of_a_call_are_those_that_the_core_could_cut(tmp_path):
+    code = f"""
+import os
+for number, call in enumerate({list(LOOPS)!r}):
+    if os.fork() == 0:
+        for _ in range(3 + number):
+            eval(call)
+        os._exit(0)
+    os.wait()
+"""
+    recorded(tmp_path, code)
+    ledgers = [read_ledger(path) for path in tmp_path.glob("*-*.ledger")]
+    rows = {sum(row.calls for row in ledger.rows): ledger.rows for ledger in ledgers}
+    for number, (call, expected) in enumerate(LOOPS.items()):
+        (row,) = rows[3 + number]
+        own = row.loops
+        if expected is SHORT or ("reduce" in call and not WHOLE):
+            assert own is None or own.elements <= 8192, call
+        else:
+            assert (own.class_number, own.layout, own.rounds, own.number, own.elements) == expected, call
+
+
+@pytest.mark.skipif(not WHOLE, reason="this NumPy reduces in pieces")
+def test_calls_of_one_size_with_other_loops_are_told_apart(tmp_path):
+    rows = recorded(
+        tmp_path,
+        """
+array = np.ones((3, 200_000))
+for _ in range(4):
+    np.add.reduce(array, axis=0)
+    np.add.reduce(array, axis=1)
+    np.add.reduce(array.reshape(-1, 3), axis=1)
+""",
+        all_rows=True,
+    )
+    calls = [(row.calls, row.loops and row.loops.class_number) for row in rows if row.name == "add.reduce"]
+    assert sorted(calls, key=str) == [(4, 15), (4, 3), (4, None)]
+
+
+def test_what_operands_are_broadcast_to_is_the_size_of_a_call(tmp_path):
+    row = recorded(tmp_path, "for _ in range(3):\n    np.add(np.ones((2000, 1)), np.ones((1, 3000)))")["add"]
+    assert row.elements == 3 * 6_000_000

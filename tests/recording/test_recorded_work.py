@@ -1,13 +1,18 @@
 """Work of a recording that is calibrated: exact and instant."""
 
+from dataclasses import replace
+
 import pytest
-from test_recording_advice import QR, call, process, recording
+from support.profile_builders import make_entry
+from support.recording_builders import QR, call, process, recording, resolution_of
+from test_recording_advice import loop_call
 
 from autotune.errors import BadSize
+from autotune.intercept.array_loops import Layout
 from autotune.model.codec import decode, encode
 from autotune.model.operation import Operation
+from autotune.recording.known_gains import GainSource, Limits, known_gain
 from autotune.recording.recorded_work import carrying_sizes, recorded_work
-from autotune.recording.recording import ARRAYS
 from autotune.search.environment import Environment
 from autotune.search.plan import make_plan
 from autotune.search.request import Request
@@ -50,10 +55,19 @@ def test_what_takes_most_time_comes_first_and_weighs_most():
 
 
 def test_a_loop_is_measured_with_the_dearest_of_its_class():
-    recorded = recording(process(call("add", group=ARRAYS, operation=loop("loop_add", 1000))))
-    work = recorded_work(recorded)
+    work = recorded_work(recording(process(loop_call(1000))))
     assert work.operations == (loop("loop_add", 1000), loop("loop_sqrt", 1000))
     assert work.classes == {("loop_add", "loop_sqrt"): ("add",)}
+
+
+def test_a_loop_over_a_number_is_measured_with_all_that_have_to_gain_for_it():
+    """Without an entry of loop_scale, `x * 2.0` ran plain after its own calibration."""
+    work = recorded_work(recording(process(loop_call(1000, layout=Layout.BROADCAST))))
+    assert [operation.name for operation in work.operations] == ["loop_scale", "loop_add", "loop_sqrt"]
+    assert work.share == pytest.approx(0.1)
+    entries = [make_entry(each.name, choice={"workers": 2}, n=1000) for each in work.operations]
+    gain = known_gain(loop_call(1000, layout=Layout.BROADCAST), resolution_of(*entries), Limits())
+    assert gain.source is GainSource.MEASURED
 
 
 @pytest.mark.parametrize(
@@ -77,12 +91,9 @@ def test_a_dtype_that_is_not_calibrated_is_said_and_left_out():
 
 def test_complex_work_is_calibrated_like_real_work():
     inverse = Operation(name="inv", dtype="complex64", sizes=(("n", 50),))
-    add = Operation(name="loop_add", dtype="complex128", sizes=(("n", 10**6),))
-    recorded = recording(
-        process(
-            call("inv", dtype="complex64", operation=inverse), call("add", group=ARRAYS, operation=add, seconds=2.0)
-        )
-    )
+    add = loop_call(10**6)
+    add = replace(add, operation=replace(add.operation, dtype="complex128"), loop=replace(add.loop, dtype="complex128"))
+    recorded = recording(process(call("inv", dtype="complex64", operation=inverse), replace(add, seconds=2.0)))
     work = recorded_work(recorded)
     assert [str(operation) for operation in work.operations] == [
         "loop_add complex128 n=1000000",

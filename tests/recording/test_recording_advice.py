@@ -5,25 +5,39 @@ from dataclasses import replace
 
 import pytest
 from support.profile_builders import make_entry
-from support.recording_builders import QR, advised, call, process, recording
+from support.recording_builders import QR, advised, call, process, recording, resolution_of
 
 from autotune.errors import UsageError
+from autotune.intercept.array_loops import Layout, loop_names
 from autotune.model.entry import Status
 from autotune.model.operation import Operation
-from autotune.recording.advice import Next
-from autotune.recording.known_gains import GainSource, known_gain, speedup_of
-from autotune.recording.ledger import LedgerRow
+from autotune.profiles.lookup import Level
+from autotune.recording.advice import Next, advise_on
+from autotune.recording.known_gains import Basis, GainSource, Limits, known_gain
+from autotune.recording.ledger import InnerLoops, LedgerRow
 from autotune.recording.naming import call_of
 from autotune.recording.program_gain import total_seconds
-from autotune.recording.recording import ARRAYS, OTHERS, Recording, ThreadPool, join_calls
+from autotune.recording.recording import ARRAYS, OTHERS, Loop, Recording, ThreadPool, join_calls
 from autotune.recording.trouble import processes_at_once, trouble
+
+
+def speedup_of(entry):
+    return entry.evidence.speedup, *entry.evidence.interval
 
 
 def calls_of(rows):
     return join_calls(map(call_of, rows))
 
 
-def row(name, kind, types, *sizes, calls=10, seconds=1.0, elements=0, contiguous=True):
+ARITHMETIC, REDUCTION = 3, 15
+"""Numbers of classes of loops of 8 bytes."""
+
+
+def loops(elements, class_number=ARITHMETIC, *, layout=Layout.CONTIGUOUS, rounds=False, number=1):
+    return InnerLoops(class_number=class_number, layout=layout, rounds=rounds, number=number, elements=elements)
+
+
+def row(name, kind, types, *sizes, calls=10, seconds=1.0, elements=0, contiguous=True, loops=None):
     return LedgerRow(
         name=name,
         kind=kind,
@@ -34,6 +48,7 @@ def row(name, kind, types, *sizes, calls=10, seconds=1.0, elements=0, contiguous
         timed=calls,
         seconds=seconds,
         elements=elements,
+        loops=loops,
     )
 
 
@@ -51,12 +66,29 @@ def test_each_qr_of_numpy_is_one_call_with_the_seconds_of_its_two_halves():
 
 
 def test_what_numpy_runs_in_short_loops_is_no_operation_of_its_whole_size():
-    whole, short = (call_of(row("add", "u", "dd", 16, length, elements=10 * 90_000)) for length in (-1, 8))
+    forms = loops(90_000), None, loops(45_000, number=2), loops(5000, number=18)
+    whole, none, longer, short = (call_of(row("add", "u", "dd", 16, elements=10 * 90_000, loops=own)) for own in forms)
     assert whole.operation == Operation(name="loop_add", sizes=(("n", 90_000),))
-    assert (short.operation, short.is_in_short_loops, whole.is_in_short_loops) == (None, True, False)
-    longer = call_of(row("add", "u", "dd", 16, 15, elements=10 * 90_000))
-    assert longer.operation == Operation(name="loop_add", sizes=(("n", 49_152),))
-    assert len(join_calls([whole, short, longer])) == 3
+    assert longer.operation == Operation(name="loop_add", sizes=(("n", 45_000),))
+    assert [call.is_in_short_loops for call in (whole, longer, none, short)] == [False, False, True, True]
+    assert (none.operation, short.operation) == (None, None)
+    assert len(join_calls([whole, none, longer, short])) == 4
+
+
+@pytest.mark.parametrize(
+    ("own", "covering"),
+    [
+        (loops(50_000, layout=Layout.BROADCAST), ("loop_scale", "float64", 50_000)),
+        (loops(50_000, layout=Layout.STRIDED), ("loop_strided", "float64", 50_000)),
+        (loops(50_000, 0), ("loop_add", "float32", 12_500)),  # of one byte
+        (loops(50_000, 8), ("loop_exp", "float32", 50_000)),
+        (loops(199_999, REDUCTION), ("loop_max", "float64", 200_000)),
+    ],
+)
+def test_loops_are_looked_up_as_the_core_classes_them(own, covering):
+    name, dtype, elements = covering
+    met = call_of(row("add", "u", "xx", 15, elements=10 * 50_000, loops=own))
+    assert met.operation == Operation(name=name, dtype=dtype, sizes=(("n", elements),))
 
 
 @pytest.mark.parametrize(
@@ -74,26 +106,22 @@ def test_linear_algebra_is_asked_for_as_apply_does(name, kind, types, sizes, req
     assert calls_of([row(name, kind, types, *sizes)])[0].operation == requested
 
 
-@pytest.mark.parametrize(("name", "loop"), [("exp", "loop_exp"), ("add", "loop_add")])
-def test_loops_of_complex_numbers_are_asked_for_like_those_of_real_ones(name, loop):
-    (met,) = calls_of([row(name, "u", "D", 9, elements=10_000)])
-    assert met.operation == Operation(name=loop, dtype="complex128", sizes=(("n", 1000),))
+def test_loops_of_complex_numbers_go_by_entries_of_float64_where_they_have_none():
+    sizes = [make_entry(name, choice={"workers": 2}, n=n) for name in ("loop_add", "loop_sqrt") for n in (1000, 9000)]
+    met = call_of(row("add", "u", "DD", 12, elements=10 * 5000, loops=loops(5000, 5)))
+    assert met.operation.dtype == "complex128"
+    assert known_gain(met, resolution_of(*sizes), Limits()).source is GainSource.MEASURED
+    own = make_entry("loop_add", dtype="complex128", n=5000)
+    assert known_gain(met, resolution_of(*sizes, own), Limits()).source is GainSource.DEFAULT_KEPT
 
 
-def test_what_has_no_complex_form_is_asked_for_by_none():
-    (met,) = calls_of([row("maximum.reduce", "r", "D", 9, elements=10_000)])
-    assert met.operation is None
-
-
-def test_a_ufunc_is_asked_for_as_the_loop_of_its_class_at_its_mean_size():
-    (add,) = calls_of([row("add", "u", "dd", 9, elements=10_000)])
-    assert (add.group, add.size) == (ARRAYS, "n~1e+03")
-    assert add.operation == Operation(name="loop_add", sizes=(("n", 1000),))
-
-
-def test_a_sum_gains_with_reductions_only():
-    (total,) = calls_of([row("add.reduce", "r", "d", 9, elements=10_000)])
-    assert (total.name, total.needs_reductions) == ("sum", True)
+def test_a_sum_of_numbers_that_are_rounded_gains_with_reductions_only():
+    rounded = row("add.reduce", "r", "d", 17, elements=2_000_000, loops=loops(200_000, REDUCTION, rounds=True))
+    exact = row("add.reduce", "r", "l", 17, elements=2_000_000, loops=loops(200_000, REDUCTION))
+    along = row("add.reduce", "r", "d", 17, elements=2_000_000, loops=loops(100_000, ARITHMETIC, number=2))
+    calls = [call_of(each) for each in (rounded, exact, along)]
+    assert [(call.name, call.needs_reductions) for call in calls] == [("sum", True), ("sum", False), ("sum", False)]
+    assert [call.operation.name for call in calls] == ["loop_max", "loop_max", "loop_add"]
 
 
 def test_a_measured_call_has_the_speedup_of_its_entry_and_the_whole_run_follows_by_amdahl():
@@ -131,35 +159,104 @@ def test_other_sizes_give_a_range_and_no_claim():
 )
 def test_what_was_measured_without_a_result_is_told_from_what_was_not_measured(status, source):
     entry = make_entry("qr", status=status, m=50, n=50)
-    assert known_gain(call(operation=QR), {QR: entry}.get, lambda *_: [QR]).source is source
+    assert known_gain(call(operation=QR), resolution_of(entry), Limits()).source is source
     gain = advised(recording(process(call(seconds=5.0, operation=QR))), entry).gain
     assert (gain.open_share, gain.undecided_share) == (0.5, 0.5)
 
 
-def test_a_loop_longer_than_the_largest_measured_has_the_largest_ones_speedup():
-    entry = make_entry("loop_add", choice={"workers": 2}, n=1000)
-    size = replace(entry.operation, sizes=(("n", 5000),))
-    gain = known_gain(call("add", operation=size), {entry.operation: entry}.get, lambda *_: [entry.operation])
-    assert gain.source is GainSource.MEASURED
+def loop_call(elements, *, layout=Layout.CONTIGUOUS, kind="arithmetic", **fields):
+    loop = Loop(kind=kind, dtype="float64", layout=layout, elements=elements)
+    operation = Operation(name=loop_names(kind, layout)[0], sizes=(("n", elements),))
+    return call("add", group=ARRAYS, operation=operation, loop=loop, **fields)
+
+
+def class_entries(*sizes, names=("loop_add", "loop_sqrt"), choice={"workers": 2}):  # noqa: B006 - not changed
+    return [make_entry(name, choice=choice, n=n) for name in names for n in sizes]
+
+
+@pytest.mark.parametrize(
+    ("elements", "source", "basis"),
+    [
+        (999, GainSource.SIMILAR, Basis.SIZE),
+        (1000, GainSource.MEASURED, Basis.SIZE),
+        (5000, GainSource.MEASURED, Basis.BETWEEN),
+        (20_000, GainSource.MEASURED, Basis.ABOVE),
+    ],
+)
+def test_a_loop_has_the_speedup_of_the_plan_that_the_core_is_given(elements, source, basis):
+    gain = known_gain(loop_call(elements), resolution_of(*class_entries(1000, 9000)), Limits())
+    assert (gain.source, gain.basis) == (source, basis)
+    if source is GainSource.MEASURED:
+        assert gain.low <= gain.speedup <= gain.high
+        assert (gain.operation, gain.choice.partition(",")[0]) == ("loop_add", "workers=2")
+
+
+def test_loops_run_plain_unless_each_of_the_operations_for_their_class_gained():
+    strided = loop_call(1000, layout=Layout.STRIDED)
+    profiles = resolution_of(*class_entries(1000))
+    assert known_gain(strided, profiles, Limits()).source is GainSource.NOT_MEASURED
+    names = ("loop_strided", "loop_add", "loop_sqrt")
+    assert known_gain(strided, resolution_of(*class_entries(1000, names=names)), Limits()).speedup is not None
+    kept = [*class_entries(1000, names=names[:2]), make_entry("loop_sqrt", n=1000)]
+    gain = known_gain(strided, resolution_of(*kept), Limits())
+    assert (gain.source, gain.operation) == (GainSource.DEFAULT_KEPT, "loop_sqrt")
+
+
+def test_a_size_between_measured_ones_has_what_the_runtime_chooses_there():
+    entries = [make_entry("qr", choice={"blas_threads": 1}, m=n, n=n) for n in (20, 200)]
+    gain = known_gain(call(operation=QR), resolution_of(*entries), Limits())
+    speedup, low, high = speedup_of(entries[0])
+    assert (gain.source, gain.basis, gain.choice) == (GainSource.MEASURED, Basis.BETWEEN, "blas_threads=1")
+    assert (gain.low, gain.speedup, gain.high) == (low, pytest.approx(speedup), high)
+
+
+def test_figures_of_other_machines_and_sizes_are_counted_apart():
+    entry = make_entry("qr", choice={"blas_threads": 1}, m=50, n=50)
+    recorded = recording(process(call(seconds=5.0, operation=QR)))
+    gain = known_gain(call(operation=QR), resolution_of(entry, level=Level.CLASS), Limits())
+    assert (gain.source, gain.level, gain.is_inferred) == (GainSource.MEASURED, "same-class", True)
+    elsewhere = advise_on(recorded, resolution_of(entry, level=Level.CLASS), Limits())
+    assert [advised(recorded, entry).gain.inferred_share, elsewhere.gain.inferred_share] == [0.0, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("met", "limits"),
+    [
+        (call(operation=QR), Limits(calls="The core is off.", loops="The core is off.")),
+        (call(operation=QR), Limits(blas_threads=1)),
+        (loop_call(1000), Limits(calls="The core is off.", loops="The core is off.")),
+        (loop_call(1000), Limits(loops="One thread is left.")),
+    ],
+)
+def test_what_settings_keep_from_being_applied_is_no_gain(met, limits):
+    profiles = resolution_of(make_entry("qr", choice={"blas_threads": 1}, m=50, n=50), *class_entries(1000))
+    assert known_gain(met, profiles, Limits()).source is GainSource.MEASURED
+    assert known_gain(met, profiles, limits).source is GainSource.HELD
+    assert advise_on(recording(process(met)), profiles, limits).gain.speedup == 1.0
+    if limits.loops is not None:
+        assert any(
+            limits.loops in sentence for sentence in advise_on(recording(process(met)), profiles, limits).trouble
+        )
 
 
 def test_calls_too_short_for_a_switch_are_not_to_be_measured():
-    short = call(
-        "add", group=ARRAYS, seconds=5.0, calls=2_000_000, operation=Operation(name="loop_add", sizes=(("n", 5),))
-    )
+    short = call("add", group=ARRAYS, seconds=5.0, calls=2_000_000, elements=5.0)
     advice = advised(recording(process(short)))
     assert advice.calls[0].gain.source is GainSource.TOO_SHORT
     assert (advice.gain.open_share, advice.next) == (0.0, Next.NOTHING)
 
 
 def test_a_call_that_no_knob_reaches_says_so():
-    assert known_gain(call("sort"), lambda _: None, lambda *_: []).source is GainSource.NOT_TUNED
+    assert known_gain(call("sort"), resolution_of(), Limits()).source is GainSource.NOT_TUNED
+    short = call("add", group=ARRAYS, elements=90_000.0, is_in_short_loops=True)
+    assert known_gain(short, resolution_of(), Limits()).source is GainSource.SHORT_LOOPS
 
 
 def test_gain_of_sums_counts_for_no_run_without_reductions():
-    entry = make_entry("loop_sum", choice={"workers": 2}, n=1000)
-    total = call("sum", seconds=5.0, operation=entry.operation, needs_reductions=True)
-    assert advised(recording(process(total)), entry).gain.speedup == 1.0
+    entries = class_entries(1000, names=("loop_max", "loop_sum"))
+    total = loop_call(1000, kind="reductions", seconds=5.0, needs_reductions=True)
+    assert advised(recording(process(total)), *entries).calls[0].gain.source is GainSource.MEASURED
+    assert advised(recording(process(total)), *entries).gain.speedup == 1.0
 
 
 def test_a_process_that_waits_for_recorded_children_counts_with_its_cpu_time():
@@ -249,7 +346,7 @@ def test_openmp_pinning_is_trouble_where_openmp_is_loaded():
         ("BLAS has none", call("matmul", dtype="int64")),
         ("two dtypes", call("add", group=ARRAYS, dtype="float32+float64")),
         ("allocator", call("free", group=OTHERS)),
-        ("map_blocks", call("add", group=ARRAYS, elements=90_000.0, loop_elements=300.0)),
+        ("map_blocks", call("add", group=ARRAYS, elements=90_000.0, is_in_short_loops=True)),
         ("larger arrays at once", call("add", group=ARRAYS, elements=10.0, seconds=2.0)),
     ],
 )
@@ -294,7 +391,7 @@ def test_a_recording_survives_a_file():
     [
         [],
         {},
-        {"schema": "autotune.recording/2"},
+        {"schema": "autotune.recording/3"},
         {**recording(process(call())).as_dict(), "processes": [{"pid": 1}]},
         {**recording(process(call())).as_dict(), "processes": 3},
         {**recording(process(call())).as_dict(), "new": 3},

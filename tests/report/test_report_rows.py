@@ -85,11 +85,10 @@ def test_a_configuration_in_a_few_letters(configuration, words):
     ("paths", "names"),
     [
         (["a/before.yaml", "a/after.yaml"], ("before", "after")),
-        (["x/node.yaml", "y/node.yaml"], ("x/node", "y/node")),
-        (["node.yaml", "node.yaml"], ("node (1)", "node (2)")),
+        (["x/node.yaml", "y/node.yaml"], ("x/node.yaml", "y/node.yaml")),
     ],
 )
-def test_profiles_are_told_apart_by_as_little_as_it_takes(paths, names):
+def test_profiles_of_one_name_are_told_apart_by_their_paths(paths, names):
     assert labels([PurePath(path) for path in paths]) == names
 
 

@@ -2,7 +2,9 @@
 
 import logging
 import os
+import signal
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
@@ -33,6 +35,38 @@ def entry(**more):
     return make_entry(choice=ONE, safe=(1,), m=100, n=100, **more)
 
 
+class Alarm:
+    """A program's handlers of signals, in each form that Python takes."""
+
+    def __call__(self, number, frame):
+        raise TimeoutError("the program's alarm")
+
+    def method(self, number, frame):
+        self(number, frame)
+
+
+@pytest.mark.skipif(not hasattr(signal, "raise_signal"), reason="needs signals")
+@pytest.mark.parametrize("handler", [Alarm(), Alarm().method, partial(Alarm().method)])
+@pytest.mark.parametrize("call", [autotune.apply, lambda: autotune.config("svd", n=5)])
+def test_an_exception_of_the_programs_signal_handler_reaches_the_program(monkeypatch, handler, call):
+    for module in ("applied", "process_state"):
+        monkeypatch.setattr(f"autotune.runtime.{module}.resolve", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        with pytest.raises(TimeoutError, match="alarm"):
+            call()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_timeout_of_a_file_system_changes_nothing(monkeypatch):
+    def resolve(*_, **__):
+        raise TimeoutError(110, "Connection timed out")
+
+    monkeypatch.setattr("autotune.runtime.applied.resolve", resolve)
+    assert "timed out" in autotune.apply().why
+
+
 def test_without_a_profile_nothing_changes():
     before = blas.current()
     applied = autotune.apply()
@@ -56,17 +90,6 @@ def test_a_count_that_one_size_loses_with_is_not_set():
     applied = autotune.apply()
     assert (applied.blas_threads, blas.current()) == (None, before)
     assert "n=2000 rules out the last" in applied.why
-
-
-@several_threads
-def test_for_named_work_its_own_count_is_set():
-    before = blas.current()
-    write(entry(), make_entry(m=2000, n=2000))
-    with autotune.apply("qr", n=100) as applied:
-        assert (applied.blas_threads, blas.current()) == (1, 1)
-    with autotune.apply("qr", n=5000) as applied:
-        assert (applied.blas_threads, blas.current()) == (None, before)
-        assert applied.why == "No measured entry covers qr float64 m=5000 n=5000."
 
 
 @several_threads
@@ -150,7 +173,6 @@ def test_one_line_is_logged_for_those_who_listen(caplog):
     assert (
         "BLAS threads of the process stay as they are. No BLAS thread count was measured for this machine." in message
     )
-    assert message.endswith("Profiles cover 0 operations.")
 
 
 @needs_core
@@ -231,12 +253,6 @@ def test_with_strict_a_named_profile_that_is_wrong_raises(tmp_path):
 def test_with_strict_no_profile_at_all_raises():
     with pytest.raises(ProfileError, match="autotune calibrate"):
         autotune.apply(strict=True)
-
-
-def test_a_wrong_size_is_said_and_raises_only_with_strict():
-    assert "whole number from 1" in autotune.apply("qr", n=0).why
-    with pytest.raises(ValueError, match="whole number from 1"):
-        autotune.apply("qr", strict=True, n=0)
 
 
 def test_an_error_of_our_own_does_not_reach_the_program(monkeypatch):

@@ -115,6 +115,57 @@ def test_an_overlap_is_refused_with_and_without_a_profile(lookups, answer):
         autotune.map_blocks(np.log, array[1:], out=array[:-1])
 
 
+def writes(block):
+    block += 1
+    return block
+
+
+@pytest.mark.parametrize("answer", [None, TUNED])
+@pytest.mark.parametrize(
+    ("function", "options", "problem"),
+    [
+        (lambda block: block - block.mean(), {}, UsageError),
+        (lambda block: block[:1], {}, UsageError),
+        (lambda block: np.ma.masked_less(block, 0.5), {}, UsageError),
+        (writes, {}, ValueError),
+        (np.vecdot if hasattr(np, "vecdot") else np.linalg._umath_linalg.det, {}, UsageError),
+        (lambda block: block - block.mean(), {"rows": True}, UsageError),
+    ],
+)
+def test_a_function_of_a_named_operation_is_refused_with_and_without_a_profile(
+    lookups, answer, function, options, problem
+):
+    lookups.answer = answer
+    before = LARGE.copy()
+    arrays = [LARGE] * (function.nin if isinstance(function, np.ufunc) else 1)
+    with pytest.raises(problem):
+        autotune.map_blocks(function, *arrays, operation="mine", **options)
+    assert np.array_equal(LARGE, before)
+
+
+@pytest.mark.parametrize("answer", [None, TUNED])
+@pytest.mark.parametrize(("lengths", "is_refused"), [((300_000, 299_999), True), ((300_000, 300_000), False)])
+def test_rows_of_different_numbers_are_refused_with_and_without_a_profile(lookups, answer, lengths, is_refused):
+    lookups.answer = answer
+    arrays = [LARGE[:length].reshape(-1, 1) for length in lengths]
+    try:
+        done = autotune.map_blocks(lambda x, a, b: x * a, 2.0, *arrays, rows=True, operation="mine")
+    except UsageError:
+        assert is_refused
+    else:
+        assert np.array_equal(done, 2.0 * arrays[0])
+        assert not is_refused
+
+
+@pytest.mark.parametrize("answer", [None, TUNED])
+def test_a_result_is_never_a_view_of_an_input(lookups, answer):
+    lookups.answer = answer
+    same = autotune.map_blocks(lambda block: block, LARGE, operation="mine")
+    assert np.array_equal(same, LARGE)
+    assert same.flags.writeable
+    assert not np.may_share_memory(same, LARGE)
+
+
 @pytest.mark.parametrize("function", [np.any, np.all])
 def test_reductions_that_the_catalogue_lacks_are_not_looked_up(lookups, function):
     assert autotune.reduce_blocks(function, LARGE) == function(LARGE)

@@ -224,16 +224,3 @@ def test_a_placement_that_these_cpus_have_no_room_for_is_told(monkeypatch, cpus,
     (row,) = autotune.explain("log").operations
     assert "placement=l3" in str(row.choice)
     assert row.reason.endswith("no room for placement=l3: workers run anywhere.") is said
-
-
-def test_the_log_gets_one_line_of_what_is_known_and_none_for_a_miss(own_profile, caplog):
-    made, path = own_profile
-    other = replace(made, key=replace(made.key, hardware=replace(made.key.hardware, model=9999)))
-    profile_files.write(other, path.with_name("other.yaml"))
-    with caplog.at_level("INFO", logger="autotune"), autotune.apply():
-        autotune.config("svd", n=77)
-    (record,) = caplog.records
-    assert record.name == "autotune"
-    assert record.getMessage().endswith(
-        "Profiles cover 2 operations; 1 file and 0 entries are not used, for the reasons that explain() gives."
-    )

@@ -84,24 +84,3 @@ def test_names_of_the_catalogue_and_of_profiles_are_not_said(caplog):
         for name in ("svd", "mean", "mine"):
             assert autotune.config(name, n=3) is None
     assert caplog.records == []
-
-
-def test_a_misspelt_keyword_of_apply_is_a_type_error_that_names_the_near_one():
-    with pytest.raises(TypeError, match=r"apply\(\) got an unexpected keyword argument 'percall'.*'per_call'"):
-        autotune.apply(percall=True)
-    with pytest.raises(TypeError, match="'reproducible'"):
-        autotune.apply("svd", n=5, reproducable=True)
-
-
-def test_sizes_of_apply_without_an_operation_are_a_type_error():
-    with pytest.raises(TypeError, match=r"unexpected keyword argument 'n'.*Sizes need an operation"):
-        autotune.apply(n=5)
-
-
-def test_sizes_of_an_operation_of_ones_own_may_have_any_name():
-    assert "steps=5" in autotune.apply("mine", steps=5).why
-
-
-@pytest.mark.parametrize("wish", [2, "yes", [], object()])
-def test_a_wish_for_calls_that_means_nothing_is_said(wish):
-    assert "per_call is True or False" in autotune.apply(per_call=wish).why

@@ -26,8 +26,7 @@ several_threads = pytest.mark.skipif((blas.current() or 1) < 2, reason="BLAS run
 
 @pytest.fixture(autouse=True)
 def profile(fresh, monkeypatch):
-    for name in ("AUTOTUNE_PER_CALL", "AUTOTUNE_RECORD"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("AUTOTUNE_RECORD", raising=False)
     saving = make_entry("svd", choice=ONE, safe=(1,), m=200, n=200)
     entries = (
         *(make_entry("qr", choice=ONE, safe=(1,), m=n, n=n) for n in (50, 200)),
@@ -189,23 +188,13 @@ def test_a_numpy_that_is_not_known_is_left_alone_and_explained(monkeypatch):
     assert "NumPy 9.9.9" in autotune.explain().per_call
 
 
-@pytest.mark.parametrize("wish", ["all", "everything", 1])
-def test_a_wish_that_means_nothing_is_said_and_raises_only_with_strict(wish):
-    assert "per_call is True or False" in autotune.apply(per_call=wish).why
-    with pytest.raises(ValueError, match="per_call is True"):
-        autotune.apply(per_call=wish, strict=True)
-
-
-def test_what_the_start_asked_for_holds_for_later_calls_of_apply(monkeypatch):
+def test_what_the_start_asked_for_holds_for_later_calls_of_apply():
     from autotune.runtime.apply import apply_from_start
 
     apply_from_start(reductions=True)
     with autotune.apply():
         assert (state.setting.per_call, state.setting.reductions) == (True, True)
     state.initial_reductions = False
-    monkeypatch.setenv("AUTOTUNE_PER_CALL", "0")
-    autotune.apply()
-    assert (state.setting.per_call, state.per_call) == (False, None)
 
 
 def test_a_profile_that_turns_out_broken_does_not_reach_the_call(monkeypatch):
@@ -489,9 +478,11 @@ def test_numpys_own_tests_pass_the_same(tmp_path):
     entries += [make_entry("svd", choice=ONE, safe=(1,), m=n, n=n) for n in (1, 900)]
     entries += [make_entry("matmul", choice=ONE, safe=(1,), m=n, k=n, n=n) for n in (1, 900)]
     profile_files.write(of_this_machine(*entries), profile)
-    tests = ("numpy.linalg.tests.test_linalg", "numpy._core.tests.test_multiarray")
+    linalg = ("Solve", "SVD", "SVDHermitian", "Pinv", "PinvHermitian", "Eigh", "EighCases")
+    tests = [f"numpy.linalg.tests.test_linalg::Test{name}" for name in linalg]
+    tests += [f"numpy._core.tests.test_multiarray::TestMatmul{name}" for name in ("", "Operator", "Inplace")]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--pyargs", *tests]
-    command += ["-k", "TestSolve or TestSVD or TestPinv or TestMatmul or TestEigh", "--rootdir", str(tmp_path)]
+    command += ["-k", "not (TestPinv and generalized)", "--rootdir", str(tmp_path)]
 
     def outcome(*before, **environment):
         done = subprocess.run(
@@ -506,4 +497,6 @@ def test_numpys_own_tests_pass_the_same(tmp_path):
         last = done.stdout.splitlines()[-1]
         return done.returncode, last.rpartition(" in ")[0]
 
-    assert outcome(*RUN, "--", AUTOTUNE_PROFILE=str(profile), **with_sources()) == outcome()
+    tuned = outcome(*RUN, "--", AUTOTUNE_PROFILE=str(profile), **with_sources())
+    all_passed = tuned[0] == 0 and "skipped" not in tuned[1]
+    assert all_passed or tuned == outcome()  # plain NumPy may have failures of its own

@@ -52,9 +52,9 @@ def test_publishing_the_same_again_changes_nothing(tmp_path):
 
 
 def test_a_newer_profile_of_a_host_takes_the_place_of_the_older(tmp_path):
-    old = publish(said("a", created="2026-01-01"), store_at(tmp_path))
+    publish(said("a", created="2026-01-01"), store_at(tmp_path))
     new = publish(said("a", created="2026-01-02"), store_at(tmp_path))
-    assert new.replaced == (old.name,)
+    assert [file.name for file in store_at(tmp_path).files(CLASS)] == [new.name]
     assert publication(tmp_path).name == new.name
 
 

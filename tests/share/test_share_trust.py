@@ -129,11 +129,10 @@ def test_no_key_is_ever_replaced(tmp_path):
     assert (tmp_path / "keys" / "site").read_bytes() == before
 
 
-def test_half_a_pair_of_keys_is_not_left_behind(tmp_path):
-    (tmp_path / "site.pub").mkdir()
+def test_a_key_in_no_folder_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
     with pytest.raises(EnvironmentProblem, match="the key cannot be written"):
-        trust.make_key_pair(tmp_path / "site")
-    assert not (tmp_path / "site").exists()
+        trust.make_key_pair(tmp_path / "file" / "site")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a key", b"\0" * 100])

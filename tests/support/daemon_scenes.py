@@ -87,16 +87,12 @@ class FakeChild(ChildProcess):
         self.module, self.arguments, self.environ = command.module, list(command.arguments), environ
         self.killed = False
         self.end: ChildResult | None = None
-        self.held: int | None = 0
 
     def result(self) -> ChildResult | None:
         return self.end
 
     def kill(self) -> None:
         self.killed = True
-
-    def resident_bytes(self) -> int | None:
-        return self.held
 
     def finish(self, answer: Any = None, *, status: int = 0, words: str = "") -> None:
         self.end = ChildResult(
@@ -193,10 +189,9 @@ class Scene:
             self.paths,
             start_child=self.launcher.start,
             sensors=self.sensors,
-            log=DaemonLog(cast(TextIO, self), environ={}),
+            log=DaemonLog(cast(TextIO, self)),
             clocks=self.clock,
             usable=lambda: self.usable,
-            memory_bytes=2**30,
         )
 
     def write(self, text: str) -> None:

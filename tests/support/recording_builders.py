@@ -2,8 +2,12 @@
 
 from typing import Any
 
+from autotune.model.allocation import Limit
 from autotune.model.entry import Entry
 from autotune.model.operation import Operation
+from autotune.profiles.compiled_copy import Compiled, Wait, body
+from autotune.profiles.lookup import Level, Rung
+from autotune.profiles.resolve import Resolution, plan_loops
 from autotune.recording.advice import Advice, advise_on
 from autotune.recording.recording import LINALG, Call, RecordedProcess, Recording, ThreadPool
 
@@ -61,10 +65,17 @@ def recording(*processes: RecordedProcess, **fields: Any) -> Recording:
     return Recording(processes=processes, **{**plain, "usable_cpus": 2, **fields})
 
 
+def resolution_of(*entries: Entry, level: Level = Level.HOST) -> Resolution:
+    """Resolve these entries, as those of one profile for a machine of two CPUs."""
+    built: dict[tuple[str, str], list[Rung]] = {}
+    for entry in entries:
+        key = entry.operation.name, entry.operation.dtype
+        own = [item for item in entries if (item.operation.name, item.operation.dtype) == key]
+        built[key] = [Rung(level, "/profiles/mine.yaml", "It was made up.", own)]
+    copy = Compiled("", "", (None, ""), Wait(None, {}), body(built, ()))
+    resolution = Resolution(copy, 2, Limit.NONE)
+    return Resolution(copy.replace(loops=plan_loops(resolution, cpus=2)), 2, Limit.NONE)
+
+
 def advised(recorded: Recording, *entries: Entry) -> Advice:
-    by_operation = {entry.operation: entry for entry in entries}
-    return advise_on(
-        recorded,
-        by_operation.get,
-        lambda name, dtype: [size for size in by_operation if (size.name, size.dtype) == (name, dtype)],
-    )
+    return advise_on(recorded, resolution_of(*entries))

@@ -161,7 +161,7 @@ class CommandBench:
         Raises BadWorkload with the reason if it fails.
         """
         seen: set[str] = set()
-        outcome, _ = self._once(DEFAULT, look=lambda pids: seen.update(*map(_runtimes_of, pids)))
+        outcome = self._once(DEFAULT, look=lambda pids: seen.update(*map(_runtimes_of, pids)))
         self.runtimes = wait_policy.adjustable_runtimes(self._environ, seen)
         if isinstance(outcome, Failure):
             hint = " Allow more by --timeout or --budget." if outcome.kind is FailureKind.TIME_OUT else ""
@@ -239,7 +239,7 @@ class CommandBench:
         if arm in record.failures:
             return None
         load, began = pressure.read(cpus=affinity()), monotonic()
-        outcome, record.notes[arm] = self._once(record.arms[arm])
+        outcome = self._once(record.arms[arm])
         if isinstance(outcome, Failure):
             record.failures[arm] = outcome
             return None
@@ -249,8 +249,8 @@ class CommandBench:
             value=outcome, began=began, ended=ended, load_before=load, load_after=pressure.read(cpus=affinity())
         )
 
-    def _once(self, configuration: Configuration, *, look: Look | None = None) -> tuple[float | Failure, str]:
-        """Run once; returns seconds or metric, and the printed text."""
+    def _once(self, configuration: Configuration, *, look: Look | None = None) -> float | Failure:
+        """Run once; returns seconds or metric."""
         limit = min(self._patience, FACTOR_OF_DEFAULT * self._slowest + 1.0)
         environ = {**self._environ, **self.command.variables(configuration)}
         words = self.command.arguments(configuration)
@@ -258,22 +258,22 @@ class CommandBench:
         try:
             ending, text = run_to_end(words, environ, limit, look=look)
         except (OSError, ValueError) as problem:  # ValueError: a NUL byte in an argument
-            return Failure(kind=FailureKind.ERROR, reason=start_failure(words[0], problem)), ""
+            return Failure(kind=FailureKind.ERROR, reason=start_failure(words[0], problem))
         printed = text.decode(errors="replace")
         if ending is None:
             reason = f"It did not end within {limit:.3g} s; it was ended with all its children."
-            return Failure(kind=FailureKind.TIME_OUT, reason=reason), printed
+            return Failure(kind=FailureKind.TIME_OUT, reason=reason)
         if ending.status or ending.seconds is None:
-            return end_failure("It ended", FailureKind.ERROR, ending.status, printed, kills=kills), printed
+            return end_failure("It ended", FailureKind.ERROR, ending.status, printed, kills=kills)
         value = ending.seconds if self._metric is None else self._metric.read(printed)
         if isinstance(value, str):
-            return Failure(kind=FailureKind.PROTOCOL, reason=value + last_words(printed)), printed
+            return Failure(kind=FailureKind.PROTOCOL, reason=value + last_words(printed))
         self.wall_seconds[configuration].append(ending.seconds)
         if ending.cpu_seconds is not None:
             self._cpu_seconds[configuration].append(ending.cpu_seconds)
         if configuration.is_default:
             self._slowest = ending.seconds if self._slowest is math.inf else max(ending.seconds, self._slowest)
-        return value, printed
+        return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,7 +301,6 @@ class _CommandRecord:
     """Each run of the default once. Two candidates' pairs may share one that was adjacent to both."""
     sampled_seconds: float = 0.0
     failures: dict[int, Failure] = field(default_factory=dict)
-    notes: dict[int, str] = field(default_factory=dict)
 
     def measurement(self, arm: int, cpu_seconds: float | None) -> Measurement:
         """Return the measurement of an arm; none has timings if the default failed."""
@@ -318,7 +317,6 @@ class _CommandRecord:
             seconds=() if failure else tuple(seconds),
             cpu_seconds=cpu_seconds,
             failure=failure,
-            note=shorten(self.notes.get(arm, "")) or None,
         )
 
 

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 from weakref import finalize
 
-from autotune.bench.failure_text import shorten
+from autotune.bench.failure_text import last_words, shorten
 from autotune.bench.trial_job import Arm, Task, TaskReport, TimedPair, TrialJob
 from autotune.bench.trial_process import GARBLED, OVER, TrialProcess, TrialServer
 from autotune.bench.trial_server import data_bytes
@@ -188,13 +188,13 @@ class ProcessBench:
             ) as process:
                 self.costs["process start"] += monotonic() - began
                 failure = self._follow(process, records, probes)
-                mark, printed = process.mark, process.output.take()
+                mark = process.mark
         except OSError as problem:  # no memory, process or file descriptor left to start one
             reason = f"The trial process cannot be started: {problem}."
-            _blame(records, None, Failure(kind=FailureKind.PROTOCOL, reason=reason), "")
+            _blame(records, None, Failure(kind=FailureKind.PROTOCOL, reason=reason))
             return []
         if failure is not None:
-            _blame(records, mark, failure, printed)
+            _blame(records, mark, failure)
         return probes
 
     def _follow(
@@ -213,7 +213,8 @@ class ProcessBench:
                     case {"failed": int(place), "arm": int(arm), "kind": str(kind), "reason": str(reason)}:
                         records[place].fail(arm, Failure(kind=FailureKind(kind), reason=shorten(reason)))
                     case {"finished": int(place), "report": report}:
-                        records[place].finish(decode(TaskReport, report), process.output.take())
+                        records[place].finish(decode(TaskReport, report))
+                        process.output = b""  # last words are those of the task that ended the process
                     case _:
                         return GARBLED
         except (BadDocument, IndexError, TypeError, ValueError):  # whatever the work wrote into our pipe
@@ -241,7 +242,6 @@ class _TaskRecord:
     task: Task
     report: TaskReport = field(default_factory=TaskReport)
     failures: dict[int, Failure] = field(default_factory=dict)
-    printed: str = ""
     finished: bool = False
 
     @property
@@ -254,12 +254,11 @@ class _TaskRecord:
         self.failures.setdefault(arm, failure)
         self.finished = self.finished or arm == self.task.arms[0].index
 
-    def finish(self, report: TaskReport, printed: str) -> None:
+    def finish(self, report: TaskReport) -> None:
         """Record the results of the task. Raises ValueError for a pair of an unknown arm."""
         if not {pair.arm for pair in report.pairs} <= {arm.index for arm in self.task.arms[1:]}:
             raise ValueError("a pair of an unknown arm")
         self.report = report
-        self.printed += printed
         self.finished = True
 
     def measurement(self, arm: Arm, probes: Sequence[_Probe]) -> Measurement:
@@ -278,7 +277,6 @@ class _TaskRecord:
             pairs=() if failure else tuple(_with_capacity(timed, probes) for timed in own),
             seconds=() if failure else seconds,
             failure=failure,
-            note=shorten(self.printed) or None,
             resident_bytes=dict(self.report.resident_bytes).get(arm.index),
         )
 
@@ -306,16 +304,14 @@ def _with_capacity(timed: TimedPair, probes: Sequence[_Probe]) -> Pair:
     return replace(timed.pair, capacity=sum(values) / len(values) if values else None)
 
 
-def _blame(records: Sequence[_TaskRecord], mark: tuple[int, int] | None, failure: Failure, printed: str) -> None:
+def _blame(records: Sequence[_TaskRecord], mark: tuple[int, int] | None, failure: Failure) -> None:
     """Record the early end of a process. Without a mark it ended before any work, as the next one would."""
     if mark is None or not 0 <= mark[0] < len(records) or records[mark[0]].finished:
         for record in records:
             if not record.finished:
                 record.fail(record.task.arms[0].index, failure)
         return
-    record = records[mark[0]]
-    record.printed += printed
-    record.fail(mark[1], failure)
+    records[mark[0]].fail(mark[1], failure)
 
 
 def inspect_workload(source: str, *, patience: float = 60.0) -> UserWorkload:
@@ -328,7 +324,7 @@ def inspect_workload(source: str, *, patience: float = 60.0) -> UserWorkload:
     try:
         with TrialProcess(server, {"errand": "describe", "source": source}, patience=patience) as process:
             messages = list(process.messages())
-            failure, printed = process.failure, process.output.take()
+            failure, printed = process.failure, process.output.decode(errors="replace")
     finally:
         server.close()
     for message in messages:
@@ -338,5 +334,4 @@ def inspect_workload(source: str, *, patience: float = 60.0) -> UserWorkload:
             return decode(UserWorkload, message["workload"])
     if failure is not None and failure.kind is FailureKind.TIME_OUT:
         raise BadWorkload(f"{source} cannot be imported: that took longer than {patience:.3g} s.")
-    words = shorten(printed.strip().rpartition("\n")[2]) or "none"
-    raise BadWorkload(f"{source} cannot be imported: the process that tried it died. Its last words: {words}")
+    raise BadWorkload(f"{source} cannot be imported: the process that tried it died.{last_words(printed)}")

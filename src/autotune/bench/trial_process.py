@@ -28,7 +28,7 @@ TRIALS_OF_A_SERVER = 12
 per cent (Mytkowicz and others, ASPLOS 2009): a new server draws new ones."""
 LARGEST_LINE = 2**24
 LARGEST_OUTPUT = 4096
-"""Bytes of printed text that are kept of its beginning, and as many of its end."""
+"""Bytes of printed text that are kept of its end."""
 
 OVER = Failure(
     kind=FailureKind.NOT_REACHED,
@@ -36,31 +36,6 @@ OVER = Failure(
 )
 """The time of a process's plan was over."""
 GARBLED = Failure(kind=FailureKind.PROTOCOL, reason="The trial process wrote what cannot be understood.")
-
-
-class PrintedText:
-    """Beginning and end of the text that a process printed."""
-
-    def __init__(self) -> None:
-        self._head = b""
-        self._tail = b""
-
-    def add(self, text: bytes) -> None:
-        """Add text."""
-        room = LARGEST_OUTPUT - len(self._head)
-        self._head += text[:room]
-        self._tail = (self._tail + text[room:])[-LARGEST_OUTPUT:]
-
-    @property
-    def text(self) -> str:
-        """The text that is kept."""
-        return (self._head + self._tail).decode(errors="replace")
-
-    def take(self) -> str:
-        """Return the text that is kept, and forget it."""
-        text = self.text
-        self._head = self._tail = b""
-        return text
 
 
 class TrialServer:
@@ -200,7 +175,8 @@ class TrialProcess:
         self._server = server
         self._errand = errand
         self._patience = patience
-        self.output = PrintedText()
+        self.output = b""
+        """End of the text that it printed."""
         self.failure: Failure | None = None
         """Reason for which the process ended before it was done, once there are no more messages."""
         self._kills = oom_kills()
@@ -253,7 +229,7 @@ class TrialProcess:
                     status, lives = self._server.status(), False
                     continue  # its last words are read first
                 if self._printed in ready:  # read first, so that text belongs to the message that follows it
-                    self.output.add(_read(selector, self._printed))
+                    self._keep_output(selector)
                 if self._results in ready:
                     *lines, pending = (pending + _read(selector, self._results)).split(b"\n")
                     for message in map(_parse_message, lines):
@@ -270,7 +246,7 @@ class TrialProcess:
                         return
                 elif not lives:
                     status = -signal.SIGKILL if status is None else status
-                    ended, printed = "The trial process ended by itself", self.output.text
+                    ended, printed = "The trial process ended by itself", self.output.decode(errors="replace")
                     self.failure = end_failure(ended, FailureKind.PROTOCOL, status, printed, kills=self._kills)
                     return
 
@@ -295,11 +271,14 @@ class TrialProcess:
         while (left := deadline - monotonic()) > 0:
             ready = {key.fd for key, _ in selector.select(left)}
             if self._printed in ready:
-                self.output.add(_read(selector, self._printed))
+                self._keep_output(selector)
             elif self._server.fileno() in ready:
                 return
             elif self._results in ready:
                 _read(selector, self._results)
+
+    def _keep_output(self, selector: selectors.BaseSelector) -> None:
+        self.output = (self.output + _read(selector, self._printed))[-LARGEST_OUTPUT:]
 
     def _close(self) -> None:
         os.close(self._printed)

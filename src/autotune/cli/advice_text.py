@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from shlex import join
 
 from autotune.model.units import count_of
+from autotune.profiles.folders import Layer, layer_of
+from autotune.profiles.lookup import Level
 from autotune.recording.advice import WORTH_MEASURING, Advice, AdvisedCall, Next
-from autotune.recording.known_gains import GainSource
+from autotune.recording.known_gains import Basis, GainSource, KnownGain
 from autotune.recording.recording import GROUPS
 from autotune.runtime.text_table import TextColumn, TextTable, wrap
 
@@ -22,6 +24,8 @@ LEAST_NAME, MOST_NAME = 20, 32
 """Columns of the names of calls: as many as the longest word has, so that no name is broken."""
 UNRECORDED = "No call of NumPy or SciPy could be recorded, for the reason that follows."
 
+_ORIGINS = {Layer.SHIPPED: "shipped profile", Layer.CLUSTER: "pulled profile"}
+"""Profiles that other machines have measured."""
 _COLUMNS = (
     TextColumn("call", LEAST_NAME),
     TextColumn("size", 14),
@@ -107,15 +111,25 @@ def _known(row: AdvisedCall) -> str:
     match gain.source:
         case GainSource.MEASURED:
             interval = "" if gain.low is None or gain.high is None else f" ({gain.low:.2f}-{gain.high:.2f})"
-            return f"{gain.speedup:.2f}{interval}, {gain.choice}"
+            speedup = "tuned" if gain.speedup is None else f"{gain.speedup:.2f}{interval}"
+            option = ["--reductions"] if row.call.needs_reductions else []
+            return "; ".join((f"{speedup}, {gain.choice}", *_grounds(gain), *option))
         case GainSource.DEFAULT_KEPT:
-            return "1: plain NumPy is fastest"
+            return "; ".join(("1: plain NumPy is fastest", *_grounds(gain)))
         case GainSource.SIMILAR:
             if gain.low == gain.high == 1:
                 return "not measured at this size"
             return f"not measured; {gain.low:.2f} to {gain.high:.2f} at other sizes"
         case _:
             return str(gain.source)
+
+
+def _grounds(gain: KnownGain) -> Iterator[str]:
+    """Yield in a few words what else than a measurement of this size, on this machine, the figures come from."""
+    if gain.basis is not Basis.SIZE:
+        yield str(gain.basis)
+    if gain.level not in {"", Level.HOST, Level.EXPLICIT}:
+        yield _ORIGINS.get(layer_of(gain.profile), gain.level)
 
 
 def _gain(advice: Advice) -> str:
@@ -131,6 +145,8 @@ def _gain(advice: Advice) -> str:
             f"With all measured choices the run would be {gain.speedup:.2f} times as fast ({gain.low:.2f} to "
             f"{gain.high:.2f})."
         )
+    if gain.inferred_share >= LEAST_SHARE:
+        claim += f" For {gain.inferred_share:.0%} of it the figures are those of other sizes or other machines."
     undecided = gain.undecided_share
     unmeasured = max(0.0, gain.open_share - undecided)
     said = f"{claim} Calls that can be tuned and are not measured: {unmeasured:.0%} of the run."

@@ -15,8 +15,6 @@ from autotune.cli.terminal import begin_line, json_option, json_text, note, prin
 from autotune.errors import UsageError
 
 if TYPE_CHECKING:
-    from autotune.model.entry import Entry
-    from autotune.model.operation import Operation
     from autotune.recording.advice import Advice
     from autotune.recording.recording import Recording
 
@@ -84,34 +82,19 @@ def exit_status(recorded: "Recording") -> int:
 
 def advise_here(recorded: "Recording", profile: Path | None) -> "Advice":
     """Say what a recorded run would gain on this machine, by the profiles that fit it."""
-    from autotune.model.entry import Status
-    from autotune.profiles.lookup import Level
+    from autotune.controls import blas
     from autotune.profiles.resolve import resolve
     from autotune.recording.advice import advise_on
+    from autotune.recording.known_gains import Limits
+    from autotune.runtime.process_settings import why_plain
 
     resolution = resolve(profile)
     for refusal in resolution.refusals:
         if profile is not None and Path(refusal.path) == profile.absolute() and refusal.entry is None:
             note(messages.refused_file(refusal.path, refusal.reason))
-
-    measured: dict[Operation, Entry] = {}
-    for result in resolution.entries():
-        earlier = measured.get(result.entry.operation)
-        if earlier is None or (result.entry.is_decided and not earlier.is_decided):
-            measured[result.entry.operation] = result.entry
-
-    def find(operation: "Operation") -> "Entry | None":
-        match = resolution.find(operation)
-        if match is None or match.entry.evidence.speedup is not None:
-            return None if match is None else match.entry
-        # what follows from other sizes is no measurement of this one
-        own = measured.get(operation)
-        if own is not None:
-            return match.entry if own.status is Status.TUNED else own
-        is_from_elsewhere = match.level in {Level.CLASS, Level.ALLOCATION}
-        return None if match.entry.status is Status.DEFAULT_KEPT and is_from_elsewhere else match.entry
-
-    return advise_on(recorded, find, resolution.measured_sizes)
+    plain = why_plain(resolution)
+    limits = Limits(calls=plain.calls, loops=plain.loops, blas_threads=blas.user_limit())
+    return advise_on(recorded, resolution, limits)
 
 
 def tell(advice: "Advice", output: Path | None, *, as_json: bool) -> bool:

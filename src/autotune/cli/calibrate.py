@@ -108,13 +108,18 @@ def calibrate(
     """
     if options["copies"] > 1:
         os.environ[PROCESSES] = str(options["copies"])  # the profile is for one of them, and for its share of the CPUs
-    request = make_request(words, **options)
+    request = make_request(words, output=output and str(output.absolute()), **options)
     program = recorded_program(words, recording=recording, record=record)
+    seconds = request.seconds
     request = weigh_by_spool(request) if program is None else for_program(request, program)
+    masks = allocations_of(request.cpus)
+    if request.budget_seconds is not None:
+        request = replace(request, budget_seconds=request.budget_seconds / len(masks))
     if resume:
-        request = interrupted_request(key_within(allocations_of(request.cpus)[0]), request)
+        request = interrupted_request(key_within(masks[0]), request)
+        output = None if request.output is None else Path(request.output)
     kept, finished = calibrate_allocations(request, output, resume=resume, store=store)
-    gained = gain_of(program, kept[0].path if finished else None, runs=verify_runs, seconds=request.seconds)
+    gained = gain_of(program, kept[0].path if finished else None, runs=verify_runs, seconds=seconds)
     tell(kept, finished=finished, program=None if gained is None else asdict(gained), as_json=as_json)
     if gained is not None:
         tell_gain(gained)
@@ -128,19 +133,21 @@ def calibrate_allocations(
 
     Raises BadWorkload if the user's function cannot be measured at all.
     """
+    from autotune.search.journal import has_finished, journal_path
     from autotune.search.runner import calibrate_machine
 
     turns = plan_allocations(request.cpus, output)
-    was_busy = forewarn(request)
+    is_done = resume and all(has_finished(journal_path(turn.key), request) for turn in turns)
+    if is_done:
+        note(messages.HAD_FINISHED)
+    was_busy = not is_done and forewarn(request)
     stored = [] if resume else relatives(store, turns[0].key)
-    if request.budget_seconds is not None:
-        request = replace(request, budget_seconds=request.budget_seconds / len(turns))
     kept: list[Kept] = []
     for turn in turns:
         if len(turns) > 1:
             note(messages.for_cpus(len(kept) + 1, len(turns), cpus=turn.key.usable_cpus))
         with hold_to(turn.cpus), progress() as report:
-            log = Log(report)
+            log = Log((lambda _: None) if is_done else report)
             others = [earlier.measured for earlier in kept]
             outcome = calibrate_machine(request, report=log, resume=resume, relatives=[*others, *stored])
         refuse_failed_workload(request, outcome.profile)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from time import monotonic
 
-from autotune.cli.messages import STATUSES, summary
+from autotune.cli.messages import summary
 from autotune.cli.terminal import show_events
 from autotune.cluster.calibrate_cluster import (
     ClusterEvent,
@@ -18,6 +18,7 @@ from autotune.cluster.calibrate_cluster import (
 )
 from autotune.cluster.cluster_plan import NodeJob
 from autotune.model import units
+from autotune.model.units import STATUSES
 from autotune.runtime.text_table import printable
 
 TASKS = {"examine": "self-test", "search": "search of {}", "confirm": "confirmation of {}"}

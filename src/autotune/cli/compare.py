@@ -104,7 +104,7 @@ def lines(runs: "PairedRuns", force: "InForceThere") -> Iterator[str]:
         )
     in_force = (
         f"In force in a run: {force.tuned:.0f} of {force.calls:.0f} calls of linear algebra had a thread count of "
-        f"their own, and {force.loops:.0f} loops ran on several CPUs. "
+        f"their own, and {units.count_of(round(force.loops), 'loop')} ran on several CPUs. "
     )
     yield (in_force if force.processes else "") + force.reason
 

@@ -30,20 +30,8 @@ def daemon(ctx: click.Context, system: bool) -> None:
       autotune daemon tune svd n=500
     """
     ctx.obj = system
-    if ctx.invoked_subcommand is None:
-        ctx.invoke(run)
-
-
-@daemon.command()
-@click.pass_obj
-def run(system: bool) -> None:
-    """Run in the foreground, as without a verb.
-
-    \b
-    Examples:
-      autotune daemon run
-      autotune daemon --system run
-    """
+    if ctx.invoked_subcommand is not None:
+        return
     from autotune.daemon.daemon_settings import system_paths, user_paths
     from autotune.daemon.service import DaemonService
 
@@ -122,9 +110,8 @@ def tune(system: bool, operation: str, sizes: tuple[str, ...], dtype: str) -> No
       autotune daemon tune svd n=500,1000 --dtype float32
     """
     row = kind(operation)
-    for values in parse_sizes(sizes, row) or ({},):
-        answer = _ask(system, "tune", operation=row.name, dtype=dtype, sizes=values)
-        note(messages.daemon_ordered(answer["operation"]))
+    orders = ({"operation": row.name, "dtype": dtype, "sizes": values} for values in parse_sizes(sizes, row) or ({},))
+    note(messages.daemon_ordered([_ask(system, "tune", **order)["operation"] for order in orders]))
 
 
 @daemon.command(short_help="Read the configuration again.")

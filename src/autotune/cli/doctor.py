@@ -271,6 +271,8 @@ def describe(diagnosis: Diagnosis) -> Iterator[str]:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
     yield ""
     yield f"CPUs that a program may keep busy: {allocation.usable_cpus}{limited(allocation.limit)}."
+    if allocation.quota_cpus is not None:
+        yield f"CPU quota: {allocation.quota_cpus:g} CPUs' worth of time."
     yield from (describe_library(library) for library in diagnosis.libraries)
     if diagnosis.software:
         python = "free threading" if diagnosis.software.python == "free-threaded" else "a GIL"

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from math import log
 from typing import TYPE_CHECKING, Any
 
-from autotune.cli.messages import STATUSES, limited, summary
+from autotune.cli.messages import limited, summary
 from autotune.cli.terminal import TablePrinter, print_lines, width
 from autotune.model import units
 from autotune.model.entry import Entry, Status
 from autotune.model.operation import Operation
-from autotune.model.units import count_of
-from autotune.runtime.text_table import TextColumn, printable, wrap
+from autotune.model.units import STATUSES, count_of
+from autotune.runtime.text_table import TextColumn, operation_name, printable, wrap
 
 if TYPE_CHECKING:
     from autotune.model.profile import Profile
@@ -94,13 +94,6 @@ def count_statuses(entries: Iterable[Entry]) -> str:
     """Return the number of entries of each status, in a sentence."""
     counts = Counter(entry.status for entry in entries)
     return summary({STATUSES[status]: counts[status] for status in Status if counts[status]})
-
-
-def operation_name(operation: Operation) -> str:
-    """Return an operation as a table shows it; float64 is left out."""
-    sizes = [f"{name}={value}" for name, value in operation.sizes]
-    dtype = [] if operation.dtype == "float64" else [operation.dtype]
-    return printable(" ".join([operation.name, *dtype, *sizes]))
 
 
 def plain_operation(operation: Operation) -> dict[str, Any]:

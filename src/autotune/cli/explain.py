@@ -8,8 +8,7 @@ from autotune.cli.options import dtype_option, parse_size, split_words
 from autotune.cli.program import FAILED
 from autotune.cli.terminal import json_option, note, print_json, print_lines, width
 from autotune.errors import BadSize
-from autotune.model.catalogue import ALIASES, row_of
-from autotune.model.operation import DTYPES
+from autotune.model.catalogue import ALIASES, CATALOGUE
 
 
 @click.command()
@@ -35,15 +34,14 @@ def explain(words: tuple[str, ...], dtype: str, as_json: bool) -> int:
     with autotune.apply():
         explanation = autotune.explain(*names, dtype=dtype, **sizes)
         measured = [row.operation for row in autotune.explain().operations]
+    subject, missing = [ALIASES.get(name, name) for name in names], None
+    if not explanation.failure and not any(row.entry for row in explanation.operations):
+        missing = not_covered(subject, texts, measured, dtype=dtype) if names else messages.NOTHING_APPLIES
     if as_json:
         print_json("explain/1", explanation.as_dict())
     else:
         print_lines(explanation.text(width()).splitlines())
-    if not explanation.operations and not explanation.failure and not names:
-        note(messages.NOTHING_APPLIES)
-    elif names and not any(row.entry for row in explanation.operations):
-        options = [] if dtype == DTYPES[0] else [f"--dtype {dtype}"]
-        note(not_covered([ALIASES.get(names[0], names[0])], [*texts, *options], measured))
-        is_known = row_of(names[0]) is not None or names[0] in {operation.partition(" ")[0] for operation in measured}
-        return 0 if is_known else FAILED
-    return 0
+    if missing is not None:
+        note(missing)
+    has_name = {*CATALOGUE, *(operation.partition(" ")[0] for operation in measured)}
+    return FAILED if missing is not None and not has_name.issuperset(subject) else 0

@@ -5,15 +5,16 @@ from pathlib import Path
 import click
 
 from autotune.cli import messages
-from autotune.cli.entry_table import operation_name, plain_entry
+from autotune.cli.entry_table import plain_entry
 from autotune.cli.in_force import in_force
 from autotune.cli.options import Selection
 from autotune.cli.program import FAILED
 from autotune.cli.terminal import json_option, note, print_json, print_lines
-from autotune.errors import EnvironmentProblem, UsageError
+from autotune.errors import EnvironmentProblem, UnknownOperation, UsageError
+from autotune.model.catalogue import nearest_names, row_of
 from autotune.model.entry import Entry
 from autotune.profiles import folders, profile_files
-from autotune.runtime.text_table import printable
+from autotune.runtime.text_table import operation_name, printable
 
 
 @click.command()
@@ -36,21 +37,31 @@ def forget(words: tuple[str, ...], as_json: bool) -> int:
         raise UsageError("Name the operations whose entries are to be removed: autotune forget qr n=300.")
     removed = [(path, remove_entries(path, selection)) for path in selection.files or own_profiles()]
     removed = [(path, entries) for path, entries in removed if entries]
+    missing = None if removed else nothing_removed(selection)
     if as_json:
         rows = [{"path": str(path), "removed": [plain_entry(entry) for entry in entries]} for path, entries in removed]
         print_json("forget/1", {"profiles": rows})
     for path, entries in removed if not as_json else ():
         print_lines(operation_name(entry.operation) for entry in entries)
         note(messages.forgotten(len(entries), path))
-    if removed:
+    if missing is None:
         return 0
-    note(printable(nothing_removed(selection)))
+    note(printable(missing))
     return FAILED
 
 
 def nothing_removed(selection: Selection) -> str:
-    """Say why nothing was removed: no profile, or only one that is not the user's own, has such an entry."""
+    """Say why nothing was removed: no profile, or only one that is not the user's own, has such an entry.
+
+    Raises UnknownOperation for a name that neither the catalogue nor an entry has.
+    """
     words = [*selection.names, *selection.texts]
+    entries = [match.entry for match in in_force().entries]
+    entries += [entry for path in selection.files for entry in profile_files.read(path).entries]
+    own_names = {entry.operation.name for entry in entries}
+    for name in selection.names:
+        if row_of(name) is None and name not in own_names:
+            raise UnknownOperation(name, nearest_names(name, own_names))
     if selection.files:
         return messages.nothing_to_forget(words)
     state = in_force()

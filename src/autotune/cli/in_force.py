@@ -1,11 +1,17 @@
 """The entries in force on this machine and its profiles."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autotune.cli import messages
-from autotune.model.catalogue import ALIASES, kind, row_of
+from autotune.cli.options import parse_sizes
+from autotune.errors import BadSize, UnknownOperation
+from autotune.host.detect import detect
+from autotune.model.catalogue import ALIASES, nearest_names, row_of
+from autotune.model.operation import DTYPES, Operation
+from autotune.model.policy import COMMANDS, memory_allowance
 from autotune.model.record import Record
 from autotune.profiles import folders
 from autotune.profiles.lookup import LookupResult
@@ -13,6 +19,9 @@ from autotune.profiles.resolve import profile_paths, resolve, resolve_before_num
 
 if TYPE_CHECKING:
     from autotune.model.profile import Profile
+
+
+_REFUSED = "Not used: "
 
 
 class LocalProfile(Record, kw_only=True):
@@ -24,6 +33,8 @@ class LocalProfile(Record, kw_only=True):
     """Entries of it that apply here."""
     reason: str
     """Why it fits, or why it is not used."""
+    is_refused: bool
+    """Is all of it unused, since it does not fit or cannot be read?"""
 
 
 class InForce(Record, kw_only=True):
@@ -46,21 +57,39 @@ class InForce(Record, kw_only=True):
         return main.replace(entries=tuple(match.entry for match in self.entries))
 
 
-def not_covered(names: Sequence[str], sizes: Sequence[str], measured: Iterable[str]) -> str:
+def not_covered(names: Sequence[str], sizes: Sequence[str], measured: Iterable[str], *, dtype: str = DTYPES[0]) -> str:
     """Return a sentence about operations and sizes that none of the measured ones covers.
 
     Raises UnknownOperation for a name that neither the catalogue nor a measured operation has, unless a profile of the
     user's is refused, which may hold a function of that name.
     """
+    measured = list(measured)
+    own_names = {operation.partition(" ")[0].removeprefix(COMMANDS) for operation in measured}
     wanted = {ALIASES.get(name, name) for name in names}
     own = [operation for operation in measured if operation.partition(" ")[0] in wanted]
     for name in names:
         if row_of(name) is None and not any(operation.partition(" ")[0] == name for operation in own):
-            profiles = in_force().profiles
-            if all(profile.in_force or profile.layer == folders.Layer.SHIPPED for profile in profiles):
-                kind(name)
-            return messages.not_in_catalogue(name)
-    return messages.not_measured(names, sizes, own)
+            refused = [profile for profile in in_force().profiles if profile.is_refused]
+            nearest = nearest_names(name, own_names)
+            if all(profile.layer == folders.Layer.SHIPPED for profile in refused):
+                raise UnknownOperation(name, nearest)
+            return messages.not_in_catalogue(name, nearest)
+        for needed, allowed in memory_exceeded(name, sizes, dtype):
+            return messages.does_not_fit(name, sizes, needed=needed, allowed=allowed)
+    words = [*sizes, *([] if dtype == DTYPES[0] else [f"--dtype {dtype}"])]
+    return messages.not_measured(names, words, own)
+
+
+def memory_exceeded(name: str, sizes: Sequence[str], dtype: str) -> Iterator[tuple[int, int]]:
+    """Yield the bytes that an operation needs and may have, for each of these sizes that no calibration here takes."""
+    row, allowed = row_of(name), memory_allowance(detect()[1].memory_bytes)
+    if row is None or allowed is None:
+        return
+    with suppress(BadSize):  # not a size of this operation: no entry has it either
+        for size in parse_sizes(sizes, row):
+            needed = int(row.bytes_of(Operation(name=row.name, dtype=dtype, sizes=tuple(size.items()))))
+            if needed > allowed:
+                yield needed, allowed
 
 
 def in_force() -> InForce:
@@ -73,7 +102,7 @@ def in_force() -> InForce:
     chosen = (resolution.find(operation) for operation in resolution.operations())
     entries = {match.entry.operation: match for match in chosen if match is not None}
     counts: dict[str, int] = {}
-    reasons = {refusal.path: f"Not used: {refusal.reason}" for refusal in resolution.refusals if refusal.entry is None}
+    reasons = {refusal.path: f"{_REFUSED}{refusal.reason}" for refusal in resolution.refusals if refusal.entry is None}
     for match in entries.values():
         counts[match.path] = counts.get(match.path, 0) + 1
         reasons[match.path] = match.why
@@ -83,6 +112,7 @@ def in_force() -> InForce:
                 path=path,
                 layer=str(layer),
                 in_force=counts.get(path, 0),
+                is_refused=reasons.get(path, "").startswith(_REFUSED),
                 reason=reasons.get(path, "Nearer profiles apply instead, or its entries do not apply here."),
             )
             for layer, path in profile_paths()

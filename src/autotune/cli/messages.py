@@ -10,20 +10,13 @@ from typing import TYPE_CHECKING
 
 from autotune.model import units
 from autotune.model.allocation import LIMITED_BY, Limit
-from autotune.model.units import count_of
+from autotune.model.units import STATUSES, count_of
 
 if TYPE_CHECKING:
     from autotune.model.entry import Entry
     from autotune.search.verification import Check
     from autotune.share.mirror import MirroredClass
 
-STATUSES = {
-    "tuned": "tuned",
-    "default-kept": "default kept",
-    "undecided": "undecided",
-    "noisy": "too noisy to tell",
-    "failed": "could not be measured",
-}
 LAYERS = {
     "named": "named by AUTOTUNE_PROFILE",
     "user": "this user's",
@@ -67,7 +60,8 @@ def for_cpus(place: int, total: int, *, cpus: int) -> str:
 
 
 def written(path: object, *, tuned: int, total: int) -> str:
-    return f"{tuned} of {total} entries are tuned; the others keep the default. The profile is in {path}."
+    rest = f"; the default stays for {f'the other {total - tuned}' if tuned else 'all'}" if tuned < total else ""
+    return f"Tuned: {tuned} of {count_of(total, 'entry', 'entries')}{rest}. The profile is in {path}."
 
 
 SAME_UNTIL_DECIDED = "the same command with --until-decided."
@@ -116,6 +110,8 @@ def written_elsewhere(output: object, path: object, why: object) -> str:
 
 RESUME = "Interrupted. The same command with --resume goes on from here and repeats no finished trial."
 
+HAD_FINISHED = "The calibration had come to its end: nothing is measured, and its profile is written once more."
+
 # --- a program that is calibrated for ---------------------------------------------------
 
 
@@ -130,16 +126,16 @@ def not_measurable(call: str) -> str:
     )
 
 
-def program_operations(count: int, share: float) -> str:
-    return f"Calibrating {count_of(count, 'operation')}: {share:.0%} of the run."
+def program_operations(names: int, sizes: int, share: float) -> str:
+    return f"Calibrating {count_of(names, 'operation')} at {count_of(sizes, 'size')}: {share:.0%} of the run."
 
 
 def loop_class(names: Sequence[str], members: Sequence[str]) -> str:
     """Name the functions of a program whose loops are tuned by those of others."""
     functions = ", ".join(f"np.{name}" for name in names)
     return (
-        f"In the program {functions}: tuned as a class of loops, whose cheapest and dearest member are measured: "
-        f"{' and '.join(members)}."
+        f"In the program {functions}: tuned as a class of loops, for which its cheapest and dearest members are "
+        f"measured: {', '.join(members)}."
     )
 
 
@@ -175,22 +171,40 @@ def running_tuned(name: str, configuration: object, speedup: float | None) -> st
     return f"autotune run: {name} as `autotune tune` measured it: {configuration}{gain}."
 
 
-def running(
-    effect: str, *, user_limit: int | None, calls: bool, is_kept_out: bool, learns: bool, wait: str | None
-) -> str:
+def running(effect: str, *, user_limit: int | None, calls: str, is_kept_out: bool, wait: str | None) -> str:
     """Describe the effect of `run` on the command, whose BLAS threads are as `effect` says, or as the user set them.
 
-    `calls` if calls and loops of its Pythons are tuned, too, `learns` if it also learns about those that were not
-    measured, `is_kept_out` if options of Python keep it from that; `wait` is what idle threads do: sleep or spin.
+    `calls` is what is done for calls and loops of its Pythons, `is_kept_out` if options of Python keep it from that;
+    `wait` is what idle threads do: sleep or spin.
     """
-    rest = " Calls and loops of its Pythons run as measured" if calls else ""
-    rest += ", others are learned" if calls and learns else ""
-    rest += "." if calls else ""
+    rest = f" {calls}" if calls else ""
     rest += "" if wait is None else f" Idle threads {wait}."
     rest += " Its calls run as plain NumPy: Python's options -I, -E and -S keep autotune out." if is_kept_out else ""
     if user_limit is not None:
         effect = f"your own BLAS thread variables stay ({count_of(user_limit, 'thread')})."
     return f"autotune run: {effect}{rest}"
+
+
+def calls_run_plain(reason: str) -> str:
+    return f"Calls and loops of its Pythons run as plain NumPy: {reason}"
+
+
+def calls_run(*, calls: bool, loops: bool, why_no_loops: str | None, learns: bool, reductions: bool) -> str:
+    """Describe what `run` does for calls of linear algebra and for loops of ufuncs, of which profiles cover these."""
+    none = "no profile here covers them."
+    if calls and loops:
+        said = "Calls and loops of its Pythons run as measured."
+    elif calls:
+        said = f"Calls of its Pythons run as measured, loops of ufuncs as plain NumPy: {why_no_loops or none}"
+    elif loops:
+        said = f"Long loops of its Pythons run as measured, calls of linear algebra as plain NumPy: {none}"
+    elif learns:
+        said = "No profile here covers calls or loops of its Pythons."
+    else:
+        said = calls_run_plain(why_no_loops or none)
+    if learns:
+        said += " Others are learned." if calls or loops else " They are learned."
+    return f"{said} Sums are computed in fixed blocks." if reductions else said
 
 
 def cannot_run(command: str, why: object) -> str:
@@ -226,6 +240,10 @@ NO_PROFILE = (
     "No entry is in force on this machine. `autotune calibrate` measures it and writes a profile; the reasons above "
     "say why others are not used."
 )
+SWITCHED_OFF = (
+    "AUTOTUNE_DISABLE is set here: programs that are started with it run as plain NumPy, and nothing of the list is in "
+    "force in them."
+)
 NOTHING_APPLIES = "`autotune calibrate` measures this machine."
 MOST_NAMED = 8
 
@@ -247,10 +265,19 @@ def not_measured(names: Sequence[str], sizes: Sequence[str], measured: Sequence[
     return f"No entry in force covers {named}. {hint}`{_calibrate(names, sizes)}` measures it."
 
 
-def not_in_catalogue(name: str) -> str:
-    """Describe a name that may be a function of the user's whose profile is not used."""
+def does_not_fit(name: str, sizes: Sequence[str], *, needed: int, allowed: int) -> str:
+    """Describe sizes, of which the largest need so many bytes, more than a calibration may take here."""
     return (
-        f"{name} is neither an operation of the catalogue nor a function in a profile that is used here. If you "
+        f"No entry in force covers {' '.join([name, *sizes])}, and none can be measured here: its arrays take "
+        f"{units.memory(needed)}, a calibration at most {units.memory(allowed)}, a quarter of the memory."
+    )
+
+
+def not_in_catalogue(name: str, nearest: Sequence[str]) -> str:
+    """Describe a name that may be a function of the user's whose profile is not used."""
+    hint = f"Did you mean {', '.join(nearest)}? " if nearest else ""
+    return (
+        f"{name} is neither an operation of the catalogue nor a function in a profile that is used here. {hint}If you "
         "calibrated it, its profile is among those that are not used; `autotune show` gives the reasons. "
         f"`{_calibrate([name], ())}` measures it."
     )
@@ -282,10 +309,16 @@ STANDINGS = {
 }
 
 
+def nothing_to_verify(words: Sequence[str], choices: Mapping[str, int]) -> str:
+    """Describe entries, narrowed by `words`, that keep plain NumPy; `choices` counts those of each operation."""
+    named = f"{' '.join(words)}: no" if words else "No"
+    listed = ", ".join(f"{name} ({number})" for name, number in choices.items())
+    rest = f" Operations with choices: {listed}." if listed else ""
+    return f"{named} choices to verify: every entry keeps plain NumPy.{rest}"
+
+
 def verdict(checks: Sequence["Check"]) -> str:
     counts = Counter(str(check.standing) for check in checks)
-    if not counts:
-        return "The profile has no choices to verify: it changes nothing."
     said = summary({
         words if counts[standing] == 1 else words.replace("holds", "hold"): counts[standing]
         for standing, words in STANDINGS.items()
@@ -413,8 +446,9 @@ def daemon_paused(span: str | None) -> str:
     return f"The daemon measures nothing {end}."
 
 
-def daemon_ordered(operation: str) -> str:
-    return f"{operation} is measured next, once the machine is idle; `autotune daemon status` says what it waits for."
+def daemon_ordered(operations: Iterable[str]) -> str:
+    listed = ", ".join(operations)
+    return f"{listed}: measured next, once the machine is idle. `autotune daemon status` says what it waits for."
 
 
 def daemon_stopped(pid: int) -> str:

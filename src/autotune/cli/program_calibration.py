@@ -102,7 +102,7 @@ def for_program(request: Request, recorded: "Recording") -> Request:
             "Nothing that this program calls can be tuned, or it takes less than 1 % of the run. `autotune advise -- "
             "CMD` says where the time goes."
         )
-    note(messages.program_operations(len(work.operations), work.share))
+    note(messages.program_operations(len(work.weights), len(work.operations), work.share))
     for members, functions in work.classes.items():
         note(messages.loop_class(functions, members))
     budget = request.budget_seconds

@@ -1,91 +1,10 @@
 """Progress of a calibration: a live line on a terminal, plain lines in a log."""
 
 from contextlib import AbstractContextManager
-from math import isfinite
 
-from autotune.cli.entry_table import operation_name
-from autotune.cli.messages import STATUSES
 from autotune.cli.terminal import show_events
-from autotune.model import units
-from autotune.model.entry import Entry, Status
-from autotune.runtime.text_table import printable
-from autotune.search.events import Confirming, Decided, Event, Exploring, Listener, SelfTestStarted, Tried
-
-
-class Board:
-    """The state of the calibration, in words. Knows events only: no clock, no terminal."""
-
-    def __init__(self) -> None:
-        self._where = ""
-        self._best: Tried | None = None
-        self._doing = ""
-        self._confirms = False
-
-    def take(self, event: Event) -> str | None:
-        """Note an event. Returns a line if it is one to keep."""
-        line = self._line_of(event)
-        return None if line is None else printable(line)
-
-    def _line_of(self, event: Event) -> str | None:
-        match event:
-            case SelfTestStarted():
-                return "Self-test: timing resolution and CPU capacity."
-            case Exploring():
-                dtype = "" if event.dtype == "float64" else f" {event.dtype}"
-                self._begin(f"[{event.index}/{event.total}] exploring {event.name}{dtype}")
-                return None if event.again else f"{self._where}  ({_times(event)})"
-            case Tried(failure=None):
-                self._doing = f"tried {event.configuration}"
-                return self._new_best(event)
-            case Tried(failure=failure):
-                assert failure is not None
-                self._doing = f"tried {event.configuration}"
-                name = operation_name(event.operation)
-                return f"  {name}: {event.configuration} {failure.kind}: {failure.reason}"
-            case Confirming():
-                self._begin(
-                    f"confirming in fresh processes: {event.decided} decided, {event.undecided} undecided, "
-                    f"about {units.clock(event.seconds_left)} more"
-                )
-                is_first, self._confirms = not self._confirms, True
-                return f"Exploration is done. {self._where}  ({_times(event)})" if is_first else None
-            case Decided():
-                return _decided(event.entry)
-
-    def line(self, event: Event) -> str:
-        """Write the line that is replaced at every event: trial, best so far, elapsed and remaining time."""
-        best, leader = self._best, None
-        if best is not None and best.speedup is not None:
-            leader = f"best so far {best.configuration} at {units.seeming(best.speedup)}x the default"
-        parts = (self._where or "getting ready", _times(event), leader, self._doing)
-        return " | ".join(part for part in parts if part)
-
-    def _begin(self, where: str) -> None:
-        self._where, self._best, self._doing = where, None, ""
-
-    def _new_best(self, event: Tried) -> str | None:
-        """Remember the fastest of its operation and size. Return a line if another configuration leads now."""
-        before = self._best if self._best and self._best.operation == event.operation else None
-        fastest = before.speedup if before and before.speedup is not None else 1.0
-        if event.configuration.is_default or event.speedup is None or event.speedup <= fastest:
-            return None
-        self._best = event
-        if before and before.configuration == event.configuration:
-            return None
-        name, speedup = operation_name(event.operation), units.seeming(event.speedup)
-        return f"  {name}: {event.configuration} looks {speedup}x as fast as the default"
-
-
-def _decided(entry: Entry) -> str:
-    name, evidence = operation_name(entry.operation), entry.evidence
-    if entry.status is not Status.TUNED:
-        return f"  {name}: {STATUSES[entry.status]}: {entry.reason}"
-    return f"  {name}: {entry.choice}, {units.speedup(evidence.speedup)} ({units.interval(evidence.interval)})"
-
-
-def _times(event: Event) -> str:
-    left = f", {units.clock(event.remaining)} left" if isfinite(event.remaining) else ""
-    return f"{units.clock(event.elapsed)} spent{left}"
+from autotune.search.events import Exploring, Listener, Tried
+from autotune.search.progress_text import Board
 
 
 def progress() -> AbstractContextManager[Listener]:

@@ -58,7 +58,7 @@ def report(
     if sum((output is not None or show, as_json, table is not None, optuna is not None)) > 1:
         raise UsageError("Give at most one of --output, --json, --csv and --optuna.")
     selection = Selection.parse(words, most_files=None)
-    subjects = read_subjects(selection.files)
+    subjects = read_subjects(list(dict.fromkeys(selection.files)))
     every = [str(entry.operation) for subject in subjects for entry in subject.profile.entries]
     subjects = [narrow(subject, selection) for subject in subjects]
     if not subjects:

@@ -1,6 +1,7 @@
 """Options of a calibration, and the Request that they make."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
     from autotune.bench.user_workload import UserWorkload
     from autotune.model.profile import Key
 
-FIELDS: Mapping[str, tuple[str, ...]] = {"words": ("operations", "sizes"), "budget": ("budget_seconds",)}
+FIELDS: Mapping[str, tuple[str, ...]] = {
+    "words": ("operations", "sizes"),
+    "budget": ("budget_seconds",),
+    "output": (),  # another place for the same measurements
+}
 """Fields of a Request that an option decides, where they have other names."""
 
 effort_option = click.option(
@@ -122,6 +127,7 @@ def interrupted_request(key: "Key", request: Request) -> Request:
         raise UsageError(
             "There is no calibration of this machine to go on with. Run `autotune calibrate` without --resume."
         )
+    begun = header.request.with_pools()
     context = click.get_current_context()
     differing = [
         option
@@ -129,7 +135,7 @@ def interrupted_request(key: "Key", request: Request) -> Request:
         if context.get_parameter_source(option) is ParameterSource.COMMANDLINE
         and value not in {(), None}
         and any(
-            getattr(request, name) != getattr(header.request, name)
+            getattr(request, name) != getattr(begun, name)
             for name in FIELDS.get(option, (option,))
             if hasattr(request, name)
         )
@@ -139,7 +145,7 @@ def interrupted_request(key: "Key", request: Request) -> Request:
             f"The interrupted calibration was asked something else: {', '.join(differing)}. "
             "Give --resume alone to go on with it, or leave --resume out to begin anew."
         )
-    return header.request
+    return replace(begun, output=request.output or begun.output)
 
 
 def _common_sizes(texts: list[str], kinds: Iterable[Kind]) -> tuple[Mapping[str, int], ...]:

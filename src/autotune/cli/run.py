@@ -5,7 +5,6 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from itertools import takewhile
 from typing import Any
 
 import click
@@ -16,8 +15,8 @@ from autotune.cli.env import choose, threads_option
 from autotune.cli.terminal import note, report_error
 from autotune.controls import thread_variables, wait_policy
 from autotune.model.record import Record
-from autotune.profiles.resolve import resolve_before_numpy
-from autotune.runtime.process_settings import ProcessChoice, is_disabled, threads_text
+from autotune.profiles.resolve import Resolution, resolve, resolve_before_numpy
+from autotune.runtime.process_settings import ProcessChoice, is_disabled, threads_text, why_plain
 from autotune.runtime.text_table import printable
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
@@ -27,7 +26,7 @@ REPORT = "AUTOTUNE_START_REPORT"
 EFFECT = "effect.txt"
 """In that folder: the sentence of `run`."""
 _PYTHON = re.compile(r"(python|pypy)[0-9.]*t?(\.exe)?")
-_FLAGS = re.compile(r"-[bBdEiIOPqRsSuvx]+[cm]?")
+_FLAGS = re.compile(r"-([bBdEiIOPqRsStuvx]*)(?:([cmWX])(.*))?", re.DOTALL)
 
 
 class RunOptions(Record):
@@ -131,9 +130,8 @@ def run(*, command: tuple[str, ...], **settings: Any) -> int:
     effect = messages.running(
         " ".join(filter(None, (threads_text(choice.blas_threads), choice.reason, tuned))),
         user_limit=users_own_limit(choice),
-        calls=calls,
+        calls=calls_text(options, resolution or resolve_before_numpy() or resolve()) if calls else "",
         is_kept_out=is_kept_out,
-        learns=options.learn,
         wait=options.wait,
     )
     say(effect, unreported=f" {messages.NO_REPORT}" if calls else "")
@@ -146,11 +144,40 @@ def run(*, command: tuple[str, ...], **settings: Any) -> int:
     return replace_process(command, {**os.environ, **variables})
 
 
+def calls_text(options: RunOptions, resolution: Resolution) -> str:
+    """Say what apply() in the command's Pythons does for their calls and loops (`runtime/per_call.py`)."""
+    plain = why_plain(resolution)
+    if plain.calls is not None:
+        return messages.calls_run_plain(plain.calls)
+    return messages.calls_run(
+        calls=resolution.covers_calls(),
+        loops=bool(resolution.loops),
+        why_no_loops=plain.loops,
+        learns=options.learn and resolution.usable_cpus > 1,
+        reductions=options.reductions and plain.loops is None,
+    )
+
+
 def is_kept_from_site(command: Sequence[str]) -> bool:
     """Is the command a Python with -I, -E or -S, which keep it from `runtime/startup/sitecustomize.py`?"""
-    options = takewhile(_FLAGS.fullmatch, command[1:])
-    is_python = _PYTHON.fullmatch(os.path.basename(command[0]))  # noqa: PTH119 - pathlib costs `run` 4 ms
-    return is_python is not None and any({"I", "E", "S"} & set(word) for word in options)
+    if _PYTHON.fullmatch(os.path.basename(command[0])) is None:  # noqa: PTH119 - pathlib costs `run` 4 ms
+        return False
+    words = iter(command[1:])
+    for word in words:
+        if word == "--check-hash-based-pycs":
+            next(words, None)
+            continue
+        options = _FLAGS.fullmatch(word)
+        if options is None or word == "-":
+            return False
+        flags, last, value = options.groups()
+        if {"I", "E", "S"} & set(flags):
+            return True
+        if last in {"c", "m"}:
+            return False
+        if last is not None and not value:
+            next(words, None)  # its value is the next word
+    return False
 
 
 def users_own_limit(choice: ProcessChoice) -> int | None:

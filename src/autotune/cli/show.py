@@ -12,6 +12,7 @@ from autotune.cli.program import FAILED
 from autotune.cli.terminal import json_option, note, print_json, print_lines, width
 from autotune.model.units import count_of
 from autotune.profiles.lookup import LookupResult
+from autotune.runtime.process_settings import is_disabled
 from autotune.runtime.text_table import printable, wrap
 
 
@@ -44,6 +45,8 @@ def show(words: tuple[str, ...], as_json: bool) -> int:
         print_json("show/1", {"profiles": [vars(profile) for profile in state.profiles], "entries": rows})
     else:
         print_in_force(state, entries)
+    if is_disabled():
+        note(messages.SWITCHED_OFF)
     if state.outdated:
         note(state.outdated)
     if missing is not None:

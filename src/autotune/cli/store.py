@@ -298,7 +298,7 @@ def plain_class(contents: "ClassContents") -> dict[str, Any]:
 
 
 def plain_pull(place: "Store", result: "PullResult") -> dict[str, Any]:
-    fields = ("publications", "hosts", "entries", "decided", "confirmed", "contested", "changed")
+    fields = ("hosts", "entries", "decided", "confirmed", "contested")
     return {
         "store": place.address,
         "mirrored": [

@@ -1,20 +1,21 @@
 """`autotune verify`."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from autotune.cli import messages
-from autotune.cli.entry_table import gain, gain_column, operation_name, plain_operation
+from autotune.cli.entry_table import gain, gain_column, plain_operation
 from autotune.cli.in_force import in_force, not_covered
 from autotune.cli.options import Selection, parse_duration, workload_option
 from autotune.cli.program import FAILED
 from autotune.cli.terminal import TablePrinter, json_option, note, print_json
 from autotune.host.cpu_variables import PROCESSES
 from autotune.profiles import profile_files
-from autotune.runtime.text_table import TextColumn, printable
+from autotune.runtime.text_table import TextColumn, operation_name, printable
 
 if TYPE_CHECKING:
     from autotune.bench.user_workload import UserWorkload
@@ -64,7 +65,7 @@ def verify(words: tuple[str, ...], budget: str, workload: "UserWorkload | None",
     if as_json:
         source = None if path is None else str(path)
         print_json("verify/1", {"path": source, "entries": [plain(check) for check in checks]})
-    note(messages.verdict(checks))
+    note(messages.verdict(checks) if checks else nothing_to_verify(profile, selection))
     return FAILED if has_failed(checks) else 0
 
 
@@ -85,6 +86,11 @@ def verdicts(profile: "Profile", seconds: float, own: "UserWorkload | None") -> 
     if profile.provenance.copies > 1:
         os.environ.setdefault(PROCESSES, str(profile.provenance.copies))
     return verify_profile(profile, seconds=seconds, workload=own)
+
+
+def nothing_to_verify(profile: "Profile", selection: Selection) -> str:
+    choices = Counter(entry.operation.name for entry in profile.entries if not entry.choice.is_default)
+    return messages.nothing_to_verify((*selection.names, *selection.texts), choices)
 
 
 def has_failed(checks: "list[Check]") -> bool:

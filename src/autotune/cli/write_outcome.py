@@ -156,7 +156,7 @@ def _say(kept: Kept) -> None:
     is_searched = str(kept.path.absolute().parent) in {place for _, place in folders.places()}
     note(messages.how_to_use(kept.path, is_searched=is_searched, own=own))
     if is_searched and sys.stderr.isatty():  # a log of a batch job is no place for a browser
-        note(messages.how_to_see(_command()))
+        note(messages.how_to_see(own_command()))
 
 
 def _to_decide(kept: Kept, undecided: Sequence[Entry]) -> str:
@@ -166,7 +166,7 @@ def _to_decide(kept: Kept, undecided: Sequence[Entry]) -> str:
         return messages.SAME_UNTIL_DECIDED
     dtypes = dict.fromkeys(entry.operation.dtype for entry in undecided)
     wanted = [] if list(dtypes) == ["float64"] else [f"--dtype {dtype}" for dtype in dtypes]
-    words = [_command(), "calibrate", *names, *wanted, "--until-decided"]
+    words = [own_command(), "calibrate", *names, *wanted, "--until-decided"]
     return " ".join(words)
 
 
@@ -176,9 +176,9 @@ def _earlier(kept: Kept) -> int:
     return sum(entry not in now for entry in kept.profile.entries)
 
 
-def _command() -> str:
-    """Return the word that starts autotune in the calling shell: its name, or the whole path."""
-    if shutil.which("autotune") is not None:
+def own_command(path: str | None = None) -> str:
+    """Return the word that starts autotune in a shell with this path, the calling one's if None: name or whole path."""
+    if shutil.which("autotune", path=path) is not None:
         return "autotune"
     sibling = Path(sys.executable).with_name("autotune")
     return str(sibling) if sibling.exists() else f"{sys.executable} -m autotune"

@@ -263,7 +263,7 @@ class ClusterPlan:
         if node.host in group.broken:
             return None
         if node.host not in group.tested:
-            return NodeJob(task=NodeTask.EXAMINE, node=node) if self._needs_another_host(group) else None
+            return NodeJob(task=NodeTask.EXAMINE, node=node)
         hosts, measured = self._hosts(group.key), self._measured_now(group.key)
         ready = [state for state in group.units if state.unit not in measured and node.host in state.open_to(hosts)]
         # explorations first; each kind in the order of the units
@@ -278,20 +278,6 @@ class ClusterPlan:
             seconds=seconds,
             choices=state.unconfirmed if state.is_searched else (),
             self_test=group.tested[node.host],
-        )
-
-    def _needs_another_host(self, group: _ClassState) -> bool:
-        """Is there more work than the hosts that passed their self-test, or are in it, will take?"""
-        hosts, measured = self._hosts(group.key), self._measured_now(group.key)
-        working = hosts & group.tested.keys()
-        working |= {
-            job.node.host for job in self.running.values() if job.task is NodeTask.EXAMINE and job.node.key == group.key
-        }
-        units = [state for state in group.units if state.open_to(hosts) or state.unit in measured]
-        if not units or self._left(group) <= 0:
-            return False
-        return len(working) < max(AGREEING_HOSTS, len(units)) or any(
-            state.open_to(hosts) and state.unit not in measured and not state.open_to(working) for state in units
         )
 
     def _budget(self, group: _ClassState, chosen: _UnitState) -> float | None:

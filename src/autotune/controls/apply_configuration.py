@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from autotune.controls import blas
-from autotune.model.configuration import Allocator, Configuration, clamp
+from autotune.model.configuration import Configuration, clamp
 
 if TYPE_CHECKING:
     from autotune.controls.allocator import Retained
@@ -26,7 +26,7 @@ class Configured:
 
     def __enter__(self) -> Configuration:
         retained = None
-        if self._configuration.allocator is Allocator.RETAIN:
+        if self._configuration.allocator == "retain":
             from autotune.controls.allocator import Retained
 
             retained = Retained()

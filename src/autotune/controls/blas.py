@@ -27,10 +27,13 @@ from typing import TYPE_CHECKING
 
 from autotune.controls import after_fork, blas_setters, thread_variables
 from autotune.controls.blas_setters import Library
-from autotune.controls.import_hooks import when_scipy_arrives
+from autotune.controls.import_hooks import when_imported
 
 if TYPE_CHECKING:
     from autotune.native._core import Switch
+
+_BRINGS_BLAS = ("scipy.linalg._fblas",)
+"""The first of SciPy's modules that is linked to its own BLAS; others are imported right after it."""
 
 
 class BlasThreads:
@@ -81,7 +84,7 @@ class BlasThreads:
             self._look()
             self._settle()
         if threads is not None:
-            when_scipy_arrives(self.refresh)
+            when_imported(_BRINGS_BLAS, self.refresh)
         return self.current()
 
     def limit(self, threads: int | None) -> "ThreadLimit":
@@ -115,7 +118,8 @@ class BlasThreads:
         after_fork.check()
         self.end_switching()
         with self._lock:
-            self._look()
+            if not self._libraries:  # NumPy's is among those that are known
+                self._look()
             self._settle()
             library = next(iter(self._libraries), None)
             if library is None:

@@ -65,9 +65,6 @@ class Library:
     def __str__(self) -> str:
         return f"{self.api} {self.version or 'of unknown version'}"
 
-    def __repr__(self) -> str:
-        return f"Library({self.api}, {self.threads} threads, {self.path})"
-
     @property
     def addresses(self) -> tuple[int, int] | None:
         """Addresses of the functions that read and set the count; None if they are Python's."""

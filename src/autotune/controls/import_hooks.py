@@ -5,15 +5,6 @@ from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-_BRINGS_BLAS = "scipy.linalg._fblas"
-"""The first of SciPy's modules that is linked to its own BLAS; others are imported right after it."""
-
-
-def when_scipy_arrives(act: Callable[[], object]) -> None:
-    """Call `act` once SciPy's BLAS has been loaded. Nothing is done if it already is."""
-    if _BRINGS_BLAS not in sys.modules:
-        when_imported((_BRINGS_BLAS,), act)
-
 
 def when_imported(modules: Sequence[str], act: Callable[[], object]) -> None:
     """Call `act` once all of these have been imported: now, or when the next module after them is asked for.

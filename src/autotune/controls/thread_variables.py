@@ -3,8 +3,8 @@
 Pure: every function takes an environment and returns values; nothing here reads or changes os.environ.
 """
 
-import re
 from collections.abc import Mapping
+from itertools import takewhile
 
 EXPORTED = "AUTOTUNE_EXPORTED"
 """Lists the variables that we set ourselves for a child process, by name, separated by commas."""
@@ -55,7 +55,7 @@ ALLOCATOR = frozenset({
 TUNABLES = "GLIBC_TUNABLES"
 """Also holds the choice of memory-copy kernels, so that only its malloc part is ours to take out."""
 
-_COUNT = re.compile(r"\s*\+?(\d+)", re.ASCII)
+_DIGITS = frozenset("0123456789")
 _LARGEST = 2**31 - 1
 
 
@@ -119,7 +119,8 @@ def user_limit(environ: Mapping[str, str], *, api: str = "openblas", is_on_openm
     """
     own_names = exported_names(environ)
     names = LIMITS.get(api, ()) if not (api == "openblas" and is_on_openmp) else ()
-    counts = (_count(environ[name]) for name in names or ("OMP_NUM_THREADS",) if name in environ.keys() - own_names)
+    own = (name for name in names or ("OMP_NUM_THREADS",) if name in environ and name not in own_names)
+    counts = (_count(environ[name]) for name in own)
     return next((count for count in counts if count is not None), None)
 
 
@@ -159,8 +160,8 @@ def exported_names(environ: Mapping[str, str]) -> frozenset[str]:
 
 def _count(value: str) -> int | None:
     """Return the count that C's atoi finds at the start of a value; None where it finds none."""
-    match = _COUNT.match(value)
-    count = int(match[1]) if match and len(match[1]) < 20 else 0
+    digits = "".join(takewhile(_DIGITS.__contains__, value.lstrip().removeprefix("+")))
+    count = int(digits) if 0 < len(digits) < 20 else 0
     return count if 1 <= count <= _LARGEST else None
 
 

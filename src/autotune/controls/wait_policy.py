@@ -9,7 +9,6 @@ variable again, and blas_thread_shutdown_ ends the threads, which the next call 
 them up to 2.4, and hide them from 2.5 on; SciPy's export them. No call may be in flight meanwhile.
 """
 
-import ctypes
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -151,6 +150,8 @@ def _refusal() -> str | None:
 
 def _restart(library: "BlasLibrary", exponent: int) -> str | None:
     """Have one library take an exponent. Return None, or why it does not."""
+    import ctypes  # 4 ms that programs without such a profile, and `autotune run`, do without
+
     try:
         # PyDLL keeps the GIL, so that no other thread of Python's begins a call; RTLD_NOLOAD loads nothing
         native = ctypes.PyDLL(library.path, mode=getattr(os, "RTLD_NOLOAD", 0))

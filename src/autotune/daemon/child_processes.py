@@ -11,7 +11,6 @@ from subprocess import DEVNULL
 from typing import IO, Any
 
 from autotune.controls.supervise import Supervised
-from autotune.host.memory_limit import resident_bytes
 
 MAX_ANSWER = 2**23
 """Bytes of a child's answer that are read: an inventory of 10,000 entries takes 3 MB."""
@@ -21,7 +20,7 @@ DEFAULT_SECONDS = 60.0
 
 _HIDDEN_VARIABLES = (
     *("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "INVOCATION_ID"),
-    *("AUTOTUNE_START", "AUTOTUNE_PER_CALL", "AUTOTUNE_RECORD", "AUTOTUNE_PROFILE"),
+    *("AUTOTUNE_START", "AUTOTUNE_RECORD", "AUTOTUNE_PROFILE"),
 )
 """Variables for the daemon or for tuned programs, which children do not see."""
 
@@ -89,11 +88,6 @@ class ChildProcess:
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
-
-    def resident_bytes(self) -> int | None:
-        """Return the physical memory that it and its descendants hold, shared pages counted for each."""
-        sizes = [resident_bytes(process) for process in self._supervised.descendants()]
-        return sum(size or 0 for size in sizes) if any(sizes) else None
 
     def result(self) -> ChildResult | None:
         """Return how it ended, once; None while it runs."""

@@ -1,10 +1,8 @@
 """Settings, paths, state, clock and log, which all parts of the daemon share; and the log itself."""
 
 import json
-import os
 import sys
 from collections import deque
-from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TextIO
@@ -17,24 +15,19 @@ SAVE_SECONDS = 60.0
 """Between two writes of counts; decisions are written at once."""
 MAX_RECENT = 20
 
-_PRIORITIES = {"error": 3, "warning": 4, "info": 6}
-"""Prefixes that systemd's journal understands and removes (sd-daemon(3))."""
-
 
 class DaemonLog:
     """The log: one JSON object a line on stderr, which systemd and containers collect."""
 
-    def __init__(self, stream: TextIO | None = None, *, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = sys.stderr if stream is None else stream
-        self._has_journal = "JOURNAL_STREAM" in environ
         self._lasting: dict[str, str] = {}
 
     def write(self, event: str, why: str = "", *, level: str = "info", **facts: Any) -> None:
         time = datetime.now(UTC).isoformat(timespec="seconds")
         text = json.dumps({"time": time, "level": level, "event": event, "why": why, **facts})
-        prefix = f"<{_PRIORITIES[level]}>" if self._has_journal else ""
         with suppress(OSError, ValueError):  # a full disk or a closed stream must not end the daemon
-            self._stream.write(f"{prefix}{text}\n")
+            self._stream.write(f"{text}\n")
             self._stream.flush()
 
     def begin(self, subject: str, why: str, *, level: str = "warning") -> None:

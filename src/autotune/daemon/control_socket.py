@@ -3,7 +3,7 @@
 A client connects, sends one line of JSON, receives one line, and the connection ends:
 
     {"verb": "status"}                    {"ok": true, ...}
-    {"verb": "pause", "seconds": 7200}    {"ok": false, "error": "...", "denied": true}
+    {"verb": "pause", "seconds": 7200}    {"ok": false, "error": "..."}
 
 Every user may read; the kernel says who asks (SO_PEERCRED), and `may_order` decides who may give orders. No client
 delays the daemon or another client: sockets do not block, requests and the number of clients are limited, answers fit
@@ -147,8 +147,8 @@ class ControlSocket:
         line.close()
 
 
-def refusal(why: str, *, denied: bool = False) -> dict[str, Any]:
-    return {"ok": False, "error": why, **({"denied": True} if denied else {})}
+def refusal(why: str) -> dict[str, Any]:
+    return {"ok": False, "error": why}
 
 
 def peer_of(line: socket.socket) -> SocketPeer:

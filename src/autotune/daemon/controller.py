@@ -29,7 +29,6 @@ MEASURING_PAUSE = 0.25
 """While something is measured: a machine that becomes busy gets its CPUs back within a second."""
 LOOK_SECONDS = 30.0
 """Between two looks at files and limits, so that a change is noticed within a minute."""
-MEMORY_CHECK_SECONDS = 1.0
 MAX_ORDERS = 100
 RETIMINGS = frozenset({JobCause.TRIAL, JobCause.AGE})
 """Jobs that an order interrupts. A calibration is not interrupted: the next one would replace its journal."""
@@ -50,7 +49,6 @@ class Activity:
     child: ChildProcess = field(init=False)
     began: float = field(init=False)
     """When the child began, in monotonic seconds."""
-    memory_checked: float = field(init=False)
 
 
 class Controller:
@@ -66,12 +64,9 @@ class Controller:
         log: DaemonLog,
         clocks: Callable[[], Moment] = read_clocks,
         usable: Callable[[], tuple[int, str]] = usable_cpus,
-        memory_bytes: int | None = None,
     ) -> None:
-        """`memory_bytes`: physical memory that a job may hold unless it is configured; None: no limit."""
         self._clocks = clocks
         self._start_child = start_child
-        self._memory_bytes = memory_bytes
         self.context = DaemonContext(settings, paths, log, clocks())
         self.readiness = Readiness(self.context, sensors)
         self.inventories = Inventories(self.context, usable)
@@ -188,14 +183,14 @@ class Controller:
                 result = ChildResult(status=127, words=words)
             else:
                 activity.command, activity.child = command, child
-                activity.began = activity.memory_checked = self.context.moment.running
+                activity.began = self.context.moment.running
                 self.running = activity
                 return
 
     def _follow(self, running: Activity) -> None:
         """Go on after a child that has ended; end one that may not go on.
 
-        A child that meets an objection is forgotten; one that hangs or holds too much memory has failed.
+        A child that meets an objection is forgotten; one that hangs has failed.
         """
         result = running.child.result()
         if result is None:
@@ -203,24 +198,12 @@ class Controller:
             if objection is not None:
                 self._interrupt(objection)
                 return
-            fault = self._fault(running)
-            if fault is None:
+            seconds = running.command.seconds
+            if self.context.moment.running - running.began <= seconds:
                 return
             running.child.kill()
-            result = ChildResult(status=-9, words=fault)
+            result = ChildResult(status=-9, words=f"It took longer than {seconds:.0f} seconds and was killed.")
         self._advance(running, result)
-
-    def _fault(self, running: Activity) -> str | None:
-        now = self.context.moment.running
-        if now - running.began > running.command.seconds:
-            return f"It took longer than {running.command.seconds:.0f} seconds and was killed."
-        if now - running.memory_checked < MEMORY_CHECK_SECONDS:
-            return None
-        running.memory_checked = now
-        limit, size = self.context.settings.memory_bytes or self._memory_bytes, running.child.resident_bytes()
-        if limit is None or size is None or size <= limit:
-            return None
-        return f"It held {size >> 20} MiB of memory; {limit >> 20} MiB are allowed. It was killed."
 
     def _interrupt(self, why: str) -> None:
         """Kill the running child and drop its activity. The trial that it was doing counts for nothing."""

@@ -18,7 +18,7 @@ from autotune.host.identity import short_host_id
 from autotune.host.trusted_files import FileRule
 from autotune.host.usable_cpus import online_cpus
 from autotune.model.codec import mismatch
-from autotune.model.constraints import MAX_INTEGER, Bounds, Parsed, Pattern, Positive
+from autotune.model.constraints import Bounds, Parsed, Pattern, Positive
 from autotune.profiles.folders import NODE_FOLDER, cluster_profiles, state_dir, user_profiles, user_spool
 from autotune.profiles.yaml_subset import read_settings
 
@@ -133,8 +133,6 @@ class DaemonSettings:
     daily_cpu_seconds: Annotated[float, Bounds(0.0)] | None = 3600.0
     job_seconds: Annotated[float, Bounds(5.0)] = 120.0
     """Budget of one calibration or check."""
-    memory_bytes: Annotated[int, Bounds(2**26, MAX_INTEGER)] | None = None
-    """Physical memory that one job may hold; None: a quarter of what there is."""
     recheck_days: Annotated[float, Bounds(1e-6)] = 30.0
     """Age from which an entry is checked again."""
     calibrate: bool = True

@@ -220,7 +220,6 @@ class Inventories:
         if change is not None:
             state.stale[interpreter.name] = change
             state.retries.clear()  # what failed before may succeed now
-            state.count("changes")
             self._context.log.write("stale", change, interpreter=interpreter.name)
         elif not unmeasured_operations(inventory, calibrate=self._context.settings.calibrate, is_stale=True):
             state.stale.pop(interpreter.name, None)

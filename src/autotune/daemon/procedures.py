@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import log
 from pathlib import Path
-from typing import Any
 
 from autotune.daemon.child_processes import DEFAULT_SECONDS, ChildCommand, ChildResult
 from autotune.daemon.context import DaemonContext
@@ -40,8 +39,6 @@ MAX_CANARY_ENTRIES = 5
 """Entries of a profile that are timed: those used most."""
 RETRY_SECONDS = 3600.0
 """Before a job that failed is tried again, for the first time."""
-REGRET_SECONDS = 86400.0
-"""The same for a calibration whose choice turned out slower than the default."""
 QUARANTINE_SUFFIX = ".quarantined"
 """Appended to the name of a profile, so that programs do not read it."""
 
@@ -96,7 +93,6 @@ class JobResult:
 
     end: JobEnd
     why: str
-    retimings: int = 0
     entries: tuple[CheckedEntry, ...] = ()
     """The entries as they were timed last."""
 
@@ -107,9 +103,9 @@ Steps = Generator[ChildCommand, ChildResult, JobResult]
 class _JobEnded(Exception):
     """Ends a procedure with a result."""
 
-    def __init__(self, end: JobEnd, why: str, *, retimings: int = 0) -> None:
+    def __init__(self, end: JobEnd, why: str) -> None:
         super().__init__(why)
-        self.result = JobResult(end=end, why=why, retimings=retimings)
+        self.result = JobResult(end=end, why=why)
 
 
 def do_job(
@@ -132,9 +128,9 @@ def do_job(
     return result.end
 
 
-def report(context: DaemonContext, event: str, job: ScheduledJob, why: str, **facts: Any) -> None:
+def report(context: DaemonContext, event: str, job: ScheduledJob, why: str) -> None:
     """Write an event of a job to the log and to the recent events."""
-    facts |= {"job": job.subject, "cause": job.cause.name.lower(), "interpreter": job.interpreter}
+    facts = {"job": job.subject, "cause": job.cause.name.lower(), "interpreter": job.interpreter}
     context.recent.append({"wall": context.moment.wall, "event": event, "why": why, **facts})
     context.log.write(event, why, **facts)
 
@@ -167,7 +163,7 @@ def _calibrate(context: DaemonContext, job: ScheduledJob, operation: Operation, 
     answer = (yield _helper("adopt", str(candidate), inventory.profile, scope)).document
     counts = answer.get("new")
     if not isinstance(counts, dict):
-        raise _JobEnded(JobEnd.FAILED, str(answer.get("problem", UNKNOWN_ANSWER)), retimings=final.retimings)
+        raise _JobEnded(JobEnd.FAILED, str(answer.get("problem", UNKNOWN_ANSWER)))
     statuses = ", ".join(f"{count} {status}" for status, count in counts.items())
     why = f"In force from now on: {statuses or 'nothing new'}."
     return replace(final, end=JobEnd.ADOPTED, why=why)
@@ -187,11 +183,11 @@ def _recheck(context: DaemonContext, operation: Operation, inventory: Inventory)
     entries = inventory.of(operation.name, operation.dtype)
     tuned = [entry.operation for entry in entries if entry.status == "tuned"]
     yield from _excerpt(context, inventory.profile, tuned, len(tuned))
-    checked = _checked_entries((yield _measuring(context, "verify", str(context.paths.excerpt))))
+    checked = yield from _time_again(context, context.paths.excerpt)
     doubtful = sum(entry.is_doubtful for entry in checked)
     end = JobEnd.DOUBTED if doubtful else JobEnd.FINE
     why = f"{doubtful} of {len(checked)} entries do not hold any more."
-    return JobResult(end=end, why=why, retimings=1, entries=checked)
+    return JobResult(end=end, why=why, entries=checked)
 
 
 def _run_canary(context: DaemonContext, timed: Path, tried: str | None) -> Steps:
@@ -203,19 +199,18 @@ def _run_canary(context: DaemonContext, timed: Path, tried: str | None) -> Steps
     stamp = fingerprint(tried or timed)
     progress = earlier if earlier is not None and earlier.profile == stamp else CanaryProgress(stamp)
     while True:
-        entries = _checked_entries((yield _measuring(context, "verify", str(timed))))
+        entries = yield from _time_again(context, timed)
         progress = replace(progress, verdicts=(*progress.verdicts, canary_verdict(entries)))
         if tried is not None:
             context.state.canaries[tried] = progress
         may_use = canary_decision(progress.verdicts)
-        retimings = len(progress.verdicts)
         if may_use:
-            return JobResult(end=JobEnd.FINE, why="", retimings=retimings, entries=entries)
+            return JobResult(end=JobEnd.FINE, why="", entries=entries)
         if may_use is False:
             why = next((f"{entry.at_size}: {entry.reason}" for entry in entries if entry.is_slower), "")
-            raise _JobEnded(JobEnd.QUARANTINED, why, retimings=retimings)
-        if retimings >= MAX_CANARY_RUNS:
-            raise _JobEnded(JobEnd.LEFT, "The re-timings stayed undecided.", retimings=retimings)
+            raise _JobEnded(JobEnd.QUARANTINED, why)
+        if len(progress.verdicts) >= MAX_CANARY_RUNS:
+            raise _JobEnded(JobEnd.LEFT, "The re-timings stayed undecided.")
 
 
 def canary_verdict(entries: Sequence[CheckedEntry]) -> CanaryVerdict:
@@ -261,15 +256,20 @@ def _excerpt(
         raise _JobEnded(JobEnd.FAILED, str(answer["problem"]))
 
 
-def _checked_entries(result: ChildResult) -> tuple[CheckedEntry, ...]:
-    """Parse the answer of `autotune verify --json`. Raises _JobEnded without one."""
+def _time_again(
+    context: DaemonContext, profile: Path
+) -> Generator[ChildCommand, ChildResult, tuple[CheckedEntry, ...]]:
+    """Run `autotune verify --json` on a profile. Raises _JobEnded without an answer."""
+    result = yield _measuring(context, "verify", str(profile))
     answer = result.document
     if "entries" not in answer:
         raise _failure(result)
     try:
-        return decode(tuple[CheckedEntry, ...], answer["entries"])
+        entries: tuple[CheckedEntry, ...] = decode(tuple[CheckedEntry, ...], answer["entries"])
     except BadDocument:
         raise _JobEnded(JobEnd.FAILED, UNKNOWN_ANSWER) from None
+    context.state.count("retimings")
+    return entries
 
 
 def _failure(result: ChildResult) -> _JobEnded:
@@ -281,12 +281,11 @@ def _record_result(context: DaemonContext, job: ScheduledJob, inventory: Invento
     """Record a result, and do what follows for the profiles that programs read."""
     state = context.state
     state.count(str(result.end))
-    state.count("retimings", result.retimings)
     for entry in result.entries:
         if entry.speedup is not None:
             state.count("rechecked_entries")
             state.count("rechecked_log_speedup", log(entry.speedup))
-    report(context, str(result.end), job, result.why, retimings=result.retimings)
+    report(context, str(result.end), job, result.why)
     if result.end is not JobEnd.BUSY:
         if job.operation is None:
             _record_trial(context, job, result)
@@ -366,9 +365,8 @@ def _record_calibration(
     if operation in state.orders:
         state.orders[operation] = (*state.orders[operation], job.interpreter)
         state.drop_served_orders(each.name for each in context.settings.interpreters)
+    state.delay(job.subject, context.moment.wall, RETRY_SECONDS)  # a size that stays noisy waits ever longer
     if result.end is not JobEnd.ADOPTED:
-        seconds = REGRET_SECONDS if result.end is JobEnd.QUARANTINED else RETRY_SECONDS
-        state.delay(job.subject, context.moment.wall, seconds)
         return
     # default-kept is an answer too; what stayed undecided becomes a job of its own later
     whole = Operation(name=operation.name, dtype=operation.dtype)
@@ -377,7 +375,6 @@ def _record_calibration(
             same_rule = (request.name, request.dtype) == (whole.name, whole.dtype)
             if request == operation or (same_rule and not operation.sizes):
                 del requests[request]
-    state.delay(job.subject, context.moment.wall, RETRY_SECONDS)  # a size that stays noisy waits ever longer
     state.checked.setdefault(inventory.key, {})[whole] = context.moment.wall
     state.trusted[inventory.profile] = fingerprint(inventory.profile)
     if context.settings.store is not None:

@@ -26,13 +26,12 @@ from autotune.daemon.metrics import daemon_status, metrics_text
 from autotune.daemon.sensors import MachineSensors, fingerprint
 from autotune.daemon.systemd import notify_systemd
 from autotune.errors import AutotuneError, DaemonRuns, EnvironmentProblem, UnsupportedPlatform, UsageError
-from autotune.host.memory_limit import resident_bytes, usable_bytes
+from autotune.host.memory_limit import resident_bytes
 from autotune.host.trusted_files import replace_file
 from autotune.model.catalogue import kind, operation
 from autotune.model.codec import decode
 from autotune.model.constraints import NAME, Bounds
 from autotune.model.operation import Operation
-from autotune.model.policy import memory_allowance
 
 METRICS_SECONDS = 60.0
 FOREVER = 1e12
@@ -62,7 +61,6 @@ class DaemonService:
             start_child=partial(ChildProcess, state=paths.state),
             sensors=MachineSensors(),
             log=self._log,
-            memory_bytes=memory_allowance(usable_bytes()),
         )
         self._selector = selectors.DefaultSelector()
         self._socket = ControlSocket(paths.socket, self.answer, self._selector)
@@ -115,7 +113,7 @@ class DaemonService:
             who = "root and the daemon's own user"
             if group is not None:
                 who = f"root, the daemon's own user and members of the group {group}"
-            return refusal(f"Only {who} may order {verb}.", denied=True)
+            return refusal(f"Only {who} may order {verb}.")
         try:
             return {"ok": True, **self._do(verb, request)}
         except AutotuneError as error:

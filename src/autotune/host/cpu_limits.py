@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from autotune.host import cgroup, cpu_variables
 from autotune.host.usable_cpus import affinity, online_cpus, sharing
+from autotune.model.allocation import Limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +18,8 @@ class CpuLimit:
     """CPUs, or processes that share them; None where this limit is not set."""
     source: str
     """The file, variable or system call that it comes from."""
+    limit: str
+    """Its kind: a `Limit`, or openmp."""
 
 
 def cpu_limits(environ: Mapping[str, str] | None = None) -> tuple[CpuLimit, ...]:
@@ -33,14 +36,21 @@ def cpu_limits(environ: Mapping[str, str] | None = None) -> tuple[CpuLimit, ...]
     launcher = cpu_variables.PROCESSES if is_told else cpu_variables.ranks(environ)[0]
     sharers = launcher or (cpu_variables.PROCESSES if processes == 1 else "this program's workers")
     limits = (
-        ("CPUs that are switched on", online, "/sys/devices/system/cpu/online"),
-        ("affinity mask and cpuset", None if allowed is None else len(allowed), "sched_getaffinity(2)"),
-        ("CPU quota", quota, folder),
-        ("cap of the job or container", caps.get(tightest), _variable(environ, tightest)),
-        ("processes that share the CPUs", processes if processes > 1 else None, _variable(environ, sharers)),
-        ("CPUs of this task", cpu_variables.task_cap(environ), _variable(environ, "SLURM_CPUS_PER_TASK")),
+        ("CPUs that are switched on", Limit.NONE, online, "/sys/devices/system/cpu/online"),
+        ("affinity mask and cpuset", Limit.AFFINITY, None if allowed is None else len(allowed), "sched_getaffinity(2)"),
+        ("CPU quota", Limit.QUOTA, quota, folder),
+        ("cap of the job or container", Limit.CAP, caps.get(tightest), _variable(environ, tightest)),
+        (
+            "processes that share the CPUs",
+            Limit.SHARED,
+            processes if processes > 1 else None,
+            _variable(environ, sharers),
+        ),
+        ("CPUs of this task", Limit.CAP, cpu_variables.task_cap(environ), _variable(environ, "SLURM_CPUS_PER_TASK")),
     )
-    return tuple(CpuLimit(name=name, value=value, source=source) for name, value, source in limits)
+    return tuple(
+        CpuLimit(name=name, limit=str(limit), value=value, source=source) for name, limit, value, source in limits
+    )
 
 
 def _variable(environ: Mapping[str, str], name: str) -> str:

@@ -1,4 +1,4 @@
-"""Small files of the kernel, and the notations it writes sets of CPUs in."""
+"""Small files of the kernel, and the notation that it writes sets of CPUs in."""
 
 import os
 
@@ -59,28 +59,3 @@ def cpulist(text: str) -> frozenset[int] | None:
             return None
         numbers.update(range(first, last + 1))
     return frozenset(numbers)
-
-
-def cpumask(text: str) -> frozenset[int] | None:
-    """Return the numbers of a mask such as `00000000,0000000f`: words of 32 bits, highest first. None if it is none."""
-    words = text.strip().split(",")
-    if len(words) > LARGEST_CPU // 32 or not all(0 < len(word) <= 8 for word in words):
-        return None
-    try:
-        bits = int("".join(word.strip().zfill(8) for word in words), 16)
-    except ValueError:
-        return None
-    if bits < 0:
-        return None
-    # read as text, since a shift for each bit takes four times as long: 0.4 ms for one of 4096 CPUs
-    return frozenset(position for position, bit in enumerate(reversed(f"{bits:b}")) if bit == "1")
-
-
-def cpus(mask: str, listing: str) -> frozenset[int] | None:
-    """Return the set that a mask file holds, or else its list file; old kernels write the mask only."""
-    text = read(mask)
-    members = cpumask(text) if text else None
-    if members is None:
-        text = read(listing)
-        members = cpulist(text) if text is not None else None
-    return members

@@ -187,12 +187,6 @@ def _structure(machine: Machine, allocation: Allocation) -> Iterator[str]:
             "paused in between, which makes timings useless for calibration. Ask for at least one CPU (docker run "
             "--cpus=1, resources.limits.cpu: 1)."
         )
-    if machine.smt is not None and machine.smt > 1:
-        yield (
-            f"Each core runs {machine.smt} hardware threads (SMT), and linear algebra seldom gains from more "
-            f"threads than physical cores ({allocation.counts.physical_cores} here). `autotune calibrate` tries both; "
-            "nothing else is to be done."
-        )
     if machine.cpus and allocation.is_renumbered:
         yield (
             "The numbers of this process's CPUs are not those that the system lists (a container with lxcfs): where "

@@ -3,8 +3,6 @@
 import sys
 from typing import TYPE_CHECKING, Any
 
-from autotune.host.threadpools import blas_controllers
-
 if TYPE_CHECKING:
     from autotune.model.software import BlasLibrary, Software
 
@@ -57,6 +55,8 @@ def software_fields(*, load: bool = False) -> dict[str, Any]:
 
 def _pools(*, load: bool) -> list[dict[str, Any]]:
     """List what is known of each BLAS library, and its `user`: NumPy's first."""
+    from autotune.host.threadpools import blas_controllers  # with ctypes, 4 ms that `autotune run` does without
+
     if load:
         import numpy as np  # noqa: F401 - importing it is what loads its BLAS
     pools = [library.info() for library in blas_controllers()]
@@ -82,17 +82,9 @@ def brought_by(path: str) -> str | None:
 
 
 def _numpy() -> str | None:
-    """Return major.minor of NumPy: of the one imported, else of the one installed."""
-    module = sys.modules.get("numpy")
-    version = getattr(module, "__version__", None)
-    if version is None:
-        from importlib import metadata
-
-        try:
-            version = metadata.version("numpy")
-        except metadata.PackageNotFoundError:
-            return None
-    return series(version)
+    """Return major.minor of NumPy; None before it is loaded."""
+    version = getattr(sys.modules.get("numpy"), "__version__", None)
+    return None if version is None else series(version)
 
 
 def series(version: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autotune.host import cpuinfo
-from autotune.host.kernel_files import cpulist, cpus, number, read
+from autotune.host.kernel_files import cpulist, number, read
 from autotune.model.machine import Cpu, Machine
 
 X86 = {"x86_64", "i686"}
@@ -79,24 +79,28 @@ def _cores(system: str, online: frozenset[int], written: Mapping[int, cpuinfo.Pl
     cores), but share a floating-point unit, which is what NumPy works with.
     """
     same = _alike(written)
-    names = ("core_cpus", "thread_siblings")
+    names = ("core_cpus_list", "thread_siblings_list")
     return _groups(online, lambda cpu: _siblings(system, cpu, names, online) or same.get(cpu))
 
 
 def _packages(
     system: str, online: frozenset[int], kind: Machine, written: Mapping[int, cpuinfo.Place | None]
 ) -> dict[int, int]:
-    """Return CPU -> its package, by the sets of siblings, or else by its id here or in /proc/cpuinfo."""
-    ids = {cpu: _id(system, cpu, "physical_package_id") for cpu in online}
-    same_id = _alike(ids)
+    """Return CPU -> its package, by the sets of siblings or its id here, or else by its id in /proc/cpuinfo.
+
+    With cluster-on-die some kernels list only half of a package as siblings: on x86 ids go first. On other
+    architectures ids may repeat: s390 numbers its sockets anew in each book.
+    """
+    same_id = _alike({cpu: _package_id(system, cpu) for cpu in online})
     same = _alike({cpu: place[0] if place else None for cpu, place in written.items()})
-    packages = _groups(
-        online,
-        lambda cpu: (
-            _siblings(system, cpu, ("package_cpus", "core_siblings"), online) or same_id.get(cpu) or same.get(cpu)
-        ),
-    )
-    return _merged(packages, ids) if kind.architecture in X86 else packages
+
+    def members_of(cpu: int) -> frozenset[int] | None:
+        siblings = _siblings(system, cpu, ("package_cpus_list", "core_siblings_list"), online)
+        if kind.architecture in X86:
+            return same_id.get(cpu) or siblings or same.get(cpu)
+        return siblings or same_id.get(cpu) or same.get(cpu)
+
+    return _groups(online, members_of)
 
 
 def _groups(online: frozenset[int], members_of: Callable[[int], frozenset[int] | None]) -> dict[int, int]:
@@ -131,28 +135,20 @@ def _is_folder(path: str) -> bool:
 
 def _online(system: str, folders: Iterable[int]) -> frozenset[int]:
     """Return the CPUs that are switched on; empty where /sys does not say."""
-    listed = cpulist(read(f"{system}/cpu/online") or "")
-    on = (
-        {cpu for cpu in folders if cpu in listed}
-        if listed
-        else {cpu for cpu in folders if number(f"{system}/cpu/cpu{cpu}/online") != 0}
-    )
-    # kernels without an "online" file for each CPU take the topology away from one that is off
-    described = {cpu for cpu in on if _is_folder(f"{system}/cpu/cpu{cpu}/topology")}
-    return frozenset(described or on or listed or ())
+    listed = cpulist(read(f"{system}/cpu/online") or "") or frozenset()
+    return frozenset(cpu for cpu in folders if not listed or cpu in listed) or listed
 
 
 def _siblings(system: str, cpu: int, names: Iterable[str], online: frozenset[int]) -> frozenset[int] | None:
     for name in names:
-        path = f"{system}/cpu/cpu{cpu}/topology/{name}"
-        members = cpus(path, f"{path}_list")
+        members = cpulist(read(f"{system}/cpu/cpu{cpu}/topology/{name}") or "")
         if members and cpu in members:
             return members & online
     return None
 
 
-def _id(system: str, cpu: int, name: str) -> int | None:
-    value = number(f"{system}/cpu/cpu{cpu}/topology/{name}")
+def _package_id(system: str, cpu: int) -> int | None:
+    value = number(f"{system}/cpu/cpu{cpu}/topology/physical_package_id")
     return value if value is not None and 0 <= value < 2**31 else None
 
 
@@ -163,22 +159,6 @@ def _alike(ids: Mapping[int, object | None]) -> dict[int, frozenset[int]]:
         if own is not None:
             members.setdefault(own, set()).add(cpu)
     return {cpu: group for cpus in members.values() for group in [frozenset(cpus)] for cpu in cpus}
-
-
-def _merged(packages: Mapping[int, int], ids: Mapping[int, int | None]) -> dict[int, int]:
-    """Make packages with one id one.
-
-    With cluster-on-die some kernels list only half of a package as siblings; on x86 the id is right then. On
-    other architectures ids may repeat: s390 numbers its sockets anew in each book.
-    """
-    first: dict[int, int] = {}
-    for cpu in sorted(packages):
-        if (package_id := ids.get(cpu)) is not None:
-            first.setdefault(package_id, packages[cpu])
-    return {
-        cpu: first.get(package_id, own) if (package_id := ids.get(cpu)) is not None else own
-        for cpu, own in packages.items()
-    }
 
 
 def _caches(system: str, cores: Mapping[int, int]) -> tuple[dict[int, int], dict[int, int]]:
@@ -199,18 +179,9 @@ def _caches(system: str, cores: Mapping[int, int]) -> tuple[dict[int, int], dict
                 continue
             sizes[level] = max(sizes.get(level, 0), _size(read(f"{path}/size")) or 0)
             if level == 3 and cpu not in groups:
-                group = _sharers(path, core, cores)
+                group = (cpulist(read(f"{path}/shared_cpu_list") or "") or frozenset()) & cores.keys()
                 groups |= {each: min(group) for each in group if each not in groups}
     return groups, {level: size for level, size in sizes.items() if size}
-
-
-def _sharers(path: str, core: int, cores: Mapping[int, int]) -> frozenset[int]:
-    """Return the online CPUs that share a cache of this core; none if that is not written."""
-    members = cpus(f"{path}/shared_cpu_map", f"{path}/shared_cpu_list")
-    if members is not None and not members:
-        # some kernels leave the set of a cache empty that is the core's own
-        members = frozenset(cpu for cpu, own in cores.items() if own == core)
-    return (members or frozenset()) & cores.keys()
 
 
 def _size(text: str | None) -> int | None:
@@ -228,7 +199,8 @@ def _nodes(root: str, online: frozenset[int]) -> Mapping[int, frozenset[int]] | 
     listed = cpulist(read(f"{folder}/online") or "") or frozenset(_numbered(folder, "node"))
     nodes: dict[int, frozenset[int]] = {}
     for node in sorted(listed - _graphics_nodes(root)):
-        members = cpus(f"{folder}/node{node}/cpumap", f"{folder}/node{node}/cpulist")
+        text = read(f"{folder}/node{node}/cpulist")
+        members = None if text is None else cpulist(text)
         # two nodes cannot share a CPU; the second of them is a mistake of the firmware
         if members is not None and not any(members & taken for taken in nodes.values()):
             nodes[node] = members

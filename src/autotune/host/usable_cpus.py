@@ -97,12 +97,13 @@ def sharing(environ: Mapping[str, str], allowed: frozenset[int] | None, folders:
     count = cpu_variables.count(environ.get(cpu_variables.PROCESSES))
     if count is not None:
         return count
-    given = cgroup.cpus(folders)
-    host_cpus = online if given is None else min(online, len(given))
-    name, local = cpu_variables.ranks(environ)
-    bound = allowed is not None and len(allowed) < host_cpus
-    masks = _masks_of_ranks(cpu_variables.RANKS[name], local) if local > 1 and bound else ()
-    ranks = cpu_variables.sharing_ranks(local, mask=allowed, host_cpus=host_cpus, masks=masks)
+    name, ranks = cpu_variables.ranks(environ)
+    if ranks > 1:
+        given = cgroup.cpus(folders)
+        host_cpus = online if given is None else min(online, len(given))
+        is_bound = allowed is not None and len(allowed) < host_cpus
+        masks = _masks_of_ranks(cpu_variables.RANKS[name], ranks) if is_bound else ()
+        ranks = cpu_variables.sharing_ranks(ranks, mask=allowed, host_cpus=host_cpus, masks=masks)
     return ranks * _server_workers(environ, online) * cpu_variables.test_workers(environ)
 
 

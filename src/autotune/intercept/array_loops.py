@@ -11,6 +11,7 @@ through NumPy's C interface. Left alone: `power` of whole numbers (its loop rais
 precision, dates, objects, and types of a user's own.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,8 @@ class Layout:
     STRIDED = 0
     CONTIGUOUS = 1
     BROADCAST = 2
-    ALL = (STRIDED, CONTIGUOUS, BROADCAST)
+    ROWS = 3
+    ALL = (STRIDED, CONTIGUOUS, BROADCAST, ROWS)
 
 
 class LoopClass(Record):
@@ -78,7 +80,11 @@ CLASSES: Mapping[str, LoopClass] = {
         """,
     ),
 }
-MEASURED_LAYOUTS: Mapping[int, str] = {Layout.STRIDED: "loop_strided", Layout.BROADCAST: "loop_scale"}
+MEASURED_LAYOUTS: Mapping[int, str] = {
+    Layout.STRIDED: "loop_strided",
+    Layout.BROADCAST: "loop_scale",
+    Layout.ROWS: "loop_rows",
+}
 """The catalogue's operation of the cheapest loop whose operands lie so."""
 REDUCING = LoopClass("loop_max", "loop_sum", "add multiply maximum minimum")
 """Reductions. `any`, `all` and those of bitwise operations are among them: where no order changes the result."""
@@ -114,9 +120,32 @@ def class_number(kind: str, dtype: str) -> int:
     return LOOP_KINDS.index(kind) * len(_ITEM_BYTES) + _LIKE[dtype][-1][0]
 
 
+def loop_names(kind: str, layout: int) -> list[str]:
+    """Return the operations that all have to gain for loops of a kind to be cut; the first one's choice is used."""
+    members = CLASSES.get(kind, REDUCING)
+    names = [members.cheapest, members.dearest]
+    if layout in MEASURED_LAYOUTS:
+        names.insert(0, MEASURED_LAYOUTS[layout])
+    return names
+
+
+def measured_like(class_number: int) -> tuple[str, str, int]:
+    """Return the kind of a class of loops, the dtype by whose entries it goes, and its elements for one of that."""
+    number, group = divmod(class_number, len(_ITEM_BYTES))
+    dtype, scale = next((name, scale) for name, like in _LIKE.items() for own, scale in like if own == group)
+    return LOOP_KINDS[number], dtype, scale
+
+
 def is_loop(operation: str) -> bool:
     """Return whether an operation is a loop of ufuncs, whose threads are workers; others are calls of BLAS."""
     return operation.startswith("loop_")
+
+
+def ufunc_of(name: str) -> np.ufunc | None:
+    """Return NumPy's ufunc of this name; None if its version has none. `np.clip` is a function that calls one."""
+    ufunc = getattr(np, name, None)
+    ufunc = ufunc if isinstance(ufunc, np.ufunc) else vars(sys.modules["numpy._core._multiarray_umath"]).get(name)
+    return ufunc if isinstance(ufunc, np.ufunc) else None
 
 
 class ArrayLoops:
@@ -134,8 +163,8 @@ class ArrayLoops:
             # whatever can be reduced is arithmetic
             if kind in self._kinds or (kind == "arithmetic" and "reductions" in self._kinds):
                 for name in members.ufuncs.split():
-                    ufunc = getattr(np, name, None)
-                    if isinstance(ufunc, np.ufunc):
+                    ufunc = ufunc_of(name)
+                    if ufunc is not None:
                         types = _INEXACT if name in {"power", "float_power"} else TYPES
                         reduction = _REDUCTIONS.get(name, Reduction.NEVER)
                         met += self._core.meet_loops(ufunc, types, number, len(CLASSES), reduction)
@@ -196,11 +225,9 @@ def _decide(
     decide: Callable[[str, str, int], "Calls"], class_number: int, rounds: int, layout: int, elements: int
 ) -> "Calls":
     """Ask `decide` about a loop as the core describes it."""
-    number, group = divmod(class_number, len(_ITEM_BYTES))
-    kind = LOOP_KINDS[number]
+    kind, dtype, _ = measured_like(class_number)
     if kind in CLASSES:
         operation = MEASURED_LAYOUTS.get(layout, CLASSES[kind].cheapest)
     else:
         operation = REDUCING.dearest if rounds else REDUCING.cheapest
-    dtype = next(name for name, like in _LIKE.items() if group in dict(like))
     return decide(operation, dtype, elements)

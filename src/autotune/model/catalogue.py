@@ -1,6 +1,6 @@
 """Catalogue of operations: knobs, sizes and measure of work of each. The runnable work is in bench."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from math import nan
 from operator import index
@@ -260,6 +260,7 @@ _ROWS = (
     _elements("loop_power", Family.LOOP, 3, "np.power as it is written: the dearest of functions"),
     _elements("loop_scale", Family.LOOP, 2, "np.multiply of an array by one number, as it is written"),
     _elements("loop_strided", Family.LOOP, 4, "np.multiply of every other element, as it is written"),
+    _elements("loop_rows", Family.LOOP, 3, "np.add of a part of a matrix and a vector, as it is written"),
     _elements("loop_max", Family.LOOP, 1, "np.max as it is written: the cheapest of reductions"),
     _elements("loop_sum", Family.LOOP, 1, "np.sum as it is written: the dearest of reductions"),
     _elements("sum", Family.REDUCTION, 1, "np.sum, np.mean, np.prod"),
@@ -303,11 +304,11 @@ def kind(name: str) -> Kind:
     return row
 
 
-def nearest_names(name: str) -> list[str]:
-    """Return up to three names of the catalogue that share most of their letters with a misspelt one."""
+def nearest_names(name: str, others: Iterable[str] = ()) -> list[str]:
+    """Return up to three names of the catalogue, or others, that share most of their letters with a misspelt one."""
     from difflib import get_close_matches  # 2 ms that only a misspelling pays
 
-    return get_close_matches(name, [*CATALOGUE, *ALIASES], n=3, cutoff=0.65)
+    return get_close_matches(name, [*CATALOGUE, *ALIASES, *others], n=3, cutoff=0.65)
 
 
 def row_of(name: str) -> Kind | None:

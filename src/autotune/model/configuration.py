@@ -1,7 +1,7 @@
 """The knobs, and one setting of them."""
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from autotune.model.constraints import Count, SizeValue
 from autotune.model.record import Record
@@ -46,20 +46,11 @@ class Placement(StrEnum):
     """CPUs of one NUMA node."""
 
 
-class Allocator(StrEnum):
-    """Treatment of large freed blocks by glibc: returned to the system, or kept for reuse."""
-
-    DEFAULT = "default"
-    RETAIN = "retain"
-
-
-class IdleThreads(StrEnum):
-    """Behaviour of idle threads of BLAS and OpenMP in a command that is tuned as a whole."""
-
-    SLEEP = "sleep"
-    """They sleep soon, and leave the CPUs to other threads."""
-    SPIN = "spin"
-    """They spin for as long as their library allows, and are there at once."""
+Allocator = Literal["default", "retain"]
+"""Treatment of large freed blocks by glibc: returned to the system, or kept for reuse."""
+IdleThreads = Literal["sleep", "spin"]
+"""Behaviour of idle threads of BLAS and OpenMP in a command that is tuned as a whole: they sleep soon, and leave the
+CPUs to other threads, or spin for as long as their library allows, and are there at once."""
 
 
 class Configuration(Record, kw_only=True):

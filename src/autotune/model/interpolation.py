@@ -49,20 +49,26 @@ def choose(entries: Sequence[Entry], operation: Operation) -> Entry | None:
 
 def _choose_between(entries: Sequence[Entry], operation: Operation) -> Entry | None:
     """Choose for a size from decided entries on both sides of it; None without them."""
+    nearest = neighbours(entries, operation)
+    return _between(nearest, operation) if nearest else None
+
+
+def neighbours(entries: Sequence[Entry], operation: Operation) -> list[Entry]:
+    """Return the neighbours of a size among decided entries, nearest first; none unless they lie on both sides."""
     nearest = sorted(entries, key=lambda entry: (size_distance(entry.operation, operation), str(entry.operation)))
     below = _frontier([entry for entry in nearest if entry.operation.is_within(operation)])
     above = _frontier([entry for entry in nearest if operation.is_within(entry.operation)])
-    if not below or not above:
-        return None
-    return _between([entry for entry in nearest if entry in below or entry in above], operation)
+    return [entry for entry in nearest if entry in below or entry in above] if below and above else []
 
 
 def _choose_above(entries: Sequence[Entry], operation: Operation) -> Entry | None:
     """Choose for an array longer than any measured; None unless the work per element was constant at the end."""
+    if operation.size.keys() != {"n"} or len(entries) < 2:
+        return None
     from autotune.model.catalogue import OPEN_UPWARDS, row_of  # most programs ask for no size above
 
     row = row_of(operation.name)
-    if row is None or row.family not in OPEN_UPWARDS or operation.size.keys() != {"n"} or len(entries) < 2:
+    if row is None or row.family not in OPEN_UPWARDS:
         return None
     smaller, largest = sorted(entries, key=lambda entry: entry.operation.size["n"])[-2:]
     if not largest.operation.is_within(operation) or {smaller.status, largest.status} != {Status.TUNED}:
@@ -81,7 +87,7 @@ def _choose_above(entries: Sequence[Entry], operation: Operation) -> Entry | Non
             "element."
         ),
         choice=largest.choice,
-        evidence=Evidence(default_threads=largest.evidence.default_threads),
+        evidence=Evidence(default_threads=largest.evidence.default_threads, expected_speedup=largest.evidence.speedup),
     )
 
 
@@ -132,7 +138,9 @@ def _between(neighbours: Sequence[Entry], operation: Operation) -> Entry:
             f"about {exp(-expected[best]):.2f} times as fast as the default."
         ),
         choice=best.replace(chunk=_chunk(best, common[best], shares, operation)),
-        evidence=Evidence(default_threads=neighbours[0].evidence.default_threads),
+        evidence=Evidence(
+            default_threads=neighbours[0].evidence.default_threads, expected_speedup=exp(-expected[best])
+        ),
     )
 
 

@@ -67,8 +67,6 @@ class Measurement(Record, kw_only=True):
     cpu_seconds: float | None = None
     """CPU time of one run, of all its threads: the median; None if it was not taken."""
     failure: Failure | None = None
-    note: str | None = None
-    """Output of the work, shortened; None if it was quiet."""
     resident_bytes: int | None = None
     """Memory that the process held afterwards under this configuration; None unless a configuration of the case sets
     the allocator."""

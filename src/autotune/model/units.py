@@ -4,6 +4,13 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from math import ceil
 
+STATUSES = {
+    "tuned": "tuned",
+    "default-kept": "default kept",
+    "undecided": "undecided",
+    "noisy": "too noisy to tell",
+    "failed": "could not be measured",
+}
 _SCALES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 UNKNOWN = "-"
 LARGEST_SEEMING = 10.0

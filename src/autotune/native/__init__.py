@@ -18,32 +18,50 @@ TRIED_PYTHON = ((3, 11), (3, 14))
 """Oldest and newest CPython that the tests of the core pass with, and whose structures `definition.c` reads."""
 SWITCH = "AUTOTUNE_NATIVE"
 """Environment variable: 0 turns the core off, `force` turns it on for versions that were not tried."""
+_NOT_BUILT = (
+    "This installation has no C core: the C compiler or the headers of Python were missing when it was built. "
+    "Install both (Debian: gcc, python3-dev) and install autotune again."
+)
 
 
 def core() -> Any:
     """Return the compiled module (`_core.pyi`), or a sentence why it is not used. Loads NumPy, if it was not loaded."""
-    wish = os.environ.get(SWITCH, "")
-    if wish == "0":
-        return f"{SWITCH}=0 turns the C core off."
-    if python_build() == "free-threaded":  # to load the core would give this Python its GIL back
-        return "The C core was not tried with a free-threaded Python, and is off."
+    switched_off = _switched_off()
+    if switched_off is not None:
+        return switched_off
     loaded = _load()
-    if isinstance(loaded, str) or wish == "force":
+    if isinstance(loaded, str) or os.environ.get(SWITCH) == "force":
         return loaded
     from numpy import __version__
 
     return _untried(__version__) or loaded
 
 
-def is_usable() -> bool:
-    """Return whether the core is there, was tried here, and is not turned off, without loading it or NumPy."""
-    from importlib.metadata import version
+def refusal(numpy: str | None = None) -> str | None:
+    """Return why core() would refuse, or None, without loading the core or NumPy, whose version is `numpy`."""
     from importlib.util import find_spec
 
-    wish = os.environ.get(SWITCH, "")
-    if wish == "0" or python_build() != "gil" or find_spec("autotune.native._core") is None:
-        return False
-    return wish == "force" or _untried(version("numpy")) is None
+    switched_off = _switched_off()
+    if switched_off is not None:
+        return switched_off
+    if find_spec("autotune.native._core") is None:
+        return _NOT_BUILT
+    if os.environ.get(SWITCH) == "force":
+        return None
+    if numpy is None:  # 20 ms
+        from importlib.metadata import version
+
+        numpy = version("numpy")
+    return _untried(numpy)
+
+
+def _switched_off() -> str | None:
+    """Return why the core stays off whether it is there or not; None if it need not."""
+    if os.environ.get(SWITCH, "") == "0":
+        return f"{SWITCH}=0 turns the C core off."
+    if python_build() == "free-threaded":  # to load the core would give this Python its GIL back
+        return "The C core was not tried with a free-threaded Python, and is off."
+    return None
 
 
 def loaded_core() -> Any:
@@ -59,10 +77,7 @@ def _load() -> Any:
         from autotune.native import _core
     except ImportError as error:
         if (error.name or "").startswith("autotune"):
-            return (
-                "This installation has no C core: the C compiler or the headers of Python were missing when it was "
-                "built. Install both (Debian: gcc, python3-dev) and install autotune again."
-            )
+            return _NOT_BUILT
         return f"The C core cannot be loaded: {error}"
     # before the interpreter ends: threads that still run loops go on with NumPy's own
     atexit.register(_core.stop, True)

@@ -5,6 +5,7 @@
 #include "loops.h"
 #include "learning.h"
 #include "pool.h"
+#include "rows.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -40,14 +41,31 @@ static struct slot {
     int nin, nargs, types[LOOP_OPERANDS];
     npy_intp sizes[LOOP_OPERANDS]; /* bytes of an element */
     atomic_bool in_force;
+    enum trial trial; /* under the GIL */
+    int next;         /* slot of the same ufunc; -1: none */
 } slots[LOOP_SLOTS];
 
 static int used;
+
+enum { LOOP_UFUNCS = 512 }; /* NumPy 2 has 110 */
+
+/* The latest slot of each ufunc, under the GIL: open addressing, by the ufunc's address. */
+static struct {
+    const PyUFuncObject *ufunc; /* NULL: free */
+    int slot;
+} ufuncs[LOOP_UFUNCS];
+
+_Atomic(npy_intp) loops_rows_from = NPY_MAX_INTP;
+
+static _Thread_local struct rows *begun_rows;
 
 static atomic_bool rounded;
 static atomic_int usable = 1, callers, blas_threads;
 static _Atomic(int64_t) spinning_until;
 static atomic_ullong cut, alone;
+
+static loop_observer *observer; /* set before the threshold that has it called */
+static _Atomic(npy_intp) observed_from = NPY_MAX_INTP;
 
 static void run_long(struct slot *slot, char **args, const npy_intp *dimensions, const npy_intp *steps,
                      void *data);
@@ -184,6 +202,8 @@ struct call {
     char *partial;           /* of a reduction: one element a block */
     npy_intp blocks;
     atomic_bool *is_decided; /* any() has met a true, or all() a false value */
+    const struct rows *rows; /* NULL: one loop */
+    npy_intp length;         /* of the pieces of a row */
 };
 
 static void run_slice(void *context, intptr_t first, intptr_t last)
@@ -195,6 +215,71 @@ static void run_slice(void *context, intptr_t first, intptr_t last)
     }
     const npy_intp n = last - first;
     call->slot->original(args, &n, call->steps, call->data);
+}
+
+/* --- rows: several inner loops of one call ----------------------------------------------------------------- */
+
+static npy_intp pieces_of_row(const struct call *call)
+{
+    return (call->rows->shape[0] + call->length - 1) / call->length;
+}
+
+/* Run pieces first to last-1 of all rows. */
+static void run_pieces(void *context, intptr_t first, intptr_t last)
+{
+    const struct call *call = context;
+    const struct rows *rows = call->rows;
+    const int operands = call->slot->nargs;
+    const npy_intp *steps = rows->strides[0], pieces = pieces_of_row(call);
+    npy_intp index[LOOP_AXES], row = first / pieces, piece = first % pieces;
+    char *begin[LOOP_OPERANDS];
+    memcpy(begin, rows->first, sizeof begin);
+    for (int axis = 1; axis < rows->axes; axis++) {
+        index[axis] = row % rows->shape[axis];
+        row /= rows->shape[axis];
+        for (int i = 0; i < operands; i++) {
+            begin[i] += index[axis] * rows->strides[axis][i];
+        }
+    }
+    for (intptr_t item = first; item < last; item++) {
+        const npy_intp from = piece * call->length, left = rows->shape[0] - from;
+        const npy_intp n = left < call->length ? left : call->length;
+        char *args[LOOP_OPERANDS];
+        for (int i = 0; i < operands; i++) {
+            args[i] = begin[i] + from * steps[i];
+        }
+        call->slot->original(args, &n, steps, call->data);
+        if (++piece < pieces) {
+            continue;
+        }
+        piece = 0;
+        for (int axis = 1; axis < rows->axes; axis++) {
+            const bool is_end = ++index[axis] == rows->shape[axis];
+            for (int i = 0; i < operands; i++) {
+                begin[i] += rows->strides[axis][i] * (is_end ? 1 - rows->shape[axis] : 1);
+            }
+            if (!is_end) {
+                break;
+            }
+            index[axis] = 0;
+        }
+    }
+}
+
+/* NumPy gathers short rows in a buffer, and calls its loop for many at once: one thread alone is slower without. */
+enum { SHORT_ROW = 16 };
+
+/* Share rows, or pieces of long ones, among the workers. Returns whether several threads had a part. */
+static bool share_rows(struct call *call, struct loop_range range, int workers)
+{
+    const npy_intp chunk = evened(range.chunk, workers, call->n), row = call->rows->shape[0];
+    call->length = chunk < row ? chunk : row;
+    const npy_intp items = call->n / row * pieces_of_row(call);
+    if (workers < 2) {
+        run_pieces(call, 0, items);
+        return false;
+    }
+    return pool_run(run_pieces, call, items, (chunk + call->length - 1) / call->length, workers, range.placement) > 1;
 }
 
 /* --- reductions -------------------------------------------------------------------------------------------- */
@@ -296,49 +381,88 @@ static bool reduce(struct call *call, struct loop_range range, int workers)
 
 /* --- long loops --------------------------------------------------------------------------------------------- */
 
+/* May it be reduced in blocks? Sums of floating-point numbers only where the program allows it. */
 static bool is_reducible(const struct slot *slot, npy_intp n)
 {
-    return n >= LOOP_BLOCK + LOOP_BLOCK / 2 && slot->reduction != REDUCE_NEVER &&
-           (slot->reduction != REDUCE_ROUNDED || load_relaxed(&rounded));
+    return n >= LOOP_BLOCK + LOOP_BLOCK / 2 && slot->reduction != REDUCE_NEVER;
+}
+
+/* Is the loop that NumPy calls now the one that is to run these rows? Its operands have no values. */
+static bool begins_rows(struct rows *rows, const struct slot *slot)
+{
+    const bool is_first = !rows->is_run && slot == &slots[rows->slot];
+    rows->is_run = rows->is_run || is_first;
+    return is_first && !rows->is_trial;
+}
+
+/* May the CPUs be shared for this call? */
+static bool is_sharable(const struct class *class, npy_intp n, bool learns)
+{
+    const int64_t until = load_relaxed(&spinning_until);
+    return !pool_is_alone() &&
+           (learns || until == 0 || n >= load_relaxed(&class->after_blas) || pool_clock() >= until);
+}
+
+/* Returns whether several threads had a part. */
+static bool run_call(struct call *call, bool reduces, struct loop_range range, int workers)
+{
+    if (call->rows != NULL) {
+        return share_rows(call, range, workers);
+    }
+    if (reduces && (workers > 1 || call->slot->reduction == REDUCE_ROUNDED)) {
+        return reduce(call, range, workers);
+    }
+    if (workers > 1) {
+        return pool_run(run_slice, call, call->n, evened(range.chunk, workers, call->n), workers, range.placement) > 1;
+    }
+    call->slot->original(call->args, &call->n, call->steps, call->data);
+    return false;
 }
 
 static void run_long(struct slot *slot, char **args, const npy_intp *dimensions, const npy_intp *steps,
                      void *data)
 {
-    const npy_intp n = dimensions[0];
-    const bool reduces = is_reduction(slot, args, steps);
-    if (reduces ? !is_reducible(slot, n) : !is_cuttable(slot, args, steps, n)) {
+    struct rows *rows = begun_rows;
+    if (rows != NULL && !begins_rows(rows, slot)) {
+        return;
+    }
+    const npy_intp n = rows != NULL ? rows->elements : dimensions[0];
+    const bool reduces = rows == NULL && is_reduction(slot, args, steps);
+    if (rows == NULL && (reduces ? !is_reducible(slot, n) : !is_cuttable(slot, args, steps, n))) {
         slot->original(args, dimensions, steps, data);
         return;
     }
+    const bool rounds = reduces && slot->reduction == REDUCE_ROUNDED;
     const struct class *class = load_relaxed(reduces ? &slot->reduce_class : &slot->class);
-    const enum layout layout = !reduces                     ? layout_of(slot, steps)
+    const enum layout layout = rows != NULL                 ? LAYOUT_ROWS
+                               : !reduces                   ? layout_of(slot, steps)
                                : steps[1] == slot->sizes[1] ? LAYOUT_CONTIGUOUS
                                                             : LAYOUT_STRIDED;
-    struct loop_range range = chosen(class, layout, n);
+    if (n >= load_relaxed(&observed_from) && !pool_is_alone()) {
+        observer((int)(class - classes), layout, rounds, n);
+    }
+    if (rounds && !load_relaxed(&rounded)) {
+        slot->original(args, dimensions, steps, data);
+        return;
+    }
+    /* NumPy copies the first element of a minimum or maximum, so that its loop has one less than the array */
+    struct loop_range range = chosen(class, layout, n + reduces);
     struct learning learning = {.lesson = NULL};
-    if (range.elements == 0) { /* no plan covers it */
+    if (range.elements == 0 && (rows == NULL || rows->shape[0] >= SHORT_ROW)) { /* no plan covers it */
         learning_begin(&learning, (int)(slot - slots), reduces, layout, n);
         range.workers = learning.lesson == NULL ? 1 : learning.workers;
         range.chunk = learning.lesson == NULL ? n : n / ((npy_intp)learning.workers * learning.slices) + 1;
     }
     const int others = atomic_fetch_add_explicit(&callers, 1, memory_order_relaxed);
     int workers = share(range.workers, others > 0 ? others : 0);
-    const int64_t until = load_relaxed(&spinning_until);
-    if (workers < 2 || pool_is_alone() ||
-        (learning.lesson == NULL && until > 0 && n < load_relaxed(&class->after_blas) && pool_clock() < until)) {
-        workers = 1;
-    }
-    struct call call = {slot, args, steps, data, n, NULL, 0, NULL};
+    workers = workers > 1 && is_sharable(class, n, learning.lesson != NULL) ? workers : 1;
+    struct call call = {slot, args, steps, data, n, NULL, 0, NULL, rows, 0};
     bool is_cut = false;
     const bool ran_as_ordered = workers == range.workers;
-    if (reduces && (workers > 1 || slot->reduction == REDUCE_ROUNDED)) {
-        is_cut = reduce(&call, range, workers);
-    } else if (workers > 1) {
-        is_cut = pool_run(run_slice, &call, n, evened(range.chunk, workers, n), workers,
-                          range.placement) > 1;
+    if (rows != NULL && workers < 2 && learning.lesson == NULL) {
+        rows->is_run = false; /* NumPy's own call does it */
     } else {
-        slot->original(args, dimensions, steps, data);
+        is_cut = run_call(&call, reduces, range, workers);
     }
     atomic_fetch_sub_explicit(&callers, 1, memory_order_relaxed);
     learning_end(&learning, ran_as_ordered && is_cut == (workers > 1));
@@ -365,6 +489,9 @@ static void settle(struct slot *slot)
         if (slot->reduction == REDUCE_ROUNDED && atomic_load(&rounded) && threshold > LOOP_BLOCK) {
             threshold = LOOP_BLOCK;
         }
+        if (atomic_load(&observed_from) < threshold) {
+            threshold = atomic_load(&observed_from);
+        }
     }
     atomic_store(&slot->threshold, threshold);
 }
@@ -376,6 +503,23 @@ static void settle_class(const struct class *class)
             settle(&slots[i]);
         }
     }
+}
+
+static npy_intp rows_from(const struct class *class)
+{
+    const struct plan *plan = &class->plans[LAYOUT_ROWS];
+    const npy_intp first = load_relaxed(&plan->count) > 0 ? load_relaxed(&plan->ranges[0].elements) : NPY_MAX_INTP;
+    return first < class->learns_from ? first : class->learns_from;
+}
+
+static void settle_rows(void)
+{
+    npy_intp least = NPY_MAX_INTP;
+    for (int i = 0; i < LOOP_CLASSES; i++) {
+        const npy_intp first = rows_from(&classes[i]);
+        least = first < least ? first : least;
+    }
+    atomic_store(&loops_rows_from, least);
 }
 
 static PyUFuncGenericFunction in_force(const PyUFuncObject *ufunc, const int *types)
@@ -450,15 +594,33 @@ static enum reduction reduction_of(const struct slot *slot, enum reduction reduc
     }
 }
 
+/* The place of a ufunc in the table; that of another means that the table is full. */
+static int place_of(const PyUFuncObject *ufunc)
+{
+    int place = (int)((uintptr_t)ufunc >> 5 ^ (uintptr_t)ufunc >> 14) & (LOOP_UFUNCS - 1);
+    for (int tries = 0; tries < LOOP_UFUNCS && ufuncs[place].ufunc != NULL && ufuncs[place].ufunc != ufunc; tries++) {
+        place = (place + 1) % LOOP_UFUNCS;
+    }
+    return place;
+}
+
+/* The latest slot of a ufunc; -1: it has none. */
+static int latest_of(const PyUFuncObject *ufunc)
+{
+    const int place = place_of(ufunc);
+    return ufuncs[place].ufunc == ufunc ? ufuncs[place].slot : -1;
+}
+
 /* The slot of a loop, used before or new; NULL: none is left, or the loop is not one to be met. */
 static struct slot *slot_for(PyUFuncObject *ufunc, const int *types, PyUFuncGenericFunction now)
 {
-    for (int i = used; i-- > 0;) {
-        if (slots[i].ufunc == ufunc && memcmp(slots[i].types, types, (size_t)ufunc->nargs * sizeof *types) == 0) {
+    const int place = place_of(ufunc), latest = latest_of(ufunc);
+    for (int i = latest; i >= 0; i = slots[i].next) {
+        if (memcmp(slots[i].types, types, (size_t)ufunc->nargs * sizeof *types) == 0) {
             return &slots[i];
         }
     }
-    if (used == LOOP_SLOTS || !is_numpys(now)) {
+    if (used == LOOP_SLOTS || !is_numpys(now) || (ufuncs[place].ufunc != NULL && ufuncs[place].ufunc != ufunc)) {
         return NULL;
     }
     struct slot *slot = &slots[used];
@@ -480,7 +642,9 @@ static struct slot *slot_for(PyUFuncObject *ufunc, const int *types, PyUFuncGene
     slot->original = now;
     atomic_store(&slot->threshold, NPY_MAX_INTP);
     slot->ufunc = (PyUFuncObject *)Py_NewRef((PyObject *)ufunc);
-    used++;
+    slot->next = latest;
+    ufuncs[place].ufunc = ufunc;
+    ufuncs[place].slot = used++;
     return slot;
 }
 
@@ -513,23 +677,66 @@ int loops_meet(PyUFuncObject *ufunc, uint32_t wanted, int kind, int reduce_kind,
         settle(slot);
         met++;
     }
+    if (met > 0) {
+        rows_meet(ufunc, rows_call);
+    }
     return met;
 }
 
 int loops_release(void)
 {
     int released = 0;
-    for (int i = 0; i < used; i++) {
+    for (int i = 0; i < used && observer == NULL; i++) {
         struct slot *slot = &slots[i];
         if (!atomic_exchange(&slot->in_force, false)) {
             continue;
         }
         settle(slot);
+        rows_release(slot->ufunc);
         released += in_force(slot->ufunc, slot->types) == stubs[i] &&
                     PyUFunc_ReplaceLoopBySignature(slot->ufunc, slot->original, slot->types, NULL) == 0;
     }
     return released;
 }
+
+int loops_slot_for_rows(const PyUFuncObject *ufunc, const int *types, npy_intp elements)
+{
+    for (int i = latest_of(ufunc); i >= 0; i = slots[i].next) {
+        const struct slot *slot = &slots[i];
+        if (memcmp(slot->types, types, (size_t)slot->nin * sizeof *types) == 0) {
+            return atomic_load(&slot->in_force) && slot->trial != TRIAL_FAILED &&
+                           elements >= rows_from(atomic_load(&slot->class)) && in_force(ufunc, slot->types) == stubs[i]
+                       ? i
+                       : -1;
+        }
+    }
+    return -1;
+}
+
+bool loops_give_same_bits(int number, const npy_intp *steps)
+{
+    static const char *const with_number[] = {"add", "subtract", "multiply", "divide"};
+    const struct slot *slot = &slots[number];
+    const int type = slot->types[slot->nin];
+    bool takes_number = PyTypeNum_ISINTEGER(type) || PyTypeNum_ISBOOL(type);
+    for (size_t i = 0; i < sizeof with_number / sizeof *with_number; i++) {
+        takes_number = takes_number || (PyTypeNum_ISFLOAT(type) && strcmp(slot->ufunc->name, with_number[i]) == 0);
+    }
+    for (int i = 0; i < slot->nargs; i++) {
+        if (steps[i] != slot->sizes[i] && !(steps[i] == 0 && i < slot->nin && takes_number)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+int loops_result_type(int slot) { return slots[slot].types[slots[slot].nin]; }
+
+void loops_begin_rows(struct rows *rows) { begun_rows = rows; }
+
+enum trial loops_trial(int slot) { return slots[slot].trial; }
+
+void loops_note_trial(int slot, bool has_passed) { slots[slot].trial = has_passed ? TRIAL_PASSED : TRIAL_FAILED; }
 
 int loops_class(int slot, bool reduces)
 {
@@ -553,17 +760,21 @@ void loops_plan(int class_number, enum layout layout, const struct loop_range *r
     class->threshold = NPY_MAX_INTP;
     for (int i = 0; i < LAYOUTS; i++) {
         const npy_intp first = atomic_load(&class->plans[i].ranges[0].elements);
-        if (atomic_load(&class->plans[i].count) > 0 && first < class->threshold) {
-            class->threshold = first;
+        if (atomic_load(&class->plans[i].count) > 0 && first <= class->threshold) {
+            class->threshold = first - 1; /* see run_long */
         }
     }
     settle_class(class);
+    if (layout == LAYOUT_ROWS) {
+        settle_rows();
+    }
 }
 
 void loops_learn(int class_number, npy_intp elements)
 {
     classes[class_number].learns_from = elements;
     settle_class(&classes[class_number]);
+    settle_rows();
 }
 
 void loops_after_blas(int class_number, npy_intp elements)
@@ -574,6 +785,15 @@ void loops_after_blas(int class_number, npy_intp elements)
 void loops_reductions(bool may_round)
 {
     atomic_store(&rounded, may_round);
+    for (int i = 0; i < used; i++) {
+        settle(&slots[i]);
+    }
+}
+
+void loops_observe(loop_observer *told, npy_intp elements)
+{
+    observer = told;
+    atomic_store(&observed_from, elements);
     for (int i = 0; i < used; i++) {
         settle(&slots[i]);
     }

@@ -1,7 +1,7 @@
 /* Whole-array loops: inner loops of NumPy's ufuncs, exchanged for stubs that cut long ones into slices.
  *
- * A stub calls NumPy's own loop: at once below its threshold, else on slices, by the threads of the pool. What is
- * computed for an element, the casting, buffering, masks, error handling and overlap rules around a loop stay
+ * A stub calls NumPy's own loop: at once below its threshold, else on slices, by the threads of the pool. Calls of several
+ * loops come from `rows.h`. What is computed for an element, the casting, buffering, masks, error handling and overlap rules around a loop stay
  * NumPy's. */
 #ifndef AUTOTUNE_LOOPS_H
 #define AUTOTUNE_LOOPS_H
@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { LOOP_SLOTS = 2048, LOOP_CLASSES = 256, LOOP_RANGES = 16, LOOP_OPERANDS = 5 };
+enum { LOOP_SLOTS = 2048, LOOP_CLASSES = 256, LOOP_RANGES = 16, LOOP_OPERANDS = 5, LOOP_AXES = 8 };
 
 /* Loops of one kind are told apart by their types: the largest has 1, 2, 4 or 8 bytes, or one is complex64 or complex128.
  * The class of a loop is its kind times LOOP_GROUPS, plus its group (autotune.intercept.array_loops has the same). */
@@ -34,7 +34,18 @@ enum layout {
     LAYOUT_STRIDED,    /* with gaps, or backwards */
     LAYOUT_CONTIGUOUS, /* one after the other */
     LAYOUT_BROADCAST,  /* contiguous, with an input that is one element for all */
+    LAYOUT_ROWS,       /* in several inner loops of equal length */
     LAYOUTS,
+};
+
+/* A call of several inner loops of equal length. The first axis is the loop; the others count loops, the
+ * fastest first. */
+struct rows {
+    int slot, axes;
+    npy_intp elements, shape[LOOP_AXES], strides[LOOP_AXES][LOOP_OPERANDS]; /* strides in bytes */
+    char *first[LOOP_OPERANDS];
+    bool is_trial; /* nothing is to be computed */
+    bool is_run;   /* set by the stub; false at the end: NumPy's own call has to do it */
 };
 
 /* From `elements` on, until the next range begins. */
@@ -88,6 +99,33 @@ void loops_wait_until(int64_t nanoseconds);
 void loops_blas_threads(int threads);
 
 struct loop_counts loops_counts(void);
+
+/* What is told of a loop of n elements that may be cut: its class, its layout, and whether only sums in fixed blocks cut it.
+ * Called without the GIL, in any thread. */
+typedef void loop_observer(int class_number, enum layout layout, bool rounds, npy_intp n);
+
+/* From now on tell of every such loop with at least so many elements. Loops stay exchanged for as long as the process. */
+void loops_observe(loop_observer *observer, npy_intp elements);
+
+/* Fewest elements of calls in rows that any class covers. */
+extern _Atomic(npy_intp) loops_rows_from;
+
+/* The slot of the loop for inputs of these types, if calls in rows of so many elements are covered there; else -1. */
+int loops_slot_for_rows(const PyUFuncObject *ufunc, const int *types, npy_intp elements);
+int loops_result_type(int slot);
+
+/* Does the loop give the same bits for operands with these steps in memory as for contiguous ones? NumPy gathers rows in a
+ * contiguous buffer at will, and its loops are written twice: with gaps, functions may differ in the last bit, maxima in
+ * the sign of a zero, and sums of two NaNs in which of them is the result. */
+bool loops_give_same_bits(int slot, const npy_intp *steps);
+
+/* The next long loop that NumPy calls in this thread is to run these rows. NULL: none, for whatever was begun. */
+void loops_begin_rows(struct rows *rows);
+
+/* What a trial has shown about a slot: does NumPy choose its loop for operands of its types? */
+enum trial { TRIAL_NONE, TRIAL_PASSED, TRIAL_FAILED };
+enum trial loops_trial(int slot);
+void loops_note_trial(int slot, bool has_passed);
 
 /* Before all others, once. */
 void loops_start(void);

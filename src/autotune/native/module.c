@@ -289,6 +289,16 @@ static PyObject *record_function(PyObject *module, PyObject *args)
     return PyBool_FromLong(is_ufunc ? recorder_meet_ufunc(target) : recorder_meet_function(target, name, (char)kind));
 }
 
+static PyObject *record_loops(PyObject *module, PyObject *elements)
+{
+    const Py_ssize_t least = PyLong_AsSsize_t(elements);
+    if (PyErr_Occurred()) {
+        return NULL;
+    }
+    loops_observe(recorder_see_loop, least);
+    Py_RETURN_NONE;
+}
+
 static PyObject *record_indexing(PyObject *module, PyObject *unused)
 {
     return PyBool_FromLong(recorder_meet_indexing());
@@ -347,6 +357,8 @@ static PyMethodDef functions[] = {
     {"record_function", record_function, METH_VARARGS,
      "record_function(target, name, kind)\n--\n\n"
      "Record calls of a ufunc, built-in function or method. Return whether they can be."},
+    {"record_loops", record_loops, METH_O,
+     "record_loops(elements)\n--\n\nRecord which inner loops of at least so many elements calls have, of those that are met."},
     {"record_indexing", record_indexing, METH_NOARGS,
      "Record assignments to parts, reads by indices, and the freeing of arrays. Return whether they can be."},
     {"record_calls", record_calls, METH_VARARGS,

@@ -2,6 +2,7 @@
 #include "recorder.h"
 #include "definition.h"
 #include "pool.h"
+#include "rows.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -66,7 +67,6 @@ enum { OFF, ON, FORKED };
 static struct {
     _Alignas(64) atomic_int mode;
     PyTypeObject *array;   /* a copy of NumPy's pointer */
-    vectorcall *ufunc;     /* NumPy's own */
     destructor release;
     size_t items;          /* distance of a tuple's items from its beginning; 0: unknown */
     PyObject *no_value;    /* NumPy's mark of an argument that was not given; NULL: unknown */
@@ -96,6 +96,7 @@ static NEAR _Thread_local int64_t inner; /* nanoseconds of recorded calls that t
 static NEAR _Thread_local int depth; /* timed calls in progress: each but the first was made by the one before */
 static NEAR _Thread_local uint64_t current, last_number; /* of the innermost timed call, and of the latest one */
 static NEAR _Thread_local bool is_seen;
+static NEAR _Thread_local struct record_loops loops; /* of the innermost timed call, so far */
 
 /* Adds to a counter and returns what it was. Writers hold the GIL (the core refuses builds without), so that no locked
  * instruction is needed; readers in other processes see whole words. */
@@ -195,6 +196,7 @@ static void after_fork_in_child(void)
     inner = 0;
     depth = 0;
     is_seen = false;
+    loops = (struct record_loops){0};
 }
 
 int recorder_open(const char *path)
@@ -402,6 +404,8 @@ static void begin_timing(struct record *record, struct record_row *row)
     record->outer = inner;
     record->around = current;
     record->number = current = ++last_number;
+    record->loops = loops;
+    loops = (struct record_loops){0};
     inner = 0;
     record->start = pool_clock();
 }
@@ -417,6 +421,37 @@ static void begin_call(struct record *record, struct record_row *row, uint64_t e
 void record_begin(struct record *record, struct record_row *row, uint64_t elements)
 {
     begin_call(record, row, elements, NULL);
+}
+
+void recorder_see_loop(int class_number, enum layout layout, bool rounds, npy_intp n)
+{
+    loops.count++;
+    loops.elements += n;
+    if (n > loops.longest) {
+        loops.longest = n;
+        loops.form = class_number | (int)layout << 8 | (int)rounds << 16;
+    }
+}
+
+static int64_t log2_of(npy_intp elements)
+{
+    return elements > 1 ? 63 - __builtin_clzll((unsigned long long)elements) : 0;
+}
+
+/* Count a timed call in the row for those of its row whose loops are like its own. */
+static __attribute__((noinline)) void count_loops(const struct record_row *row, struct record_loops own,
+                                                  uint64_t nanoseconds)
+{
+    struct key key = {.kind = 'l', .layout = '-'};
+    const int64_t sizes[4] = {row - rows, own.form, log2_of(own.longest), -1};
+    memcpy(key.sizes, sizes, sizeof sizes);
+    struct record_row *part = row_of(&key, row->name, NULL);
+    if (part != &rows[0]) {
+        counter_add(&part->calls, (uint64_t)own.count);
+        counter_add(&part->elements, (uint64_t)own.elements);
+        counter_add(&part->nanoseconds, nanoseconds);
+        counter_add(&part->timed, 1);
+    }
 }
 
 void record_end(struct record *record)
@@ -436,21 +471,23 @@ void record_end(struct record *record)
         /* Another greenlet of the thread took over within this call, and has not ended its own: neither call's time is known,
          * nor that of any other in progress. A number that no call has tells them so. */
         current = ++last_number;
+        loops = (struct record_loops){0};
         return;
     }
+    const struct record_loops mine = loops;
+    const uint64_t nanoseconds = own > 0 ? (uint64_t)own : 0;
     current = record->around;
     inner = record->outer + total;
-    counter_add(&row->nanoseconds, own > 0 ? (uint64_t)own : 0);
+    loops = record->loops;
+    counter_add(&row->nanoseconds, nanoseconds);
     counter_add(&row->timed, 1);
+    if (mine.count > 0) {
+        count_loops(row, mine, nanoseconds);
+    }
     if (now - load_relaxed(&header->last_ns) > REFRESH_NS) {
         atomic_store_explicit(&header->last_ns, now, memory_order_relaxed);
         atomic_store_explicit(&header->cpu_ns, cpu_time(), memory_order_relaxed);
     }
-}
-
-static int64_t log2_of(npy_intp elements)
-{
-    return elements > 1 ? 63 - __builtin_clzll((unsigned long long)elements) : 0;
 }
 
 static bool is_contiguous(PyArrayObject *array)
@@ -542,46 +579,16 @@ static npy_intp add_operand(struct key *key, int number, PyObject *object, bool 
     return size_of(array);
 }
 
-/* Elements of one inner loop in which NumPy runs a ufunc over the operands (`second` may be NULL): axes that follow each
- * other in the memory of both are one loop. NumPy's iterator sorts axes by their strides; here the last axis is the
- * innermost, or the first of arrays in Fortran order. */
-static __attribute__((noinline)) npy_intp inner_loop_of(PyArrayObject *first, PyArrayObject *second)
+/* Elements of the array that two operands are broadcast to. */
+static inline npy_intp broadcast_size(PyArrayObject *first, PyArrayObject *second)
 {
-    PyArrayObject *const operands[] = {first, second == NULL ? first : second};
-    const int axes = PyArray_NDIM(first) > PyArray_NDIM(operands[1]) ? PyArray_NDIM(first) : PyArray_NDIM(operands[1]);
-    const bool from_first = !PyArray_IS_C_CONTIGUOUS(first) && PyArray_IS_F_CONTIGUOUS(first);
-    npy_intp length = 1, following[2] = {0, 0}; /* strides that continue the loop */
-    for (int step = 0; step < axes; step++) {
-        const int axis = from_first ? step : axes - 1 - step;
-        npy_intp dimension = 1, strides[2];
-        for (int i = 0; i < 2; i++) {
-            const int own = axis - (axes - PyArray_NDIM(operands[i]));
-            const npy_intp size = own < 0 ? 1 : PyArray_DIM(operands[i], own);
-            strides[i] = size == 1 ? 0 : PyArray_STRIDE(operands[i], own);
-            dimension = size == 1 ? dimension : size;
-        }
-        if (length > 1 && dimension > 1 && (strides[0] != following[0] || strides[1] != following[1])) {
-            break;
-        }
-        if (dimension > 1) {
-            length *= dimension;
-            following[0] = strides[0] * dimension;
-            following[1] = strides[1] * dimension;
-        }
+    const int axes = PyArray_NDIM(first), others = PyArray_NDIM(second);
+    npy_intp elements = 1;
+    for (int axis = 1; axis <= axes || axis <= others; axis++) {
+        const npy_intp size = axis <= axes ? PyArray_DIM(first, axes - axis) : 1;
+        elements *= size == 1 && axis <= others ? PyArray_DIM(second, others - axis) : size;
     }
-    return length;
-}
-
-/* log2 of the elements of an inner loop where it is shorter than the operands; -1 where not, and of small arrays. */
-static inline int64_t short_loop_of(PyObject *first, PyObject *second, npy_intp elements)
-{
-    enum { LEAST = 4096 }; /* below, no loop is cut, and the question would take a part of the call */
-    if (elements < LEAST || !PyArray_Check(first)) {
-        return -1;
-    }
-    const bool has_two = second != NULL && PyArray_Check(second);
-    const npy_intp length = inner_loop_of((PyArrayObject *)first, has_two ? (PyArrayObject *)second : NULL);
-    return length < elements ? log2_of(length) : -1;
+    return elements;
 }
 
 /* Tell what a call is by its first operands, and how many elements (of `g`: matrices) it has. */
@@ -594,20 +601,22 @@ static uint64_t describe(struct key *key, PyObject *first, PyObject *second)
     key->layout = 'C';
     const npy_intp size_of_first = add_operand(key, 0, first, by_shape);
     const npy_intp size_of_second = second == NULL ? 0 : add_operand(key, 1, second, by_shape);
-    const npy_intp elements = size_of_first > size_of_second ? size_of_first : size_of_second;
+    const npy_intp elements = size_of_second > 0 && size_of_first > 0 && !by_shape
+                                  ? broadcast_size((PyArrayObject *)first, (PyArrayObject *)second)
+                              : size_of_first > size_of_second ? size_of_first
+                                                               : size_of_second;
     if (by_shape) {
         const npy_intp rows_of = key->sizes[0] > 0 ? key->sizes[0] : 1, columns = key->sizes[1] > 0 ? key->sizes[1] : 1;
         return (uint64_t)(size_of_first / (rows_of * columns));
     }
     key->sizes[0] = log2_of(elements);
-    key->sizes[1] = key->kind == 'u' ? short_loop_of(first, second, elements) : -1;
     return (uint64_t)elements;
 }
 
 /* Rows of calls of ufuncs, so that most calls need no key. */
 static struct shortcut {
     const void *ufunc;
-    uint64_t form; /* type numbers, layout, log2 of the elements of exact arrays and of a loop: all that the key has */
+    uint64_t form; /* type numbers, layout, log2 of the elements of exact arrays: all that the key has */
     struct record_row *row;
     void *unused; /* 32 bytes: a place is found by a shift */
 } shortcuts[256];
@@ -618,15 +627,12 @@ static struct shortcut *shortcut_of(const void *ufunc, uint64_t form)
 }
 
 /* Form of an exact array; 0 for what is none, which has no part in the key. */
-static inline uint64_t form_of(PyObject *object, npy_intp *elements)
+static inline uint64_t form_of(PyObject *object)
 {
     if (Py_TYPE(object) != quick.array) {
         return 0;
     }
     PyArrayObject *array = (PyArrayObject *)object;
-    const int axes = PyArray_NDIM(array);
-    const npy_intp size = axes == 1 ? PyArray_DIM(array, 0) : axes == 0 ? 1 : size_of(array);
-    *elements = size > *elements ? size : *elements;
     return (uint64_t)(PyArray_TYPE(array) + 1) << 8 | (uint64_t)!is_contiguous(array) << 7;
 }
 
@@ -643,10 +649,10 @@ static __attribute__((noinline)) PyObject *timed_ufunc(struct record_row *row, P
 {
     struct record record;
     if (!recorder_is_on()) { /* asked to stop: what was counted since is read by no other process */
-        return quick.ufunc(self, args, flagged, names);
+        return rows_call(self, args, flagged, names);
     }
     begin_timing(&record, row);
-    PyObject *result = quick.ufunc(self, args, flagged, names);
+    PyObject *result = rows_call(self, args, flagged, names);
     record_end(&record);
     return result;
 }
@@ -658,22 +664,20 @@ static __attribute__((noinline)) PyObject *described_ufunc(PyObject *self, PyObj
     const PyUFuncObject *ufunc = (const PyUFuncObject *)self;
     const size_t count = arguments_of(flagged);
     if (count < 1 || !recorder_is_on()) {
-        return quick.ufunc(self, args, flagged, names);
+        return rows_call(self, args, flagged, names);
     }
     PyObject *second = count > 1 && ufunc->nin > 1 ? args[1] : NULL;
     struct key key = {.target = self, .kind = ufunc->core_enabled ? 'g' : 'u'};
     const uint64_t elements = describe(&key, args[0], second);
     struct record_row *row = row_of(&key, ufunc->name, NULL);
-    npy_intp largest = 0;
-    const uint64_t form_of_first = form_of(args[0], &largest);
-    const uint64_t form_of_second = second == NULL ? 0 : form_of(second, &largest);
+    const uint64_t form_of_first = form_of(args[0]);
+    const uint64_t form_of_second = second == NULL ? 0 : form_of(second);
     if (!ufunc->core_enabled && form_of_first != 0 && (form_of_second != 0 || second == NULL || is_number(second))) {
-        const uint64_t loop = (uint64_t)(key.sizes[1] + 1);
-        const uint64_t form = form_of_first | form_of_second << 24 | loop << 16 | (uint64_t)log2_of(largest);
+        const uint64_t form = form_of_first | form_of_second << 24 | (uint64_t)key.sizes[0];
         *shortcut_of(self, form) = (struct shortcut){self, form, row, NULL};
     }
     return count_call(row, elements, sampler) ? timed_ufunc(row, self, args, flagged, names)
-                                              : quick.ufunc(self, args, flagged, names);
+                                              : rows_call(self, args, flagged, names);
 }
 
 /* Count a call whose row a shortcut tells. */
@@ -692,27 +696,31 @@ static __attribute__((noinline)) PyObject *counted_ufunc(PyObject *self, PyObjec
     if (sampler->ufunc != self || !are_small(args, count < 2 || ufunc->nin < 2 ? 1 : 2)) {
         sampler = NULL;
     }
-    npy_intp elements = 0;
-    uint64_t form = form_of(args[0], &elements);
+    uint64_t form = form_of(args[0]);
     if (form == 0) {
         return described_ufunc(self, args, flagged, names, sampler);
     }
+    npy_intp elements;
     PyObject *second = count > 1 && ufunc->nin > 1 ? args[1] : NULL;
     if (second != NULL) {
-        const uint64_t form_of_second = form_of(second, &elements);
+        const uint64_t form_of_second = form_of(second);
         if (form_of_second == 0 && !is_number(second)) {
             return described_ufunc(self, args, flagged, names, sampler);
         }
         form |= form_of_second << 24;
+        elements = form_of_second == 0 ? size_of((PyArrayObject *)args[0])
+                                       : broadcast_size((PyArrayObject *)args[0], (PyArrayObject *)second);
+    } else {
+        elements = size_of((PyArrayObject *)args[0]);
     }
-    form |= (uint64_t)log2_of(elements) | (uint64_t)(short_loop_of(args[0], second, elements) + 1) << 16;
+    form |= (uint64_t)log2_of(elements);
     const struct shortcut *shortcut = shortcut_of(self, form);
     if (shortcut->ufunc != self || shortcut->form != form) {
         return described_ufunc(self, args, flagged, names, sampler);
     }
     struct record_row *row = shortcut->row;
     return count_call(row, (uint64_t)elements, sampler) ? timed_ufunc(row, self, args, flagged, names)
-                                                        : quick.ufunc(self, args, flagged, names);
+                                                        : rows_call(self, args, flagged, names);
 }
 
 /* Is an operand of a ufunc small, as far as it is told without a call? */
@@ -737,7 +745,7 @@ static PyObject *recorded_ufunc(PyObject *self, PyObject *const *args, size_t fl
         (count > 1 && !is_small_operand(args[1])) || !passes_over(sampler)) {
         return counted_ufunc(self, args, flagged, names);
     }
-    return quick.ufunc(self, args, flagged, names);
+    return rows_call(self, args, flagged, names);
 }
 
 /* The distance of a tuple's items from its beginning, compared with what PyTuple_GetItem tells: CPython 3.14 has put a hash
@@ -768,15 +776,10 @@ static void read_constants(void)
 
 bool recorder_meet_ufunc(PyObject *object)
 {
-    PyUFuncObject *ufunc = (PyUFuncObject *)object;
-    _Atomic(void *) *place = (_Atomic(void *) *)&ufunc->vectorcall;
-    if (quick.ufunc == NULL) {
-        quick.ufunc = ufunc->vectorcall;
+    if (quick.array == NULL) {
         read_constants();
     }
-    void *expected = (void *)quick.ufunc; /* all ufuncs have this one, unless another extension has changed it */
-    return atomic_compare_exchange_strong(place, &expected, (void *)recorded_ufunc) ||
-           expected == (void *)recorded_ufunc;
+    return rows_meet((PyUFuncObject *)object, recorded_ufunc);
 }
 
 /* --- functions and methods ------------------------------------------------------------------------------------------ */

@@ -8,22 +8,32 @@
 #ifndef AUTOTUNE_RECORDER_H
 #define AUTOTUNE_RECORDER_H
 
+#include "loops.h"
 #include "numpy_api.h"
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { RECORD_VERSION = 2, RECORD_ROWS = 384, RECORD_HEADER = 4096 };
+enum { RECORD_VERSION = 3, RECORD_ROWS = 512, RECORD_HEADER = 4096 };
 
 /* One kind of calls. The layout is that of the file; recording/ledger.py reads it. */
 struct record_row {
     char name[48];
-    char kind;     /* u: ufunc, r: a ufunc's method, g: products and linear algebra, s: SciPy's, f: other functions */
+    char kind;     /* u: ufunc, r: a ufunc's method, g: products and linear algebra, s: SciPy's, f: other functions;
+                    * l: the timed calls of another row in whose inner loops other CPUs can take part */
     char layout;   /* C: contiguous operands, S: strided ones, -: unknown */
     char types[6]; /* type codes of the first operands */
-    int64_t sizes[4]; /* g: the last two sizes of both operands; s: the operation's; others: log2 of the elements; -1 */
-    _Atomic(uint64_t) calls, timed, nanoseconds, elements; /* nanoseconds: of the timed ones */
+    /* g: the last two sizes of both operands; s: the operation's; l: the number of the other row, class, layout and rounding
+     * of the longest loop, log2 of its elements; others: log2 of the elements; -1 */
+    int64_t sizes[4];
+    _Atomic(uint64_t) calls, timed, nanoseconds, elements; /* nanoseconds: of the timed ones. l: loops and their elements */
     uint64_t reserved;
+};
+
+/* Inner loops of a call that may be cut. */
+struct record_loops {
+    int64_t count, elements, longest;
+    int form; /* of the longest: class, layout and rounding */
 };
 
 /* A call in progress; lies on the stack of its thread, and no other object points to it: a greenlet may move that stack. */
@@ -32,6 +42,7 @@ struct record {
     unsigned forks; /* of the process when it began */
     uint64_t number, around; /* of this call, and of the one that made it, among the timed calls of the thread */
     int64_t start, outer;
+    struct record_loops loops; /* of the call around it, so far */
 };
 
 /* Record into this new file from now on. Returns 0, or the number of an error. */
@@ -51,6 +62,9 @@ void record_end(struct record *record);
 /* Record calls of this ufunc, or of this function or method (`kind` as in the row). Returns false if they cannot be. */
 bool recorder_meet_ufunc(PyObject *ufunc);
 bool recorder_meet_function(PyObject *target, const char *name, char kind);
+
+/* Tell the call in progress of an inner loop, as `loops_observe` describes it. */
+void recorder_see_loop(int class_number, enum layout layout, bool rounds, npy_intp n);
 
 /* Record assignments to parts of arrays, reads by arrays of indices, and the freeing of large arrays. Returns false if
  * the type is not built as it is known to be. */

@@ -41,12 +41,12 @@ void switch_spin(int64_t nanoseconds) { spin_ns = nanoseconds; }
 static void change(Switch *self, int target)
 {
     const int now = self->get();
-    if (target < 1 || self->aside || (now != self->ours[0] && now != self->ours[1])) {
+    if (target < 1 || self->aside || (now != self->placed[0] && now != self->placed[1])) {
         return;
     }
     self->put(target);
     const int reached = target < now ? target : self->get(); /* it may grow less than it was asked to */
-    self->ours[0] = self->ours[1] = self->set = reached;
+    self->placed[0] = self->placed[1] = self->set = reached;
 }
 
 /* Set this count, if the library does not have it. */
@@ -78,10 +78,10 @@ static void settle(Switch *only)
 
 static void undo(struct flight *flight)
 {
-    if (flight->ours && flight->through->get() == flight->ours) {
+    if (flight->placed && flight->through->get() == flight->placed) {
         flight->through->put(flight->undo);
     }
-    flight->ours = 0;
+    flight->placed = 0;
 }
 
 static void set_here(struct flight *flight, int threads)
@@ -98,7 +98,7 @@ static void set_here(struct flight *flight, int threads)
     if (!self->aside && now == self->rest && target != now) {
         const int previous = self->put(target);
         flight->undo = self->returns_previous ? previous : now;
-        flight->ours = self->get();
+        flight->placed = self->get();
     }
     flight->wanted = target;
 }
@@ -449,7 +449,7 @@ static PyObject *switch_come_back(PyObject *object, PyObject *unused)
     if (self->rest == 0) {
         const int now = self->get(); /* BLIS says -1 if its count was never set */
         self->rest = self->set = now > 1 ? now : 1;
-        self->ours[0] = self->ours[1] = now;
+        self->placed[0] = self->placed[1] = now;
     }
     Py_RETURN_NONE;
 }

@@ -47,7 +47,7 @@ typedef struct Switch {
     int usable;            /* CPUs */
     int rest;              /* the count while no call is in flight; 0: not known yet */
     int set;               /* what was set last; 0: not known */
-    int ours[2];           /* counts that are there because of us; any other was set by other code */
+    int placed[2];         /* counts that this core set; any other was set by other code */
     int control;           /* threads of a live control; 0: as at rest */
     struct Switch *next;   /* of all libraries */
 } Switch;
@@ -60,7 +60,7 @@ struct flight {
     Calls *calls;
     uintptr_t thread;
     int wanted;
-    int ours, undo; /* of a library that counts by thread: what was set, and what has to be put afterwards */
+    int placed, undo; /* of a library that counts by thread: what was set, and what has to be put afterwards */
     int trial;
     bool timed, control;
     bool alone;     /* no other call was in flight meanwhile */

@@ -47,24 +47,23 @@ def map_function(
     shape = common_shape(arrays)
     axes = common_order(shape, [*as_outs(out), *arrays])
     grid = TileGrid(shape, axes, chunk, workers)
-    if not shape or 0 in shape or len(grid) == 1:
+    if not shape or 0 in shape:
         return plain_function(function, arrays, out, dtype)
     for array in as_outs(out):
         if array is not None:
             check_out(array, shape)
+    if len(grid) == 1:
+        sample = last_elements(shape, axes, SAMPLE) if max(shape) > SAMPLE else None
+        return _map_in_one_block(function, arrays, out, dtype, shape, sample, _cut)
     cuts = [cutter(read_only(array), shape) for array in arrays]
     target = _Target(out, dtype, lambda _: shape, lambda shape, kind: new_result(shape, kind, axes))
-    doubtful = not isinstance(function, np.ufunc)
 
     def step(block: int) -> None:
         index = grid[block]
         parts = [cut(index) for cut in cuts]
-        result = function(*parts)
-        check_shape(function, result, common_shape(parts))
-        check_type(function, result)
-        if doubtful and not block:
-            _check_sample(function, parts, result, axes)
-        target.store(index, result)
+        expected = common_shape(parts)
+        sample = None if block else last_elements(expected, axes, SAMPLE)
+        target.store(index, _call(function, parts, expected, sample, _cut))
 
     thread_pool.run(lambda: step, len(grid), workers)
     return target.result()
@@ -84,24 +83,22 @@ def map_rows(
         )
     (length,) = lengths
     grid = TileGrid((length,), (0,), chunk, workers)
-    if not length or len(grid) == 1:
+    last = (slice(length - 1, None),) if length >= ROWS_TO_SAMPLE else None
+    if not length:
         return plain_function(function, arrays, out, dtype)
+    if len(grid) == 1:
+        return _map_in_one_block(function, arrays, out, dtype, (length,), last, _cut_rows)
     cuts = [row_cutter(read_only(array)) for array in arrays]
     target = _Target(out, dtype, lambda value: (length, *value.shape[1:]), result_memory.empty)
-    doubtful = not isinstance(function, np.ufunc)
 
     def step(block: int) -> None:
         index = grid[block]
         parts = [cut(index) for cut in cuts]
         rows = len(range(*index[0].indices(length)))
+        sample = (slice(rows - 1, None),) if not block and rows >= ROWS_TO_SAMPLE else None
         # in each thread by itself, since some libraries keep a count for every thread
         with blas.limit(1 if workers > 1 else None):
-            result = function(*parts)
-            check_shape(function, result, (rows,))
-            check_type(function, result)
-            if doubtful and not block and rows >= ROWS_TO_SAMPLE:
-                last = (slice(rows - 1, None),)
-                compare_sample(function, function(*[row_cutter(part)(last) for part in parts]), result, last)
+            result = _call(function, parts, (rows,), sample, _cut_rows)
         target.store(index, result)
 
     thread_pool.run(lambda: step, len(grid), workers)
@@ -157,6 +154,41 @@ def _with_scratch(function: Function, parts: Sequence[Any], scratch: Scratch, sh
     scratch.begin(shape, out)
     result = function(*parts, scratch=scratch)
     return scratch.out if result is None else result
+
+
+def _call(
+    function: Function, parts: Sequence[Any], shape: Shape, sample: Index | None, cut: Callable[..., list[Any]]
+) -> Any:
+    """Call a function on a block, and check what it returns; with a `sample`, by computing that part alone, too."""
+    result = function(*parts)
+    check_shape(function, result, shape)
+    check_type(function, result)
+    if sample is not None and not isinstance(function, np.ufunc):
+        compare_sample(function, function(*cut(parts, sample)), result, sample)
+    return result
+
+
+def _map_in_one_block(
+    function: Function,
+    arrays: Sequence[Any],
+    out: Any,
+    dtype: DTypeLike | None,
+    shape: Shape,
+    sample: Index | None,
+    cut: Callable[..., list[Any]],
+) -> Any:
+    """Pass everything through a function at once, with the checks of a block: a profile must not decide on errors."""
+    parts = [read_only(array) for array in arrays]
+    result = _call(function, parts, shape, sample, cut)
+    values = as_tuple(result)
+    outs = check_count(as_outs(out, len(values)), values)
+    return like(result, tuple(_put(end, _own(value, parts), dtype) for end, value in zip(outs, values, strict=True)))
+
+
+def _own(value: Array, parts: Sequence[Any]) -> Array:
+    """Return a result that is no view of an input, and may be written to."""
+    is_view = any(isinstance(part, np.ndarray) and np.may_share_memory(value, part) for part in parts)
+    return value.copy() if is_view or not value.flags.writeable else value
 
 
 def plain_function(function: Function, arrays: Sequence[Any], out: Any, dtype: DTypeLike | None) -> Any:
@@ -277,6 +309,10 @@ def last_elements(shape: Shape, axes: Sequence[int], count: int) -> Index:
 def _cut(parts: Sequence[Any], index: Index) -> list[Any]:
     shape = common_shape(parts)
     return [cutter(part, shape)(index) for part in parts]
+
+
+def _cut_rows(parts: Sequence[Any], index: Index) -> list[Any]:
+    return [row_cutter(part)(index) for part in parts]
 
 
 def compare_sample(function: Function, sample: Any, result: Any, index: Index) -> None:

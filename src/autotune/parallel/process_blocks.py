@@ -245,10 +245,19 @@ def _compute_shared(
         result = _answer(function, block, is_in_place=is_in_place, is_sampled=is_sampled)
         if outputs is None:
             connection.send((None, np.asarray(result).dtype))
-            outputs = attach(receive_handle(connection)).view(np.ndarray)
+            outputs = _receive_target(connection).view(np.ndarray)
         if not (is_in_place and result is block):
             np.copyto(outputs[index], result, casting="same_kind")
     connection.send((None, None))
+
+
+def _receive_target(connection: Connection) -> Array:
+    try:
+        return attach(receive_handle(connection))
+    except TimeoutError:  # the program's own, of a handler of signals
+        raise
+    except OSError as error:  # a filter of system calls that forbids recvmsg
+        raise _NoSharedMemory from error
 
 
 def _map_copied(work: _Work, method: Method, grid: TileGrid, shares: Sequence[range]) -> Array:

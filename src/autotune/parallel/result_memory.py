@@ -18,7 +18,7 @@ from autotune.host.memory_limit import usable_bytes
 SMALLEST = 1 << 20
 """Bytes; below, the allocator itself reuses memory without giving it back to the system."""
 LIMIT = 256 << 20
-"""Bytes held at most, unless `keep` says otherwise."""
+"""Bytes held at most."""
 SHARE = 8
 """Nor more than this part of the memory that the process may use: in a small container, dropped results would be
 missed elsewhere."""
@@ -40,8 +40,6 @@ class Lease:
         _trim()
 
 
-_limit: int | None = None
-"""None unless `keep` said something."""
 _held: dict[int, NDArray[np.uint8]] = {}
 """By id, oldest first. Only single dict operations touch it: a Lease may be deleted by the garbage collector
 in the middle of any of these functions, where a lock would wait for itself."""
@@ -63,19 +61,8 @@ def held() -> int:
     return sum(memory.nbytes for memory in list(_held.values()))
 
 
-def keep(limit: int) -> None:
-    """Hold at most so many bytes from now on; 0 gives all back to the system and stops the reuse."""
-    global _limit  # noqa: PLW0603 - one limit per process, as there is one heap
-    _limit = limit
-    _trim()
-
-
-def _most() -> int:
-    return _usual() if _limit is None else _limit
-
-
 @cache
-def _usual() -> int:
+def _most() -> int:
     memory = usable_bytes()
     return LIMIT if memory is None else min(LIMIT, memory // SHARE)
 

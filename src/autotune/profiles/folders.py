@@ -35,6 +35,12 @@ class Layer(StrEnum):
     """Came with autotune."""
 
 
+def layer_of(profile: str) -> Layer:
+    """Return the layer of a profile's file."""
+    layers = (layer for layer, place in places() if os.path.dirname(profile) == place)
+    return next(layers, Layer.NAMED)
+
+
 def state_dir() -> "Path":
     """Return the folder of journals, locks and other results: $AUTOTUNE_STATE_DIR, else the platform's."""
     return _path(_state_dir())
@@ -121,7 +127,7 @@ def _shipped_profiles() -> str:
     """Return the folder inside the wheel, or next to src/ in a checkout."""
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     inside = os.path.join(package, "profiles", "shipped")
-    return inside if os.path.isdir(inside) else os.path.join(package, "..", "..", "profiles")
+    return inside if os.path.isdir(inside) else os.path.join(os.path.dirname(os.path.dirname(package)), "profiles")
 
 
 def _platform(kind: str, variable: str, linux: str) -> str:

@@ -1,10 +1,11 @@
 """From which sizes on loops of ufuncs run on how many CPUs, by the entries of profiles. Pure."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 
-from autotune.intercept.array_loops import CLASSES, MEASURED_LAYOUTS, REDUCING, Layout, LoopClass
-from autotune.intercept.operations import MOST_RANGES, Range
+from autotune.intercept.array_loops import Layout, loop_names
+from autotune.intercept.operations import LOOP_KINDS, MOST_RANGES, Range
 from autotune.model.configuration import Configuration, clamp
 from autotune.model.operation import DTYPES, REAL_DTYPES
 from autotune.profiles.compiled_copy import LoopPlan
@@ -22,25 +23,30 @@ def loop_plans(choose: Choose, measured: Measured, *, cpus: int) -> list[LoopPla
     """
     plans: dict[tuple[str, str, int], list[Range]] = {}
     for dtype in DTYPES:
-        for kind, members in {**CLASSES, "reductions": REDUCING}.items():
+        for kind in LOOP_KINDS:
             for layout in Layout.ALL:
-                ranges = _class_ranges(members, dtype, layout, choose, measured, cpus)
-                if not ranges and dtype not in REAL_DTYPES:
-                    ranges = plans[kind, "float64", layout]
-                plans[kind, dtype, layout] = ranges
+                names = loop_names(kind, layout)
+                own = measured_dtype(names, dtype, measured)
+                sizes = sorted(measured(names[0], own))
+                plans[kind, dtype, layout] = loop_ranges(names, sizes, partial(_of_dtype, choose, own), cpus=cpus)
     return [LoopPlan(*key, tuple(ranges)) for key, ranges in plans.items() if ranges]
 
 
-def _class_ranges(
-    members: LoopClass, dtype: str, layout: int, choose: Choose, measured: Measured, cpus: int
-) -> list[Range]:
-    """Return what a class of loops gets with this layout of operands."""
-    names = [members.cheapest, members.dearest]
-    if layout in MEASURED_LAYOUTS:
-        names.insert(0, MEASURED_LAYOUTS[layout])
-    return loop_ranges(
-        names, sorted(measured(names[0], dtype)), lambda name, size: choose(name, dtype, size), cpus=cpus
-    )
+def measured_dtype(names: Iterable[str], dtype: str, measured: Callable[[str, str], Collection[object]]) -> str:
+    """Return the dtype whose entries loops go by: a complex type of which nothing was measured has those of float64."""
+    is_own = dtype in REAL_DTYPES or any(measured(name, dtype) for name in names)
+    return dtype if is_own else "float64"
+
+
+def _of_dtype(choose: Choose, dtype: str, name: str, size: int) -> Configuration | None:
+    return choose(name, dtype, size)
+
+
+def planned(plans: Iterable[LoopPlan], kind: str, dtype: str, layout: int, elements: int) -> Range | None:
+    """Return the setting of a loop as the C core looks it up; None: it stays NumPy's."""
+    ranges = (plan.ranges for plan in plans if (plan.kind, plan.dtype, plan.layout) == (kind, dtype, layout))
+    rows = [row for row in next(ranges, ()) if row.elements <= elements]
+    return rows[-1] if rows and rows[-1].workers > 1 else None
 
 
 def loop_ranges(

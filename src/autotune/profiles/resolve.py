@@ -11,6 +11,7 @@ from autotune.controls.thread_variables import worker_cpus
 from autotune.host.kernel_files import read
 from autotune.host.numeric_libraries import software_fields
 from autotune.host.usable_cpus import affinity, schedulable_cpus, usable_cpus
+from autotune.intercept.operations import MET
 from autotune.model.allocation import Limit
 from autotune.profiles import compiled_copy
 from autotune.profiles.compiled_copy import Compiled, LoopPlan
@@ -58,6 +59,8 @@ class Resolution:
         self.outdated = copy.outdated
         self.has_blas = "'blas': None" not in copy.software
         """Has NumPy a BLAS library whose threads can be set?"""
+        self.numpy = copy.software.partition("'numpy': '")[2].partition("'")[0] or None
+        """The series of NumPy, such as "2.4"."""
         self._copy = copy
         self._remake = remake
         self._parsed: dict[tuple[str, str], list[Rung]] = {}
@@ -77,8 +80,8 @@ class Resolution:
         every = (result.entry.operation for result in self._everything())
         return sorted(dict.fromkeys(every), key=lambda each: (each.name, each.dtype, each.sizes))
 
-    def names_operation(self, name: str, dtype: str) -> bool:
-        """Return whether some profile for this machine has entries of an operation."""
+    def names_operation(self, name: str, dtype: str | None = None) -> bool:
+        """Return whether some profile for this machine has entries of an operation, with this dtype or any."""
         return self._copy.has(name, dtype)
 
     def clamp(self, choice: "Configuration") -> "Configuration":
@@ -87,13 +90,25 @@ class Resolution:
 
         return clamp(choice, self.usable_cpus)
 
-    def names(self) -> frozenset[str]:
-        """Return the names of all operations that some profile for this machine has entries of."""
-        return self._read(lambda copy: frozenset(name for name, _ in copy.pairs()))
+    def covers_calls(self) -> bool:
+        """Return whether some profile for this machine has entries of calls that are switched one by one."""
+        return any(map(self.names_operation, MET))
 
     def measured_sizes(self, name: str, dtype: str) -> list["Operation"]:
         """Return the sizes at which one operation was measured."""
         return list({entry.operation: None for rung in self._rungs(name, dtype) for entry in rung.entries})
+
+    def measured_entry(self, operation: "Operation") -> "LookupResult | None":
+        """Return the entry of exactly this size: the best level's, one that is decided before others."""
+        from autotune.profiles.lookup import LookupResult, is_refused
+
+        own = [
+            LookupResult(entry, rung.level, rung.path, rung.why)
+            for rung in self._rungs(operation.name, operation.dtype)
+            for entry in rung.entries
+            if entry.operation == operation and not is_refused(entry)
+        ]
+        return next((result for result in own if result.entry.is_decided), next(iter(own), None))
 
     def entries(self) -> "Iterator[LookupResult]":
         """Yield every entry in use, each operation's best level first; operations of the nearest profile go first."""
@@ -135,21 +150,6 @@ class Resolution:
             self._copy, self._remake = self._remake(), None
             self._parsed.clear()
             return part(self._copy)
-
-    @property
-    def summary(self) -> str:
-        """A sentence: how much is known, and how much is not used."""
-        from autotune.model.units import count_of
-
-        refusals = self.refusals
-        operations = {(each.entry.operation.name, each.entry.operation.dtype) for each in self.entries()}
-        files = {refusal.path for refusal in refusals if refusal.entry is None}
-        entries = sum(refusal.entry is not None for refusal in refusals)
-        covered = f"Profiles cover {count_of(len(operations), 'operation')}"
-        if not files and not entries:
-            return f"{covered}."
-        refused = f"{count_of(len(files), 'file')} and {count_of(entries, 'entry', 'entries')}"
-        return f"{covered}; {refused} are not used, for the reasons that explain() gives."
 
     @property
     def refusals(self) -> "tuple[Refusal, ...]":
@@ -274,10 +274,13 @@ def _compile(files: list[tuple[Layer, str]], site: "Site", circumstances: str, f
         compiled_copy.body(built, refusals),
         outdated=_outdated_text(refusals, {step.level for steps in built.values() for step in steps}),
     )
-    return copy.replace(loops=_loop_plans(Resolution(copy, site.key.usable_cpus, site.key.limit)))
+    usable = site.key.usable_cpus
+    cpus = worker_cpus(os.environ, usable)
+    return copy.replace(loops=plan_loops(Resolution(copy, usable, site.key.limit), cpus=cpus))
 
 
-def _loop_plans(resolution: Resolution) -> list[LoopPlan]:
+def plan_loops(resolution: Resolution, *, cpus: int) -> list[LoopPlan]:
+    """Return the plans of the loops that entries cover, with at most so many workers."""
     from autotune.model.operation import Operation
     from autotune.profiles.loop_plan import loop_plans
 
@@ -288,7 +291,7 @@ def _loop_plans(resolution: Resolution) -> list[LoopPlan]:
     def lengths(name: str, dtype: str) -> list[int]:
         return list({measured.size["n"]: None for measured in resolution.measured_sizes(name, dtype)})
 
-    return loop_plans(choose, lengths, cpus=worker_cpus(os.environ, resolution.usable_cpus))
+    return loop_plans(choose, lengths, cpus=cpus)
 
 
 def _outdated_text(refusals: "Iterable[Refusal]", levels: "set[Level]") -> str | None:

@@ -1,13 +1,12 @@
 """Advice from a recording and the profiles that fit this machine: rows, gain, trouble, and the next command. Pure."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from autotune.model.operation import Operation
-from autotune.recording.known_gains import Find, KnownGain, known_gain
+from autotune.recording.known_gains import KnownGain, Limits, Profiles, known_gain
 from autotune.recording.program_gain import ProgramGain, program_gain, spans, total_seconds
 from autotune.recording.recording import Call, RecordedProcess, Recording
 from autotune.recording.trouble import crowding, trouble
@@ -86,13 +85,13 @@ class Advice:
         }
 
 
-def advise_on(recording: Recording, find: Find, measured: Callable[[str, str], Iterable[Operation]]) -> Advice:
-    """Say what a recorded run would gain here, by what profiles know."""
+def advise_on(recording: Recording, profiles: Profiles, limits: Limits = Limits()) -> Advice:  # noqa: B008 - frozen
+    """Say what a recorded run would gain here, by what profiles know and settings allow."""
     total = total_seconds(recording)
     joined = recording.joined_calls()
-    gains = [(call, known_gain(call, find, measured)) for call in joined]
+    gains = [(call, known_gain(call, profiles, limits)) for call in joined]
     gain = program_gain([pair for pair in gains if not pair[0].needs_reductions], total)
-    troubles = trouble(recording)
+    troubles = (*limits.sentences(), *trouble(recording))
     return Advice(
         recording=recording,
         calls=tuple(AdvisedCall(call=call, share=call.seconds / total, gain=own) for call, own in gains),

@@ -13,7 +13,7 @@ from autotune.recording.naming import call_of
 from autotune.recording.recording import RecordedProcess, ThreadPool, join_calls
 
 ROOM = 2**20
-"""Bytes for the ledgers of a few processes, of 53 kB each."""
+"""Bytes for the ledgers of a few processes, of 69 kB each."""
 UNFINISHED_NOTE = ".json.new"
 """End of the name of a note until it is complete (`runtime.record_process`)."""
 

@@ -1,33 +1,53 @@
-"""Gains of recorded calls by the profiles: a speed-up and its interval, a range, or nothing. Pure."""
+"""Gains of recorded calls: what the runtime does for each by the profiles here, and the speed-up that follows. Pure."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Protocol
 
+from autotune.intercept.array_loops import loop_names
+from autotune.model.configuration import Configuration
 from autotune.model.entry import Entry, Status
+from autotune.model.interpolation import neighbours
 from autotune.model.operation import Operation
-from autotune.recording.recording import Call
+from autotune.profiles.compiled_copy import LoopPlan
+from autotune.profiles.lookup import Level, LookupResult
+from autotune.profiles.loop_plan import measured_dtype, planned
+from autotune.recording.recording import ARRAYS, REDUCTIONS, SHORT_LOOP, Call
 
 
 class GainSource(StrEnum):
     """Source of the speed-up of a call."""
 
     MEASURED = "measured"
-    """An entry that `apply()` uses."""
+    """A choice that `apply()` uses for this call."""
     DEFAULT_KEPT = "default kept"
-    """An entry: nothing beats plain NumPy here."""
+    """Plain NumPy runs: nothing beats it here."""
     SIMILAR = "similar sizes"
-    """Entries of the same operation at other sizes: a range, and no claim."""
+    """Plain NumPy runs. Entries of the same operation at other sizes: a range, and no claim."""
     UNDECIDED = "measured, undecided so far"
     """An entry whose time ended first."""
     NOISY = "measured, too noisy so far"
     NOT_MEASURED = "not measured"
     TOO_SHORT = "too short to tune"
+    SHORT_LOOPS = "loops too short to share"
+    HELD = "held down by your settings"
+    """A variable, or the installation, keeps `apply()` from it."""
     NOT_TUNED = "not tuned"
     """No knob of autotune reaches this call while the program stays unchanged."""
 
 
+class Basis(StrEnum):
+    """Sizes whose measurements speak for a call."""
+
+    SIZE = "this size"
+    BETWEEN = "between sizes"
+    ABOVE = "above the sizes"
+
+
 _WITHOUT_RESULT = {Status.UNDECIDED: GainSource.UNDECIDED, Status.NOISY: GainSource.NOISY}
+_ELSEWHERE = frozenset({Level.CLASS, Level.ALLOCATION})
+"""Levels of entries that other hosts, or another allocation, have measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,52 +58,180 @@ class KnownGain:
     speedup: float | None = None
     low: float | None = None
     high: float | None = None
-    """Ends of the 95 % interval; of similar sizes, the least and the largest speed-up."""
+    """Ends of the 95 % interval; between sizes, of theirs; of similar sizes, the least and the largest speed-up."""
     choice: str = ""
     """The configuration, such as "blas_threads=1"."""
+    basis: Basis = Basis.SIZE
+    operation: str = ""
+    """The measured operation that speaks for it, such as "loop_add" for an np.multiply."""
+    level: str = ""
+    """Fit level of the entry: "this-host", "same-class", ...; empty without an entry."""
+    profile: str = ""
+    """The file of the entry."""
+
+    @property
+    def is_inferred(self) -> bool:
+        """Whether its figures are those of other sizes, or of other machines."""
+        return self.basis is not Basis.SIZE or self.level not in {"", Level.HOST, Level.EXPLICIT}
 
 
-Find = Callable[[Operation], Entry | None]
-"""Return the entry that covers an operation."""
+class Profiles(Protocol):
+    """Profiles as the runtime looks calls up in them (`profiles.resolve.Resolution`)."""
+
+    @property
+    def loops(self) -> Sequence[LoopPlan]: ...
+    def find(self, operation: Operation) -> LookupResult | None: ...
+    def measured_sizes(self, name: str, dtype: str) -> Sequence[Operation]: ...
+    def measured_entry(self, operation: Operation) -> LookupResult | None: ...
+    def clamp(self, choice: Configuration) -> Configuration: ...
 
 
-def known_gain(call: Call, find: Find, measured: Callable[[str, str], Iterable[Operation]]) -> KnownGain:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Settings that keep `apply()` from what profiles say."""
+
+    calls: str | None = None
+    """Why calls of linear algebra run plain; None: they need not."""
+    loops: str | None = None
+    """Why loops do."""
+    blas_threads: int | None = None
+    """Threads that the user's variables allow BLAS; None: as many as there are CPUs."""
+
+    def sentences(self) -> tuple[str, ...]:
+        """Say what runs as plain NumPy whatever profiles say."""
+        if self.calls == self.loops:
+            return () if self.calls is None else (f"Calls and loops run as plain NumPy here: {self.calls}",)
+        calls = () if self.calls is None else (f"Calls of linear algebra run as plain NumPy here: {self.calls}",)
+        return calls if self.loops is None else (*calls, f"Loops of ufuncs run as plain NumPy here: {self.loops}")
+
+
+def known_gain(call: Call, profiles: Profiles, limits: Limits) -> KnownGain:
     """Look a recorded call up as `apply()` does."""
-    operation = call.operation
-    if operation is None:
-        return KnownGain(source=GainSource.NOT_TUNED)
-    sizes = list(measured(operation.name, operation.dtype))
-    entry = find(_within(operation, sizes))
-    if entry is not None and entry.status is Status.TUNED:
-        speedup, low, high = speedup_of(entry)
-        if speedup is not None:
-            return KnownGain(source=GainSource.MEASURED, speedup=speedup, low=low, high=high, choice=str(entry.choice))
-    if entry is not None and entry.status is Status.DEFAULT_KEPT:
-        return KnownGain(source=GainSource.DEFAULT_KEPT, speedup=1.0, low=1.0, high=1.0)
+    if call.loop is not None:
+        return _gain_of_loops(call, profiles, limits)
+    if call.operation is not None:
+        return _gain_of_calls(call, call.operation, profiles, limits)
+    if call.is_in_short_loops:
+        return KnownGain(source=GainSource.SHORT_LOOPS)
+    is_small = call.group in {ARRAYS, REDUCTIONS} and (call.elements or SHORT_LOOP) < SHORT_LOOP
+    return KnownGain(source=GainSource.TOO_SHORT if is_small else GainSource.NOT_TUNED)
+
+
+def _gain_of_calls(call: Call, operation: Operation, profiles: Profiles, limits: Limits) -> KnownGain:
+    match = profiles.find(operation)
+    if match is not None and match.entry.status is Status.TUNED:
+        choice = profiles.clamp(match.entry.choice)
+        most = limits.blas_threads
+        default = match.entry.evidence.default_threads
+        if limits.calls is not None or (most is not None and (default is None or most < default)):
+            return KnownGain(source=GainSource.HELD)
+        return _claim(match, choice, profiles)
+    return _gain_of_default(call, [operation], [match], profiles)
+
+
+def _gain_of_loops(call: Call, profiles: Profiles, limits: Limits) -> KnownGain:
+    loop = call.loop
+    assert loop is not None
+    names = loop_names(loop.kind, loop.layout)
+    dtype = measured_dtype(names, loop.dtype, profiles.measured_sizes)
+    wanted = [Operation(name=name, dtype=dtype, sizes=(("n", loop.elements),)) for name in names]
+    matches = [profiles.find(_within(operation, profiles)) for operation in wanted]
+    setting = planned(profiles.loops, loop.kind, loop.dtype, loop.layout, loop.elements)
+    if setting is not None and limits.loops is None and matches[0] is not None:
+        choice = Configuration(workers=setting.workers, chunk=setting.chunk)
+        is_longer = matches[0].entry.operation.size["n"] < loop.elements
+        return _claim(matches[0], choice, profiles, Basis.ABOVE if is_longer else Basis.SIZE)
+    if limits.loops is not None and all(match and match.entry.status is Status.TUNED for match in matches):
+        return KnownGain(source=GainSource.HELD)
+    if call.is_in_short_loops:
+        return KnownGain(source=GainSource.SHORT_LOOPS)
+    return _gain_of_default(call, wanted, matches, profiles)
+
+
+def _claim(match: LookupResult, choice: Configuration, profiles: Profiles, basis: Basis = Basis.SIZE) -> KnownGain:
+    """Return the speed-up of a choice that is applied; none where it was measured elsewhere only."""
+    entry = match.entry
+    evidence = entry.evidence
+    gain = KnownGain(
+        source=GainSource.MEASURED,
+        choice=str(choice),
+        operation=entry.operation.name,
+        level=match.level,
+        profile=match.path,
+        basis=basis,
+    )
+    if evidence.speedup is not None:
+        low, high = evidence.interval or (None, None)
+        return replace(gain, speedup=evidence.speedup, low=low, high=high)
+    if evidence.interval is not None:  # measured with other limits of the CPUs, within which the choice is
+        low, high = evidence.interval
+        return replace(gain, speedup=low, low=low, high=high)
+    around = _measured_around(match, profiles)
+    if not around:
+        return gain
+    ends = [_ends(neighbour) for neighbour in around]
+    low, high = min(end[0] for end in ends), max(end[1] for end in ends)
+    speedup = evidence.expected_speedup or min(neighbour.evidence.speedup or 1.0 for neighbour in around)
+    own_basis = Basis.BETWEEN if len(around) > 1 else Basis.ABOVE
+    return replace(gain, speedup=speedup, low=min(low, speedup), high=max(high, speedup), basis=own_basis)
+
+
+def _measured_around(match: LookupResult, profiles: Profiles) -> list[Entry]:
+    """Return the measured entries that a choice between sizes, or above them, follows from."""
+    operation = match.entry.operation
+    measured = (profiles.measured_entry(size) for size in profiles.measured_sizes(operation.name, operation.dtype))
+    decided = [
+        each.entry for each in measured if each is not None and each.path == match.path and not each.entry.is_silent
+    ]
+    below = [entry for entry in decided if entry.operation.is_within(operation)]
+    return neighbours(decided, operation) or sorted(below, key=lambda entry: entry.operation.sizes)[-1:]
+
+
+def _ends(entry: Entry) -> tuple[float, float]:
+    """Return the interval of an entry's speed-up; 1 for the default."""
+    speedup = 1.0 if entry.choice.is_default else entry.evidence.speedup or 1.0
+    return (entry.evidence.interval or (speedup, speedup)) if entry.status is Status.TUNED else (1.0, 1.0)
+
+
+def _gain_of_default(
+    call: Call, operations: Sequence[Operation], matches: Sequence[LookupResult | None], profiles: Profiles
+) -> KnownGain:
+    """Return what is known of a call that runs as plain NumPy. Loops do where one of several operations does."""
+    results = [profiles.measured_entry(operation) for operation in operations]
+    for match, own in zip(matches, results, strict=True):
+        kept = match if own is None or own.entry.is_decided else None
+        if kept is None or kept.entry.status is not Status.DEFAULT_KEPT:
+            continue
+        if own is None and kept.level in _ELSEWHERE:
+            continue  # what follows from other sizes elsewhere is no measurement of this one
+        return KnownGain(
+            source=GainSource.DEFAULT_KEPT,
+            speedup=1.0,
+            low=1.0,
+            high=1.0,
+            basis=Basis.BETWEEN if own is None else Basis.SIZE,
+            operation=kept.entry.operation.name,
+            level=kept.level,
+            profile=kept.path,
+        )
     if call.is_too_short:
         return KnownGain(source=GainSource.TOO_SHORT)
-    if entry is not None and entry.status in _WITHOUT_RESULT:
-        return KnownGain(source=_WITHOUT_RESULT[entry.status])
+    for own in results:
+        if own is not None and own.entry.status in _WITHOUT_RESULT:
+            return KnownGain(source=_WITHOUT_RESULT[own.entry.status])
     speedups = [
-        speedup
-        for size in sizes
-        if (neighbour := find(size)) is not None and neighbour.is_decided
-        if (speedup := 1.0 if neighbour.choice.is_default else speedup_of(neighbour)[0]) is not None
+        1.0 if match.entry.choice.is_default else match.entry.evidence.speedup
+        for size in profiles.measured_sizes(operations[0].name, operations[0].dtype)
+        if (match := profiles.find(size)) is not None and match.entry.is_decided
     ]
-    if speedups:
-        return KnownGain(source=GainSource.SIMILAR, low=min(speedups), high=max(speedups))
+    proved = [speedup for speedup in speedups if speedup is not None]
+    if proved:
+        return KnownGain(source=GainSource.SIMILAR, low=min(proved), high=max(proved))
     return KnownGain(source=GainSource.NOT_MEASURED)
 
 
-def _within(operation: Operation, measured: Iterable[Operation]) -> Operation:
+def _within(operation: Operation, profiles: Profiles) -> Operation:
     """Limit a loop to the largest measured size, as which longer ones are computed (`profiles/loop_plan.py`)."""
-    if not operation.name.startswith("loop_"):
-        return operation
-    largest = max((size.size["n"] for size in measured), default=operation.size["n"])
+    sizes = profiles.measured_sizes(operation.name, operation.dtype)
+    largest = max((size.size["n"] for size in sizes), default=operation.size["n"])
     return replace(operation, sizes=(("n", min(operation.size["n"], largest)),))
-
-
-def speedup_of(entry: Entry) -> tuple[float | None, float | None, float | None]:
-    """Return an entry's proved speed-up and the ends of its interval."""
-    low, high = entry.evidence.interval or (None, None)
-    return entry.evidence.speedup, low, high

@@ -1,17 +1,32 @@
 """Ledgers: the files into which the C core counts calls (`native/recorder.h`). Read at any time, also while written."""
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 MAGIC = b"autotune record\0"
-VERSION = 2
+VERSION = 3
 
 _HEADER = struct.Struct("=16s4I2I3q2q4I")
 _ROW = struct.Struct("=48scc6s4q4QQ")
 _STATE_OFFSET = 36
 """Of the word that asks the process to stop recording."""
 _ASKED_TO_STOP = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InnerLoops:
+    """Inner loops of calls of a ufunc that the C core could cut into slices (`native/loops.c`)."""
+
+    class_number: int
+    layout: int
+    rounds: bool
+    """Are they sums that only fixed blocks cut?"""
+    number: float
+    """Of a call."""
+    elements: float
+    """Of a loop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,14 +40,15 @@ class LedgerRow:
     types: str
     """Type codes of the first operands that were arrays."""
     sizes: tuple[int, int, int, int]
-    """g: the last two sizes of both operands; s: the operation's; u: log2 of the elements, and of those of a shorter
-    inner loop; -1: none."""
+    """g: the last two sizes of both operands; s: the operation's; others: log2 of the elements; -1: none."""
     calls: int
     timed: int
     seconds: float
     """Of all calls, by the mean of those that were timed; without those of recorded calls inside them."""
     elements: int
-    """Of the largest operand, or for g the number of matrices: summed over all calls."""
+    """That the operands are broadcast to, or for g the number of matrices: summed over all calls."""
+    loops: InnerLoops | None = None
+    """None: the calls have none that is long enough."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +83,7 @@ def read_ledger(path: Path) -> Ledger | None:
         return None
     if len(data) < header + row_bytes * min(count, capacity):
         return None
-    rows = (_row(data, header + number * row_bytes) for number in range(min(count, capacity)))
+    rows = [_row(data, header + number * row_bytes) for number in range(min(count, capacity))]
     return Ledger(
         pid=pid,
         parent=parent,
@@ -77,7 +93,45 @@ def read_ledger(path: Path) -> Ledger | None:
         threads=threads,
         most_at_once=most,
         turns=turns,
-        rows=tuple(row for row in rows if row.calls),
+        rows=tuple(row for row in _by_loops(rows) if row.calls),
+    )
+
+
+def _by_loops(rows: list[LedgerRow]) -> Iterator[LedgerRow]:
+    """Yield the rows of calls, each divided into its calls with loops of each form and those without long ones."""
+    parts: dict[int, list[LedgerRow]] = {}
+    for part in rows:
+        if part.kind == "l" and part.timed:
+            parts.setdefault(part.sizes[0], []).append(part)
+    for number, row in enumerate(rows):
+        calls, timed, seconds = row.calls, row.timed, row.seconds
+        for part in parts.get(number, ()):
+            scale = row.calls / row.timed
+            own = replace(
+                row,
+                calls=min(calls, round(part.timed * scale)),
+                timed=part.timed,
+                seconds=min(seconds, part.seconds * part.timed / part.calls * scale),
+                loops=_loops(part),
+            )
+            calls, timed, seconds = calls - own.calls, timed - own.timed, seconds - own.seconds
+            yield replace(own, elements=round(row.elements * own.calls / row.calls))
+        if row.kind != "l" and timed > 0:
+            yield replace(
+                row, calls=calls, timed=timed, seconds=seconds, elements=round(row.elements * calls / row.calls)
+            )
+        elif row.kind != "l" and not row.timed:
+            yield row
+
+
+def _loops(part: LedgerRow) -> InnerLoops:
+    form = part.sizes[1]
+    return InnerLoops(
+        class_number=form & 0xFF,
+        layout=form >> 8 & 0xFF,
+        rounds=bool(form >> 16),
+        number=part.calls / part.timed,
+        elements=part.elements / part.calls,
     )
 
 

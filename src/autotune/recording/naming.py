@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
-from autotune.intercept.array_loops import CLASSES
+from autotune.intercept.array_loops import CLASSES, TYPES, Layout, loop_names, measured_like
 from autotune.intercept.operations import FUNCTIONS, PRODUCTS, Match, linalg_matcher
 from autotune.model.catalogue import row_of
 from autotune.model.operation import DTYPES as MEASURED
 from autotune.model.operation import Operation
 from autotune.recording import recording
 from autotune.recording.ledger import LedgerRow
-from autotune.recording.recording import Call
+from autotune.recording.recording import SHORT_LOOP, SHORT_REDUCTION, Call, Loop
 
 _NAMES = """
     bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 int64 uint64
@@ -22,9 +23,9 @@ _SECOND_HALVES = frozenset({"qr_reduced", "qr_complete"})
 """A QR decomposition calls two compiled functions: this is the second, and no call of its own."""
 _REDUCTIONS = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min", "logical_or": "any",
                "logical_and": "all"}  # fmt: skip
-_LOOPS = {name: row.cheapest for row in CLASSES.values() for name in row.ufuncs.split()}
-"""The operation of the catalogue that covers the loops of each ufunc."""
-_LOOP_OF_REDUCTION = {"sum": "loop_sum", "prod": "loop_sum", "max": "loop_max", "min": "loop_max"}
+_SHARED = frozenset(name for row in CLASSES.values() for name in row.ufuncs.split())
+"""Ufuncs whose loops the C core shares if they are long."""
+_BY_LAYOUT = {Layout.STRIDED: " strided", Layout.BROADCAST: " and a number"}
 
 
 def call_of(row: LedgerRow) -> Call:
@@ -42,17 +43,31 @@ def call_of(row: LedgerRow) -> Call:
     if row.kind == "r":
         ufunc, _, method = row.name.rpartition(".")
         name = _REDUCTIONS.get(ufunc, row.name) if method == "reduce" else row.name
-        operation = _array_operation(_LOOP_OF_REDUCTION.get(name), row, mean)
-        return _call(row, name, recording.REDUCTIONS, size, operation, needs_reductions=name in {"sum", "prod"})
+        return _by_loops(row, name, recording.REDUCTIONS, size, is_shared=name in _REDUCTIONS.values())
     if row.kind == "u":
-        covering = _LOOPS.get(row.name)
-        if row.sizes[1] < 0:
-            return _call(row, row.name, recording.ARRAYS, size, _array_operation(covering, row, mean))
-        length = 1.5 * 2.0 ** row.sizes[1]  # the middle of what has this logarithm
-        operation = _array_operation(covering, row, length) if length >= recording.SHORT_LOOP else None
-        size = f"{size} by {length:.2g}"
-        return _call(row, row.name, recording.ARRAYS, size, operation, loop_elements=length)
+        return _by_loops(row, row.name, recording.ARRAYS, size, is_shared=row.name in _SHARED)
     return _call(row, row.name, recording.OTHERS, size, None)
+
+
+def _by_loops(row: LedgerRow, name: str, group: str, size: str, *, is_shared: bool) -> Call:
+    """Name a ufunc's call. What can be done for it depends on the inner loops in which NumPy runs it."""
+    loops = row.loops
+    least = SHORT_LOOP if group == recording.ARRAYS else SHORT_REDUCTION
+    is_large = row.elements >= least * row.calls and is_shared and all(code in TYPES for code in row.types)
+    is_short = is_large and (loops is None or loops.elements < least)
+    if loops is None:
+        return _call(row, name, group, f"{size} in short loops" if is_short else size, None, is_in_short_loops=is_short)
+    kind, dtype, scale = measured_like(loops.class_number)
+    elements = round(loops.elements) + (kind == "reductions")  # of a minimum or maximum, the loop has one less
+    loop = Loop(kind=kind, dtype=dtype, layout=loops.layout, elements=max(1, elements // scale))
+    if loops.number >= 1.5:
+        size += f" by {loops.elements:.2g}"
+    size += _BY_LAYOUT.get(loops.layout, "")
+    sizes = (("n", loop.elements),)
+    operation = None if is_short else Operation(name=loop_names(kind, loop.layout)[0], dtype=dtype, sizes=sizes)
+    return _call(
+        row, name, group, size, operation, needs_reductions=loops.rounds, loop=loop, is_in_short_loops=is_short
+    )
 
 
 def _by_shape(row: LedgerRow) -> Call:
@@ -79,14 +94,6 @@ def _linalg(row: LedgerRow, name: str, sizes: Mapping[str, int], *, calls: int) 
     return _call(row, name, recording.LINALG, size, operation, calls=calls)
 
 
-def _array_operation(name: str | None, row: LedgerRow, mean: float) -> Operation | None:
-    dtype = dtype_name(row.types)
-    kind = None if name is None else row_of(name)
-    if kind is None or dtype not in kind.dtypes or mean < 1:
-        return None
-    return Operation(name=kind.name, dtype=dtype, sizes=(("n", round(mean)),))
-
-
 def _call(
     row: LedgerRow,
     name: str,
@@ -94,9 +101,8 @@ def _call(
     size: str,
     operation: Operation | None,
     *,
-    needs_reductions: bool = False,
     calls: int | None = None,
-    loop_elements: float | None = None,
+    **fields: Any,
 ) -> Call:
     return Call(
         name=name,
@@ -108,8 +114,7 @@ def _call(
         calls=row.calls if calls is None else calls,
         seconds=row.seconds,
         operation=operation,
-        needs_reductions=needs_reductions,
-        loop_elements=loop_elements,
+        **fields,
     )
 
 

@@ -19,6 +19,8 @@ class ProgramGain:
     """Part of the run's time in calls that were measured here."""
     open_share: float
     """Part of it in calls that autotune tunes, and of which no measurement has decided."""
+    inferred_share: float = 0.0
+    """Part of the decided one in calls whose figures are those of other sizes, or of other machines."""
     undecided_share: float = 0.0
     """Part of it in those of them that were measured without a result."""
 
@@ -64,11 +66,14 @@ def spans(processes: Sequence[RecordedProcess]) -> list[float]:
 
 def program_gain(gains: Iterable[tuple[Call, KnownGain]], total: float) -> ProgramGain:
     """Return the speed-up of a run of `total` seconds if all measured choices were applied."""
-    saved = least = most = decided_share = undecided = unmeasured = 0.0
+    saved = least = most = decided_share = inferred = undecided = unmeasured = 0.0
     for call, gain in gains:
         share = call.seconds / total
-        if gain.source in {GainSource.MEASURED, GainSource.DEFAULT_KEPT} and gain.speedup:
+        if gain.source in {GainSource.MEASURED, GainSource.DEFAULT_KEPT}:
             decided_share += share
+            inferred += share if gain.is_inferred else 0.0
+            if gain.speedup is None:
+                continue
             saved += share * (1 - 1 / gain.speedup)
             least += share * (1 - 1 / (gain.low or gain.speedup))
             most += share * (1 - 1 / (gain.high or gain.speedup))
@@ -82,5 +87,6 @@ def program_gain(gains: Iterable[tuple[Call, KnownGain]], total: float) -> Progr
         high=1 / max(1e-9, 1 - most),
         decided_share=decided_share,
         open_share=unmeasured + undecided,
+        inferred_share=inferred,
         undecided_share=undecided,
     )

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from autotune.intercept.array_loops import CLASSES, REDUCING
+from autotune.intercept.array_loops import loop_names
 from autotune.model.catalogue import CATALOGUE
 from autotune.model.operation import Operation
 from autotune.recording.program_gain import total_seconds
@@ -18,9 +18,6 @@ MOST_OF_IT = 0.9
 QUANTILES = (0.1, 0.5, 0.9)
 """Of the time that an operation takes, by the work of one call."""
 
-_DEAREST = {members.cheapest: members.dearest for members in (*CLASSES.values(), REDUCING)}
-"""Loops are cut where the cheapest and the dearest member of their class were measured (`profiles/loop_plan.py`)."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedWork:
@@ -32,8 +29,8 @@ class RecordedWork:
     """By name: its part of the time times the number of names, so that the mean is 1."""
     share: float
     """Part of the run in calls of these operations."""
-    classes: Mapping[tuple[str, str], tuple[str, ...]]
-    """By the cheapest and the dearest member of a class of loops: functions of the program that these stand for."""
+    classes: Mapping[tuple[str, ...], tuple[str, ...]]
+    """By the operations that all have to gain for a class of loops: functions of the program that these stand for."""
     left_out: tuple[str, ...]
     """Calls that take their part and cannot be measured: "svd complex128 n=500"."""
 
@@ -41,9 +38,9 @@ class RecordedWork:
 def recorded_work(recording: Recording) -> RecordedWork:
     """Choose what to calibrate for a recorded program."""
     total = total_seconds(recording)
-    groups: dict[tuple[str, str], list[tuple[Operation, float]]] = {}
+    groups: dict[tuple[tuple[str, ...], str], list[tuple[Operation, float]]] = {}
     left_out: list[str] = []
-    classes: dict[tuple[str, str], dict[str, None]] = {}
+    classes: dict[tuple[str, ...], dict[str, None]] = {}
     for call in recording.joined_calls():
         operation = call.operation
         if operation is None or call.needs_reductions or call.is_too_short:
@@ -52,29 +49,36 @@ def recorded_work(recording: Recording) -> RecordedWork:
         if kind is None or operation.dtype not in kind.dtypes:
             left_out += [f"{call.name} {call.dtype} {call.size}"] if call.seconds >= LEAST_SHARE * total else []
         else:
-            groups.setdefault((operation.name, operation.dtype), []).append((operation, call.seconds))
-            if operation.name in _DEAREST and call.seconds >= LEAST_SHARE * total:
-                members = operation.name, _DEAREST[operation.name]
-                classes.setdefault(members, {})[call.name] = None
+            names: tuple[str, ...] = (operation.name,)
+            if call.loop is not None:  # it is cut where all of these gain (`profiles/loop_plan.py`)
+                names = tuple(
+                    name for name in loop_names(call.loop.kind, call.loop.layout) if _has(name, operation.dtype)
+                )
+            groups.setdefault((names, operation.dtype), []).append((operation, call.seconds))
+            if call.loop is not None and call.seconds >= LEAST_SHARE * total:
+                classes.setdefault(names, {})[call.name] = None
     chosen: list[Operation] = []
     seconds: dict[str, float] = {}
-    for (name, _), called in sorted(groups.items(), key=lambda group: -_seconds(group[1])):
+    share = 0.0
+    for (names, _), called in sorted(groups.items(), key=lambda group: -_seconds(group[1])):
         if _seconds(called) < LEAST_SHARE * total:
             continue
-        for operation in carrying_sizes(called):
-            chosen.append(operation)
-            if name in _DEAREST:
-                chosen.append(replace(operation, name=_DEAREST[name]))
-        for each in {name, _DEAREST.get(name, name)}:
-            seconds[each] = seconds.get(each, 0.0) + _seconds(called)
+        share += _seconds(called) / total
+        chosen += [replace(operation, name=name) for operation in carrying_sizes(called) for name in names]
+        for name in names:
+            seconds[name] = seconds.get(name, 0.0) + _seconds(called)
     mean = sum(seconds.values()) / max(1, len(seconds))
     return RecordedWork(
         operations=tuple(dict.fromkeys(chosen)),
         weights={name: value / mean for name, value in seconds.items()},
-        share=sum(value for name, value in seconds.items() if name not in _DEAREST.values()) / total,
+        share=share,
         classes={members: tuple(names) for members, names in classes.items()},
         left_out=tuple(left_out),
     )
+
+
+def _has(name: str, dtype: str) -> bool:
+    return dtype in CATALOGUE[name].dtypes
 
 
 def carrying_sizes(called: Sequence[tuple[Operation, float]]) -> list[Operation]:

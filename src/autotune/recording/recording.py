@@ -9,12 +9,28 @@ from autotune.model.catalogue import row_of
 from autotune.model.codec import decode, encode
 from autotune.model.operation import Operation
 
-SCHEMA = "autotune.recording/2"
+SCHEMA = "autotune.recording/3"
 
 SHORT_LOOP = 10_000
 """Elements of a loop of NumPy's below which no second CPU pays: the C core shares loops, not the calls around them."""
+SHORT_REDUCTION = 98_304
+"""Elements of a reduction below which it is not divided: one and a half blocks (`native/loops.c`)."""
 TUNABLE_FROM_SECONDS = 5e-6
 """Mean of a call below which no count of threads pays for its switch (0.3 us)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loop:
+    """Inner loops of a call that the C core can share, as `profiles.loop_plan` looks them up."""
+
+    kind: str
+    """One of `intercept.operations.LOOP_KINDS`."""
+    dtype: str
+    """The dtype whose measurements they go by."""
+    layout: int
+    """One of `intercept.array_loops.Layout`."""
+    elements: int
+    """Of a loop, in elements of that dtype."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +46,7 @@ class Call:
     size: str
     """ "m=1000 n=50", or about how many elements: "n~1.2e+06"; "" if unknown."""
     elements: float | None
-    """Mean of the largest operand; None if unknown."""
+    """Mean of what the operands are broadcast to; None if unknown."""
     contiguous: bool | None
     calls: int
     seconds: float
@@ -38,13 +54,10 @@ class Call:
     """Its operation, as `apply()` asks for it; None: no operation of the catalogue."""
     needs_reductions: bool = False
     """Does it gain only with `--reductions`?"""
-    loop_elements: float | None = None
-    """About how many each inner loop of a ufunc has, where broadcast or strided operands make it short."""
-
-    @property
-    def is_in_short_loops(self) -> bool:
-        """Whether NumPy runs a call on a large array in loops that are too short to be shared."""
-        return self.loop_elements is not None and self.loop_elements < SHORT_LOOP <= (self.elements or 0)
+    loop: Loop | None = None
+    """Its inner loops if it is a ufunc's with long ones."""
+    is_in_short_loops: bool = False
+    """Does NumPy run it, on a large array, in inner loops that are too short to be shared?"""
 
     @property
     def is_too_short(self) -> bool:
@@ -56,7 +69,8 @@ def join_calls(calls: Iterable[Call]) -> tuple[Call, ...]:
     """Add up calls of one name, dtype, size and layout; the longest first."""
     joined: dict[tuple[object, ...], Call] = {}
     for call in calls:
-        key = (call.name, call.group, call.dtype, call.size, call.contiguous)
+        loop = call.loop and (call.loop.kind, call.loop.layout, call.loop.dtype)
+        key = (call.name, call.group, call.dtype, call.size, call.contiguous, call.needs_reductions, loop)
         before = joined.get(key)
         joined[key] = (
             call

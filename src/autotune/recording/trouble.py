@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from autotune.host.usable_cpus import BINDINGS
 from autotune.model.units import count_of
 from autotune.recording.program_gain import total_seconds
-from autotune.recording.recording import ARRAYS, LINALG, SHORT_LOOP, Call, RecordedProcess, Recording
+from autotune.recording.recording import ARRAYS, LINALG, SHORT_LOOP, SHORT_REDUCTION, Call, RecordedProcess, Recording
 
 WORTH_SAYING = 0.02
 """Part of the run below which a cost is not mentioned."""
@@ -139,9 +139,10 @@ def _costs_of_operands(calls: Sequence[Call], total: float) -> Iterator[str]:
     short = [call for call in calls if call.is_in_short_loops]
     if took := _part(short, total, least=2 * WORTH_SAYING):
         yield (
-            f"Calls on large arrays in loops of fewer than {SHORT_LOOP:,} elements took {took}: broadcast or strided "
-            "operands make NumPy go row by row, which stays on one CPU. autotune.map_blocks can share such calls "
-            "where the function's own entry is tuned (`autotune calibrate add n=...`)."
+            f"Calls on large arrays in short loops (fewer than {SHORT_LOOP:,} elements, of reductions "
+            f"{SHORT_REDUCTION:,}) took {took}: broadcast, strided or converted operands, or a short axis, make NumPy "
+            "go row by row, which stays on one CPU. autotune.map_blocks can share such calls where the function's own "
+            "entry is tuned (`autotune calibrate add n=...`)."
         )
     small = [call for call in calls if call.group == ARRAYS and (call.elements or 0) <= SMALL_ARRAY]
     if took := _part(small, total, least=5 * WORTH_SAYING):

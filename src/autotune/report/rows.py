@@ -43,24 +43,9 @@ class Subject(Record, kw_only=True):
 
 
 def labels(paths: Sequence[PurePath]) -> tuple[str, ...]:
-    """Return a short name for each file: its own, with as many folders in front as tell it from the others.
-
-    Files that are one and the same are numbered.
-    """
-    names = [_shortest(path, paths) for path in paths]
-    return tuple(
-        name if names.count(name) == 1 else f"{name} ({names[: place + 1].count(name)})"
-        for place, name in enumerate(names)
-    )
-
-
-def _shortest(path: PurePath, paths: Iterable[PurePath]) -> str:
-    endings = [each.with_suffix("").parts for each in paths if each != path]
-    parts = path.with_suffix("").parts
-    for length in range(1, len(parts)):
-        if all(ending[-length:] != parts[-length:] for ending in endings):
-            return "/".join(parts[-length:])
-    return "/".join(parts)
+    """Return the name of each file without its folders, or its path where others have the same name."""
+    names = [path.stem for path in paths]
+    return tuple(name if names.count(name) == 1 else str(path) for name, path in zip(names, paths, strict=True))
 
 
 def tables(subjects: Iterable[Subject]) -> dict[str, list[Row]]:

@@ -2,8 +2,8 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Self
 
 from autotune.controls import after_fork, blas, thread_variables, wait_policy
 from autotune.host import cpu_variables
@@ -11,7 +11,6 @@ from autotune.model.allocation import Limit
 from autotune.model.record import Record
 from autotune.profiles.folders import Layer, places
 from autotune.profiles.resolve import resolve
-from autotune.runtime.naming import as_operation
 from autotune.runtime.process_settings import (
     DISABLED,
     NOT_APPLIED,
@@ -31,19 +30,16 @@ if TYPE_CHECKING:
 class Wishes(Record):
     """The arguments of one apply(), which documents them. Immutable: the watch applies the same ones again."""
 
-    operation: str | None = None
     profile: str | os.PathLike[str] | None = None
     processes: int | None = None
     children: bool = False
     allocator: str | None = None
-    per_call: bool | None = None
+    per_call: bool = True
     reductions: bool = False
     reproducible: bool = False
     guard: bool = False
     learn: bool = False
     record: bool | None = None
-    dtype: Any = "float64"
-    sizes: Mapping[str, int] = {}
 
 
 class Applied:
@@ -141,8 +137,9 @@ def put_into_force(wishes: Wishes, *, strict: bool = False) -> Applied:
         except Exception as error:
             if strict:
                 raise
-            from autotune.errors import error_text
+            from autotune.errors import error_text, raise_if_of_signal_handler
 
+            raise_if_of_signal_handler(error)
             reason = error_text(error)
             now = before.replace(failure=None if before.resolution else reason, reason=reason)
         state.replace_setting(now)
@@ -167,7 +164,10 @@ def _setting_for(wishes: Wishes, before: Setting, *, strict: bool) -> Setting:
     resolution = resolve(wishes.profile, processes=wishes.processes)
     was_set_here = before.blas_threads is not None or state.per_call is not None
     initial = before.initial_threads if was_set_here else blas.current()
-    threads, reason = _process_threads(resolution, initial, wishes)
+    if wishes.reproducible:
+        threads, reason = None, "One count for everything was asked for: the one that was there."
+    else:
+        threads, reason = safe_threads(resolution, current=initial, user_limit=blas.user_limit())
     if strict:
         _check_profile_is_used(resolution, wishes.profile)
     allocator = wishes.allocator
@@ -184,26 +184,13 @@ def _setting_for(wishes: Wishes, before: Setting, *, strict: bool) -> Setting:
         reason=reason,
         exported=thread_variables.exports(threads, os.environ, extra=extra) if wishes.children else {},
         allocator=allocator,
-        per_call=_is_per_call(wishes.per_call) or wishes.guard or wishes.learn,
+        per_call=wishes.per_call or wishes.guard or wishes.learn,
         reductions=wishes.reductions or state.initial_reductions,
         guard=wishes.guard,
         learn=wishes.learn or state.initial_learn,
         record=_is_recording(wishes.record),
         reproducible=wishes.reproducible,
     )
-
-
-def _process_threads(resolution: "Resolution", initial: int | None, wishes: Wishes) -> tuple[int | None, str]:
-    """Return the BLAS threads for the whole process, or for the one operation that was named, and why."""
-    if wishes.operation is not None:
-        operation = as_operation(wishes.operation, wishes.dtype, dict(wishes.sizes))
-        match = None if operation is None else resolution.find(operation)
-        if match is None:
-            return None, f"No measured entry covers {operation or wishes.operation}."
-        return resolution.clamp(match.entry.choice).blas_threads, match.entry.reason
-    if wishes.reproducible:
-        return None, "One count for everything was asked for: the one that was there."
-    return safe_threads(resolution, current=initial, user_limit=blas.user_limit())
 
 
 def _check_profile_is_used(resolution: "Resolution", profile: str | os.PathLike[str] | None) -> None:
@@ -229,17 +216,6 @@ def _allocator_problem(wish: str | None) -> Exception | None:
         return UsageError(f'allocator must be "default" or "retain", not {wish!r}.')
     refusal = allocator.unsupported_reason()
     return None if refusal is None else UnsupportedPlatform(refusal)
-
-
-def _is_per_call(wish: bool | None) -> bool:
-    """Return whether single calls and loops are met. Raises UsageError for what is no bool."""
-    if wish is None:
-        return os.environ.get("AUTOTUNE_PER_CALL", "1") not in {"", "0"}
-    if not isinstance(wish, bool):
-        from autotune.errors import UsageError
-
-        raise UsageError(f"per_call is True or False, not {wish!r}.")
-    return wish
 
 
 def _is_recording(wish: bool | None) -> bool:
@@ -352,4 +328,4 @@ def _log(applied: Applied) -> None:
 
         log = logging.getLogger("autotune")
         if log.isEnabledFor(logging.INFO):
-            log.info("%s%s", applied, "" if resolution is None else f" {resolution.summary}")
+            log.info("%s", applied)

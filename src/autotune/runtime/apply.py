@@ -1,7 +1,7 @@
 """The public function apply()."""
 
 import os
-from typing import Any, Literal
+from typing import Literal
 
 from autotune.runtime.applied import Applied, Wishes, put_into_force
 from autotune.runtime.process_settings import is_disabled
@@ -9,36 +9,29 @@ from autotune.runtime.process_state import state
 
 
 def apply(
-    operation: str | None = None,
-    /,
     *,
     profile: str | os.PathLike[str] | None = None,
     strict: bool = False,
     processes: int | None = None,
     children: bool = False,
     allocator: Literal["default", "retain"] | None = None,
-    per_call: bool | None = None,
+    per_call: bool = True,
     reductions: bool = False,
     reproducible: bool = False,
     guard: bool = False,
     learn: bool = False,
     record: bool | None = None,
     watch: bool = False,
-    dtype: Any = "float64",
-    **sizes: int,
 ) -> Applied:
     """Put the measured choices into force for this process. Acts at once; in a `with`, until its end.
 
     NumPy is imported if it has not been. Each call of linear algebra and each product runs with the BLAS threads
     measured for its operation, dtype and size; long loops of ufuncs run on the CPUs that were measured to be faster,
     with results that are equal to the bit; and the BLAS library gets the number of threads that makes some measured
-    sizes faster and none slower. Without a profile only the limits of the CPUs are kept to. With an operation
-    and its sizes, as in `apply("svd", n=500)`, the count for the process is the one measured for that operation.
+    sizes faster and none slower. Without a profile only the limits of the CPUs are kept to.
 
     Parameters
     ----------
-    operation : str, optional
-        The operation that this process mainly runs.
     profile : path, optional
         A profile, or a folder of profiles, that goes before all others. By default $AUTOTUNE_PROFILE.
     strict : bool
@@ -50,7 +43,7 @@ def apply(
         not set.
     allocator : {"default", "retain"}, optional
         "retain" lets glibc keep freed memory for reuse, at the price of that memory; "default" undoes it.
-    per_call : bool, optional
+    per_call : bool
         False: set the BLAS thread count of the process, and leave single calls and loops alone. Else numpy.linalg, `@`,
         matmul, dot, inner, vdot and ndarray.dot, and scipy.linalg once it is imported, are switched at 0.1 to 0.2 us a
         call, and simultaneous calls share the CPUs. It needs the C core, and takes no public
@@ -59,9 +52,9 @@ def apply(
         Also compute sums and products of floating-point numbers (and mean, var, std) in fixed blocks on several CPUs:
         their last bits differ from plain NumPy's, and do not depend on the number of CPUs. Needs NumPy 2.3 or newer.
     reproducible : bool
-        Keep one BLAS thread count for everything, the current one (with an operation, its own): the count decides
-        the bits of results. Entries with another count are not used, in this and later profiles; workers and
-        chunks, which change no bits, are. `reductions` is off.
+        Keep one BLAS thread count for everything, the current one: the count decides the bits of results. Entries
+        with another count are not used, in this and later profiles; workers and chunks, which change no bits, are.
+        `reductions` is off.
     guard : bool
         Run one in a hundred calls longer than 1 ms with the default: an entry that loses against it is dropped, and
         explain() says what was saved.
@@ -76,8 +69,6 @@ def apply(
     watch : bool
         Take up new profiles and a new CPU quota within a minute, for programs that run for long. A thread looks for
         them; calls pay nothing.
-    dtype, **sizes
-        Those of the operation, sizes in elements; a size left out equals `n`.
 
     Returns
     -------
@@ -86,8 +77,6 @@ def apply(
 
     Raises
     ------
-    TypeError
-        For an unknown keyword.
     ProfileError, UsageError, UnsupportedPlatform
         With `strict` only.
 
@@ -104,10 +93,7 @@ def apply(
     ...     why = str(applied)
 
     """
-    if sizes:  # the catalogue takes 3 ms to load
-        _check_keywords(operation, sizes)
     wishes = Wishes(
-        operation=operation,
         profile=profile,
         processes=processes,
         children=children,
@@ -118,8 +104,6 @@ def apply(
         guard=guard,
         learn=learn,
         record=record,
-        dtype=dtype,
-        sizes=sizes,
     )
     applied = put_into_force(wishes, strict=strict)
     if watch and not is_disabled():
@@ -137,18 +121,3 @@ def apply_from_start(*, reductions: bool, learn: bool = False, report: str | Non
     state.initial_reductions, state.initial_learn = reductions, learn
     state.report_folder = report
     apply()
-
-
-def _check_keywords(operation: str | None, sizes: dict[str, Any]) -> None:
-    """Raise TypeError, as Python does, for a keyword that is neither a parameter of apply() nor a size."""
-    from autotune.model.catalogue import row_of
-
-    row = row_of(operation or "")
-    for name in sizes:
-        if operation is None or (row is not None and name not in {*row.size_names, "n"}):
-            from difflib import get_close_matches
-
-            near = get_close_matches(name, apply.__kwdefaults__ or (), n=1)
-            if near or operation is None:
-                hint = f"Did you mean {near[0]!r}?" if near else "Sizes need an operation before them."
-                raise TypeError(f"apply() got an unexpected keyword argument {name!r}. {hint}")

@@ -21,6 +21,8 @@ SMALL = 10_000
 SCRATCH_CHUNK = 32_768
 """Elements in a block of a function with scratch, while nothing is measured: the temporaries of an expression then stay
 in the cache, which alone made it 2 to 3 times as fast for 100 thousand to 10 million elements."""
+WHOLE = 2**62
+"""Elements in a block that is not cut."""
 CHUNKS_A_WORKER = 4
 """Chunks for each worker if a profile names workers only: 2 to 8 were best, 64 always lost."""
 UNMEASURED = frozenset({"any", "all"})
@@ -85,8 +87,8 @@ def map_blocks(
     Notes
     -----
     Scope of effect: this call, on threads that the process keeps for later ones; BLAS threads stay as they are.
-    Without an entry for this size and dtype NumPy is called directly (with `scratch`, the calling thread works block
-    by block).
+    Without an entry for this size and dtype the function is called at once (with `scratch`, the calling thread works
+    block by block); the errors are the same.
 
     Examples
     --------
@@ -109,11 +111,12 @@ def map_blocks(
         return function(*arrays) if out is None else function(*arrays, out=out)
     if operation is None:
         operation = _operation(function, arrays, rows=rows, scratch=scratch)
-    chosen = None if operation is None else _choice(operation, arrays, out)
+    chosen = None if operation is None else _choice(operation, arrays, out, rows=rows)
     if chosen is not None and (chosen.workers is not None or chosen.chunk is not None):
-        cut = _cut(chosen, len(arrays[0]) if rows else _size(arrays))
-    elif scratch:
-        cut = _CutKeywords(workers=1, chunk=SCRATCH_CHUNK, placement=None)
+        cut = _cut(chosen, max(map(len, filter(np.ndim, arrays)), default=0) if rows else _size(arrays))
+    elif operation is not None and (rows or not isinstance(function, np.ufunc) or function.signature is not None):
+        # what may have an entry some day is checked now: a profile changes the speed only
+        cut = _CutKeywords(workers=1, chunk=SCRATCH_CHUNK if scratch else WHOLE, placement=None)
     else:
         check_overlap(arrays, as_outs(out))
         return blocks.plain(function, arrays, out, dtype=dtype)
@@ -301,7 +304,7 @@ def _operation(function: Callable[..., Any], arrays: tuple[Any, ...], *, rows: b
     return row.name
 
 
-def _choice(operation: str, arrays: tuple[Any, ...], out: Any) -> "Configuration | None":
+def _choice(operation: str, arrays: tuple[Any, ...], out: Any, *, rows: bool) -> "Configuration | None":
     """Return the configuration measured for these arrays; None unless they, and an `out`, share one dtype."""
     operands = [array for array in (*arrays, *as_outs(out)) if isinstance(array, np.ndarray)]
     if not operands or any(array.dtype != operands[0].dtype for array in operands):
@@ -311,7 +314,8 @@ def _choice(operation: str, arrays: tuple[Any, ...], out: Any) -> "Configuration
         shape: tuple[int, ...] = operands[0].shape
         sizes = {"n": shape[-1], "count": shape[0]} if len(shape) == 3 else {}
     else:
-        sizes = {"n": _size(arrays)}
+        # arrays that have their rows alone in common do not broadcast
+        sizes = {"n": max(map(np.size, arrays)) if rows else _size(arrays)}
     if not sizes or not all(sizes.values()):
         return None
     return config(operation, dtype=operands[0].dtype, **sizes)

@@ -237,8 +237,8 @@ def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes:
 def _entry_name(name: str, resolution: Resolution) -> str:
     """Return the name that entries have: that of the catalogue, or of a command that was tuned under it."""
     command = COMMANDS + name
-    names = resolution.names()
-    return command if name not in names and command in names else ALIASES.get(name, name)
+    is_command = resolution.names_operation(command) and not resolution.names_operation(name)
+    return command if is_command else ALIASES.get(name, name)
 
 
 def _explain_request(resolution: Resolution, operation: str, dtype: Any, sizes: dict[str, int]) -> Explained:
@@ -338,9 +338,9 @@ def _process(explanation: Explanation, width: int) -> Iterator[str]:
         yield from wrap(f"Memory of dropped results kept for new ones: {size}", width)
     if explanation.per_call is None:
         return
-    calls = f"{explanation.calls} calls so far, {explanation.switched} of them tuned."
+    calls = f"{units.count_of(explanation.calls, 'call')} so far, {explanation.switched} of them tuned."
     if explanation.loops is not None:
-        calls += f" {explanation.loops} loops so far were cut."
+        calls += f" Loops cut so far: {explanation.loops}."
     yield from wrap(f"{explanation.per_call} {calls}", width)
     if explanation.saved is not None:
         yield from wrap(saved_text(explanation.saved), width)

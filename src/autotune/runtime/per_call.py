@@ -13,9 +13,7 @@ from autotune.controls import after_fork, blas, thread_variables, wait_policy
 from autotune.controls.import_hooks import expect_no_longer, when_imported
 from autotune.intercept.array_loops import CLASSES, ArrayLoops, is_loop
 from autotune.intercept.numpy_calls import Decide, NumpyCalls
-from autotune.intercept.operations import MET
 from autotune.native import core
-from autotune.runtime.naming import as_operation, operation_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,7 +93,7 @@ class PerCall:
         learn = setting.learn and may_differ
         if setting.per_call:
             self._meet_loops(reductions=setting.reductions and may_differ, learn=learn)
-        switch = setting.per_call and may_differ and (learn or not self._resolution.names().isdisjoint(MET))
+        switch = setting.per_call and may_differ and (learn or self._resolution.covers_calls())
         if setting.record or switch or self._taps:
             self._meet_calls(switch=switch, learn=learn and switch)
         if not self.why and not self._switches:
@@ -149,9 +147,13 @@ class PerCall:
         }
         return len(chosen)
 
+    def met_calls(self) -> "list[Calls]":
+        """Return the counter of each operation and size that was met so far."""
+        return list(self._calls.values())
+
     def counts(self) -> tuple[int, int]:
         """Count the calls met so far, and how many of them run with a count of their own."""
-        met_calls = list(self._calls.values())
+        met_calls = self.met_calls()
         return (
             sum(calls.count for calls in met_calls),
             sum(calls.count for calls in met_calls if calls.threads is not None),
@@ -164,6 +166,7 @@ class PerCall:
     def hand_over(self, demand: "Demand") -> None:
         """Add the counts, which every call leaves anyway, to the demand."""
         from autotune.errors import UsageError
+        from autotune.runtime.naming import operation_of
 
         for (_, _, _, follows, *_), calls in list(self._calls.items()):
             if calls.operation and calls.count and not follows:
@@ -179,7 +182,7 @@ class PerCall:
     def forget(self) -> None:
         """Begin to count anew: in a forked child, whose parent counts the rest and has the thread with the lock."""
         self._lock = RLock()
-        for calls in list(self._calls.values()):
+        for calls in self.met_calls():
             calls.count = 0
         if self.guard is not None:
             self.guard.dropped.clear()
@@ -228,7 +231,7 @@ class PerCall:
 
         through = self._through if most is not None else None
         default = None if through is None else through.control or None
-        self.guard = Guard(default=default, on_drop=self._take_over, slack=self._slack)
+        self.guard = Guard(default=default, on_drop=self.take_over, slack=self._slack)
         rest = None if through is None else through.rest
         threads = most if most is not None and rest is not None else 1
         if learn and max(threads, self._loop_workers) > 1:
@@ -237,7 +240,7 @@ class PerCall:
                 rest=min(rest or 1, threads),
                 most=threads,
                 workers=self._loop_workers,
-                on_choice=self._take_over,
+                on_choice=self.take_over,
             )
             self._say("Calls and loops that no entry covers are learned about while the program runs.")
         elif learn:
@@ -257,13 +260,16 @@ class PerCall:
     def _slack(self, calls: "Calls") -> float:
         """Return the share of the time that an entry may cost whose objective was fewer CPU seconds."""
         from autotune.model.policy import CPU_SLACK
+        from autotune.runtime.naming import operation_of
 
         operation = operation_of(calls)
         match = None if operation is None else self._resolution.find(operation)
         return 0.0 if match is None or match.entry.evidence.cpu_ratio is None else CPU_SLACK
 
-    def _take_over(self, result: "Dropped | Learned") -> None:
+    def take_over(self, result: "Dropped | Learned") -> None:
         """Let config() answer what this process found out."""
+        from autotune.runtime.naming import operation_of
+
         operation = operation_of(result)
         if operation is not None:
             self._override(operation, result.configuration)
@@ -330,14 +336,18 @@ class PerCall:
         if self._resolution.names_operation(operation, dtype):
             try:
                 with after_fork.importing:  # what follows loads the data types when it is first asked
-                    requested = as_operation(operation, dtype, sizes)
-                    match = None if requested is None else self._resolution.find(requested)
+                    from autotune.model.operation import Operation
+
+                    # the calls name all sizes, in the catalogue's order; the catalogue takes 2 ms to load
+                    requested = Operation(name=operation, dtype=dtype, sizes=tuple(sizes.items()))
+                    match = self._resolution.find(requested)
                     choice = None if match is None else self._resolution.clamp(match.entry.choice)
             except (RecursionError, MemoryError):
                 raise  # the core lets the call run without a choice, and asks again
             except Exception as error:  # noqa: BLE001 - whatever is wrong with a profile, the call goes on
-                from autotune.errors import error_text
+                from autotune.errors import error_text, raise_if_of_signal_handler
 
+                raise_if_of_signal_handler(error)
                 self.why = f"{operation} runs as without a profile: {error_text(error)}"
                 return new("", dtype, {})  # type: ignore[no-any-return]
             if match is not None and choice is not None:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from autotune import native
 from autotune.controls import thread_variables, wait_policy
 from autotune.model.allocation import LIMITED_BY, Limit
 from autotune.model.record import Record
@@ -24,6 +25,25 @@ _SCIPYS_BLAS = ("scipy.linalg._fblas", "scipy.linalg._flapack")
 def is_disabled() -> bool:
     """Return whether the user has switched autotune off, by AUTOTUNE_DISABLE."""
     return os.environ.get("AUTOTUNE_DISABLE", "") not in {"", "0"}
+
+
+class Plain(Record):
+    """Why calls of linear algebra and loops of ufuncs run as plain NumPy, whatever profiles say: sentences."""
+
+    calls: str | None
+    """None: they need not."""
+    loops: str | None
+
+
+def why_plain(resolution: "Resolution") -> Plain:
+    """Return what keeps apply() in this environment from calls and loops, as `per_call` finds it. Loads nothing."""
+    if is_disabled():
+        return Plain(DISABLED, DISABLED)
+    refusal = native.refusal(resolution.numpy)
+    if refusal is None and thread_variables.worker_cpus(os.environ, resolution.usable_cpus) < 2:
+        held = thread_variables.limit_of_workers(os.environ, resolution.usable_cpus)
+        return Plain(None, f"{held or 'the limit of the CPUs'} leaves them one thread.")
+    return Plain(refusal, refusal)
 
 
 class Setting(Record):

@@ -100,8 +100,9 @@ def _read_profiles(setting: Setting) -> Setting:
     try:
         return setting.replace(resolution=resolve())
     except Exception as error:  # noqa: BLE001 - a program that asks for a configuration runs on without one
-        from autotune.errors import error_text
+        from autotune.errors import error_text, raise_if_of_signal_handler
 
+        raise_if_of_signal_handler(error)
         return setting.replace(failure=error_text(error))
 
 

@@ -2,8 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
+from typing import TYPE_CHECKING
 
 from autotune.model.record import Record
+
+if TYPE_CHECKING:
+    from autotune.model.operation import Operation
 
 NARROW = 72
 """Below so many columns of the terminal a table becomes a list."""
@@ -111,6 +115,13 @@ def _fold(cell: str, width: int) -> list[str]:
     from textwrap import wrap
 
     return [part for line in lines for part in wrap(line, width) or [""]]
+
+
+def operation_name(operation: "Operation") -> str:
+    """Return an operation as a table shows it; float64 is left out."""
+    sizes = [f"{name}={value}" for name, value in operation.sizes]
+    dtype = [] if operation.dtype == "float64" else [operation.dtype]
+    return printable(" ".join([operation.name, *dtype, *sizes]))
 
 
 def _wide(line: str, width: int, *, cut: bool = False) -> list[str]:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from html import escape
 from itertools import product
 from math import inf
 from typing import Any
@@ -11,10 +12,10 @@ from autotune.errors import BadBudget, BadSize, UsageError
 from autotune.model.catalogue import is_whole
 from autotune.model.constraints import LARGEST_SIZE
 from autotune.model.profile import Profile
-from autotune.model.units import seeming
 from autotune.profiles.entry_merge import keep, own_path
 from autotune.runtime import applied
-from autotune.search.events import Confirming, Decided, Event, Exploring, Listener, Tried, ignore
+from autotune.search.events import Event, Listener, ignore
+from autotune.search.progress_text import Board
 from autotune.search.request import Effort, Request
 from autotune.search.runner import calibrate_machine
 
@@ -86,7 +87,7 @@ def calibrate(
     if budget_seconds is not None and not 0 < budget_seconds < inf:
         raise BadBudget(f"A budget is a number of seconds, not {budget_seconds}.")
     request = Request(
-        sizes=_product(sizes), effort=Effort(effort), budget_seconds=budget_seconds, seed=seed, workload=workload
+        sizes=all_sizes(sizes), effort=Effort(effort), budget_seconds=budget_seconds, seed=seed, workload=workload
     )
     for size in request.sizes:
         workload.refuse(size)
@@ -98,7 +99,8 @@ def calibrate(
     return outcome.profile
 
 
-def _product(sizes: Mapping[str, int | Sequence[int]]) -> tuple[Mapping[str, int], ...]:
+def all_sizes(sizes: Mapping[str, int | Sequence[int]]) -> tuple[Mapping[str, int], ...]:
+    """Return every combination of the values of each size."""
     if not sizes:
         raise BadSize('A function needs sizes to be measured at, such as sizes={"n": [1000, 4000]}.')
     lists = {
@@ -122,33 +124,16 @@ def notebook_progress() -> Listener:
         return ignore
     from IPython.display import HTML, display
 
+    board = Board()
     cell: Any = None
 
     def show(event: Event) -> None:
         nonlocal cell
-        line = HTML(f"<pre>{line_of(event)}</pre>")
+        board.take(event)
+        line = HTML(f"<pre>autotune: {escape(board.line(event))}</pre>")
         if cell is None:
             cell = display(line, display_id=True)
         else:
             cell.update(line)
 
     return show
-
-
-def line_of(event: Event) -> str:
-    """Describe an event, the time spent and the time that is left."""
-    match event:
-        case Exploring():
-            step = f"exploring {event.name} ({event.index} of {event.total})"
-        case Tried(failure=None, speedup=float(speedup)):
-            step = f"{event.operation}: {event.configuration}, {seeming(speedup)} times as fast"
-        case Tried():
-            step = f"{event.operation}: {event.configuration} failed"
-        case Confirming():
-            step = f"proving: {event.undecided} undecided, {event.decided} decided"
-        case Decided(entry=entry):
-            step = f"{entry.operation}: {entry.status}"
-        case _:
-            step = "self-test: timing resolution and CPU capacity"
-    left = "" if event.remaining == float("inf") else f", at most {event.remaining:.0f} s left"
-    return f"autotune: {step} [{event.elapsed:.0f} s{left}]"

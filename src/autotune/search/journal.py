@@ -23,6 +23,8 @@ from autotune.search.environment import Environment
 from autotune.search.request import Request
 
 Json = dict[str, Any]
+_FINISHED: Json = {"finished": True}
+"""Last line of a journal whose calibration came to its end."""
 
 
 def journal_path(key: Key) -> Path:
@@ -79,18 +81,31 @@ class Journal:
             self._remembered.clear()
             self._write([])
         session = self.bench.run(plan)
-        self._lines.append({"plan": written, "session": encode(session)})
+        self._append({"plan": written, "session": encode(session)})
+        return session
+
+    def finish(self) -> None:
+        """Note that the calibration has come to its end."""
+        self._append(_FINISHED)
+
+    def _append(self, line: Json) -> None:
+        self._lines.append(line)
         with suppress(OSError), self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(self._lines[-1]) + "\n")
+            file.write(json.dumps(line) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        return session
 
     def _write(self, ahead: list[Json]) -> None:
         """Write the file anew: what was used so far and what may be used."""
         with suppress(OSError):  # without a journal the calibration is as good, only not resumable
             self._path.parent.mkdir(parents=True, exist_ok=True)
             replace_file(self._path, "".join(json.dumps(line) + "\n" for line in [*self._lines, *ahead]).encode())
+
+
+def has_finished(path: Path, request: Request) -> bool:
+    """Is this the journal of such a calibration, and did that come to its end?"""
+    header = Header.read(path)
+    return header is not None and header.request.with_pools() == request and _lines(path)[-1] == _FINISHED
 
 
 def sessions(path: Path) -> tuple[Session, ...]:

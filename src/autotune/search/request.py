@@ -36,7 +36,7 @@ def default_operations(effort: Effort = Effort.NORMAL) -> list[str]:
 
     Estimators of scikit-learn, which each process takes a second to import, are left to thorough efforts.
     """
-    left_out = set() if native.is_usable() else {Family.LOOP}
+    left_out = {Family.LOOP} if native.refusal() else set()
     if effort is not Effort.THOROUGH or find_spec("sklearn") is None:
         left_out.add(Family.ESTIMATOR)
     return [name for name, row in CATALOGUE.items() if row.family not in left_out]
@@ -76,6 +76,8 @@ class Request:
     """The user's own function, in place of operations."""
     asked_at: str | None = None
     """UTC, ISO 8601: tells the allocations of one command from those of an equal one."""
+    output: str | None = field(default=None, compare=False)
+    """Path of the profile that was asked for; None for the user's folder. Whatever it is, the same is measured."""
     weights: Mapping[str, float] = field(default_factory=dict)
     """Weight of an operation's gain when time is shared out; 1 for those that are not named."""
 

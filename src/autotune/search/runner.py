@@ -137,6 +137,7 @@ def calibrate_machine(
             try:
                 for entry in calibration.entries():
                     entries.append(entry)  # noqa: PERF402  # what was decided before an interruption is kept
+                journal.finish()
             except KeyboardInterrupt:
                 finished = False
     return Outcome(

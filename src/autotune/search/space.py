@@ -4,10 +4,11 @@ from collections.abc import Iterable, Mapping
 from itertools import product
 from math import ceil
 from types import MappingProxyType
+from typing import get_args
 
 from autotune.model.catalogue import IN_PROCESSES, Family, Kind
 from autotune.model.codec import decode
-from autotune.model.configuration import Allocator, Configuration, IdleThreads, Knob, Method
+from autotune.model.configuration import Configuration, IdleThreads, Knob, Method
 from autotune.model.operation import Operation
 from autotune.search.search_grid import Grid, Point, Value
 
@@ -21,7 +22,7 @@ as two."""
 ANYWHERE = "anywhere"
 """A point's value for no placement, and for idle threads that wait as they like. It sorts before the others, so that a
 grid's first corners are without one."""
-WAITS = (ANYWHERE, *(wait.value for wait in IdleThreads))
+WAITS = (ANYWHERE, *get_args(IdleThreads))
 """Values of a point for idle threads."""
 POOLS = {Knob.BLAS_THREADS, Knob.OPENMP_THREADS}
 """Knobs that are thread counts of libraries, all of which start with the same count."""
@@ -142,7 +143,7 @@ def _values(
         case Knob.METHOD:
             return tuple(method.value for method in Method)
         case Knob.ALLOCATOR:
-            return (Allocator.RETAIN.value,)
+            return ("retain",)
         case Knob.PLACEMENT:
             return (ANYWHERE, *placements)
         case Knob.WAIT:

@@ -19,7 +19,6 @@ MOST_PAGES = 200
 """Pages of an S3 listing: a page has up to 1000 names, and may have none."""
 MAX_ANSWER_BYTES = 2 * MAX_BYTES
 """Of a web server: a page that lists a folder, or a file."""
-_READ_ONLY = {"http", "https", "github", "zip", "tar", "data", "reference", "git"}
 CONFLICT_RETRIES = 5
 """S3 answers 409 while another conditional write of the same key is in progress."""
 CONFLICT_SECONDS = 0.1
@@ -38,7 +37,6 @@ class FsspecBackend:
         self._url = url
         self._core = core
         self._protocol = protocol = url.partition("://")[0].rpartition("::")[2]
-        self._read_only = protocol in _READ_ONLY
         if protocol not in registry.known_implementations and protocol not in registry.registry:
             raise BadSettings(
                 f"The protocol {protocol!r} of the store is unknown. A store is a folder, or a URL of a protocol that "
@@ -47,8 +45,7 @@ class FsspecBackend:
         try:
             registry.get_filesystem_class(protocol)
         except ImportError as problem:
-            module = getattr(problem.__cause__, "name", None) or str(problem)
-            raise MissingPackage("smbprotocol" if module == "smbclient" else module) from problem
+            raise MissingPackage(getattr(problem.__cause__, "name", None) or str(problem)) from problem
         self._opened: tuple[Any, str] | None = None
 
     def folders(self) -> list[str]:
@@ -112,7 +109,7 @@ class FsspecBackend:
         return self._opened
 
     def _writable(self) -> tuple[Any, str]:
-        if self._read_only:
+        if self._protocol in _HTTP:  # fsspec would send a PUT
             raise OSError(errno.EROFS, "read-only protocol")
         return self._system()
 
@@ -121,7 +118,7 @@ class FsspecBackend:
         system, root = self._system()
         system.invalidate_cache()
         place = f"{root}/{LAYOUT}/{folder}".rstrip("/")
-        if self._read_only:
+        if self._protocol in _HTTP:
             place += "/"  # a web server's listing
         try:
             entries = _list_pages(system, place) if self._protocol in _S3 else system.ls(place, detail=True)

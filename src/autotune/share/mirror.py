@@ -44,15 +44,12 @@ class MirroredClass:
 
     key: Key
     path: Path
-    publications: int
     hosts: int
     entries: int
     decided: int
     confirmed: int
     """Decided entries that two hosts, or a trusted signer, confirm."""
     contested: int
-    changed: bool
-    """False if the mirror held the same before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,22 +119,17 @@ def _mirror(contents: ClassContents, key: Key, mirror: Path) -> MirroredClass:
     """Merge a class and write it to the mirror, unless the mirror holds the same bytes."""
     profile, text = _readable(merge_publications(contents.publications, key))
     path = mirror / f"{key.slug}.yaml"
-    changed = True
-    with suppress(OSError):
-        changed = path.read_bytes() != text
-    if changed:
+    if not path.is_file() or path.read_bytes() != text:
         mirror.mkdir(mode=0o755, parents=True, exist_ok=True)
         replace_file(path, text)
     return MirroredClass(
         key=key,
         path=path,
-        publications=len(contents.publications),
         hosts=len(set(names_of_computers(contents.publications).values())),
         entries=len(profile.entries),
         decided=sum(map(is_decided_by_measurement, profile.entries)),
         confirmed=sum(map(_is_confirmed, profile.entries)),
         contested=sum(entry.evidence.contested for entry in profile.entries),
-        changed=changed,
     )
 
 

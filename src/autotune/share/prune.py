@@ -30,7 +30,6 @@ class StoredClass:
     folder: str
     hosts: tuple[str, ...]
     publications: int
-    signatures: int
 
 
 def list_classes(store: Store) -> list[StoredClass]:
@@ -39,8 +38,7 @@ def list_classes(store: Store) -> list[StoredClass]:
     for folder in sorted(filter(CLASS.fullmatch, store.folders())):
         names = [file.name for file in store.files(folder)]
         hosts = {host for name in names if (host := publisher(name))}
-        signatures = sum(signed_by(name) is not None for name in names)
-        classes.append(StoredClass(folder, tuple(sorted(hosts)), sum(map(is_publication, names)), signatures))
+        classes.append(StoredClass(folder, tuple(sorted(hosts)), sum(map(is_publication, names))))
     return classes
 
 

@@ -26,8 +26,6 @@ class PublishResult:
     signer: str | None = None
     newly_signed: bool = False
     """True if the store did not have this signature before."""
-    replaced: tuple[str, ...] = ()
-    """Earlier publications of this host that this one supersedes, and that were removed."""
 
 
 def publish(profile: Profile, store: Store, *, key: Any = None) -> PublishResult:
@@ -43,14 +41,9 @@ def publish(profile: Profile, store: Store, *, key: Any = None) -> PublishResult
     if key is not None:
         signer = trust.key_id(trust.public_text(key))
         newly_signed = _put(store, folder, signature_name(name, signer), trust.sign(data, key))
-    return PublishResult(
-        folder=folder,
-        name=name,
-        new=_put(store, folder, name, data),
-        signer=signer,
-        newly_signed=newly_signed,
-        replaced=_remove_superseded(store, folder, name, profile),
-    )
+    new = _put(store, folder, name, data)
+    _remove_superseded(store, folder, name, profile)
+    return PublishResult(folder=folder, name=name, new=new, signer=signer, newly_signed=newly_signed)
 
 
 def _put(store: Store, folder: str, name: str, data: bytes) -> bool:
@@ -70,7 +63,7 @@ def _holds(store: Store, folder: str, name: str, data: bytes) -> bool:
     return isinstance(content, FileContent) and content.data == data
 
 
-def _remove_superseded(store: Store, folder: str, name: str, profile: Profile) -> tuple[str, ...]:
+def _remove_superseded(store: Store, folder: str, name: str, profile: Profile) -> None:
     """Remove this host's publications that the new one supersedes, with their signatures."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     removed = []
@@ -88,4 +81,3 @@ def _remove_superseded(store: Store, folder: str, name: str, profile: Profile) -
             signed = signed_by(file)
             if signed is not None and signed[0] in removed:
                 store.remove(folder, file)
-    return tuple(removed)

@@ -80,7 +80,7 @@ class TrustPolicy:
 
 
 def make_key_pair(path: Path) -> str:
-    """Create a key pair, the private key at `path` and the public one at `path`.pub; return the text of the public key.
+    """Create a key pair, the private key at `path`; return the text of the public key.
 
     An existing file is never replaced. Raises BadSettings if there is one, EnvironmentProblem if the key cannot be
     written.
@@ -98,15 +98,14 @@ def make_key_pair(path: Path) -> str:
         try:
             with open(handle, "wb") as file:  # noqa: PTH123 - a descriptor
                 file.write(pem)
-            path.with_name(f"{path.name}.pub").write_text(f"{public}\n", encoding="ascii")
         except OSError:
             path.unlink(missing_ok=True)  # half a key would stand in the way of a whole one
             raise
-    except FileExistsError:
-        raise BadSettings(
-            f"There is a key in {path} already, and no key is ever replaced. Name another file with --file."
-        ) from None
     except OSError as problem:
+        if path.exists():
+            raise BadSettings(
+                f"There is a key in {path} already, and no key is ever replaced. Name another file with --file."
+            ) from None
         raise EnvironmentProblem(f"{path}: the key cannot be written ({problem.strerror or problem}).") from problem
     return public
 

@@ -55,6 +55,29 @@ def _multiply(layout: int) -> Recipe:
     return Recipe(prepare)
 
 
+_ROW = 1000
+"""About how many elements a row has: so many that memory decides, as in a long loop, and not the calls of the loops."""
+
+
+def _add_rows(operation: Operation, _layout: str, rng: Generator) -> Work:
+    """Add a vector to each row of the inner part of a matrix."""
+    n, dtype = operation.size["n"], operation.dtype
+    rows = max(2, n // _ROW)
+    columns = max(1, n // rows)
+    row, vector = (block(rng, columns, dtype) for _ in range(2))
+    matrix, out = np.zeros((rows + 2, columns + 2), dtype), np.zeros((rows, columns), dtype)
+    part = matrix[1:-1, 1:-1]
+    part[:] = row
+    plain = partial(np.add, part, vector, out=out)
+
+    flat = out.reshape(-1)
+    return Work(
+        plain=plain,
+        tuned=_planned(plain, np.add, operation, layout=Layout.ROWS),
+        check=lambda result: array_work.output_fault(flat if result is out else result, flat, row + vector),
+    )
+
+
 def _planned(
     call: Callable[[], object],
     function: np.ufunc,
@@ -96,6 +119,7 @@ RECIPES: Mapping[str, Recipe] = {
     **{f"loop_{name}": _exchanged(name, getattr(np, name)) for name in ("add", "sqrt", "exp", "power")},
     "loop_scale": _multiply(Layout.BROADCAST),
     "loop_strided": _multiply(Layout.STRIDED),
+    "loop_rows": Recipe(_add_rows),
     "loop_max": _exchanged("max", np.maximum, Reduction.EXACT),
     "loop_sum": _exchanged("sum", np.add, Reduction.ROUNDED),
 }

@@ -1,0 +1,298 @@
+"""Calls in several inner loops, shared by the C core, give what plain NumPy gives: values, memory order, errors."""
+
+import contextlib
+import threading
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from native.test_native_loops import agree, operand, replace_loop, same
+from support.native import CORE, loops_cut, needs_core
+
+from autotune.intercept.array_loops import CLASSES, ArrayLoops, Layout, ufunc_of
+from autotune.intercept.operations import Range
+
+pytestmark = needs_core
+
+
+@pytest.fixture
+def only_rows():
+    """The core with plans for calls in rows only."""
+    CORE.configure(4)
+    cutting = ArrayLoops(CORE)
+    assert cutting.install() is None
+    for dtype in ("float64", "float32"):
+        cutting.plan("arithmetic", dtype, Layout.ROWS, [Range(2000, 500, 4)])
+    yield cutting
+    cutting.remove()
+
+
+def cut_by(call):
+    before = CORE.status()["cut"]
+    call()
+    return CORE.status()["cut"] - before
+
+
+x = operand("d", 6000, 1).reshape(60, 100)
+cube = operand("d", 6000, 1).reshape(10, 20, 30)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: x - x[0],
+        lambda: x - x[:, :1],
+        lambda: x[:, 0][:, None] * x[0],
+        lambda: x[1:-1, 2:] + x[1:-1, :-2],
+        lambda: x[1:-1, 1:-1] * 0.25,
+        lambda: 2 / x[1:-1, 1:-1],
+        lambda: np.float64(3) - x[1:-1, 1:-1],
+        lambda: np.sqrt(x[::-1, 1:]),
+        lambda: x > x[:, :1],
+        lambda: x < x.mean(0),
+        lambda: cube * cube[:, :1],
+        lambda: cube.transpose(2, 0, 1)[:-1] + 1,
+        lambda: np.subtract(x, x[0], out=np.empty((60, 100))),
+        lambda: np.add(x, x[0], out=np.empty((60, 200))[:, 50:150]),
+        lambda: np.add(x[:, 1:], 1.0, out=x[:, 1:]),
+        lambda: np.multiply(x[::-1, 1:], -1.0, out=x[::-1, 1:]),
+        lambda: np.subtract(x.T, x.T[:, :1], np.empty((100, 60), order="F")),
+    ],
+)
+def test_rows_are_shared(call, only_rows):
+    with np.errstate(all="ignore"):
+        assert cut_by(call) == 1
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: x[:10] - x[0],  # fewer elements than were measured
+        lambda: x[:, :1] - x[0, :1],  # one loop
+        lambda: x + x,
+        lambda: x.T + x.T,
+        lambda: x[:, 1:] + np.float32(1.0) * np.ones(99, "f"),  # casts
+        lambda: np.add(x, x[0], where=x > 0, out=np.empty((60, 100))),
+        lambda: np.add(x, x[0], dtype="D"),
+        lambda: np.add(x, x[0], out=np.lib.stride_tricks.as_strided(np.empty(7000), (60, 100), (8, 8))),
+        lambda: np.divmod(x, x[0]),
+        lambda: np.sqrt(x[:, ::-1]),
+        lambda: x + np.asfortranarray(x),  # NumPy's loops of gaps may choose another of two NaNs
+        lambda: np.maximum(x, x[:, :1]),  # ... and of two zeros
+        lambda: np.clip(x[:, 1:], -0.5, 0.5),
+        lambda: x[:, 1:].astype("i4") + 2**40,  # an error of NumPy's
+        lambda: x.view(type("Sub", (np.ndarray,), {})) + x[0],
+    ],
+)
+def test_other_calls_are_numpys_own(call, only_rows):
+    def run():
+        with np.errstate(all="ignore"):
+            try:
+                call()
+            except OverflowError:
+                return
+
+    assert cut_by(run) == 0
+
+
+def views(seed):
+    """Return a function that draws parts of an array, as programs cut them."""
+    generator = np.random.default_rng(seed)
+
+    def draw(shape, code):
+        room = operand(code, int(np.prod([n * 2 + 2 for n in shape])), seed).reshape([n * 2 + 2 for n in shape])
+        cuts = []
+        for n in shape:
+            begin, step = int(generator.integers(0, 3)), int(generator.choice([1, 1, 1, 2, -1]))
+            cuts.append(
+                slice(begin, begin + n) if step == 1 else slice(n * 2 + 1, None, -1) if step < 0 else slice(0, 2 * n, 2)
+            )
+        part = room[tuple(cuts)][tuple(slice(0, n) for n in shape)]
+        match generator.integers(0, 5):
+            case 0:
+                return np.ascontiguousarray(part)
+            case 1:
+                return np.asfortranarray(part)
+            case 2:
+                return np.broadcast_to(part[:1], part.shape)
+            case _:
+                return part
+
+    return draw, generator
+
+
+UFUNCS = [
+    ufunc
+    for members in CLASSES.values()
+    for name in members.ufuncs.split()
+    if (ufunc := ufunc_of(name)) is not None and ufunc.nout == 1
+]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from(UFUNCS),
+    st.sampled_from("?bilqBHfdFD"),
+    st.lists(st.integers(1, 24), min_size=2, max_size=4),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(["new", "C", "F", "in place", "of a part", "backwards", "overlapping", "number", "keyword"]),
+    st.integers(1, 900),
+    st.sampled_from(["ignore", "warn", "raise"]),
+)
+def test_any_shape_order_and_output_gives_the_plain_result(ufunc, code, shape, seed, how, chunk, errors):
+    def call():
+        draw, generator = views(seed)
+        operands = []
+        for _ in range(ufunc.nin):
+            own = [1 if generator.random() < 0.25 else n for n in shape]
+            operands.append(draw(own[int(generator.integers(0, 2)) :] if operands else own, code))
+        if how == "number" and ufunc.nin > 1:
+            operands[-1] = [2, 0.5, np.float32(2), True, 100][int(generator.integers(0, 5))]
+        place = np.broadcast_shapes(*(np.shape(value) for value in operands))
+        plain = np.dtype(np.result_type(*operands)) if ufunc.types[-3][-1] != "?" else np.dtype(bool)
+        outputs = {
+            "C": lambda: [np.zeros(place, plain)],
+            "F": lambda: [np.zeros(place, plain, order="F")],
+            "in place": lambda: operands[:1] if operands[0].flags.writeable else [],
+            "of a part": lambda: [np.zeros([2 * n for n in place], plain)[tuple(slice(0, n) for n in place)]],
+            "backwards": lambda: [
+                np.zeros([3 * n for n in place], plain)[tuple(slice(3 * n, None, -3) for n in place)]
+            ],
+            "overlapping": lambda: [operands[0][::-1]] if operands[0].flags.writeable else [],
+        }.get(how, list)()
+        with np.errstate(all=errors):
+            keywords = {"out": np.zeros(place, plain)} if how == "keyword" else {}
+            result = ufunc(*operands, *outputs, **keywords)
+        return result, np.array(result.strides), np.array(result.dtype.str), np.array(operands[0])
+
+    agree(call, elements=100, chunk=chunk)
+
+
+def test_floating_point_errors_are_told_as_ever(only_rows):
+    flaws = []
+    with np.errstate(all="call", call=lambda *flaw: flaws.append(flaw)):
+        assert cut_by(lambda: np.divide(x[:, 1:], 0)) == 1
+    assert {text for text, _ in flaws} <= {"divide by zero", "invalid value"}
+    assert flaws
+    with np.errstate(divide="raise", invalid="ignore"), pytest.raises(FloatingPointError, match=r"\bdivide$"):
+        np.divide(x[:, 1:], 0)
+    with pytest.warns(RuntimeWarning, match=r"\bsqrt$"):
+        np.sqrt(-np.abs(x[:, 1:]) - 1)
+
+
+class Overriding(np.float64):
+    """A number that sees the calls it is an operand of."""
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **keywords):
+        return "mine"
+
+
+def test_numbers_that_override_ufuncs_are_asked_as_ever(only_rows):
+    assert np.add(x[:, 1:], Overriding(1)) == "mine"
+    assert np.add(x[:, 1:], np.float64(1)).shape == (60, 99)
+
+
+def test_wrong_arguments_are_refused_as_ever(only_rows):
+    for call in (
+        lambda: np.add(x, x[0], np.empty((60, 100)), np.empty((60, 100))),
+        lambda: np.add(x, x[0], out=np.empty((60, 99))),
+        lambda: np.add(x, x[:7]),
+        lambda: np.add(x, x[0], np.broadcast_to(np.empty(100), (60, 100))),
+        lambda: np.add(x[:, 1:], "1"),
+    ):
+        with pytest.raises((TypeError, ValueError)):
+            call()
+
+
+def test_a_given_array_is_held_no_longer_than_the_call(only_rows):
+    import sys
+
+    out = np.empty((60, 100))
+    for shape in ((60, 100), (1, 60, 100)):  # shared, and refused by NumPy's iterator
+        with contextlib.suppress(ValueError):
+            np.add(np.broadcast_to(x, shape), x[0], out=out)
+    assert sys.getrefcount(out) == 2
+
+
+def test_a_handler_of_errors_that_calls_numpy_in_rows_gets_its_own_result(only_rows):
+    ones, results = np.ones((60, 100)), []
+    plain = ones - ones[0]
+    with np.errstate(all="call", call=lambda *_: results.append(ones - ones[0])):
+        np.divide(ones[:, 1:], 0)
+    assert results
+    assert all(same(result, plain) for result in results)
+
+
+def test_a_part_is_cut_between_rows_and_long_rows_in_pieces(only_rows):
+    wide = operand("d", 40_000, 5).reshape(2, 20_000)
+    plain = wide - wide[:, :1]
+    only_rows.plan("arithmetic", "float64", Layout.ROWS, [Range(2000, 100, 4)])
+    result = []
+    assert cut_by(lambda: result.append(wide - wide[:, :1])) == 1
+    assert same(result[0], plain)
+
+
+def test_the_loop_of_another_extension_gets_the_operands_as_they_are():
+    """And none that stand for them, which the core hands to NumPy in a call of its own."""
+    import ctypes
+
+    inner, seen = [], []
+    loop = ctypes.CFUNCTYPE(
+        None, ctypes.c_void_p, ctypes.POINTER(ctypes.c_ssize_t), ctypes.POINTER(ctypes.c_ssize_t), ctypes.c_void_p
+    )
+
+    @loop
+    def theirs(args, dimensions, steps, data):
+        seen.append(steps[0])
+        loop(inner[0])(args, dimensions, steps, data)
+
+    plain = np.cbrt(x[:, 1:])
+    with loops_cut():
+        assert same(np.cbrt(x[:, 1:]), plain)
+        inner.append(replace_loop(np.cbrt, ctypes.cast(theirs, ctypes.c_void_p).value, "dd"))
+        assert same(np.cbrt(x[:, 1:]), plain)
+        assert seen
+        assert 0 not in seen
+        replace_loop(np.cbrt, inner[0], "dd")
+
+
+def test_results_and_operands_are_freed(only_rows):
+    big = np.ones((100, 100))
+    for _ in range(3):
+        big - big[0]
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in range(50):
+            big - big[0]
+            np.subtract(big[:, 1:], 0.5)
+            with np.errstate(divide="raise"), pytest.raises(FloatingPointError):
+                np.divide(big[:, 1:], 0)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 2 * big.nbytes
+
+
+def test_threads_share_rows_at_once_and_while_loops_are_taken_off():
+    ones = np.ones((60, 100))
+    plain, faults = ones - 0.5 * ones[0], []
+    stop = threading.Event()
+
+    def work():
+        while not stop.is_set():
+            if not same(ones - 0.5 * ones[0], plain):
+                faults.append(1)
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for _ in range(40):
+        with loops_cut():
+            ones - ones[0]
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert not faults
