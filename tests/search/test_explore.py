@@ -12,7 +12,7 @@ from support.simulated_machines import USERS
 
 from autotune.bench.ladder import seconds_of
 from autotune.model.catalogue import CATALOGUE, operation
-from autotune.model.configuration import Configuration, Method
+from autotune.model.configuration import Configuration
 from autotune.model.measurement import Failure, FailureKind
 from autotune.search.environment import Environment
 from autotune.search.explore import PLAYOFFS, Exploration
@@ -245,11 +245,6 @@ def test_what_was_proved_for_another_size_ends_no_search():
     profiles = proved_elsewhere(2**16, n=10**6)
     warm, _, _ = explored(best_chunk(2**16), cpus=16, name="sqrt", n=10**7, starts=profiles)
     assert 2 * len(warm.visits) > len(cold.visits)
-
-
-def test_where_time_allows_one_way_to_give_an_array_to_processes_it_is_one_that_shares_pages():
-    _, bench, _ = explored(flat, cpus=2, name="share", n=10**6, steps=1, seconds=0.1)
-    assert [choice.method for choice in bench.plans[0].cases[0].configurations] == [Method.INHERIT]
 
 
 @pytest.fixture

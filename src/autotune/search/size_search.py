@@ -12,7 +12,7 @@ from math import log1p, log2
 import numpy as np
 
 from autotune.model.catalogue import Family
-from autotune.model.configuration import DEFAULT, Configuration, Method
+from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Measurement
 from autotune.model.operation import Operation
 from autotune.model.policy import TIE
@@ -54,8 +54,6 @@ FEW, FEW_ERRORS = 4, 2.0
 """Below so many pairs of one of many configurations its doubt counts so many times: one slow pair moves them all."""
 SPOILED = 12
 """Below so many pairs a configuration may be as good as its best pair: a slow one in a few hides it."""
-METHODS = tuple(Method)
-"""Those that share pages before those that copy."""
 UNSEEN = 0.05
 """Improvement that may be found, in log-ratio, while the search of a large space goes on."""
 
@@ -357,14 +355,12 @@ def _first_points(
 ) -> list[int]:
     """Return the points to begin with: the nearest to what is suggested, of each way one with a middle chunk, corners.
 
-    All workers with one BLAS thread each come first, more than the CPUs last. Ways to give arrays to processes that
-    share pages go before those that copy: of slow calls the time allows one candidate only.
+    All workers with one BLAS thread each come first, more than the CPUs last.
     """
 
-    def order(point: int) -> tuple[bool, int, int, int]:
+    def order(point: int) -> tuple[bool, int, int]:
         choice = setting(grid, point)
-        method = 0 if choice.method is None else METHODS.index(choice.method)
-        return choice.cpus > usable_cpus, -(choice.workers or 1), choice.blas_threads or 1, method
+        return choice.cpus > usable_cpus, -(choice.workers or 1), choice.blas_threads or 1
 
     near = (point for hint in suggested if (point := nearest(grid, hint)) is not None)
     middles = sorted((points[len(points) // 2] for points in ways), key=order)
