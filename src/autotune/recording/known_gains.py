@@ -13,7 +13,7 @@ from autotune.model.operation import Operation
 from autotune.profiles.compiled_copy import LoopPlan
 from autotune.profiles.lookup import Level, LookupResult
 from autotune.profiles.loop_plan import measured_dtype, planned
-from autotune.recording.recording import ARRAYS, REDUCTIONS, SHORT_LOOP, Call
+from autotune.recording.recording import ARRAYS, REDUCTIONS, SHORT_LOOP, Call, Loop
 
 
 class GainSource(StrEnum):
@@ -108,7 +108,11 @@ class Limits:
 def known_gain(call: Call, profiles: Profiles, limits: Limits) -> KnownGain:
     """Look a recorded call up as `apply()` does."""
     if call.loop is not None:
-        return _gain_of_loops(call, profiles, limits)
+        gain = _gain_of_loops(call, call.loop, profiles, limits)
+        inner = call.inner and _gain_of_loops(call, call.inner, profiles, limits)
+        return (
+            inner if inner and inner.source is GainSource.MEASURED and gain.source is not GainSource.MEASURED else gain
+        )
     if call.operation is not None:
         return _gain_of_calls(call, call.operation, profiles, limits)
     if call.is_in_short_loops:
@@ -129,9 +133,7 @@ def _gain_of_calls(call: Call, operation: Operation, profiles: Profiles, limits:
     return _gain_of_default(call, [operation], [match], profiles)
 
 
-def _gain_of_loops(call: Call, profiles: Profiles, limits: Limits) -> KnownGain:
-    loop = call.loop
-    assert loop is not None
+def _gain_of_loops(call: Call, loop: Loop, profiles: Profiles, limits: Limits) -> KnownGain:
     names = loop_names(loop.kind, loop.layout)
     dtype = measured_dtype(names, loop.dtype, profiles.measured_sizes)
     wanted = [Operation(name=name, dtype=dtype, sizes=(("n", loop.elements),)) for name in names]

@@ -55,7 +55,9 @@ class Call:
     needs_reductions: bool = False
     """Does it gain only with `--reductions`?"""
     loop: Loop | None = None
-    """Its inner loops if it is a ufunc's with long ones."""
+    """Its inner loops if it is a ufunc's with long ones, or all of them as one if it is in rows."""
+    inner: Loop | None = None
+    """Its long inner loops if it is in rows, which are shared one by one where rows are not."""
     is_in_short_loops: bool = False
     """Does NumPy run it, on a large array, in inner loops that are too short to be shared?"""
 
