@@ -5,7 +5,7 @@
 unset PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
 # What builds the package (pyproject.toml, [build-system]), where that happens without a network.
-build_requirements='meson-python>=0.16 ninja'
+build_requirements='meson-python>=0.16 ninja numpy click'
 
 say() { echo "$(basename "$0"): $*" >&2; }
 
@@ -54,17 +54,32 @@ set_up() {
         return
     fi
     say "Setting up $folder (once; a minute or two) ..."
-    # without --no-compile pip compiles 12,000 files, one after another, of which few are ever imported
-    if "$interpreter" -m venv --clear "$folder" &&
-        "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' &&
+    builder=
+    if "$interpreter" -m venv --clear "$folder" && install "$folder" --upgrade 'pip>=25.1' &&
         dependencies "$interpreter" "$extras" >"$folder/requirements.txt" &&
-        "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile \
-            -r "$folder/requirements.txt" "$@"; then
+        case "$*" in *"$build_requirements"*) start_build "$folder" ;; esac &&
+        install "$folder" -r "$folder/requirements.txt" "$@"; then
+        [ -z "$builder" ] || wait "$builder" || : # install_package tries again, and says why
         echo "$wish" >"$folder/stamp"
     else
         say "$folder could not be set up; the reason stands above. Nothing else was changed: run this again."
         return 3
     fi
+}
+
+# install FOLDER PIP-ARGUMENT...: without --no-compile pip compiles 12,000 files, one after another, of which few are
+# ever imported.
+install() {
+    into=$1/bin/python
+    shift
+    "$into" -m pip install --quiet --disable-pip-version-check --no-compile "$@"
+}
+
+# start_build FOLDER: builds the package while the other packages arrive; `builder` is the process.
+start_build() {
+    install "$1" $build_requirements || return
+    build_wheel "$1" >/dev/null 2>&1 &
+    builder=$!
 }
 
 # dependencies PYTHON EXTRAS: prints what pyproject.toml names, one a line.
@@ -83,17 +98,38 @@ set_up_tests() {
 }
 
 # install_package FOLDER [PIP-ARGUMENT...]: installs the package into an environment that set_up made, if any of its files
-# has changed since. A C core is built if there is a compiler.
+# has changed since.
 install_package() {
-    folder=$1
-    shift
-    wish="$(find src profiles meson.build meson.options pyproject.toml scripts/list_package.py \
-        scripts/write_manuals.py -type f ! -name '*.pyc' ! -name '*.so' -exec cksum {} + | sort | cksum) $*"
-    if [ "$(cat "$folder/package" 2>/dev/null)" = "$wish" ]; then
+    version=$(package_version "$@")
+    if [ "$(cat "$1/package" 2>/dev/null)" = "$version" ]; then
         return
     fi
+    build_wheel "$@" || { say "The package could not be built; the reason stands above." && return 3; }
+    "$1/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall build/wheel/*.whl
+    echo "$version" >"$1/package"
+}
+
+# build_wheel FOLDER [PIP-ARGUMENT...]: builds the package into build/wheel with an environment that set_up made, unless
+# the wheel there is of these files. A C core is built if there is a compiler.
+build_wheel() {
+    if [ "$(cat build/wheel/version 2>/dev/null)" = "$(package_version "$@")" ]; then
+        return
+    fi
+    folder=$1
+    shift
+    rm -rf build/wheel "build/wheel.$$"
     # meson and ninja are commands of the environment
-    PATH="$PWD/$folder/bin:$PATH" "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
-        --no-build-isolation --force-reinstall "$@" . || { say "The package could not be built; the reason stands above." && return 3; }
-    echo "$wish" >"$folder/package"
+    PATH="$PWD/$folder/bin:$PATH" "$folder/bin/python" -m pip wheel --quiet --disable-pip-version-check --no-deps \
+        --no-build-isolation --wheel-dir "build/wheel.$$" "$@" . || return
+    package_version "$folder" "$@" >"build/wheel.$$/version"
+    mv "build/wheel.$$" build/wheel
+}
+
+# package_version FOLDER [PIP-ARGUMENT...]: prints what tells the files of the package, and how it is built, from others.
+package_version() {
+    "$1/bin/python" -c 'import sys; print(sys.version)'
+    shift
+    find src profiles meson.build meson.options pyproject.toml scripts/list_package.py scripts/write_manuals.py \
+        -type f ! -name '*.pyc' ! -name '*.so' -exec cksum {} + | sort | cksum
+    echo "$*"
 }

@@ -291,31 +291,6 @@ CHUNK = figure(
     encoding={"x": counts("chunk", "elements per chunk")},
 )
 
-SEARCH = figure(
-    _ONE_ACROSS,
-    {
-        "transform": [{"filter": "isValid(datum.speedup)"}],
-        "mark": {"type": "point", "filled": True, "size": 14, "opacity": 0.45},
-        "encoding": {
-            "y": times("speedup", title=None),
-            "fill": {**_BY_SIZE, "legend": None},
-            "tooltip": {"field": "tip"},
-        },
-    },
-    {
-        "mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 1.8},
-        "encoding": {"y": {"field": "best", "type": "quantitative"}, "stroke": _BY_SIZE},
-    },
-    encoding={
-        "x": {
-            "field": "elapsed",
-            "type": "quantitative",
-            "scale": {"zero": True, "nice": False},
-            "axis": {"title": "seconds of search and proof", "grid": False, "tickCount": 6},
-        }
-    },
-)
-
 MATRIX = figure(
     {
         "mark": {"type": "rect", "cornerRadius": 2, "stroke": "var(--paper)", "strokeWidth": 1.5},
@@ -372,7 +347,6 @@ FIGURES: Mapping[str, Spec] = {
     "time": TIME,
     "heat": HEAT,
     "chunk": CHUNK,
-    "search": SEARCH,
     "matrix": MATRIX,
     "times": TIMES,
 }

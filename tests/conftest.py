@@ -40,8 +40,11 @@ def pytest_collection_modifyitems(items):
         if item.get_closest_marker("real"):
             item.add_marker(pytest.mark.flaky(reruns=1))
     if "PYTEST_XDIST_WORKER" in os.environ:
-        # the long ones first: then no worker waits for another at the end, and few of them meet
-        items.sort(key=lambda item: item.get_closest_marker("real") is None)
+        # the long ones first, longest of all those of the whole project: then no worker waits for another at the end,
+        # and few of them meet
+        items.sort(
+            key=lambda item: (item.get_closest_marker("real") is None, item.path.parent != Path(__file__).parent)
+        )
 
 
 class Outcomes:

@@ -4,6 +4,7 @@ import ast
 import re
 import tomllib
 from collections import Counter
+from functools import cache
 from importlib.metadata import requires
 from importlib.resources import files
 from pathlib import Path
@@ -27,9 +28,20 @@ def loaded_by(statement):
     return set(printed(code).split())
 
 
+@cache
+def tree(path):
+    """The syntax tree of a file, parsed once for all tests."""
+    return ast.parse(path.read_text("utf-8"))
+
+
+def words_by_file(modules, words):
+    """The words that a function gives for each of these files, without files that it gives none for."""
+    return {str(path): sorted(those) for path in modules if (those := set(words(path)))}
+
+
 def names_bound(module):
     """Every name that a module binds or passes: variables, attributes, functions, classes, arguments."""
-    for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+    for node in ast.walk(tree(module)):
         match node:
             case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
                 yield name
@@ -41,7 +53,7 @@ def names_bound(module):
 
 def names_called(module):
     """Every plain or dotted name that a module calls."""
-    calls = (node.func for node in ast.walk(ast.parse(module.read_text("utf-8"))) if isinstance(node, ast.Call))
+    calls = (node.func for node in ast.walk(tree(module)) if isinstance(node, ast.Call))
     return {ast.unparse(call) for call in calls if isinstance(call, ast.Name | ast.Attribute)}
 
 
@@ -91,27 +103,29 @@ def test_no_two_files_import_each_other_even_for_types():
     assert TopologicalSorter(imports).prepare() is None
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
-def test_only_the_command_line_prints_or_exits(module):
-    if PACKAGE / "cli" in module.parents:
-        return
+def test_only_the_command_line_prints_or_exits():
+    others = [path for path in MODULES if PACKAGE / "cli" not in path.parents]
     # a trial's process ends with os._exit: nothing that its work left behind may run
-    assert not names_called(module) & {"print", "sys.exit", "exit", "quit", "SystemExit"}
+    ends = {"print", "sys.exit", "exit", "quit", "SystemExit"}
+    assert words_by_file(others, lambda module: names_called(module) & ends) == {}
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
-def test_the_code_does_not_speak_of_where_it_was_made(module):
-    assert not re.search(r"/work/|/tmp/|issue #?\d|part [A-F]\b", module.read_text("utf-8"))
+def test_the_code_does_not_speak_of_where_it_was_made():
+    places = re.compile(r"/work/|/tmp/|issue #?\d|part [A-F]\b")
+    assert words_by_file(MODULES, lambda module: places.findall(module.read_text("utf-8"))) == {}
 
 
 SCRIPTS = sorted([*(ROOT / "scripts").rglob("*.py"), *(ROOT / "tests" / "support").rglob("*.py")])
 
 
-@pytest.mark.parametrize("module", [*MODULES, *SCRIPTS], ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_no_name_of_several_words_mixes_capitals_and_small_letters(module):
+def test_no_name_of_several_words_mixes_capitals_and_small_letters():
     """A constant such as LARGEST_number is left by a replacement gone wrong, and no rule of ruff finds it."""
-    words = (name.strip("_") for name in names_bound(module))
-    assert {name for name in words if "_" in name and name not in {name.upper(), name.lower()}} == set()
+
+    def mixed(module):
+        words = (name.strip("_") for name in names_bound(module))
+        return (name for name in words if "_" in name and name not in {name.upper(), name.lower()})
+
+    assert words_by_file([*MODULES, *SCRIPTS], mixed) == {}
 
 
 def test_every_file_that_the_architecture_page_names_exists():
@@ -131,7 +145,7 @@ def test_every_package_is_on_the_map_and_every_package_on_the_map_exists():
 
 def imports_from_packages(module):
     """Pairs of a package and a module of it that this module imports from."""
-    for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+    for node in ast.walk(tree(module)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("autotune."):
             package, _, name = node.module.removeprefix("autotune.").partition(".")
             names = [name.partition(".")[0]] if name else [alias.name for alias in node.names]
@@ -159,7 +173,7 @@ def test_every_verb_of_the_command_line_is_short():
     """Parse, plan, run, write, render: what takes more has a function of its own."""
     long = {}
     for path in sorted((PACKAGE / "cli").glob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for node in ast.walk(tree(path)):
             decorators = [ast.unparse(each) for each in getattr(node, "decorator_list", ())]
             if isinstance(node, ast.FunctionDef) and any(".command" in each for each in decorators):
                 body = node.body[1:] if ast.get_docstring(node) else node.body
@@ -218,7 +232,7 @@ def test_no_two_test_files_have_one_name():
 def test_every_class_name_has_one_meaning():
     places = {}
     for path in sorted(PACKAGE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for node in ast.walk(tree(path)):
             if isinstance(node, ast.ClassDef):
                 places.setdefault(node.name, []).append(path.name)
     assert {name: files for name, files in places.items() if len(files) > 1} == {}

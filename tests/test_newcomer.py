@@ -33,6 +33,8 @@ def test_a_newcomer_sees_a_report(tmp_path):
     for name in PARTS:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, checkout / name)
+    if (wheel := ROOT / "build/wheel").exists():  # scripts/test has built it from these files
+        shutil.copytree(wheel, checkout / "build/wheel")
     places = {f"XDG_{name}_HOME": str(tmp_path / name.lower()) for name in ("CONFIG", "STATE", "CACHE", "DATA")}
     kept = {
         name: value

@@ -70,7 +70,11 @@ class UnknownOperation(UsageError):
     def __init__(self, name: str, nearest: Sequence[str] = ()) -> None:
         self.name = name
         self.nearest = tuple(nearest)
-        hint = f"Did you mean {', '.join(self.nearest)}?" if self.nearest else "`autotune calibrate --help` names all."
+        hint = (
+            f"Did you mean {', '.join(self.nearest)}?"
+            if self.nearest
+            else "`autotune calibrate --help` names all; --workload FILE.py:FUNCTION measures a function of yours."
+        )
         super().__init__(f"There is no operation named {name!r}. {hint}")
 
 

@@ -120,5 +120,4 @@ def test_what_comes_next_is_numbered():
 
 def test_each_size_is_an_order_and_is_repeated(invoke, monkeypatch):
     monkeypatch.setattr(control_socket, "ask_daemon", lambda *_, **said: {"operation": f"svd {said['sizes']['n']}"})
-    lines = invoke("tune", "svd", "n=200,300").output.splitlines()
-    assert [line.split(" is ")[0] for line in lines] == ["svd 200", "svd 300"]
+    assert invoke("tune", "svd", "n=200,300").output.startswith("svd 200, svd 300: measured next")

@@ -107,6 +107,10 @@ def test_a_misspelt_name_is_told_with_its_neighbours_alone(machine):
     assert "Did you mean svd" in result.stderr
 
 
+def test_a_misspelt_function_of_the_users_is_told_with_its_name(machine):
+    assert "Did you mean step" in said("steps").stderr
+
+
 def test_a_name_that_may_be_of_a_refused_profile_has_neighbours_too(machine):
     (machine / "named.yaml").write_text("schema: 99\n")
     result = said("sdv")

@@ -109,6 +109,7 @@ def test_bad_words_are_refused_before_anything_is_removed(own, words, status):
 def test_a_function_of_the_users_that_has_other_sizes_is_no_unknown_operation(own):
     profile_files.write(of_this_machine(make_entry("step", rows=5)), own)
     assert [forget("step", "rows=6").exit_code, forget(own, "step", "rows=6").exit_code] == [1, 1]
+    assert "Did you mean step" in forget("steps").stderr
 
 
 def test_a_full_disk_leaves_the_profile_as_it_was_and_is_told_with_the_file(own, monkeypatch):

@@ -71,6 +71,7 @@ SAMPLES = {
 }
 SPECIAL = {
     "daemon_installed": {"files": ["3"]},
+    "daemon_ordered": {"operations": ["svd n=8"]},
     "does_not_fit": {"needed": 2**50, "allowed": 2**32},
     "not_in_catalogue": {"nearest": ["svd", "std"]},
     "nothing_to_verify": {"choices": {"qr": 2}},

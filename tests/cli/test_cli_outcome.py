@@ -157,7 +157,7 @@ def test_the_end_says_where_the_profile_is_and_that_programs_find_it(capsys):
     said = capsys.readouterr()
     assert "svd m=500 n=500" in said.out
     assert said.err.splitlines() == [
-        f"Tuned: 1 of 2 entries; plain NumPy runs for the other 1. The profile is in {kept.path}.",
+        f"Tuned: 1 of 2 entries; the default stays for the other 1. The profile is in {kept.path}.",
         messages.how_to_use(kept.path, is_searched=True),
     ]
 
@@ -209,7 +209,7 @@ def test_entries_that_stayed_undecided_are_counted_and_the_proofs_that_stay_with
     hurried = replace(NOT_REACHED, status=Status.UNDECIDED, reason="The time allowed ended before its turn.")
     write_outcome.tell([write_outcome.keep(profile(hurried), path)], finished=True, as_json=False)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0].startswith("Tuned: 0 of 1 entry; plain NumPy runs for all.")
+    assert lines[0].startswith("Tuned: 0 of 1 entry; the default stays for all.")
     assert "1 undecided" in lines[1]
     assert lines[1].endswith(f"calibrate {NOT_REACHED.operation.name} --until-decided")
     assert lines[2] == "It also holds 1 entry of earlier runs, 1 of them tuned, which stay in use."

@@ -94,8 +94,8 @@ def test_the_journal_of_the_host_that_measured_it_is_used(report, tmp_path, monk
     Journal(bench, journal_path(shown.key), header).run(
         TrialPlan(cases=(Case(operation=QR.operation, configurations=(QR.choice,)),), rounds=2)
     )
-    trials = json.loads(report("a.yaml", "--json").stdout)["trials"]
-    assert [(trial["choice"], trial["speedup"]) for trial in trials] == [("2 threads", 2.0)]
+    points = json.loads(report("a.yaml", "--json").stdout)["points"]
+    assert [(point["choice"], point["speedup"]) for point in points] == [("2 threads", 2.0)]
 
     profile_files.write(replace(shown, provenance=replace(shown.provenance, host="elsewhere")), tmp_path / "a.yaml")
-    assert json.loads(report("a.yaml", "--json").stdout)["trials"] == []
+    assert json.loads(report("a.yaml", "--json").stdout)["points"] == []

@@ -3,15 +3,15 @@
 import re
 import shutil
 import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.programs import printed
 
 from autotune.cli.cluster import calibrate
 from autotune.cli.program import program
@@ -83,6 +83,7 @@ def test_nothing_ends_a_line_of_the_file(field):
 
 
 @needs_bash
+@settings(max_examples=25)  # each starts a shell
 @given(*[st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S", "Zs"]))] * 2)
 def test_whatever_a_store_and_a_constraint_are_called_the_file_is_bash(store, constraint):
     assert is_bash(made(store=store, constraint=constraint))
@@ -143,19 +144,34 @@ def test_without_a_store_there_is_nothing_to_share(tmp_path):
     assert run("--slurm", environ=environ).exit_code == 2
 
 
-@pytest.mark.real
-@pytest.mark.parametrize("name", WHOLE_NODES)
-def test_a_recipe_asks_for_whole_nodes_with_one_worker_each(name):
+PRINTS_ALL = """
+import runpy, sys
+for name in {systems}:
+    sys.argv = ["nodes.py", name, *"--nodes 2 --cpus 16 --store /nfs/autotune --queue long --print".split()]
+    try:
+        runpy.run_path({script}, run_name="__main__")
+    except SystemExit as end:
+        assert end.code == 0
+    print("END OF FILE")
+"""
+
+
+@pytest.fixture(scope="module")
+def printed_files():
+    """The batch file of each system; one process prints them all."""
     if not find_spec("dask_jobqueue"):
         pytest.skip("needs dask-jobqueue")
-    words = ["--nodes", "2", "--cpus", "16", "--store", "/nfs/autotune", "--queue", "long", "--print"]
-    done = subprocess.run(
-        [sys.executable, RECIPES / "nodes.py", name, *words], capture_output=True, text=True, check=False, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    assert is_bash(done.stdout)
-    assert [line for line in WHOLE_NODES[name] if line not in done.stdout.splitlines()] == []
-    assert "--nthreads 1 " in done.stdout
+    text = printed(PRINTS_ALL.format(systems=list(WHOLE_NODES), script=repr(str(RECIPES / "nodes.py"))))
+    return dict(zip(WHOLE_NODES, text.split("END OF FILE\n")[:-1], strict=True))
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", WHOLE_NODES)
+def test_a_recipe_asks_for_whole_nodes_with_one_worker_each(name, printed_files):
+    file = printed_files[name]
+    assert is_bash(file)
+    assert [line for line in WHOLE_NODES[name] if line not in file.splitlines()] == []
+    assert "--nthreads 1 " in file
 
 
 def objects():

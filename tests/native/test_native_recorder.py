@@ -130,6 +130,13 @@ for _ in range(4):
     assert sorted(calls, key=str) == [(4, 15), (4, 3), (4, None)]
 
 
+def test_loops_that_begin_within_a_tenth_of_a_second_after_blas_are_told_apart(tmp_path):
+    add = "for _ in range(3):\n    np.add(x, x)\n"
+    code = "import time\nCORE.record_function(np.dot, 'dot', 'g')\nx = np.ones(90_000)\n"
+    rows = recorded(tmp_path, f"{code}{add}np.dot(x, x)\n{add}time.sleep(0.2)\n{add}")
+    assert 0 < rows["add"].loops.after_blas < 1
+
+
 def test_what_operands_are_broadcast_to_is_the_size_of_a_call(tmp_path):
     row = recorded(tmp_path, "for _ in range(3):\n    np.add(np.ones((2000, 1)), np.ones((1, 3000)))")["add"]
     assert row.elements == 3 * 6_000_000

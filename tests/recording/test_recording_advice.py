@@ -216,6 +216,17 @@ def test_a_call_in_rows_is_shared_as_rows_or_by_its_inner_loops():
     assert known_gain(met, resolution_of(*class_entries(50_000)), Limits()).source is GainSource.NOT_MEASURED
 
 
+def test_loops_while_idle_blas_threads_spin_run_plain():
+    met, profiles = loop_call(1000, seconds=5.0, after_blas=0.6), resolution_of(*class_entries(1000))
+    free, waits = (known_gain(met, profiles, Limits(spins=spins)) for spins in (False, True))
+    assert (free.waiting, waits.waiting) == (0.0, 0.6)
+    gains = [advise_on(recording(process(met)), profiles, Limits(spins=spins)).gain for spins in (False, True)]
+    saved = [1 - 1 / gain.speedup for gain in gains]
+    assert saved[1] == pytest.approx(0.4 * saved[0])
+    twice = join_calls([met, replace(met, after_blas=0.0)])
+    assert twice[0].after_blas == pytest.approx(0.3)
+
+
 def test_a_size_between_measured_ones_has_what_the_runtime_chooses_there():
     entries = [make_entry("qr", choice={"blas_threads": 1}, m=n, n=n) for n in (20, 200)]
     gain = known_gain(call(operation=QR), resolution_of(*entries), Limits())

@@ -4,9 +4,11 @@ from dataclasses import replace
 from pathlib import PurePath
 
 import pytest
+from support.fake_bench import pairs
 from support.profile_builders import alternatives, make_entry, profile
 
 from autotune.model.configuration import Configuration
+from autotune.model.measurement import Measurement, Session
 from autotune.model.operation import Operation
 from autotune.report import rows
 from autotune.report.rows import Subject, labels
@@ -43,7 +45,7 @@ def test_the_time_with_autotune_is_the_defaults_where_the_default_is_kept():
 
 
 def test_every_table_has_a_name_and_a_sentence(subject):
-    assert rows.tables([subject]).keys() == {"entries", "machines", "trials", "points"}
+    assert rows.tables([subject]).keys() == {"entries", "machines", "points"}
 
 
 def test_without_sessions_the_corners_are_the_points():
@@ -51,6 +53,27 @@ def test_without_sessions_the_corners_are_the_points():
     entry = replace(make_entry("batch_matmul", n=300, tasks=100), corners=corners)
     (point,) = rows.points(Subject(label="a", profile=profile(entry)))
     assert (point["blas_threads"], point["workers"], point["speedup"]) == (1, 2, 2.0)
+
+
+def test_points_hold_all_processes_together():
+    log, two = Operation(name="log", sizes=(("n", 10),)), Configuration(workers=2)
+    sessions = [
+        Session(
+            measurements=(
+                Measurement(operation=log, configuration=Configuration(), seconds=(1.0, 1.0)),
+                Measurement(
+                    operation=log,
+                    configuration=two,
+                    pairs=pairs([1.0, 1.0], [seconds, seconds]),
+                    seconds=(seconds, seconds),
+                ),
+            ),
+            wall_seconds=1.0,
+        )
+        for seconds in (0.25, 1.0)
+    ]
+    (point,) = rows.points(Subject(label="a", profile=profile(), sessions=tuple(sessions)))
+    assert (point["workers"], point["speedup"], point["processes"]) == (2, pytest.approx(2.0), 2)
 
 
 @pytest.mark.parametrize(

@@ -110,9 +110,8 @@ def tune(system: bool, operation: str, sizes: tuple[str, ...], dtype: str) -> No
       autotune daemon tune svd n=500,1000 --dtype float32
     """
     row = kind(operation)
-    for values in parse_sizes(sizes, row) or ({},):
-        answer = _ask(system, "tune", operation=row.name, dtype=dtype, sizes=values)
-        note(messages.daemon_ordered(answer["operation"]))
+    orders = ({"operation": row.name, "dtype": dtype, "sizes": values} for values in parse_sizes(sizes, row) or ({},))
+    note(messages.daemon_ordered([_ask(system, "tune", **order)["operation"] for order in orders]))
 
 
 @daemon.command(short_help="Read the configuration again.")

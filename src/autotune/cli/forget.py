@@ -10,8 +10,8 @@ from autotune.cli.in_force import in_force
 from autotune.cli.options import Selection
 from autotune.cli.program import FAILED
 from autotune.cli.terminal import json_option, note, print_json, print_lines
-from autotune.errors import EnvironmentProblem, UsageError
-from autotune.model.catalogue import kind
+from autotune.errors import EnvironmentProblem, UnknownOperation, UsageError
+from autotune.model.catalogue import nearest_names, row_of
 from autotune.model.entry import Entry
 from autotune.profiles import folders, profile_files
 from autotune.runtime.text_table import operation_name, printable
@@ -58,8 +58,10 @@ def nothing_removed(selection: Selection) -> str:
     words = [*selection.names, *selection.texts]
     entries = [match.entry for match in in_force().entries]
     entries += [entry for path in selection.files for entry in profile_files.read(path).entries]
-    for name in {*selection.names} - {entry.operation.name for entry in entries}:
-        kind(name)
+    own_names = {entry.operation.name for entry in entries}
+    for name in selection.names:
+        if row_of(name) is None and name not in own_names:
+            raise UnknownOperation(name, nearest_names(name, own_names))
     if selection.files:
         return messages.nothing_to_forget(words)
     state = in_force()

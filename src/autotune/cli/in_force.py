@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from autotune.cli import messages
 from autotune.cli.options import parse_sizes
-from autotune.errors import BadSize
+from autotune.errors import BadSize, UnknownOperation
 from autotune.host.detect import detect
-from autotune.model.catalogue import ALIASES, kind, nearest_names, row_of
+from autotune.model.catalogue import ALIASES, nearest_names, row_of
 from autotune.model.operation import DTYPES, Operation
-from autotune.model.policy import memory_allowance
+from autotune.model.policy import COMMANDS, memory_allowance
 from autotune.model.record import Record
 from autotune.profiles import folders
 from autotune.profiles.lookup import LookupResult
@@ -63,14 +63,17 @@ def not_covered(names: Sequence[str], sizes: Sequence[str], measured: Iterable[s
     Raises UnknownOperation for a name that neither the catalogue nor a measured operation has, unless a profile of the
     user's is refused, which may hold a function of that name.
     """
+    measured = list(measured)
+    own_names = {operation.partition(" ")[0].removeprefix(COMMANDS) for operation in measured}
     wanted = {ALIASES.get(name, name) for name in names}
     own = [operation for operation in measured if operation.partition(" ")[0] in wanted]
     for name in names:
         if row_of(name) is None and not any(operation.partition(" ")[0] == name for operation in own):
             refused = [profile for profile in in_force().profiles if profile.is_refused]
+            nearest = nearest_names(name, own_names)
             if all(profile.layer == folders.Layer.SHIPPED for profile in refused):
-                kind(name)
-            return messages.not_in_catalogue(name, nearest_names(name))
+                raise UnknownOperation(name, nearest)
+            return messages.not_in_catalogue(name, nearest)
         for needed, allowed in memory_exceeded(name, sizes, dtype):
             return messages.does_not_fit(name, sizes, needed=needed, allowed=allowed)
     words = [*sizes, *([] if dtype == DTYPES[0] else [f"--dtype {dtype}"])]

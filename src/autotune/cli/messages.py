@@ -60,7 +60,7 @@ def for_cpus(place: int, total: int, *, cpus: int) -> str:
 
 
 def written(path: object, *, tuned: int, total: int) -> str:
-    rest = f"; plain NumPy runs for {f'the other {total - tuned}' if tuned else 'all'}" if tuned < total else ""
+    rest = f"; the default stays for {f'the other {total - tuned}' if tuned else 'all'}" if tuned < total else ""
     return f"Tuned: {tuned} of {count_of(total, 'entry', 'entries')}{rest}. The profile is in {path}."
 
 
@@ -434,8 +434,9 @@ def daemon_paused(span: str | None) -> str:
     return f"The daemon measures nothing {end}."
 
 
-def daemon_ordered(operation: str) -> str:
-    return f"{operation} is measured next, once the machine is idle; `autotune daemon status` says what it waits for."
+def daemon_ordered(operations: Iterable[str]) -> str:
+    listed = ", ".join(operations)
+    return f"{listed}: measured next, once the machine is idle. `autotune daemon status` says what it waits for."
 
 
 def daemon_stopped(pid: int) -> str:

@@ -36,9 +36,8 @@ def report(words: tuple[str, ...], output: Path | None, show: bool, as_json: boo
 
     OPERATION and NAME=N,N narrow it. With FILE the page is about the entries of this profile, used here or not.
 
-    The page is one file that needs no network: speed-ups with their intervals, times over sizes, the effect of every
-    knob, and how the search went, where the journal of the calibration is still on this machine. --json prints the
-    numbers.
+    The page is one file that needs no network: speed-ups with their intervals, times over sizes, and the effect of
+    every knob, where the journal of the calibration is still on this machine. --json prints the numbers.
 
     \b
     Examples:

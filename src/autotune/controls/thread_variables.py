@@ -119,7 +119,8 @@ def user_limit(environ: Mapping[str, str], *, api: str = "openblas", is_on_openm
     """
     own_names = exported_names(environ)
     names = LIMITS.get(api, ()) if not (api == "openblas" and is_on_openmp) else ()
-    counts = (_count(environ[name]) for name in names or ("OMP_NUM_THREADS",) if name in environ.keys() - own_names)
+    own = (name for name in names or ("OMP_NUM_THREADS",) if name in environ and name not in own_names)
+    counts = (_count(environ[name]) for name in own)
     return next((count for count in counts if count is not None), None)
 
 

@@ -23,7 +23,7 @@ from autotune.daemon.control_socket import ControlSocket, SocketPeer, may_order,
 from autotune.daemon.controller import Controller
 from autotune.daemon.daemon_settings import DaemonPaths, load_settings
 from autotune.daemon.metrics import daemon_status, metrics_text
-from autotune.daemon.sensors import MachineSensors
+from autotune.daemon.sensors import MachineSensors, fingerprint
 from autotune.daemon.systemd import notify_systemd
 from autotune.errors import AutotuneError, DaemonRuns, EnvironmentProblem, UnsupportedPlatform, UsageError
 from autotune.host.memory_limit import resident_bytes
@@ -51,6 +51,7 @@ class DaemonService:
         self.paths = paths
         self._log = DaemonLog() if log is None else log
         settings = load_settings(paths.settings)
+        self._settings_read = fingerprint(paths.settings)
         self._lock = hold_lock(paths.lock)
         _make_folders(paths)
         remove_leftovers(paths.state)
@@ -156,6 +157,7 @@ class DaemonService:
     def _reload_settings(self, why: str) -> str | None:
         """Read the configuration again. Return what is wrong with it; the former one then stays in force."""
         notify_systemd(f"RELOADING=1\nMONOTONIC_USEC={int(monotonic() * 1e6)}")
+        self._settings_read = fingerprint(self.paths.settings)
         problem = None
         try:
             self.controller.reload(load_settings(self.paths.settings))
@@ -171,6 +173,8 @@ class DaemonService:
         controller = self.controller
         notify_systemd(f"WATCHDOG=1\nSTATUS={(controller.waiting or controller.readiness.window.why)[:200]}")
         self._socket.drop_expired()
+        if fingerprint(self.paths.settings) != self._settings_read:
+            self._reload_settings("The file has changed.")
         if monotonic() - self._metrics_written >= METRICS_SECONDS:
             self._metrics_written = monotonic()
             self._write_metrics()

@@ -41,7 +41,6 @@ def topology(root: str, sections: Mapping[int, cpuinfo.Section], shared: cpuinfo
     system = f"{root}/sys/devices/system"
     folders = _numbered(f"{system}/cpu", "cpu")
     online = _online(system, folders) or frozenset(sections)
-    present = cpulist(read(f"{system}/cpu/present") or "") or frozenset(folders)
     kind = cpuinfo.processor(sections, shared)
     written = cpuinfo.places(sections)
     cores = _cores(system, online, written)
@@ -64,7 +63,6 @@ def topology(root: str, sections: Mapping[int, cpuinfo.Section], shared: cpuinfo
             for cpu in sorted(online)
         ),
         core_kinds=tuple(Counter(kinds[cpu] for cpu in sorted(kinds)).items()),
-        offline_cpus=tuple(sorted(present - online)),
         smt=max(Counter(cores.values()).values(), default=None),
         l2_bytes=sizes.get(2),
         l3_bytes=sizes.get(3),

@@ -1,6 +1,6 @@
 """Catalogue of operations: knobs, sizes and measure of work of each. The runnable work is in bench."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from math import nan
 from operator import index
@@ -304,11 +304,11 @@ def kind(name: str) -> Kind:
     return row
 
 
-def nearest_names(name: str) -> list[str]:
-    """Return up to three names of the catalogue that share most of their letters with a misspelt one."""
+def nearest_names(name: str, others: Iterable[str] = ()) -> list[str]:
+    """Return up to three names of the catalogue, or others, that share most of their letters with a misspelt one."""
     from difflib import get_close_matches  # 2 ms that only a misspelling pays
 
-    return get_close_matches(name, [*CATALOGUE, *ALIASES], n=3, cutoff=0.65)
+    return get_close_matches(name, [*CATALOGUE, *ALIASES, *others], n=3, cutoff=0.65)
 
 
 def row_of(name: str) -> Kind | None:

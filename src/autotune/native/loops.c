@@ -738,6 +738,23 @@ void loops_tell_rows(int slot, npy_intp elements)
     }
 }
 
+bool loops_give_same_bits(int number, const npy_intp *steps)
+{
+    static const char *const with_number[] = {"add", "subtract", "multiply", "divide"};
+    const struct slot *slot = &slots[number];
+    const int type = slot->types[slot->nin];
+    bool takes_number = PyTypeNum_ISINTEGER(type) || PyTypeNum_ISBOOL(type);
+    for (size_t i = 0; i < sizeof with_number / sizeof *with_number; i++) {
+        takes_number = takes_number || (PyTypeNum_ISFLOAT(type) && strcmp(slot->ufunc->name, with_number[i]) == 0);
+    }
+    for (int i = 0; i < slot->nargs; i++) {
+        if (steps[i] != slot->sizes[i] && !(steps[i] == 0 && i < slot->nin && takes_number)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 int loops_result_type(int slot) { return slots[slot].types[slots[slot].nin]; }
 
 void loops_begin_rows(struct rows *rows) { begun_rows = rows; }

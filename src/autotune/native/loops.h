@@ -131,6 +131,11 @@ bool loops_cover_rows(int slot, npy_intp elements);
 void loops_tell_rows(int slot, npy_intp elements);
 int loops_result_type(int slot);
 
+/* Does the loop give the same bits for operands with these steps in memory as for contiguous ones? NumPy gathers rows in a
+ * contiguous buffer at will, and its loops are written twice: with gaps, functions may differ in the last bit, maxima in
+ * the sign of a zero, and sums of two NaNs in which of them is the result. */
+bool loops_give_same_bits(int slot, const npy_intp *steps);
+
 /* The next long loop that NumPy calls in this thread is to run these rows. NULL: none, for whatever was begun. */
 void loops_begin_rows(struct rows *rows);
 

@@ -26,6 +26,9 @@ enum { FIRST_TIMED = 64, SHORT_NS = 4000, EVERY = 64, EXACT = 1024, SMALL = 1024
 
 enum { KEYS = 2048, FUNCTIONS = 160, UFUNCS = 256 };
 
+/* How long idle threads of OpenBLAS spin by default (DEFAULT_SECONDS of controls/wait_policy.py). */
+static const int64_t SPIN_NS = 100000000;
+
 /* How often the process's own CPU time is read. */
 static const int64_t REFRESH_NS = 20000000;
 
@@ -80,6 +83,8 @@ struct sampler {
 
 /* Of ufuncs by their address, of functions by their number, and of reads by index. */
 static struct sampler samplers[UFUNCS + FUNCTIONS + 1];
+
+static int64_t spinning_until; /* under the GIL */
 
 static atomic_int at_once;
 static atomic_uint forks; /* that led to this process: a call that began before the last of them is its parent's */
@@ -181,6 +186,7 @@ static void take_up_after_fork(void)
         atomic_store(&rows[i].timed, 0);
         atomic_store(&rows[i].nanoseconds, 0);
         atomic_store(&rows[i].elements, 0);
+        atomic_store(&rows[i].after_blas, 0);
     }
     atomic_store(&header->rows, count);
     atomic_store(&quick.mode, ON);
@@ -444,9 +450,15 @@ static int64_t log2_of(npy_intp elements)
     return elements > 1 ? 63 - __builtin_clzll((unsigned long long)elements) : 0;
 }
 
+/* Is it a call that the runtime meets, after which idle BLAS threads spin? */
+static bool is_of_blas(const struct record_row *row)
+{
+    return row->kind == 's' || (row->kind == 'g' && row->types[0] != '\0' && strchr("fdFD", row->types[0]) != NULL);
+}
+
 /* Count a timed call in the row for those of its row whose loops are like its own. */
 static __attribute__((noinline)) void count_loops(const struct record_row *row, int form, int64_t longest, int64_t count,
-                                                  int64_t elements, uint64_t nanoseconds)
+                                                  int64_t elements, uint64_t nanoseconds, bool is_after_blas)
 {
     struct key key = {.kind = 'l', .layout = '-'};
     const int64_t sizes[4] = {row - rows, form, log2_of(longest), -1};
@@ -457,6 +469,7 @@ static __attribute__((noinline)) void count_loops(const struct record_row *row, 
         counter_add(&part->elements, (uint64_t)elements);
         counter_add(&part->nanoseconds, nanoseconds);
         counter_add(&part->timed, 1);
+        counter_add(&part->after_blas, is_after_blas ? nanoseconds : 0);
     }
 }
 
@@ -487,11 +500,15 @@ void record_end(struct record *record)
     loops = record->loops;
     counter_add(&row->nanoseconds, nanoseconds);
     counter_add(&row->timed, 1);
+    const bool is_after_blas = record->start < spinning_until;
     if (mine.count > 0) {
-        count_loops(row, mine.form, mine.longest, mine.count, mine.elements, nanoseconds);
+        count_loops(row, mine.form, mine.longest, mine.count, mine.elements, nanoseconds, is_after_blas);
     }
     if (mine.rows > 0) {
-        count_loops(row, mine.rows_form, mine.rows, 1, mine.rows, nanoseconds);
+        count_loops(row, mine.rows_form, mine.rows, 1, mine.rows, nanoseconds, is_after_blas);
+    }
+    if (is_of_blas(row)) {
+        spinning_until = now + SPIN_NS;
     }
     if (now - load_relaxed(&header->last_ns) > REFRESH_NS) {
         atomic_store_explicit(&header->last_ns, now, memory_order_relaxed);

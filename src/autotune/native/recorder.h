@@ -27,7 +27,7 @@ struct record_row {
      * of the longest loop, log2 of its elements; others: log2 of the elements; u: 1 if shapes may make several loops; -1 */
     int64_t sizes[4];
     _Atomic(uint64_t) calls, timed, nanoseconds, elements; /* nanoseconds: of the timed ones. l: loops and their elements */
-    uint64_t reserved;
+    _Atomic(uint64_t) after_blas; /* l: nanoseconds of calls that began while idle BLAS threads may have spun */
 };
 
 /* Inner loops of a call that may be cut. */

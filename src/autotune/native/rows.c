@@ -82,12 +82,15 @@ static void drop(struct operands *operands)
 static PyArrayObject *array_of_number(PyObject *number, int type)
 {
     const bool is_single = type == NPY_FLOAT;
+    if (!PyTypeNum_ISNUMBER(type)) {
+        return NULL;
+    }
     if (PyFloat_CheckExact(number) && (is_single || type == NPY_DOUBLE)) {
         const double value = PyFloat_AsDouble(number);
         if (is_single && isfinite(value) && fabs(value) > FLT_MAX) {
             return NULL; /* with a warning */
         }
-    } else if (!PyLong_CheckExact(number) || PyTypeNum_ISBOOL(type) || PyTypeNum_ISCOMPLEX(type)) {
+    } else if (!PyLong_CheckExact(number) || PyTypeNum_ISCOMPLEX(type)) {
         return NULL;
     } else if (!PyTypeNum_ISINTEGER(type)) {
         int overflow;
@@ -105,21 +108,30 @@ static PyArrayObject *array_of_number(PyObject *number, int type)
     return array;
 }
 
+/* A scalar of NumPy's as an array; NULL without an error if it is none, or of a subclass, which may override ufuncs. */
+static PyArrayObject *array_of_scalar(PyObject *scalar)
+{
+    if (!PyArray_IsScalar(scalar, Number)) {
+        return NULL;
+    }
+    PyArrayObject *array = (PyArrayObject *)PyArray_FromScalar(scalar, NULL);
+    if (array == NULL || PyArray_DESCR(array)->typeobj != Py_TYPE(scalar)) {
+        PyErr_Clear();
+        Py_XDECREF((PyObject *)array);
+        return NULL;
+    }
+    return array;
+}
+
 /* Take the inputs as arrays of the types that the loop is to have. False: NumPy's own call has to decide. */
 static bool take_inputs(struct operands *operands, PyObject *const *args, int count)
 {
     int type = -1; /* of Python's numbers, which have none of their own */
     for (int i = 0; i < count; i++) {
-        PyArrayObject *array = is_array(args[i])                   ? (PyArrayObject *)Py_NewRef(args[i])
-                               : PyArray_IsScalar(args[i], Number) ? (PyArrayObject *)PyArray_FromScalar(args[i], NULL)
-                                                                   : NULL;
+        PyArrayObject *array = is_array(args[i]) ? (PyArrayObject *)Py_NewRef(args[i]) : array_of_scalar(args[i]);
         operands->arrays[i] = array;
         operands->count = i + 1;
-        if (array == NULL) {
-            PyErr_Clear();
-        } else {
-            type = PyArray_TYPE(array);
-        }
+        type = array != NULL ? PyArray_TYPE(array) : type;
     }
     for (int i = 0; i < count; i++) {
         if (operands->arrays[i] == NULL) {
@@ -160,12 +172,41 @@ static bool is_same_or_apart(PyArrayObject *first, PyArrayObject *second)
     return high <= other_low || other_high <= low;
 }
 
+/* Has each element memory of its own? Surely so if a step along each axis, the shortest first, leads past all before. */
+static bool has_own_elements(PyArrayObject *array)
+{
+    npy_intp steps[LOOP_AXES], lengths[LOOP_AXES], past = PyArray_ITEMSIZE(array);
+    int axes = 0;
+    for (int axis = 0; axis < PyArray_NDIM(array); axis++) {
+        const npy_intp length = PyArray_DIM(array, axis), stride = PyArray_STRIDE(array, axis);
+        const npy_intp step = stride < 0 ? -stride : stride;
+        if (length < 2) {
+            continue;
+        }
+        if (axes == LOOP_AXES) {
+            return false;
+        }
+        int place = axes++;
+        for (; place > 0 && steps[place - 1] > step; place--) {
+            steps[place] = steps[place - 1], lengths[place] = lengths[place - 1];
+        }
+        steps[place] = step, lengths[place] = length;
+    }
+    for (int axis = 0; axis < axes; axis++) {
+        if (steps[axis] < past) {
+            return false;
+        }
+        past += steps[axis] * (lengths[axis] - 1);
+    }
+    return true;
+}
+
 /* Take the array that the caller gave for the result. False: NumPy's own call has to decide. */
 static bool take_output(struct operands *operands, PyObject *output)
 {
     PyArrayObject *array = (PyArrayObject *)output;
     if (!is_array(output) || PyArray_TYPE(array) != operands->types[operands->count] || !PyArray_ISBEHAVED(array) ||
-        !(PyArray_FLAGS(array) & CONTIGUOUS)) {
+        !has_own_elements(array)) {
         return false;
     }
     for (int i = 0; i < operands->count; i++) {
@@ -175,16 +216,6 @@ static bool take_output(struct operands *operands, PyObject *output)
     }
     operands->arrays[operands->count] = (PyArrayObject *)Py_NewRef(output);
     return true;
-}
-
-/* Does all memory of the array lie behind its first element? */
-static bool is_dense(PyArrayObject *array)
-{
-    bool is_forward = true;
-    for (int axis = 0; axis < PyArray_NDIM(array); axis++) {
-        is_forward = is_forward && PyArray_STRIDE(array, axis) >= 0;
-    }
-    return is_forward;
 }
 
 /* --- the call ---------------------------------------------------------------------------------------------------------- */
@@ -197,6 +228,7 @@ static bool describe_rows(struct rows *rows, struct operands *operands)
     npy_uint32 flags[LOOP_OPERANDS];
     const int last = operands->count, count = last + 1;
     const bool is_given = operands->arrays[last] != NULL;
+    operands->count = count;
     for (int i = 0; i < count; i++) {
         types[i] = PyArray_DescrFromType(operands->types[i]);
         flags[i] = NPY_ITER_READONLY | NPY_ITER_ALIGNED | NPY_ITER_NBO;
@@ -232,11 +264,11 @@ static bool describe_rows(struct rows *rows, struct operands *operands)
         }
     }
     NpyIter_Deallocate(iterator);
-    operands->count = count;
-    return has_rows && PyArray_SIZE(operands->arrays[last]) == rows->elements && is_dense(operands->arrays[last]);
+    return has_rows && PyArray_SIZE(operands->arrays[last]) == rows->elements;
 }
 
-/* Give rows to NumPy as one loop: of numbers, into `memory` for all of the result. False: an error is set. */
+/* Give rows to NumPy as one loop: of numbers, into memory that has room for the result. Only the rows are computed, so that
+ * NULL, for memory of its own, is never touched. */
 static bool call_as_one_loop(PyUFuncObject *ufunc, struct rows *rows, const struct operands *operands, void *memory)
 {
     PyObject *args[LOOP_OPERANDS] = {NULL}, *result = NULL;
@@ -251,7 +283,9 @@ static bool call_as_one_loop(PyUFuncObject *ufunc, struct rows *rows, const stru
     if (out_only == NULL) {
         out_only = Py_BuildValue("(s)", "out");
     }
-    if (are_made && args[inputs] != NULL && out_only != NULL) {
+    if (!are_made || args[inputs] == NULL || out_only == NULL) {
+        PyErr_Clear(); /* no memory: NumPy's own call may need less */
+    } else {
         loops_begin_rows(rows);
         result = operands->by_position ? plain((PyObject *)ufunc, args, (size_t)ufunc->nargs, NULL)
                                        : plain((PyObject *)ufunc, args, (size_t)inputs, out_only);
@@ -270,7 +304,9 @@ static bool is_chosen(PyUFuncObject *ufunc, const struct rows *rows, const struc
 {
     if (loops_trial(rows->slot) == TRIAL_NONE) {
         struct rows trial = {.slot = rows->slot, .elements = rows->elements, .is_trial = true};
-        const bool has_ended = call_as_one_loop(ufunc, &trial, operands, NULL);
+        struct operands silent = *operands;
+        silent.by_position = false;
+        const bool has_ended = call_as_one_loop(ufunc, &trial, &silent, NULL);
         PyErr_Clear();
         loops_note_trial(rows->slot, has_ended && trial.is_run);
     }
@@ -284,7 +320,7 @@ static __attribute__((noinline)) PyObject *call_in_rows(PyUFuncObject *ufunc, Py
     struct operands operands = {.count = 0};
     struct rows rows = {.is_run = false};
     PyObject *output = count == (size_t)ufunc->nargs ? args[ufunc->nin] : NULL, *result = NULL;
-    if (ufunc->nout != 1 || ufunc->core_enabled || ufunc->nargs > LOOP_OPERANDS) {
+    if (ufunc->nout != 1 || ufunc->core_enabled || ufunc->nargs > LOOP_OPERANDS || count > (size_t)ufunc->nargs) {
         return NULL;
     }
     if (names != NULL && PyTuple_Size(names) > 0) {
@@ -306,12 +342,14 @@ static __attribute__((noinline)) PyObject *call_in_rows(PyUFuncObject *ufunc, Py
             are_described = (output == NULL || take_output(&operands, output)) && describe_rows(&rows, &operands);
         }
     }
+    are_described = are_described && loops_give_same_bits(rows.slot, rows.strides[0]);
     if (are_described && is_observed) {
         loops_tell_rows(rows.slot, rows.elements);
     }
     if (are_described && is_covered && is_chosen(ufunc, &rows, &operands)) {
         PyArrayObject *array = operands.arrays[ufunc->nin];
-        if (call_as_one_loop(ufunc, &rows, &operands, PyArray_BYTES(array)) && rows.is_run) {
+        void *memory = PyArray_FLAGS(array) & CONTIGUOUS ? PyArray_BYTES(array) : NULL;
+        if (call_as_one_loop(ufunc, &rows, &operands, memory) && rows.is_run) {
             result = Py_NewRef((PyObject *)array);
         }
     }

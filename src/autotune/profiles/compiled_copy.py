@@ -70,9 +70,10 @@ class Compiled(Record):
     outdated: str | None = None
     """A sentence about this host's profiles for another NumPy or BLAS; None once there are some for this."""
 
-    def has(self, name: str, dtype: str) -> bool:
-        """Return whether there are entries of an operation."""
-        return f"\n{name} {dtype}\t".encode(errors="replace") in self.body
+    def has(self, name: str, dtype: str | None = None) -> bool:
+        """Return whether there are entries of an operation, with this dtype or any."""
+        mark = f"\n{name} " if dtype is None else f"\n{name} {dtype}\t"
+        return mark.encode(errors="replace") in self.body
 
     def rungs(self, name: str, dtype: str) -> "list[Rung]":
         """Decode the entries of one operation, best level first. Raises UNREADABLE."""

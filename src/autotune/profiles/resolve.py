@@ -80,8 +80,8 @@ class Resolution:
         every = (result.entry.operation for result in self._everything())
         return sorted(dict.fromkeys(every), key=lambda each: (each.name, each.dtype, each.sizes))
 
-    def names_operation(self, name: str, dtype: str) -> bool:
-        """Return whether some profile for this machine has entries of an operation."""
+    def names_operation(self, name: str, dtype: str | None = None) -> bool:
+        """Return whether some profile for this machine has entries of an operation, with this dtype or any."""
         return self._copy.has(name, dtype)
 
     def clamp(self, choice: "Configuration") -> "Configuration":
@@ -90,13 +90,9 @@ class Resolution:
 
         return clamp(choice, self.usable_cpus)
 
-    def names(self) -> frozenset[str]:
-        """Return the names of all operations that some profile for this machine has entries of."""
-        return self._read(lambda copy: frozenset(name for name, _ in copy.pairs()))
-
     def covers_calls(self) -> bool:
         """Return whether some profile for this machine has entries of calls that are switched one by one."""
-        return not self.names().isdisjoint(MET)
+        return any(map(self.names_operation, MET))
 
     def measured_sizes(self, name: str, dtype: str) -> list["Operation"]:
         """Return the sizes at which one operation was measured."""

@@ -68,6 +68,8 @@ class KnownGain:
     """Fit level of the entry: "this-host", "same-class", ...; empty without an entry."""
     profile: str = ""
     """The file of the entry."""
+    waiting: float = 0.0
+    """Part of the call's time in which it runs as plain NumPy, since idle BLAS threads spin."""
 
     @property
     def is_inferred(self) -> bool:
@@ -96,6 +98,9 @@ class Limits:
     """Why loops do."""
     blas_threads: int | None = None
     """Threads that the user's variables allow BLAS; None: as many as there are CPUs."""
+
+    spins: bool = False
+    """Do idle BLAS threads spin as long as by default? No loop is cut then."""
 
     def sentences(self) -> tuple[str, ...]:
         """Say what runs as plain NumPy whatever profiles say."""
@@ -141,8 +146,10 @@ def _gain_of_loops(call: Call, loop: Loop, profiles: Profiles, limits: Limits) -
     setting = planned(profiles.loops, loop.kind, loop.dtype, loop.layout, loop.elements)
     if setting is not None and limits.loops is None and matches[0] is not None:
         choice = Configuration(workers=setting.workers, chunk=setting.chunk)
+        waiting = call.after_blas if limits.spins and limits.blas_threads != 1 else 0.0
         is_longer = matches[0].entry.operation.size["n"] < loop.elements
-        return _claim(matches[0], choice, profiles, Basis.ABOVE if is_longer else Basis.SIZE)
+        gain = _claim(matches[0], choice, profiles, Basis.ABOVE if is_longer else Basis.SIZE)
+        return replace(gain, waiting=waiting)
     if limits.loops is not None and all(match and match.entry.status is Status.TUNED for match in matches):
         return KnownGain(source=GainSource.HELD)
     if call.is_in_short_loops:

@@ -29,6 +29,8 @@ class InnerLoops:
     """Of a call."""
     elements: float
     """Of a loop."""
+    after_blas: float = 0.0
+    """Part of their time in calls that began while idle BLAS threads may have spun."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,8 @@ class LedgerRow:
     """That the operands are broadcast to, or for g the number of matrices: summed over all calls."""
     loops: InnerLoops | None = None
     """None: the calls have none that is long enough."""
+    after_blas: float = 0.0
+    """Of a part of another row: as in InnerLoops."""
     rows: InnerLoops | None = None
     """All loops of a call as one, where the core can share them as rows; None where it cannot."""
 
@@ -142,6 +146,7 @@ def _loops(part: LedgerRow) -> InnerLoops:
         rounds=bool(form >> 16),
         number=part.calls / part.timed,
         elements=part.elements / part.calls,
+        after_blas=part.after_blas,
     )
 
 
@@ -153,7 +158,7 @@ def stop_ledger(path: Path) -> None:
 
 
 def _row(data: bytes, offset: int) -> LedgerRow:
-    name, kind, layout, types, *sizes, calls, timed, nanoseconds, elements, _ = _ROW.unpack_from(data, offset)
+    name, kind, layout, types, *sizes, calls, timed, nanoseconds, elements, after_blas = _ROW.unpack_from(data, offset)
     return LedgerRow(
         name=name.partition(b"\0")[0].decode("utf-8", "replace"),
         kind=kind.decode("ascii", "replace"),
@@ -164,4 +169,5 @@ def _row(data: bytes, offset: int) -> LedgerRow:
         timed=timed,
         seconds=nanoseconds * 1e-9 * calls / timed if timed else 0.0,
         elements=elements,
+        after_blas=after_blas / nanoseconds if nanoseconds else 0.0,
     )

@@ -55,15 +55,16 @@ def _by_loops(row: LedgerRow, name: str, group: str, size: str, *, is_shared: bo
     least = SHORT_LOOP if group == recording.ARRAYS else SHORT_REDUCTION
     is_large = row.elements >= least * row.calls and is_shared and all(code in TYPES for code in row.types)
     is_short = is_large and rows is None and (loops is None or loops.elements < least)
+    first = rows or loops
+    if first is None:
+        return _call(row, name, group, f"{size} in short loops" if is_short else size, None, is_in_short_loops=is_short)
     if rows is not None:
         loop, inner = _loop(rows), None if loops is None else _loop(loops)
         size += " in rows"
-    elif loops is not None:
-        loop, inner = _loop(loops), None
-        size += f" by {loops.elements:.2g}" if loops.number >= 1.5 else ""
-        size += _BY_LAYOUT.get(loops.layout, "")
     else:
-        return _call(row, name, group, f"{size} in short loops" if is_short else size, None, is_in_short_loops=is_short)
+        loop, inner = _loop(first), None
+        size += f" by {first.elements:.2g}" if first.number >= 1.5 else ""
+        size += _BY_LAYOUT.get(first.layout, "")
     sizes = (("n", loop.elements),)
     operation = Operation(name=loop_names(loop.kind, loop.layout)[0], dtype=loop.dtype, sizes=sizes)
     return _call(
@@ -72,9 +73,10 @@ def _by_loops(row: LedgerRow, name: str, group: str, size: str, *, is_shared: bo
         group,
         size,
         None if is_short else operation,
-        needs_reductions=rows is None and loops is not None and loops.rounds,
+        needs_reductions=first.rounds,
         loop=loop,
         inner=inner,
+        after_blas=first.after_blas,
         is_in_short_loops=is_short,
     )
 

@@ -182,10 +182,6 @@ _COLUMNS = {
         HtmlColumn("blas_threads", "BLAS threads", str),
         HtmlColumn("workers", "workers", str),
         HtmlColumn("chunk", "chunk", rows.amount),
-        HtmlColumn("process", "process", str),
-        HtmlColumn("elapsed", "after", "{:.1f} s".format),
-        HtmlColumn("best", "leader", times),
-        HtmlColumn("failure", "failure"),
         # of figures only
         HtmlColumn("at"),
         HtmlColumn("shape"),

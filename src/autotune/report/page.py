@@ -1,7 +1,7 @@
 """The self-contained HTML page. Pure, except that it reads its style, script and figures from files of this package.
 
 Sections are in the order of a reader's questions: the machine, the speed-ups, and then each operation. A page of
-several profiles compares them and leaves out how each was searched.
+several profiles compares them and leaves out what each calibration tried.
 """
 
 import json

@@ -5,7 +5,7 @@ Seconds, bytes and elements; speed-ups are over the default, as in the profile. 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from math import prod
+from math import exp, prod
 from pathlib import PurePath
 from typing import Any
 
@@ -17,7 +17,7 @@ from autotune.model.operation import Operation
 from autotune.model.profile import Profile
 from autotune.model.record import Record
 from autotune.model.units import count_of
-from autotune.search import trial_history
+from autotune.search.evidence import TrialEvidence, by_operation
 
 Row = Mapping[str, Any]
 
@@ -45,7 +45,6 @@ def tables(subjects: Iterable[Subject]) -> dict[str, list[Row]]:
     return {
         "entries": [row for subject in of for row in entries(subject)],
         "machines": [machine(subject) for subject in of],
-        "trials": [row for subject in of for row in trials(subject)],
         "points": [row for subject in of for row in points(subject)],
     }
 
@@ -75,46 +74,32 @@ def entries(subject: Subject) -> list[Row]:
     return [_entry(subject, entry) for entry in subject.profile.entries]
 
 
-def trials(subject: Subject) -> list[Row]:
-    cpus = subject.profile.key.usable_cpus
-    return [
-        {
-            "profile": subject.label,
-            **_work(trial.operation),
-            "process": trial.process,
-            "elapsed": trial.elapsed,
-            **_knobs(trial.configuration),
-            "speedup": trial.speedup,
-            "best": trial.best,
-            "failure": trial.failure,
-        }
-        for trial in trial_history.list_trials(subject.sessions, cpus)
-    ]
-
-
 def points(subject: Subject) -> list[Row]:
-    """Summarize every configuration over all processes.
+    """Summarize every configuration that was measured, over all processes.
 
     Without the sessions, the corners that the entries hold.
     """
-    cpus = subject.profile.key.usable_cpus
-    corners = (
-        trial_history.ConfigurationRecord(
-            operation=entry.operation, configuration=corner.choice, speedup=corner.speedup, processes=0
-        )
-        for entry in subject.profile.entries
-        for corner in entry.corners
-    )
+    if not subject.sessions:
+        return [
+            _point(subject, entry.operation, corner.choice, corner.speedup, processes=0)
+            for entry in subject.profile.entries
+            for corner in entry.corners
+        ]
+    evidence_of: dict[Operation, TrialEvidence] = {}
+    for session in subject.sessions:
+        for operation, measured in by_operation(session).items():
+            evidence = TrialEvidence(usable_cpus=subject.profile.key.usable_cpus)
+            evidence_of.setdefault(operation, evidence).add(measured)
     return [
-        {
-            "profile": subject.label,
-            **_work(record.operation),
-            **_knobs(record.configuration),
-            "speedup": record.speedup,
-            "processes": record.processes,
-        }
-        for record in (trial_history.list_configurations(subject.sessions, cpus) if subject.sessions else corners)
+        _point(subject, operation, tried, exp(-evidence.estimate(tried)), processes=len(visits))
+        for operation, evidence in evidence_of.items()
+        for tried, visits in evidence.visits.items()
     ]
+
+
+def _point(subject: Subject, operation: Operation, tried: Configuration, speedup: float, *, processes: int) -> Row:
+    """Return the row of a configuration; its speed-up is what exploration saw, not a claim."""
+    return {"profile": subject.label, **_work(operation), **_knobs(tried), "speedup": speedup, "processes": processes}
 
 
 def brief(configuration: Configuration) -> str:

@@ -260,8 +260,8 @@ def _loops_off(resolution: Resolution | None) -> str:
 def _entry_name(name: str, resolution: Resolution) -> str:
     """Return the name that entries have: that of the catalogue, or of a command that was tuned under it."""
     command = COMMANDS + name
-    names = resolution.names()
-    return command if name not in names and command in names else ALIASES.get(name, name)
+    is_command = resolution.names_operation(command) and not resolution.names_operation(name)
+    return command if is_command else ALIASES.get(name, name)
 
 
 def _explain_request(resolution: Resolution, operation: str, dtype: Any, sizes: dict[str, int]) -> Explained:

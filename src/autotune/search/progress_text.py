@@ -9,6 +9,9 @@ from autotune.model.units import STATUSES
 from autotune.runtime.text_table import operation_name, printable
 from autotune.search.events import Confirming, Decided, Event, Exploring, SelfTestStarted, Tried
 
+LEAST_SEEMING = 1.01
+"""Speed-up of single timings below which no line tells of it."""
+
 
 class Board:
     """The state of the calibration, in words. Knows events only: no clock, no terminal."""
@@ -69,7 +72,7 @@ class Board:
     def _new_best(self, event: Tried) -> str | None:
         """Remember the fastest of its operation and size. Return a line if another configuration leads now."""
         before = self._bests.get(event.operation)
-        fastest = before.speedup if before and before.speedup is not None else 1.0
+        fastest = before.speedup if before and before.speedup is not None else LEAST_SEEMING
         if event.configuration.is_default or event.speedup is None or event.speedup <= fastest:
             return None
         self._best = self._bests[event.operation] = event

@@ -228,7 +228,7 @@ def tune_command(request: CommandRequest, *, report: Listener) -> Entry:
     """
     with host_lock():
         environment = Environment(usable_cpus=detect()[1].usable_cpus)
-        bench = CommandBench(request.command, metric=request.metric, patience=request.run_seconds)
+        bench = CommandBench(request.command, metric=request.metric, patience=request.seconds)
         first_seconds = bench.probe()
         command = bench.command = replace(request.command, runtimes=bench.runtimes)
         request = replace(request, command=command)
