@@ -132,8 +132,8 @@ for _ in range(4):
 
 def test_loops_that_begin_within_a_tenth_of_a_second_after_blas_are_told_apart(tmp_path):
     add = "for _ in range(3):\n    np.add(x, x)\n"
-    code = "import time\nCORE.record_function(np.dot, 'dot', 'g')\nx = np.ones(90_000)\n"
-    rows = recorded(tmp_path, f"{code}{add}np.dot(x, x)\n{add}time.sleep(0.2)\n{add}")
+    code = "import time\nassert CORE.record_function(vars(np.ndarray)['dot'], 'dot', 'g')\nx = np.ones(90_000)\n"
+    rows = recorded(tmp_path, f"{code}{add}x.dot(x)\n{add}time.sleep(0.2)\n{add}")
     assert 0 < rows["add"].loops.after_blas < 1
 
 
