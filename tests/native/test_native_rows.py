@@ -176,12 +176,9 @@ def test_floating_point_errors_are_told_as_ever(only_rows):
         assert cut_by(lambda: np.divide(x[:, 1:], 0)) == 1
     assert {text for text, _ in flaws} <= {"divide by zero", "invalid value"}
     assert flaws
-    with (
-        np.errstate(divide="raise", invalid="ignore"),
-        pytest.raises(FloatingPointError, match=r"encountered in divide$"),
-    ):
+    with np.errstate(divide="raise", invalid="ignore"), pytest.raises(FloatingPointError, match=r"\bdivide$"):
         np.divide(x[:, 1:], 0)
-    with pytest.warns(RuntimeWarning, match=r"invalid value encountered in sqrt$"):
+    with pytest.warns(RuntimeWarning, match=r"\bsqrt$"):
         np.sqrt(-np.abs(x[:, 1:]) - 1)
 
 

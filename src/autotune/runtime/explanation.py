@@ -390,9 +390,9 @@ def _process(explanation: Explanation, width: int) -> Iterator[str]:
         yield from wrap(f"Memory of dropped results kept for new ones: {size}", width)
     if explanation.per_call is None:
         return
-    calls = f"{explanation.calls} calls so far, {explanation.switched} of them tuned."
+    calls = f"{units.count_of(explanation.calls, 'call')} so far, {explanation.switched} of them tuned."
     if explanation.loops is not None:
-        calls += f" {explanation.loops} loops so far were cut."
+        calls += f" Loops cut so far: {explanation.loops}."
         alone = [f"{count} {_ALONE[name]}" for name, count in explanation.loops_alone.items() if count]
         calls += f" Long ones that were not: {', '.join(alone)}." if alone else ""
     yield from wrap(f"{explanation.per_call} {calls}", width)
