@@ -57,9 +57,20 @@ struct loop_range {
     int placement;
 };
 
+/* Why a loop that is long enough for some plan was computed by the caller alone. */
+enum loop_reason {
+    LOOP_IS_UNPLANNED, /* no plan for its class, layout and size, or one worker there */
+    LOOP_OVERLAPS,     /* a result overlaps an operand, or the order of a reduction decides its result */
+    LOOP_IS_NESTED,    /* in a worker that is one of several */
+    LOOP_WAITS,        /* for BLAS threads that spin */
+    LOOP_IS_CROWDED,   /* other loops or BLAS calls have the CPUs */
+    LOOP_IS_REFUSED,   /* another loop has the pool, or no thread could be started */
+    LOOP_REASONS,
+};
+
 struct loop_counts {
-    unsigned long long cut;   /* calls cut into slices for several threads */
-    unsigned long long alone; /* long enough, but computed by the caller alone */
+    unsigned long long cut; /* calls cut into slices for several threads */
+    unsigned long long alone[LOOP_REASONS];
 };
 
 /* Exchange the loops of this ufunc all of whose types are among `types`, a set of type numbers by their bits. `reduction` is
@@ -111,8 +122,14 @@ void loops_observe(loop_observer *observer, npy_intp elements);
 /* Fewest elements of calls in rows that any class covers. */
 extern _Atomic(npy_intp) loops_rows_from;
 
-/* The slot of the loop for inputs of these types, if calls in rows of so many elements are covered there; else -1. */
-int loops_slot_for_rows(const PyUFuncObject *ufunc, const int *types, npy_intp elements);
+/* The slot of the loop for inputs of these types; -1: none that may run rows. */
+int loops_slot_for_rows(const PyUFuncObject *ufunc, const int *types);
+
+/* Are calls in rows of so many elements covered there? */
+bool loops_cover_rows(int slot, npy_intp elements);
+
+/* Tell the observer of a call in rows. */
+void loops_tell_rows(int slot, npy_intp elements);
 int loops_result_type(int slot);
 
 /* Does the loop give the same bits for operands with these steps in memory as for contiguous ones? NumPy gathers rows in a
