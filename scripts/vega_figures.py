@@ -85,15 +85,15 @@ def counts(field: str, title: str) -> Spec:
     return _log(field, "x", title, label)
 
 
-def seconds(field: str) -> Spec:
+def seconds(field: str, *, along: str = "y", title: str | None = None) -> Spec:
     """Times, in the unit that suits each tick."""
     label = (
-        f"!({_written('y')}) ? '' : "
+        f"!({_written(along)}) ? '' : "
         "datum.value >= 1 ? format(datum.value, '~g') + ' s' : datum.value >= 1e-3 ? format(datum.value * 1e3, '~g')"
         " + ' ms' : datum.value >= 1e-6 ? format(datum.value * 1e6, '~g') + ' µs' : format(datum.value * 1e9, '~g')"
         " + ' ns'"
     )
-    return _log(field, "y", None, label)
+    return _log(field, along, title, label)
 
 
 def times(field: str, *, along: str = "y", **axis: Any) -> Spec:
@@ -291,6 +291,89 @@ CHUNK = figure(
     encoding={"x": counts("chunk", "elements per chunk")},
 )
 
+SEARCH = figure(
+    _ONE_ACROSS,
+    {
+        "transform": [{"filter": "isValid(datum.speedup)"}],
+        "mark": {"type": "point", "filled": True, "size": 14, "opacity": 0.45},
+        "encoding": {
+            "y": times("speedup", title=None),
+            "fill": {**_BY_SIZE, "legend": None},
+            "tooltip": {"field": "tip"},
+        },
+    },
+    {
+        "mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 1.8},
+        "encoding": {"y": {"field": "best", "type": "quantitative"}, "stroke": _BY_SIZE},
+    },
+    encoding={
+        "x": {
+            "field": "elapsed",
+            "type": "quantitative",
+            "scale": {"zero": True, "nice": False},
+            "axis": {"title": "seconds of search and proof", "grid": False, "tickCount": 6},
+        }
+    },
+)
+
+_SHARE_AXIS = {
+    "title": "of what the machine does at most",
+    "format": ".0%",
+    "orient": "top",
+    "tickCount": 6,
+    "gridDash": [2, 3],
+}
+
+LIMITS = figure(
+    _ONE,
+    {
+        "mark": {"type": "rule", "stroke": "var(--tuned)", "strokeWidth": 2, "opacity": 0.5},
+        "encoding": {
+            "x": {"field": "default_drawn", "type": "quantitative", "axis": _SHARE_AXIS},
+            "x2": {"field": "drawn"},
+        },
+    },
+    {
+        "mark": {"type": "point", "stroke": "var(--default)", "fill": "var(--paper)", "size": 46, "opacity": 1},
+        "encoding": {"x": {"field": "default_drawn", "type": "quantitative"}, "tooltip": {"field": "tip"}},
+    },
+    {
+        "transform": [{"filter": "datum.status == 'tuned'"}],
+        "mark": {"type": "point", "filled": True, "fill": "var(--tuned)", "size": 52, "opacity": 1},
+        "encoding": {"x": {"field": "drawn", "type": "quantitative"}, "tooltip": {"field": "tip"}},
+    },
+    height={"step": 20},
+    encoding={
+        "y": {
+            "field": "label",
+            "type": "nominal",
+            "sort": {"field": "share", "op": "max", "order": "descending"},
+            "axis": {"title": None, "grid": True},
+        }
+    },
+)
+
+NOISE = figure(
+    {
+        "transform": [{"filter": "isValid(datum.resolution)"}, {"aggregate": [], "groupby": ["resolution"]}],
+        "mark": {"type": "rule", "stroke": "var(--noisy)", "strokeWidth": 1.5, "strokeDash": [5, 4]},
+        "encoding": {"y": {"field": "resolution", "type": "quantitative"}},
+    },
+    {
+        "mark": {"type": "point", "filled": True, "fill": "var(--tuned)", "size": 34, "opacity": 0.7},
+        "encoding": {
+            "x": seconds("default_seconds", along="x", title="time of one call"),
+            "y": {
+                "field": "half_width",
+                "type": "quantitative",
+                "scale": {"zero": True},
+                "axis": {"title": None, "format": ".1%", "tickCount": 5},
+            },
+            "tooltip": {"field": "tip"},
+        },
+    },
+)
+
 MATRIX = figure(
     {
         "mark": {"type": "rect", "cornerRadius": 2, "stroke": "var(--paper)", "strokeWidth": 1.5},
@@ -347,6 +430,9 @@ FIGURES: Mapping[str, Spec] = {
     "time": TIME,
     "heat": HEAT,
     "chunk": CHUNK,
+    "search": SEARCH,
+    "limits": LIMITS,
+    "noise": NOISE,
     "matrix": MATRIX,
     "times": TIMES,
 }

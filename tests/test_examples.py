@@ -147,7 +147,7 @@ def test_a_cluster_s_node_measures_publishes_and_pulls(environment, tmp_path):
 
 @pytest.mark.real
 def test_a_whole_command_is_tuned_and_run(environment):
-    words = ("--budget", "40s", "--runs", "6")
+    words = ("--budget", "40s", "--timeout", "30s", "--runs", "6")
     # the command as it stands has one thread here: more wait for each other on a machine that others use
     done = run("sh", "whole_command.sh", *words, environment={**environment, "OPENBLAS_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr

@@ -6,7 +6,7 @@ import pytest
 from support.fake_bench import pairs
 
 from autotune.bench.process_bench import ProcessBench
-from autotune.bench.selftest import half_width, resolution, run_selftest
+from autotune.bench.selftest import half_width, measure_peak_rates, resolution, run_selftest
 from autotune.host.usable_cpus import usable_cpus
 from autotune.model.catalogue import operation
 from autotune.model.configuration import DEFAULT
@@ -34,11 +34,18 @@ def test_too_few_pairs_resolve_nothing():
 @pytest.mark.real
 def test_a_self_test_finds_positive_figures_or_says_that_they_are_unknown():
     cpus = usable_cpus()[0]
-    figures = run_selftest(ProcessBench(), seconds=2.0)
+    figures = run_selftest(ProcessBench(), usable_cpus=cpus, memory_bytes=64 * 2**20, seconds=2.0)
 
     assert figures.resolution is None or figures.resolution > 0
     assert (figures.capacity is None) == (cpus == 1)
+    assert figures.memory_bandwidth > 0
+    assert figures.peak_flops > 0
     assert figures.seconds > 0
+
+
+@pytest.mark.real
+def test_rates_that_cannot_be_measured_are_unknown():
+    assert measure_peak_rates(0, None) == {}
 
 
 def test_a_comparison_that_failed_leaves_the_resolution_unknown():

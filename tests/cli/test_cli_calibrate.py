@@ -332,17 +332,22 @@ def test_a_function_of_the_users_is_asked_for_by_its_name(calibrate, tmp_path):
     assert request.sizes == ({"n": 10}, {"n": 20})
 
 
-def test_what_the_store_s_relatives_chose_is_tried_first(calibrate, tmp_path):
+def test_what_the_store_s_relatives_chose_is_tried_first_and_the_time_saved_is_told(calibrate, tmp_path):
     (tmp_path / "store").mkdir()
     publish(replace(USUAL, provenance=replace(USUAL.provenance, host="other")), open_store(str(tmp_path / "store")))
-    calibrate("--store", str(tmp_path / "store"))
+    result = calibrate("--store", str(tmp_path / "store"))
     assert [relative.provenance.host for relative in calibrate.relatives] == ["other"]
+    assert "Warm start from 1 profile of the store: " in result.stderr
 
 
 def test_a_store_that_is_away_is_said_once_and_stops_nothing(calibrate, tmp_path):
     result = calibrate("--store", str(tmp_path / "away"))
     assert (result.exit_code, calibrate.relatives) == (0, [])
     assert result.stderr.count("The calibration begins without the choices of other machines.") == 1
+
+
+def test_without_a_store_nothing_is_said_of_one(calibrate):
+    assert "Warm start" not in calibrate().stderr
 
 
 @pytest.mark.parametrize(

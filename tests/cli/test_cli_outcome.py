@@ -174,10 +174,10 @@ def test_the_end_of_a_function_s_calibration_names_the_calls_that_apply(capsys):
     assert 'autotune.tuned("smooth"' in capsys.readouterr().err
 
 
-def test_where_autotune_is_not_on_the_path_the_next_step_names_it_in_full(monkeypatch):
-    monkeypatch.setattr(write_outcome.shutil, "which", lambda name: None)
-    assert write_outcome._command().endswith(("/autotune", "-m autotune"))
-    assert write_outcome._command().startswith("/")
+def test_where_autotune_is_not_on_the_path_the_next_step_names_it_in_full(tmp_path):
+    command = write_outcome.own_command(str(tmp_path))
+    assert command.endswith(("/autotune", "-m autotune"))
+    assert command.startswith("/")
 
 
 def test_a_profile_that_programs_do_not_look_for_says_how_to_name_it(tmp_path, capsys):
@@ -244,6 +244,16 @@ def test_an_entry_that_stays_keeps_the_date_and_the_resolution_of_its_own_run():
         first, replace(profile(SMALL_SVD), provenance=Provenance(created="2026-03-03")), sizes_named=True
     )
     assert [entry.evidence.created for entry in third.entries if entry.operation == SVD.operation] == ["2026-01-01"]
+
+
+def test_a_machine_whose_name_another_one_has_gets_a_file_of_its_own():
+    """Names end in twelve digits of a hash: it is the key inside that counts."""
+    taken = write_outcome.place(KEY, None)
+    profile_files.write(profile(FILL, key=Key(usable_cpus=99)), taken)
+    assert write_outcome.place(KEY, None) == taken.with_stem(f"{taken.stem}-2")
+    profile_files.write(profile(SVD), taken.with_stem(f"{taken.stem}-2"))
+    assert write_outcome.place(KEY, None) == taken.with_stem(f"{taken.stem}-2")
+    assert profile_files.read(taken).entries == (FILL,)
 
 
 def test_an_interruption_says_how_to_go_on(tmp_path, capsys):

@@ -1,5 +1,7 @@
 """`autotune report`."""
 
+import csv
+import io
 import json
 from dataclasses import replace
 
@@ -37,6 +39,13 @@ def test_a_page_is_written_and_the_next_step_said(report, tmp_path):
     assert len(text) > 500_000
 
 
+def test_json_and_csv_hold_the_same_numbers(report):
+    said = json.loads(report("a.yaml", "--json").stdout)["entries"]
+    rows = list(csv.DictReader(io.StringIO(report("a.yaml", "--csv", "entries").stdout)))
+    assert [(row["operation"], row["speedup"]) for row in said] == [("log", None), ("qr", 2.0)]
+    assert [{name: "" if value is None else str(value) for name, value in row.items()} for row in said] == rows
+
+
 @pytest.mark.parametrize("words", [["qr"], ["m=100"], ["qr", "n=100"]])
 def test_a_report_can_be_narrowed_to_operations_and_sizes(report, words):
     said = json.loads(report("a.yaml", *words, "--json").stdout)["entries"]
@@ -48,10 +57,22 @@ def test_a_report_on_what_no_profile_holds_names_the_command_that_measures_it(re
     assert (result.exit_code, "`autotune calibrate qr n=7`" in result.stderr) == (1, True)
 
 
-@pytest.mark.parametrize("words", [("--output", "x.html", "--json"), ("--json", "--open")])
+@pytest.mark.parametrize("table", ["machines", "trials", "points"])
+def test_other_tables_are_asked_for_by_name(report, table):
+    result = report("a.yaml", "--csv", table)
+    assert result.exit_code == 0
+    assert (result.stdout == "") == (table != "machines")
+
+
+@pytest.mark.parametrize(
+    "words", [("--json", "--csv", "trials"), ("--output", "x.html", "--json"), ("--json", "--open")]
+)
 def test_one_thing_is_made_at_a_time(report, words):
     result = report("a.yaml", *words)
-    assert (result.exit_code, "--output" in result.stderr) == (2, True)
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "autotune: Give at most one of --output, --json, --csv and --optuna.\n",
+    )
 
 
 def test_a_place_that_cannot_be_written_is_said_and_nothing_is_changed(report):
@@ -70,6 +91,16 @@ def test_without_options_the_page_has_a_name_of_its_own_and_may_be_opened(report
 def test_where_nothing_applies_it_says_what_to_do(report):
     result = report("--json")
     assert (result.exit_code, result.stderr) == (1, f"{messages.NO_PROFILE}\n")
+
+
+def test_without_a_journal_there_is_no_history(report):
+    result = report("a.yaml", "--optuna", "history.log")
+    assert (result.exit_code, "no journal" in result.stderr, "`autotune calibrate`" in result.stderr) == (3, True, True)
+
+
+def test_a_history_is_of_one_profile(report, tmp_path):
+    (tmp_path / "b.yaml").write_bytes((tmp_path / "a.yaml").read_bytes())
+    assert report("a.yaml", "b.yaml", "--optuna", "history.log").exit_code == 2
 
 
 def test_what_is_no_profile_is_refused_with_its_path(report, tmp_path):
@@ -94,8 +125,15 @@ def test_the_journal_of_the_host_that_measured_it_is_used(report, tmp_path, monk
     Journal(bench, journal_path(shown.key), header).run(
         TrialPlan(cases=(Case(operation=QR.operation, configurations=(QR.choice,)),), rounds=2)
     )
-    points = json.loads(report("a.yaml", "--json").stdout)["points"]
-    assert [(point["choice"], point["speedup"]) for point in points] == [("2 threads", 2.0)]
+    trials = json.loads(report("a.yaml", "--json").stdout)["trials"]
+    assert [(trial["choice"], trial["speedup"]) for trial in trials] == [("2 threads", 2.0)]
+    assert report("a.yaml", "--optuna", "history.log").exit_code == 0
+    assert report("a.yaml", "--optuna", "history.log").exit_code == 2  # it is there now
 
     profile_files.write(replace(shown, provenance=replace(shown.provenance, host="elsewhere")), tmp_path / "a.yaml")
-    assert json.loads(report("a.yaml", "--json").stdout)["points"] == []
+    assert json.loads(report("a.yaml", "--json").stdout)["trials"] == []
+
+
+def test_control_characters_are_spelled_out_in_csv(report, tmp_path):
+    profile_files.write(profile(replace(QR, reason="\x9b2J")), tmp_path / "a.yaml")
+    assert "\\x9b2J" in report("a.yaml", "--csv", "entries").stdout

@@ -13,9 +13,13 @@ from support.profile_builders import KEY, alone, make_entry, profile
 
 from autotune.cli import messages
 from autotune.cli.program import program
+from autotune.cli.store_warm_starts import saved_seconds
+from autotune.model.configuration import Configuration
 from autotune.model.entry import Evidence, Status
+from autotune.model.operation import Operation
 from autotune.profiles import folders, profile_files, resolve
 from autotune.profiles.fit import Site
+from autotune.search.events import Tried
 
 
 @pytest.fixture(autouse=True)
@@ -169,6 +173,7 @@ def test_a_list_shows_classes_and_one_class_its_publications():
 @pytest.mark.parametrize("name", ["..", "../x", "a/b", ""])
 def test_a_class_with_path_parts_is_wrong_usage(name):
     assert run("store", "list", name).exit_code == 2
+    assert run("store", "prune", "--class", name).exit_code == 2
 
 
 def test_a_dry_run_removes_nothing(tmp_path):
@@ -236,6 +241,41 @@ def test_an_unknown_protocol_and_a_broken_configuration_are_wrong_usage():
 @pytest.mark.parametrize("verb", ["publish", "pull", "list", "prune", "keys"])
 def test_every_verb_shows_two_examples(verb):
     assert run("store", verb, "--help").stdout.split("Examples:")[1].count("autotune store ") >= 2
+
+
+QR = Operation(name="qr")
+
+
+def tried(*threads):
+    """Trials ten seconds apart."""
+    return [
+        Tried(
+            operation=QR,
+            configuration=Configuration(blas_threads=count),
+            speedup=1.0,
+            elapsed=10.0 * number,
+            remaining=0.0,
+        )
+        for number, count in enumerate(threads)
+    ]
+
+
+def test_a_choice_that_was_tried_first_saves_half_of_its_search():
+    events = tried(1, 2, 3, 4, 5)
+    assert saved_seconds(events, {QR: Configuration(blas_threads=1)}) == pytest.approx(16.0)
+
+
+def test_a_small_space_that_is_measured_whole_anyway_saves_nothing():
+    whole = [replace(event, elapsed=10.0) for event in tried(1, 2, 3, 4)]
+    races = [replace(event, elapsed=50.0) for event in tried(1, 2)]
+    assert saved_seconds([*whole, *races], {QR: Configuration(blas_threads=1)}) == 0
+
+
+def test_a_choice_that_was_tried_late_or_that_no_relative_knew_saves_nothing():
+    events = tried(1, 2, 3, 4, 5)
+    assert saved_seconds(events, {QR: Configuration(blas_threads=5)}) == 0
+    assert saved_seconds(events, {}) == 0
+    assert saved_seconds([], {}) == 0
 
 
 def test_the_first_program_after_a_pull_finds_its_copy_compiled():

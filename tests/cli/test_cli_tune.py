@@ -114,18 +114,25 @@ def test_options_make_the_request(tune):
         "--metric",
         "r=(.*)",
         "--maximize",
+        "--timeout",
+        "3s",
     ]
-    tune(*words, "--name", "mine", "--", "solve", "-j{workers}", "{chunk}")
+    tune(*words, "--seed", "5", "--name", "mine", "--", "solve", "-j{workers}", "{chunk}")
     request = tune.asked
     assert request.command == Command(words=("solve", "-j{workers}", "{chunk}"), workers=2, chunk=10)
     assert (request.name, request.workers, request.chunks) == ("command.mine", (2, 1, 4), (10, 20))
-    assert (request.seconds, request.runs) == (120.0, 8)
+    assert (request.seconds, request.runs, request.run_seconds, request.seed) == (120.0, 8, 3.0, 5)
     assert (request.metric.pattern.pattern, request.metric.maximize) == ("r=(.*)", True)
 
 
 def test_one_worker_is_usual_where_none_are_named(tune):
     tune("--", "solve", "{workers}")
     assert (tune.asked.command.workers, tune.asked.workers) == (1, ())
+
+
+def test_a_run_may_take_the_whole_budget(tune):
+    tune("--budget", "150s", "--runs", "16", *SIMULATE)
+    assert tune.asked.run_seconds == 150.0
 
 
 @pytest.mark.parametrize(
@@ -136,6 +143,7 @@ def test_one_worker_is_usual_where_none_are_named(tune):
         ["--budget", "soon", "--", "x"],
         ["--budget", "0", "--", "x"],
         ["--runs", "1", "--", "x"],
+        ["--timeout", "-1", "--", "x"],
         ["--workers", "1,2", "--", "x"],
         ["--workers", "1,8", "--", "{workers}"],
         ["--workers", "0", "--", "{workers}"],
@@ -148,6 +156,7 @@ def test_one_worker_is_usual_where_none_are_named(tune):
         ["--maximize", "--", "x"],
         ["--name", "Not A Name", "--", "x"],
         ["--name", "x" * 60, "--", "x"],
+        ["--seed", "-1", "--", "x"],
     ],
 )
 def test_what_cannot_be_asked_is_wrong_usage(tune, words):

@@ -15,7 +15,7 @@ from support.programs import printed
 
 from autotune.cli.cluster import calibrate
 from autotune.cli.program import program
-from autotune.cluster.batch_script import BatchRequest, batch_script
+from autotune.cluster.batch_script import BatchRequest, BatchSystem, batch_script
 from autotune.errors import UsageError
 
 RECIPES = Path(__file__).parents[2] / "examples" / "cluster"
@@ -27,9 +27,9 @@ WHOLE_NODES = {
 }
 
 
-def made(*, words=("svd",), store="/nfs/autotune", **wanted):
-    options = {"program": ("python3", "-m", "autotune"), "calibrate": words, "store": store, **wanted}
-    return batch_script(BatchRequest(**options))
+def made(batch, *, words=("svd",), store="/nfs/autotune", **wanted):
+    options = {"cpus": 64, "program": ("python3", "-m", "autotune"), "calibrate": words, "store": store, **wanted}
+    return batch_script(batch, BatchRequest(**options))
 
 
 def is_bash(text):
@@ -40,8 +40,27 @@ def is_bash(text):
 needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="this takes bash")
 
 
+@needs_bash
+@pytest.mark.parametrize("batch", BatchSystem)
+def test_every_batch_file_is_bash(batch):
+    assert is_bash(made(batch, partition="long", constraint="a&b", store="/a folder/it's"))
+
+
+@pytest.mark.parametrize(
+    ("batch", "line"),
+    [
+        (BatchSystem.SLURM, "#SBATCH --exclusive"),
+        (BatchSystem.PBS, "#PBS -l place=scatter:excl"),
+        (BatchSystem.LSF, "#BSUB -x"),
+        (BatchSystem.SGE, "#$ -l exclusive=true"),
+    ],
+)
+def test_nodes_are_asked_for_whole(batch, line):
+    assert line in made(batch).splitlines()
+
+
 def test_what_is_asked_for_stands_in_the_head():
-    head = made(nodes=3, partition="long", constraint="icelake", minutes=95).partition("set -")[0]
+    head = made(BatchSystem.SLURM, nodes=3, partition="long", constraint="icelake", minutes=95).partition("set -")[0]
     assert head.splitlines()[2:] == [
         "#SBATCH --nodes=3",
         "#SBATCH --ntasks-per-node=1",
@@ -62,10 +81,10 @@ def test_each_node_measures_into_a_file_of_its_own_and_publishes_that(tmp_path):
     (tmp_path / "fake").write_text(f'#!/bin/bash\necho "$AUTOTUNE_STORE" "$@" >> "{log}"\n')
     for name in ("srun", "fake"):
         (tmp_path / name).chmod(0o755)
-    request = BatchRequest(
-        program=(str(tmp_path / "fake"),), calibrate=["svd", "--effort", "quick"], store="/it's here"
+    text = batch_script(
+        BatchSystem.SLURM,
+        BatchRequest(program=(str(tmp_path / "fake"),), calibrate=["svd", "--effort", "quick"], store="/it's here"),
     )
-    text = batch_script(request)
     environ = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_CPUS_ON_NODE": "4", "TMPDIR": str(tmp_path)}
     done = subprocess.run(["bash"], input=text, text=True, capture_output=True, env=environ, check=False, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
@@ -76,17 +95,23 @@ def test_each_node_measures_into_a_file_of_its_own_and_publishes_that(tmp_path):
     assert not Path(place[1]).parent.exists()
 
 
+@pytest.mark.parametrize("batch", [BatchSystem.PBS, BatchSystem.SGE])
+def test_where_a_job_is_held_to_what_it_asks_for_the_cpus_have_to_be_said(batch):
+    with pytest.raises(UsageError, match="--cpus"):
+        made(batch, cpus=None)
+
+
 @pytest.mark.parametrize("field", ["partition", "constraint"])
 def test_nothing_ends_a_line_of_the_file(field):
     with pytest.raises(UsageError, match="cannot stand"):
-        made(**{field: "long\nrm -rf /"})
+        made(BatchSystem.SLURM, **{field: "long\nrm -rf /"})
 
 
 @needs_bash
 @settings(max_examples=25)  # each starts a shell
-@given(*[st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S", "Zs"]))] * 2)
-def test_whatever_a_store_and_a_constraint_are_called_the_file_is_bash(store, constraint):
-    assert is_bash(made(store=store, constraint=constraint))
+@given(st.sampled_from(list(BatchSystem)), st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S", "Zs"])))
+def test_whatever_a_store_is_called_the_file_is_bash(batch, store):
+    assert is_bash(made(batch, store=store))
 
 
 @needs_bash
@@ -118,7 +143,8 @@ def test_each_page_s_command_for_a_batch_file_prints_one(page, monkeypatch, tmp_
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     text = (RECIPES.parents[1] / "docs" / page).read_text("utf-8")
     said = [run(*words.split()).stdout for words in re.findall(r"autotune cluster script (--[^`>\n]+)", text)]
-    assert [text.startswith("#!/bin/bash") for text in said] == [True]
+    assert said
+    assert all(text.startswith("#!/bin/bash") for text in said)
 
 
 def run(*words, environ=None):
@@ -133,7 +159,7 @@ def test_the_command_prints_the_file_alone(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words", [["--slurm", "nonsense"], ["--pbs"], ["--slurm", "--nodes", "0"], ["--slurm", "--budget", "x"]]
+    "words", [[], ["--slurm", "nonsense"], ["--pbs"], ["--slurm", "--nodes", "0"], ["--slurm", "--budget", "x"]]
 )
 def test_what_makes_no_file_is_wrong_usage(words, tmp_path):
     assert run(*words, "--store", str(tmp_path)).exit_code == 2
@@ -210,7 +236,7 @@ def test_the_kubernetes_recipe_s_command_and_addresses_are_real():
 
 
 def test_accounts_services_and_free_directives_stand_in_the_head():
-    text = made(account="physics", qos="low", directives=("--gres=none",))
+    text = made(BatchSystem.SLURM, account="physics", qos="low", directives=("--gres=none",))
     for line in ("--account=physics", "--qos=low", "--gres=none"):
         assert f"#SBATCH {line}" in text.splitlines()
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 
@@ -13,6 +14,7 @@ from autotune.controls.allocator import M_MMAP_MAX, M_MMAP_THRESHOLD, M_TRIM_THR
 from autotune.host.memory_limit import usable_bytes
 
 MIB = 2**20
+needs_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
 RETAINING = [(M_TRIM_THRESHOLD, 100), (M_MMAP_MAX, 0)]
 UNDONE = [(M_MMAP_MAX, 65536), (M_MMAP_THRESHOLD, 32 * MIB), (M_TRIM_THRESHOLD, 64 * MIB), "trimmed"]
 
@@ -105,7 +107,7 @@ def child(code, **environ):
 
 
 @pytest.mark.real
-@pytest.mark.skipif(allocator._glibc() is None, reason="the C library is not glibc")
+@needs_glibc
 @pytest.mark.skipif((usable_bytes() or 0) < allocator.TIGHT_MEMORY, reason="little memory")
 def test_retained_blocks_stay_resident_until_they_are_undone():
     """Blocks of 48 MiB: glibc on its own gives those back as soon as they are freed."""
@@ -126,7 +128,7 @@ print(json.dumps([plain, kept, resident_bytes() - start]))
 
 
 @pytest.mark.real
-@pytest.mark.skipif(allocator._glibc() is None, reason="the C library is not glibc")
+@needs_glibc
 @pytest.mark.skipif((usable_bytes() or 0) < allocator.TIGHT_MEMORY, reason="little memory")
 def test_beyond_the_cap_memory_below_a_block_in_use_is_returned_in_forked_children_too():
     """glibc itself trims the top of the heap only: one small block there would keep all that is freed below it."""
@@ -155,7 +157,7 @@ os.wait()
 
 
 @pytest.mark.real
-@pytest.mark.skipif(allocator._glibc() is None, reason="the C library is not glibc")
+@needs_glibc
 def test_a_user_who_steers_malloc_is_left_alone():
     refused = child(
         """
@@ -196,7 +198,7 @@ int posix_memalign(void **block, size_t alignment, size_t size) { return !(*bloc
 
 
 @pytest.mark.real
-@pytest.mark.skipif(allocator._glibc() is None, reason="the C library is not glibc")
+@needs_glibc
 @pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 def test_another_allocator_is_left_alone(tmp_path):
     (tmp_path / "foreign.c").write_text(FOREIGN)

@@ -158,7 +158,8 @@ class TestRealThreads:
             lambda a, **how: map_blocks(np.negative, (a,), a, **how),
             lambda a, **how: map_blocks(np.negative, (a.reshape(-1, 1),), rows=True, **how),
             lambda a, **how: fill(a, 3.0, **how),
-            lambda a, **how: reduce_blocks(np.sum, a, **how),
+            lambda a, **how: reduce_blocks(np.sum, (a,), **how),
+            lambda a, **how: reduce_blocks(np.dot, (a, a), **how),
             lambda a, **how: random(a.size, "random", a.dtype, 1, {}, **how),
         ],
     )

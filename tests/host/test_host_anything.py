@@ -51,6 +51,8 @@ def test_any_text_names_some_processor(text):
         ("processor : 0\nisa : rv64imafdc\nuarch : sifive,u74\n\nprocessor : 1\n", 2, ("riscv64", None, "sifive,u74")),
         ("system type : x\n\nprocessor : 0\nModel Name : Loongson-3A5000\n", 1, (None, None, "Loongson-3A5000")),
         ("system type : x\nprocessor : 0\ncpu model : ICT Loongson-2\n", 1, (None, None, "ICT Loongson-2")),
+        ("cpu : Alpha\ncpu model : EV68CB\ncpus active : 3\n", 3, ("alpha", None, "Alpha")),
+        ("cpu : UltraSparc T1\nncpus probed : 9\nncpus active : 8\n", 8, (None, None, "UltraSparc T1")),
         (
             "Processor : ARMv7 rev 10 (v7l)\nprocessor : 0\n\nprocessor : 1\n\nCPU implementer : 0x41\n",
             2,

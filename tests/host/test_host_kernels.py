@@ -92,14 +92,16 @@ def test_any_structure_comes_back_however_it_was_written(sizes, threads, sibling
 
 
 @pytest.mark.parametrize("kernel", [OLD, NEW])
-def test_what_is_off_is_not_counted(kernel, tmp_path):
+def test_what_is_off_is_named_and_not_counted(kernel, tmp_path):
     cpus = computer(2, cores=2)[1:]
     core_of_first_package = [
         Cpu(number=cpu.number, package=max(cpu.package, 1), core=cpu.core, node=cpu.node, l3=max(cpu.l3, 1))
         for cpu in cpus
     ]
     write_kernel(tmp_path, core_of_first_package, kernel, offline=[0])
-    assert list(detect(tmp_path)[0].cpus) == core_of_first_package
+    machine, _ = detect(tmp_path)
+    assert list(machine.cpus) == core_of_first_package
+    assert machine.offline_cpus == (0,)
 
 
 @pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
@@ -107,6 +109,16 @@ def test_memory_without_cpus_is_a_node(kernel, tmp_path):
     """High-bandwidth memory, CXL expanders."""
     write_kernel(tmp_path, computer(cores=2), kernel, memory_nodes=[1, 9])
     assert detect(tmp_path)[0].counts.numa_nodes == 3
+
+
+def test_memory_of_a_graphics_card_is_no_node_of_the_computer(tmp_path):
+    """Its driver makes it one; without the driver the computer is the same."""
+    write_kernel(tmp_path, computer(cores=2), memory_nodes=[1, 2, 3])
+    for card, status in (("0004:04:00.0", "Node: 2\nStatus: online\n"), ("0005:01:00.0", "Node:\t-1\n")):
+        (tmp_path / f"proc/driver/nvidia/gpus/{card}").mkdir(parents=True)
+        (tmp_path / f"proc/driver/nvidia/gpus/{card}/numa_status").write_text(status)
+    machine, allocation = detect(tmp_path)
+    assert machine.counts.numa_nodes == allocation.counts.numa_nodes == 3
 
 
 def test_caches_that_only_a_later_thread_tells_are_the_cores(tmp_path):

@@ -13,6 +13,7 @@ from autotune.host.detect import detect
         ("switched-off", {"cores": 3}),
         ("power", {"cores": 2}),
         ("repeated-core-ids", {"l3": 2}),
+        ("cpuset-of-old", {"node": 2}),
         ("half-a-cpu", {}),
         ("memory-only-node", {}),
         ("garbage", {}),

@@ -109,6 +109,11 @@ def test_half_a_cpu_is_no_place_to_measure():
     assert sentences[0].startswith("The CPU quota is 0.5 of one CPU.")
 
 
+def test_cpus_that_are_off():
+    (sentence,) = said(Machine(counts=CPUS, smt=2, offline_cpus=(3, 5)), Allocation(usable_cpus=4))
+    assert sentence.startswith("CPUs switched off, and not counted: 2.")
+
+
 def test_a_computer_of_which_nothing_could_be_read_is_not_called_well():
     """A wrong folder given as --root, mostly."""
     assert said(Machine(), libraries=None) == (NO_CPUS,)

@@ -28,6 +28,28 @@ def test_it_has_the_workers_asked_for():
         assert len(set(together(executor, 3, lambda _: threading.get_ident()))) == 3
 
 
+@pytest.mark.parametrize("allowed", [0, 1])
+def test_where_fewer_threads_can_be_started_all_tasks_are_done_once(monkeypatch, allowed):
+    starts = [threading.Thread.start] * allowed
+
+    def start(thread):
+        if not starts:
+            raise RuntimeError("can't start new thread")
+        starts.pop()(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    seen = []
+    with ThreadExecutor(3) as executor:
+        results = [executor.submit(seen.append, number) for number in range(20)]
+        failing = executor.submit(lambda: 1 / 0)
+        assert [each.result(60) for each in results] == [None] * 20
+        with pytest.raises(ZeroDivisionError):
+            failing.result(60)
+    assert sorted(seen) == list(range(20))
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        executor.submit(print)
+
+
 def test_one_worker_runs_tasks_in_order():
     seen = []
     with ThreadExecutor(1) as executor:

@@ -76,7 +76,7 @@ def test_a_function_may_return_its_block(method):
 @pytest.mark.parametrize("out", [None, np.zeros(ARRAY.shape)])
 def test_a_function_that_writes_to_an_array_it_was_not_to_change_is_an_error(method, out):
     array = ARRAY.copy()
-    with pytest.raises(ValueError, match="read-only"):
+    with pytest.raises(ValueError):
         mapped(increment, array, out, method=method)
     assert np.array_equal(array, ARRAY)
 

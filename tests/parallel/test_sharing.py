@@ -153,6 +153,17 @@ def test_another_file_with_the_same_number_is_not_taken_for_the_array():
             attach(handle)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX shared memory")
+def test_memory_with_a_name_is_shared_and_removed():
+    memory, place, release = shared_memory.create_named(100)
+    other = pickle.loads(pickle.dumps(place)).open(100)
+    other[3] = 9
+    assert memory[3] == 9
+    release()
+    with pytest.raises(SharedMemoryError, match="gone"):
+        place.open(100)
+
+
 @pytest.mark.parametrize("copying", [method for method in Method if method not in SHARING])
 def test_methods_that_copy_are_refused(copying):
     with pytest.raises(UsageError, match="copies"):
@@ -307,6 +318,31 @@ def test_a_file_on_a_disk_needs_no_memory(monkeypatch):
     monkeypatch.setattr(shared_memory, "_is_in_memory", lambda _: False)
     with shared(1000, method=Method.MEMMAP) as array:
         assert array.size == 1000
+
+
+@on_linux
+def test_a_process_whose_descriptors_others_may_not_open_shares_by_a_name(monkeypatch):
+    monkeypatch.setattr(shared_memory, "_is_reachable", lambda: False)
+    with shared(5, method=Method.MEMFD) as array:
+        assert isinstance(array.handle.place, shared_memory.Named)
+        attach(pickle.loads(pickle.dumps(array.handle)))[0] = 1
+        assert array[0] == 1
+
+
+@on_linux
+def test_where_dev_shm_is_full_only_children_reach_the_array_and_no_name_stays(monkeypatch):
+    """Docker gives 64 MB; to write beyond them would end the process with a bus error."""
+
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    name = f"test{os.getpid()}"
+    monkeypatch.setattr(shared_memory, "_is_reachable", lambda: False)
+    monkeypatch.setattr(shared_memory.os, "posix_fallocate", refuse)
+    monkeypatch.setattr(shared_memory.secrets, "token_hex", lambda _: name)
+    with shared(5, method=Method.MEMFD) as array:
+        assert isinstance(array.handle.place, shared_memory.Descriptor)
+    assert not Path(shared_memory.SHM, f"autotune-{name}").exists()
 
 
 def test_more_memory_than_there_are_addresses_is_an_error():

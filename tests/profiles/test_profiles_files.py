@@ -83,13 +83,6 @@ def test_a_reason_that_is_too_long_is_shortened_and_not_lost():
     assert reread.entries[0].reason == "x" * 511 + "…"
 
 
-def test_a_profile_of_ten_thousand_entries_passes_our_own_limits():
-    entries = [
-        make_entry(f"op_{n // 50}", choice={"blas_threads": 1}, safe=(1, 2, 4), m=n + 1, n=128) for n in range(10_000)
-    ]
-    assert len(decode_profile(parse(text_of(profile(*entries)).encode())).entries) == 10_000
-
-
 def test_writing_leaves_nothing_else_behind(written):
     write(MADE, written)
     assert list(written.parent.iterdir()) == [written]

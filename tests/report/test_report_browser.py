@@ -54,7 +54,7 @@ def opened(tmp_path_factory):
     folder = tmp_path_factory.mktemp("browser")
 
     def open_page(*subjects):
-        path = folder / "page.html"
+        path = folder / f"page-{len(subjects)}.html"
         path.write_text(page(subjects), encoding="utf-8")
         words = ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'user'}")
         words += ("--enable-logging=stderr", "--virtual-time-budget=60000", "--dump-dom", path.as_uri())
@@ -66,8 +66,14 @@ def opened(tmp_path_factory):
     return open_page
 
 
-def test_every_figure_is_drawn_without_a_word_on_the_console(opened, subject):
-    page, said, path = opened(subject)
+@pytest.fixture(scope="module")
+def subjects_page(opened, subject):
+    """The page of the subject, opened once."""
+    return opened(subject)
+
+
+def test_every_figure_is_drawn_without_a_word_on_the_console(subjects_page):
+    page, said, path = subjects_page
     assert said == []
     assert page.drawn is not None
     assert {figure["kind"] for figure in page.figures} == FIGURES.keys() - {"matrix", "times"}
@@ -75,8 +81,8 @@ def test_every_figure_is_drawn_without_a_word_on_the_console(opened, subject):
     assert path.stat().st_size < 5e6
 
 
-def test_the_numbers_are_the_profiles(opened, subject):
-    page, _, _ = opened(subject)
+def test_the_numbers_are_the_profiles(subjects_page, subject):
+    page, _, _ = subjects_page
     shown = {(row["default_seconds"], row["speedup"]) for row in page.rows("gain")}
     expected = {
         (repr(entry.evidence.default_seconds), repr(entry.evidence.speedup if entry.status is Status.TUNED else 1.0))
@@ -93,10 +99,9 @@ def test_twenty_profiles_are_drawn(opened, subject):
     assert [figure["kind"] for figure in page.figures if not figure["marks"]] == []
 
 
-def test_paper_gets_every_figure_before_any_was_scrolled_to(opened, subject, tmp_path):
+def test_paper_gets_every_figure_before_any_was_scrolled_to(subject, tmp_path):
     """A page that draws nothing by itself prints the same as one that has drawn all."""
-    _, _, path = opened(subject)
-    whole = path.read_text("utf-8")
+    whole = page([subject])
     (tmp_path / "drawn.html").write_text(whole, encoding="utf-8")
     (tmp_path / "idle.html").write_text(whole.replace("\ndrawAll();\n", "\n"), encoding="utf-8")
     words = ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'user'}")

@@ -131,6 +131,12 @@ def test_the_journals_absence_is_said(subject):
     assert "No journal of its calibration is on this machine" in drawn(replace(subject, sessions=()))
 
 
+def test_without_a_measurement_of_the_limits_it_says_how_to_get_one(subject):
+    made = replace(subject.profile.provenance, memory_bandwidth=None)
+    text = drawn(replace(subject, profile=replace(subject.profile, provenance=made)))
+    assert "holds no measurement of them" in text
+
+
 def test_twenty_profiles_are_compared_in_one_matrix(subject):
     text = drawn(*(replace(subject, label=f"node-{number}", sessions=()) for number in range(20)))
     assert set(re.findall(r'data-kind="(\w+)"', text)) == {"matrix", "times"}
@@ -155,3 +161,12 @@ def test_the_first_words_are_what_was_gained():
 
 def test_where_nothing_was_gained_the_first_words_say_so():
     assert "nothing was proved faster</h1>" in drawn(of(make_entry("qr", m=8, n=8)))
+
+
+def test_float32_arithmetic_has_no_share_and_the_page_says_why():
+    single = make_entry("qr", dtype="float32", m=8, n=8)
+    double = make_entry("qr", m=512, n=512)
+    base = profile(single, double)
+    made = replace(base.provenance, memory_bandwidth=1e10, peak_flops=1e11)
+    text = drawn(Subject(label="a", profile=replace(base, provenance=made)))
+    assert "the self-test measures float64&rsquo;s peak only" in text

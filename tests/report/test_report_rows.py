@@ -4,14 +4,12 @@ from dataclasses import replace
 from pathlib import PurePath
 
 import pytest
-from support.fake_bench import pairs
 from support.profile_builders import alternatives, make_entry, profile
 
 from autotune.model.configuration import Configuration
-from autotune.model.measurement import Measurement, Session
 from autotune.model.operation import Operation
 from autotune.report import rows
-from autotune.report.rows import Subject, labels
+from autotune.report.rows import Bound, Subject, labels, roofline
 
 
 def test_every_entry_is_a_row_with_the_profiles_own_numbers(subject):
@@ -45,7 +43,7 @@ def test_the_time_with_autotune_is_the_defaults_where_the_default_is_kept():
 
 
 def test_every_table_has_a_name_and_a_sentence(subject):
-    assert rows.tables([subject]).keys() == {"entries", "machines", "points"}
+    assert rows.tables([subject]).keys() == rows.TABLES.keys()
 
 
 def test_without_sessions_the_corners_are_the_points():
@@ -53,27 +51,6 @@ def test_without_sessions_the_corners_are_the_points():
     entry = replace(make_entry("batch_matmul", n=300, tasks=100), corners=corners)
     (point,) = rows.points(Subject(label="a", profile=profile(entry)))
     assert (point["blas_threads"], point["workers"], point["speedup"]) == (1, 2, 2.0)
-
-
-def test_points_hold_all_processes_together():
-    log, two = Operation(name="log", sizes=(("n", 10),)), Configuration(workers=2)
-    sessions = [
-        Session(
-            measurements=(
-                Measurement(operation=log, configuration=Configuration(), seconds=(1.0, 1.0)),
-                Measurement(
-                    operation=log,
-                    configuration=two,
-                    pairs=pairs([1.0, 1.0], [seconds, seconds]),
-                    seconds=(seconds, seconds),
-                ),
-            ),
-            wall_seconds=1.0,
-        )
-        for seconds in (0.25, 1.0)
-    ]
-    (point,) = rows.points(Subject(label="a", profile=profile(), sessions=tuple(sessions)))
-    assert (point["workers"], point["speedup"], point["processes"]) == (2, pytest.approx(2.0), 2)
 
 
 @pytest.mark.parametrize(
@@ -113,3 +90,38 @@ def test_a_configuration_in_a_few_letters(configuration, words):
 )
 def test_profiles_of_one_name_are_told_apart_by_their_paths(paths, names):
     assert labels([PurePath(path) for path in paths]) == names
+
+
+def test_a_product_is_held_by_arithmetic_and_a_copy_by_memory(subject):
+    made = replace(subject.profile.provenance, memory_bandwidth=1e10, peak_flops=1e11)
+    product = roofline(Operation(name="matmul", sizes=(("m", 1000), ("k", 1000), ("n", 1000))), made)
+    copy = roofline(Operation(name="copy", sizes=(("n", 1_000_000),)), made)
+    assert (product.bound, product.seconds) == (Bound.ARITHMETIC, pytest.approx(0.02))
+    assert (copy.bound, copy.seconds) == (Bound.MEMORY, pytest.approx(0.0016))
+
+
+def test_a_product_of_a_matrix_and_a_vector_is_held_by_memory(subject):
+    made = replace(subject.profile.provenance, memory_bandwidth=1e10, peak_flops=1e11)
+    assert roofline(Operation(name="matvec", sizes=(("m", 4096), ("n", 4096))), made).bound is Bound.MEMORY
+
+
+def test_what_was_not_measured_has_no_limit(subject):
+    unknown = replace(subject.profile.provenance, memory_bandwidth=None, peak_flops=None)
+    assert roofline(Operation(name="copy", sizes=(("n", 8),)), unknown) is None
+    assert roofline(Operation(name="mine", sizes=(("n", 8),)), subject.profile.provenance) is None
+    float32 = Operation(name="qr", dtype="float32", sizes=(("m", 8), ("n", 8)))
+    assert roofline(float32, subject.profile.provenance) is None
+
+
+def test_what_fits_into_the_last_cache_is_not_held_by_memory(subject):
+    made = replace(subject.profile.provenance, memory_bandwidth=1e10, peak_flops=1e11)
+    copy = Operation(name="copy", sizes=(("n", 100_000),))
+    assert roofline(copy, made) is not None
+    assert roofline(copy, made, l3_bytes=2**25) is None
+    vector = Operation(name="matvec", sizes=(("m", 512), ("n", 512)))
+    assert roofline(vector, made, l3_bytes=2**25).bound is Bound.ARITHMETIC
+
+
+def test_of_a_clouds_whole_cache_no_more_is_counted_than_a_program_gets(subject):
+    made = replace(subject.profile.provenance, memory_bandwidth=1e10, peak_flops=1e11)
+    assert roofline(Operation(name="copy", sizes=(("n", 10_000_000),)), made, l3_bytes=2**29) is not None

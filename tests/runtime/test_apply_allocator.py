@@ -4,11 +4,13 @@ import json
 import os
 
 import pytest
+from support.profile_builders import make_entry, of_this_machine
 from support.programs import printed
 
 import autotune
 from autotune.controls import allocator
 from autotune.errors import UnsupportedPlatform, UsageError
+from autotune.profiles import folders, profile_files
 from autotune.runtime.process_state import state
 
 MIB = 2**20
@@ -25,17 +27,18 @@ def test_where_memory_cannot_be_kept_the_reason_says_so_and_nothing_changes(fres
     assert state.setting.allocator is None
 
 
-def test_strict_raises_the_same_reason(fresh, refused, monkeypatch):
-    monkeypatch.setattr(
-        "autotune.runtime.applied._check_profile_is_used", lambda now, profile: None
-    )  # there is no profile
+@pytest.fixture
+def with_profile(fresh):
+    profile_files.write(of_this_machine(make_entry("qr", m=8, n=8)), folders.user_profiles() / "mine.yaml")
+
+
+def test_strict_raises_the_same_reason(with_profile, refused):
     with pytest.raises(UnsupportedPlatform, match="Not on this C library"):
         autotune.apply(allocator="retain", strict=True)
 
 
-def test_an_allocator_that_no_one_knows_is_not_taken_for_another(fresh, monkeypatch):
+def test_an_allocator_that_no_one_knows_is_not_taken_for_another(with_profile):
     assert 'must be "default" or "retain", not \'jemalloc\'' in autotune.apply(allocator="jemalloc").why
-    monkeypatch.setattr("autotune.runtime.applied._check_profile_is_used", lambda now, profile: None)
     with pytest.raises(UsageError, match="jemalloc"):
         autotune.apply(allocator="jemalloc", strict=True)
 

@@ -157,7 +157,7 @@ def test_a_forked_child_goes_on_from_what_is_known_without_the_pair_under_way():
 
 
 def learning():
-    return {calls.operation for calls in state.per_call._calls.values() if calls.learns}
+    return {calls.operation for calls in state.per_call.met_calls() if calls.learns}
 
 
 @several_threads
@@ -178,7 +178,7 @@ def test_calls_that_raise_tell_nothing_of_their_time():
     trials = []
     with autotune.apply(learn=True):
         np.linalg.cholesky(np.eye(60))
-        (calls,) = [counter for counter in state.per_call._calls.values() if counter.operation == "cholesky"]
+        (calls,) = [counter for counter in state.per_call.met_calls() if counter.operation == "cholesky"]
         CORE.watch_calls(lambda _calls, seconds, _control, trial: trials.append((seconds > 0, trial)), 1.0, 0.0)
         calls.trial, calls.pause = 1, 0
         with pytest.raises(np.linalg.LinAlgError):
@@ -225,7 +225,7 @@ def test_what_was_learned_of_loops_is_left_for_calibrations():
     with autotune.apply(learn=True):
         simulation = Simulation(lambda workers: 0.008 / workers, rest=1, calls=loop_calls()).run(1500)
         state.per_call.learner = simulation.learner
-        state.per_call._take_over(simulation.chosen[0])
+        state.per_call.take_over(simulation.chosen[0])
         assert autotune.config("loop_exp", n=1_000_000).workers == 8 or usable_cpus() < 8
     write_files_at_exit()
     (profile,) = learned_choices.read()
@@ -254,7 +254,7 @@ def test_what_is_learned_is_what_config_and_explain_say():
         assert autotune.config("qr", n=6) is None
         np.linalg.qr(np.eye(6))
         simulation = Simulation(faster_alone).run(600)
-        state.per_call._take_over(simulation.chosen[0])
+        state.per_call.take_over(simulation.chosen[0])
         assert autotune.config("qr", n=100) == Configuration(blas_threads=1)
         assert "learned it while it ran" in str(autotune.explain("qr", n=100))
         assert "Seconds spent on slower candidates" in " ".join(str(autotune.explain()).split())
@@ -269,7 +269,7 @@ def test_what_the_guard_drops_is_no_longer_what_config_says():
     with autotune.apply(guard=True):
         assert autotune.config("qr", n=6) == Configuration(blas_threads=1)
         np.linalg.qr(np.eye(6))
-        (calls, *_) = [counter for counter in state.per_call._calls.values() if counter.threads == 1]
+        (calls, *_) = [counter for counter in state.per_call.met_calls() if counter.threads == 1]
         for _ in range(5000):
             if calls.threads != 1:
                 break

@@ -42,6 +42,14 @@ def test_a_path_in_a_note_stays_whole():
     assert path in written(80, (("a", "b", "c"), f"It is in {path}."))[-1]
 
 
+@pytest.mark.parametrize("width", [20, 80])
+def test_letters_of_two_columns_are_counted_as_such(width):
+    from rich.cells import cell_len
+
+    lines = written(width, (("測量 " * 12, "default kept", "-"), "原因 because " * 9))
+    assert max(map(cell_len, lines)) <= width
+
+
 def test_several_lines_of_notes_stay_lines():
     assert written(80, (("a", "b", "c"), "one\ntwo"))[2:] == ["    one", "    two"]
 

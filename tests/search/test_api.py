@@ -39,4 +39,4 @@ def test_an_unknown_effort_is_refused():
 
 @pytest.mark.parametrize("values", [np.array([10, 20]), range(10, 30, 10), (10, np.int64(20)), {10: 0, 20: 0}])
 def test_sizes_come_from_anything_that_can_be_counted_through(values):
-    assert api._product({"n": values}) == ({"n": 10}, {"n": 20})
+    assert api.all_sizes({"n": values}) == ({"n": 10}, {"n": 20})

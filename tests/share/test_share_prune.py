@@ -1,6 +1,6 @@
 """Files without a use may go; files that cannot be understood stay."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from support.profile_builders import KEY
 from support.published_profiles import put, qr, said, store_at
@@ -43,10 +43,22 @@ def test_what_writers_left_long_ago_may_go(tmp_path):
     assert going(tmp_path) == {(old.name, "its writer ended before it was complete.")}
 
 
+def test_what_is_older_than_asked_may_go(tmp_path):
+    old = put(tmp_path, said("a", created="2025-01-01"))
+    put(tmp_path, said("b", created="2026-05-31"))
+    assert going(tmp_path, older=timedelta(days=30)) == {(old.name, "it was measured 2025-01-01.")}
+
+
 def test_what_cannot_be_read_stays_unless_its_host_is_to_go(tmp_path):
     path = put(tmp_path, said("a"), data=b"from the future")
     assert going(tmp_path) == set()
     assert going(tmp_path, hosts=["a"]) == {(path.name, "--host names the host that published it.")}
+
+
+def test_other_classes_are_left_alone(tmp_path):
+    put(tmp_path, said("a", created="2026-01-01"))
+    put(tmp_path, said("a", created="2026-01-02"))
+    assert going(tmp_path, folders=["another"]) == set()
 
 
 def test_a_list_says_who_published_in_each_class(tmp_path):

@@ -1,6 +1,6 @@
 """The C core with every loop cut, for tests that look at results and not at speed."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,15 @@ def loops_cut(*, elements: int = 128, chunk: int = 64, workers: int = 4, reducti
         yield CORE
     finally:
         loops.remove()
+
+
+def error_of(call: Callable[[], object]) -> tuple[type[Exception], str]:
+    """Return the type and the words of the error that a call raises."""
+    try:
+        call()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the same is expected of another call
+        return type(error), str(error)
+    raise AssertionError("The call raised no error.")
 
 
 class Recording:

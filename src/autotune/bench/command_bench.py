@@ -164,7 +164,7 @@ class CommandBench:
         outcome = self._once(DEFAULT, look=lambda pids: seen.update(*map(_runtimes_of, pids)))
         self.runtimes = wait_policy.adjustable_runtimes(self._environ, seen)
         if isinstance(outcome, Failure):
-            hint = " Allow more by --budget." if outcome.kind is FailureKind.TIME_OUT else ""
+            hint = " Allow more by --timeout or --budget." if outcome.kind is FailureKind.TIME_OUT else ""
             raise BadWorkload(
                 f"The command as it stands cannot be measured: {shlex.join(self.command.words)}. {outcome.reason}{hint}"
             )

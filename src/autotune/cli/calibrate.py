@@ -22,7 +22,7 @@ from autotune.cli.program_calibration import (
 )
 from autotune.cli.progress import progress
 from autotune.cli.request_options import interrupted_request, make_request, request_options
-from autotune.cli.store import relatives
+from autotune.cli.store_warm_starts import Log, note_warm_start, relatives
 from autotune.cli.terminal import json_option, note
 from autotune.cli.write_outcome import Kept, keep, place, tell
 from autotune.controls.placement import hold_to
@@ -36,7 +36,6 @@ from autotune.model import units
 from autotune.model.catalogue import CATALOGUE
 from autotune.model.entry import Status
 from autotune.model.record import Record
-from autotune.search.events import Confirming, Event, Listener
 from autotune.search.request import Request
 
 if TYPE_CHECKING:
@@ -156,23 +155,10 @@ def calibrate_allocations(
         if outcome.finished or outcome.profile.entries:
             written = keep(outcome.profile, turn.path, sizes_named=bool(request.sizes or request.recorded))
             kept.append(written.replace(outcome=outcome, was_busy=was_busy, budget_needed=budget))
+        note_warm_start(outcome.profile, stored, log.tried)
         if not outcome.finished:
             return kept, False
     return kept, True
-
-
-class Log:
-    """A listener that remembers how long all would take, and tells another."""
-
-    def __init__(self, listener: Listener) -> None:
-        self._listener = listener
-        self.seconds_needed: float | None = None
-        """For all of the calibration, as the last round of confirmation expected; None before one."""
-
-    def __call__(self, event: Event) -> None:
-        if isinstance(event, Confirming):
-            self.seconds_needed = event.elapsed + event.seconds_left
-        self._listener(event)
 
 
 def forewarn(request: Request) -> bool:

@@ -15,13 +15,14 @@ from autotune.cli.entry_table import print_profile
 from autotune.cli.options import FILE, parse_duration, store_option
 from autotune.cli.program import FAILED, INTERRUPTED, NOT_ALLOWED
 from autotune.cli.request_options import budget_option, effort_option, make_request, request_options
-from autotune.cli.store import no_store, relatives
+from autotune.cli.store import no_store
+from autotune.cli.store_warm_starts import relatives
 from autotune.cli.terminal import json_option, note, print_json, print_lines, report_error, write_error
 from autotune.cli.write_outcome import Kept, keep
-from autotune.cluster.batch_script import BatchRequest, batch_script
+from autotune.cluster.batch_script import BatchRequest, BatchSystem, batch_script
 from autotune.cluster.calibrate_cluster import ClusterCalibration, ClusterResult, class_profile
 from autotune.cluster.dask_workers import connect
-from autotune.errors import ProfileError, StoreProblem
+from autotune.errors import ProfileError, StoreProblem, UsageError
 from autotune.model.profile import Key, Profile
 from autotune.model.units import count_of
 from autotune.profiles import folders
@@ -88,15 +89,19 @@ def calibrate(
 
 @cluster.command(short_help="Print a batch file that measures one kind of node.")
 @click.argument("words", nargs=-1, metavar="[OPERATION]... [NAME=N,N]...")
-@click.option("--slurm", is_flag=True, expose_value=False, help="For sbatch, which is the default.")
-@click.option("--partition", metavar="NAME", help="The partition.")
-@click.option("--constraint", metavar="TEXT", help="A feature that the nodes of one kind share.")
-@click.option("--account", metavar="NAME", help="The account that is charged.")
-@click.option("--qos", metavar="NAME", help="The quality of service.")
-@click.option("--directive", "directives", multiple=True, metavar="TEXT", help="One more option of sbatch, as it is.")
+@click.option("--slurm", "system", flag_value=str(BatchSystem.SLURM), help="For sbatch.")
+@click.option("--pbs", "system", flag_value=str(BatchSystem.PBS), help="For qsub of PBS Professional or OpenPBS.")
+@click.option("--lsf", "system", flag_value=str(BatchSystem.LSF), help="For bsub.")
+@click.option("--sge", "system", flag_value=str(BatchSystem.SGE), help="For qsub of Grid Engine.")
+@click.option("--partition", metavar="NAME", help="The partition, or queue.")
+@click.option("--constraint", metavar="TEXT", help="What the nodes of one kind share, in the system's syntax.")
+@click.option("--account", metavar="NAME", help="The account or project that is charged.")
+@click.option("--qos", metavar="NAME", help="Slurm's quality of service.")
+@click.option("--directive", "directives", multiple=True, metavar="TEXT", help="One more directive, as it is.")
 @click.option(
     "--nodes", type=click.IntRange(1, 4096), default=2, show_default=True, metavar="N", help="Two confirm each other."
 )
+@click.option("--cpus", type=click.IntRange(1, 65536), metavar="N", help="CPUs of a node, for PBS and Grid Engine.")
 @click.option("--shapes", metavar="N,N", help="CPUs that jobs are given, such as 1,4,all: a profile for each.")
 @click.option("--sign", is_flag=True, help="Sign the profiles with your key: one node is enough then.")
 @effort_option
@@ -104,6 +109,7 @@ def calibrate(
 @store_option
 def script(
     words: tuple[str, ...],
+    system: str | None,
     shapes: str | None,
     sign: bool,
     effort: str,
@@ -111,7 +117,7 @@ def script(
     store: str | None,
     **resources: Any,
 ) -> int:
-    """Print a batch file of Slurm's that measures one kind of node, on whole nodes, and publishes the profiles.
+    """Print a batch file that measures one kind of node, on whole nodes, and publishes the profiles.
 
     Submit it once for each kind. It calls this Python, which must be at the same place on the nodes.
 
@@ -119,10 +125,12 @@ def script(
     Examples:
       autotune cluster script --slurm --partition long --store /nfs/autotune > calibrate.sh
       sbatch --constraint=icelake calibrate.sh
-      autotune cluster script --slurm --account physics --shapes 1,4,all > calibrate.sh
+      autotune cluster script --pbs --cpus 64 --account physics --shapes 1,4,all > calibrate.sh
     """
     from autotune.share.store_settings import read_store_settings
 
+    if system is None:
+        raise UsageError("Say which batch system the file is for: --slurm, --pbs, --lsf or --sge.")
     address = read_store_settings(store).store
     if address is None:
         raise no_store()
@@ -132,7 +140,7 @@ def script(
     arguments += ["--cpus", shapes] if shapes is not None else []
     resources["minutes"] = ceil(request.seconds / 60) + START_MINUTES
     resources |= {"program": (sys.executable, "-m", "autotune"), "calibrate": arguments, "store": address, "sign": sign}
-    click.echo(batch_script(BatchRequest(**resources)), nl=False)
+    click.echo(batch_script(BatchSystem(system), BatchRequest(**resources)), nl=False)
     if resources["nodes"] == 1 and not sign:
         note(messages.ONE_NODE)
     return 0

@@ -33,10 +33,11 @@ SHORT_SECONDS = 1.0
 @click.option("--budget", metavar="TIME", default="5m", show_default=True, help="Time allowed, such as 90s.")
 @run_options
 @click.option("--profile", type=PRESENT_FILE, help="What if: this profile.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Seed of the order within pairs.")
 @json_option
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD [ARG]...")
 def compare(
-    *, pairs: int, budget: str, profile: Path | None, as_json: bool, words: tuple[str, ...], **settings: Any
+    *, pairs: int, budget: str, profile: Path | None, seed: int, as_json: bool, words: tuple[str, ...], **settings: Any
 ) -> int:
     """Run a command plain and as `autotune run` starts it, in pairs of fresh runs, and print the speed-up.
 
@@ -54,7 +55,7 @@ def compare(
     options, seconds = RunOptions(**settings).words(), parse_duration(budget)
     named = {} if profile is None else {"AUTOTUNE_PROFILE": str(profile.absolute())}
     with temporary_folder("autotune-compare-") as folder:
-        runs = run_tuned_pairs(words, options, named | {REPORT: folder}, pairs=pairs, seconds=seconds)
+        runs = run_tuned_pairs(words, options, named | {REPORT: folder}, pairs=pairs, seconds=seconds, seed=seed)
         force = mean_report(Path(folder), len(runs.variant))
     if as_json:
         print_json("compare/1", {**document(words, options, runs), "in_force": asdict(force)})
@@ -64,7 +65,7 @@ def compare(
 
 
 def run_tuned_pairs(
-    command: Sequence[str], options: list[str], variables: dict[str, str], *, pairs: int, seconds: float
+    command: Sequence[str], options: list[str], variables: dict[str, str], *, pairs: int, seconds: float, seed: int = 0
 ) -> "PairedRuns":
     """Run a command in pairs, plain and by `autotune run` with these options and environment variables."""
     from autotune.bench.command_pairs import run_pairs
@@ -75,7 +76,7 @@ def run_tuned_pairs(
         [sys.executable, "-m", "autotune", "run", "--quiet", *options, "--", *command],
         pairs=pairs,
         seconds=seconds,
-        seed=0,
+        seed=seed,
         environ=os.environ,
         variant_environ={**os.environ, **variables},
     )
@@ -103,7 +104,7 @@ def lines(runs: "PairedRuns", force: "InForceThere") -> Iterator[str]:
         )
     in_force = (
         f"In force in a run: {force.tuned:.0f} of {force.calls:.0f} calls of linear algebra had a thread count of "
-        f"their own, and {force.loops:.0f} loops ran on several CPUs. "
+        f"their own, and {units.count_of(round(force.loops), 'loop')} ran on several CPUs. "
     )
     yield (in_force if force.processes else "") + force.reason
 

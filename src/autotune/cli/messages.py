@@ -335,6 +335,11 @@ def report_written(path: object) -> str:
     return f"The report is in {path}: open it in a browser."
 
 
+def history_written(path: object, count: int) -> str:
+    studies = count_of(count, "study", "studies")
+    return f"{path} holds {studies}, one for every size. `optuna-dashboard {path}` shows it, once that is installed."
+
+
 # --- a store that machines share --------------------------------------------------------
 
 NOTHING_TO_PUBLISH = (
@@ -401,6 +406,13 @@ def key_use(path: object, name: str) -> str:
 
 def store_away(problem: object) -> str:
     return f"{problem} The calibration begins without the choices of other machines."
+
+
+def warm_start(profiles: int, *, brought: int, chosen: int, seconds: float) -> str:
+    return (
+        f"Warm start from {count_of(profiles, 'profile')} of the store: {brought} of {chosen} choices came from there "
+        f"and were tried first, which saved {units.clock(seconds)} of exploration or more."
+    )
 
 
 # --- the nodes of a cluster -------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from autotune.cli.program import FAILED
 from autotune.cli.terminal import json_option, note, print_json, print_lines, report_error
 from autotune.errors import BadSettings, EnvironmentProblem, ProfileError, StoreProblem
 from autotune.host.identity import is_measured_here
-from autotune.model.profile import Key, Profile
+from autotune.model.profile import Profile
 from autotune.model.units import count_of
 from autotune.profiles import folders, profile_files
 from autotune.runtime.text_table import printable
@@ -152,10 +153,24 @@ def pull(store: str | None, fresh: bool, as_json: bool) -> int:
 
 @store.command()
 @store_option
+@click.option("--class", "classes", multiple=True, metavar="CLASS", help="This class only; all without it.")
 @click.option("--host", "hosts", multiple=True, metavar="HOST", help="Everything that this host published.")
+@click.option(
+    "--older-than",
+    type=click.IntRange(1, 36_500),
+    metavar="DAYS",
+    help="What was measured longer ago, by the publishers' clocks.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the files; remove nothing.")
 @json_option
-def prune(store: str | None, hosts: tuple[str, ...], dry_run: bool, as_json: bool) -> int:
+def prune(
+    store: str | None,
+    classes: tuple[str, ...],
+    hosts: tuple[str, ...],
+    older_than: int | None,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
     """Remove files from the store that have no use any more.
 
     These are publications that a later one of the same host supersedes, signatures without their publication, and
@@ -165,12 +180,15 @@ def prune(store: str | None, hosts: tuple[str, ...], dry_run: bool, as_json: boo
     \b
     Examples:
       autotune store prune --store /nfs/autotune --dry-run
-      autotune store prune --host 6d90b715326a8e69
+      autotune store prune --older-than 365 --host 6d90b715326a8e69
     """
     from autotune.share.prune import removable_files
 
+    for folder in classes:
+        check_class(folder)
     place, policy = required_store(store)
-    files = [*removable_files(place, policy, hosts=hosts)]
+    older = None if older_than is None else timedelta(days=older_than)
+    files = [*removable_files(place, policy, folders=classes, hosts=hosts, older=older)]
     removed = [file for file in files if dry_run or remove_file(place, file)]
     if as_json:
         print_json("store.prune/1", {"store": place.address, "removed": [asdict(file) for file in removed]})
@@ -225,25 +243,6 @@ def no_store() -> BadSettings:
         f"No store is named. Write `store: /nfs/autotune` (a folder or a URL) into {settings_files()[0]}, set "
         "AUTOTUNE_STORE, or give --store."
     )
-
-
-def relatives(url: str | None, key: Key) -> list[Profile]:
-    """Read this machine's relatives from the store; none, with one note, if it cannot be reached or none is named.
-
-    Raises BadSettings for a store or a configuration file that makes no sense.
-    """
-    from autotune.share.store_settings import open_named_store
-
-    try:
-        opened = open_named_store(url)
-        if opened is None:
-            return []
-        from autotune.share.mirror import read_relatives
-
-        return read_relatives(*opened, key)
-    except EnvironmentProblem as problem:
-        note(messages.store_away(problem))
-        return []
 
 
 def check_class(folder: str) -> None:

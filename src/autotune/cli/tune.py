@@ -38,8 +38,10 @@ from autotune.search.request import Objective
 @click.option("--metric", metavar="REGEX", help="Tune by a number that it prints: first group, last match.")
 @click.option("--maximize", is_flag=True, help="The larger that number the better.")
 @objective_option
+@click.option("--timeout", metavar="TIME", help="Time for one run; else the budget.")
 @click.option("--name", metavar="NAME", help="Its name in the profile; else the script's.")
 @click.option("--output", type=FILE, help="Where the profile goes.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Of the order of the runs.")
 @json_option
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD [ARG]...")
 def tune(
@@ -51,8 +53,10 @@ def tune(
     metric: str | None,
     maximize: bool,
     objective: str,
+    timeout: str | None,
     name: str | None,
     output: Path | None,
+    seed: int,
     as_json: bool,
     words: tuple[str, ...],
 ) -> int:
@@ -84,6 +88,8 @@ def tune(
         metric=asked_metric(metric, maximize=maximize),
         runs=runs,
         seconds=parse_duration(budget),
+        patience=None if timeout is None else parse_duration(timeout),
+        seed=seed,
         objective=Objective(objective),
     )
     path = place(this_key(), output)

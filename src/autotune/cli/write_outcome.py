@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,16 +52,28 @@ def place(key: Key, output: Path | None) -> Path:
 
     Raises UsageError if something else than a profile is there, which writing would destroy.
     """
-    path = output or entry_merge.own_path(key)
-    if os.path.exists(path):  # noqa: PTH110 - false in a folder that may not be entered: writing will fail and say so
-        try:
-            profile_files.read(path)
-        except ProfileError as problem:
-            why = problem.reason.rstrip(".")
-            raise UsageError(
-                f"{path} exists and is not a profile ({why}). Name another file with --output."
-            ) from problem
+    if output is not None:
+        _there(output)
+        return output
+    first = path = entry_merge.own_path(key)
+    for number in count(2):
+        present = _there(path)
+        if present is None or present.key == key:
+            break
+        # another machine's: names end in digits of hashes, which may agree
+        path = first.with_stem(f"{first.stem}-{number}")
     return path
+
+
+def _there(path: Path) -> Profile | None:
+    """Return the profile that is in a place already. Raises UsageError if it is something else."""
+    if not os.path.exists(path):  # noqa: PTH110 - false in a folder that may not be entered: writing will fail and say so
+        return None
+    try:
+        return profile_files.read(path)
+    except ProfileError as problem:
+        why = problem.reason.rstrip(".")
+        raise UsageError(f"{path} exists and is not a profile ({why}). Name another file with --output.") from problem
 
 
 def keep(profile: Profile, path: Path, *, sizes_named: bool = False) -> Kept:
@@ -143,7 +156,7 @@ def _say(kept: Kept) -> None:
     is_searched = str(kept.path.absolute().parent) in {place for _, place in folders.places()}
     note(messages.how_to_use(kept.path, is_searched=is_searched, own=own))
     if is_searched and sys.stderr.isatty():  # a log of a batch job is no place for a browser
-        note(messages.how_to_see(_command()))
+        note(messages.how_to_see(own_command()))
 
 
 def _to_decide(kept: Kept, undecided: Sequence[Entry]) -> str:
@@ -153,7 +166,7 @@ def _to_decide(kept: Kept, undecided: Sequence[Entry]) -> str:
         return messages.SAME_UNTIL_DECIDED
     dtypes = dict.fromkeys(entry.operation.dtype for entry in undecided)
     wanted = [] if list(dtypes) == ["float64"] else [f"--dtype {dtype}" for dtype in dtypes]
-    words = [_command(), "calibrate", *names, *wanted, "--until-decided"]
+    words = [own_command(), "calibrate", *names, *wanted, "--until-decided"]
     return " ".join(words)
 
 
@@ -163,9 +176,9 @@ def _earlier(kept: Kept) -> int:
     return sum(entry not in now for entry in kept.profile.entries)
 
 
-def _command() -> str:
-    """Return the word that starts autotune in the calling shell: its name, or the whole path."""
-    if shutil.which("autotune") is not None:
+def own_command(path: str | None = None) -> str:
+    """Return the word that starts autotune in a shell with this path, the calling one's if None: name or whole path."""
+    if shutil.which("autotune", path=path) is not None:
         return "autotune"
     sibling = Path(sys.executable).with_name("autotune")
     return str(sibling) if sibling.exists() else f"{sys.executable} -m autotune"

@@ -1,8 +1,8 @@
 """Control groups: where their files lie for this process, and which limits they set.
 
 A limit of any ancestor binds (`cpu.max` on a systemd slice, a pod or a job step), so every folder from the
-process's own group up to the mount point is read. Versions 1 and 2, and both at once (hybrid), differ in names only;
-each folder is asked for all names.
+process's own group up to the mount point is read. Versions 1 and 2, both at once (hybrid), and the cpuset
+file system that came before them differ in names only; each folder is asked for all names.
 """
 
 from collections.abc import Iterable
@@ -18,8 +18,8 @@ CONTROLLERS = ("cpu", "cpuset", "memory")
 Folders = dict[str, list[list[str]]]
 """Per controller its hierarchies, each as the folders that bind this process, innermost first."""
 
-CPUS = ("cpuset.cpus.effective", "cpuset.effective_cpus", "cpuset.cpus")
-MEMS = ("cpuset.mems.effective", "cpuset.effective_mems", "cpuset.mems")
+CPUS = ("cpuset.cpus.effective", "cpuset.effective_cpus", "cpuset.cpus", "cpus")
+MEMS = ("cpuset.mems.effective", "cpuset.effective_mems", "cpuset.mems", "mems")
 MEMORY = ("memory.max", "memory.high", "memory.limit_in_bytes")
 """Above `memory.high` the kernel does not kill, but it makes every allocation wait: a limit as well."""
 UNLIMITED = 2**60
@@ -33,7 +33,7 @@ def folders(root: str = "") -> Folders:
     for kind, controllers, hierarchy_root, mount_point in _mounts(root):
         wanted = CONTROLLERS if kind == "cgroup2" else [name for name in CONTROLLERS if name in controllers]
         for controller in wanted:
-            member = members.get("" if kind == "cgroup2" else controller, "/")
+            member = members.get("" if kind == "cgroup2" else controller, members.get("cpuset fallback", "/"))
             hierarchies[controller].append(_chain(root + mount_point, hierarchy_root, member))
     return hierarchies
 
@@ -139,15 +139,19 @@ def _membership(root: str) -> dict[str, str]:
         controllers, _, path = rest.partition(":")
         for controller in controllers.split(","):
             group_of[controller] = path
+    cpuset = read(f"{root}/proc/self/cpuset")
+    if cpuset:
+        # all that a kernel before 2.6.24 says, and all that some recordings hold
+        group_of["cpuset fallback"] = cpuset
     return group_of
 
 
 def _mounts(root: str) -> list[tuple[str, set[str], str, str]]:
     """Yield (kind, controllers, group at the mount point, mount point) of every cgroup file system."""
     return [
-        (kind, set(options.split(",")), _plain(group), _plain(mount_point))
+        (kind, {"cpuset"} if kind == "cpuset" else set(options.split(",")), _plain(group), _plain(mount_point))
         for kind, options, group, mount_point in _mount_table(root)
-        if kind in {"cgroup", "cgroup2"}
+        if kind in {"cgroup", "cgroup2", "cpuset"}
     ][:MOST_MOUNTS]
 
 

@@ -1,7 +1,7 @@
 """/proc/cpuinfo, which every architecture writes in its own words."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from autotune.host.kernel_files import LARGEST_CPU, whole
 from autotune.model.machine import Machine
@@ -70,13 +70,15 @@ def _cpu_number(key: str, value: str) -> int | None:
 def _processor(fields: Section) -> Machine:
     if "CPU implementer" in fields:
         return _arm(fields)
-    if "cpu family" in fields and "flags" in fields:
+    is_x86 = "cpu family" in fields and "flags" in fields
+    if is_x86 or fields.get("arch", "").startswith("IA-64"):
+        x86 = "x86_64" if "lm" in fields.get("flags", "").split() else "i686"
         return Machine(
-            architecture="x86_64" if "lm" in fields["flags"].split() else "i686",
-            vendor=_known(fields, "vendor_id"),
-            family=_number(fields, "cpu family"),
+            architecture=x86 if is_x86 else "ia64",
+            vendor=_known(fields, "vendor_id" if is_x86 else "vendor"),
+            family=_number(fields, "cpu family" if is_x86 else "family"),
             model=_number(fields, "model"),
-            name=_known(fields, "model name"),
+            name=_known(fields, "model name", *([] if is_x86 else ["family"])),
         )
     if "IBM/S390" in fields.get("vendor_id", ""):
         machine = next((match[1] for text in fields.values() if (match := re.search(r"machine = (\d+)", text))), "")
@@ -105,7 +107,7 @@ def _other(fields: Section) -> Machine:
     power = re.search(r"pvr ([0-9a-f]{4}) ", fields.get("revision", ""))
     isa = fields.get("isa", "")
     return Machine(
-        architecture="riscv64" if isa.startswith("rv64") else None,
+        architecture="riscv64" if isa.startswith("rv64") else "alpha" if name == "Alpha" else None,
         vendor="IBM" if (name or "").startswith("POWER") else _known(fields, "vendor_id"),
         model=_hexadecimal(power[1]) if power else None,
         name=name,
@@ -130,3 +132,8 @@ def places(cpus: Mapping[int, Section]) -> Mapping[int, Place | None]:
     """Return CPU -> its place if both ids are written; for computers whose /sys has no topology."""
     pairs = {cpu: (_number(lines, "physical id"), _number(lines, "core id")) for cpu, lines in cpus.items()}
     return {cpu: None if package is None or core is None else (package, core) for cpu, (package, core) in pairs.items()}
+
+
+def active(shared: Section) -> Sequence[int]:
+    """Return the CPUs of architectures that only count them (Alpha, SPARC); empty if none are counted."""
+    return range(min(4096, _number(shared, "cpus active") or _number(shared, "ncpus active") or 0))

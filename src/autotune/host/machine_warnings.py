@@ -192,6 +192,11 @@ def _structure(machine: Machine, allocation: Allocation) -> Iterator[str]:
             "The numbers of this process's CPUs are not those that the system lists (a container with lxcfs): where "
             "they lie is unknown, and the load of others is seen for all CPUs together. Calibrate in quiet."
         )
+    if machine.offline_cpus:
+        yield (
+            f"CPUs switched off, and not counted: {len(machine.offline_cpus)}. If they are to come back, calibrate "
+            "after that: a profile is for the CPUs that were there."
+        )
 
 
 def noise(busy: float | None) -> Iterator[str]:

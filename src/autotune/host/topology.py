@@ -40,7 +40,8 @@ def topology(root: str, sections: Mapping[int, cpuinfo.Section], shared: cpuinfo
     """Return the structure of the computer whose files stand below root."""
     system = f"{root}/sys/devices/system"
     folders = _numbered(f"{system}/cpu", "cpu")
-    online = _online(system, folders) or frozenset(sections)
+    online = _online(system, folders) or frozenset(sections) or frozenset(cpuinfo.active(shared))
+    present = cpulist(read(f"{system}/cpu/present") or "") or frozenset(folders)
     kind = cpuinfo.processor(sections, shared)
     written = cpuinfo.places(sections)
     cores = _cores(system, online, written)
@@ -63,6 +64,7 @@ def topology(root: str, sections: Mapping[int, cpuinfo.Section], shared: cpuinfo
             for cpu in sorted(online)
         ),
         core_kinds=tuple(Counter(kinds[cpu] for cpu in sorted(kinds)).items()),
+        offline_cpus=tuple(sorted(present - online)),
         smt=max(Counter(cores.values()).values(), default=None),
         l2_bytes=sizes.get(2),
         l3_bytes=sizes.get(3),
@@ -188,7 +190,7 @@ def _size(text: str | None) -> int | None:
 
 
 def _nodes(root: str, online: frozenset[int]) -> Mapping[int, frozenset[int]] | None:
-    """Return the NUMA nodes, those without CPUs included.
+    """Return the NUMA nodes, those without CPUs included, those of graphics cards not.
 
     A kernel without NUMA has no folder of nodes: all memory is one node then.
     """
@@ -196,7 +198,7 @@ def _nodes(root: str, online: frozenset[int]) -> Mapping[int, frozenset[int]] | 
     folder = f"{system}/node"
     listed = cpulist(read(f"{folder}/online") or "") or frozenset(_numbered(folder, "node"))
     nodes: dict[int, frozenset[int]] = {}
-    for node in sorted(listed):
+    for node in sorted(listed - _graphics_nodes(root)):
         text = read(f"{folder}/node{node}/cpulist")
         members = None if text is None else cpulist(text)
         # two nodes cannot share a CPU; the second of them is a mistake of the firmware
@@ -205,6 +207,17 @@ def _nodes(root: str, online: frozenset[int]) -> Mapping[int, frozenset[int]] | 
     if nodes:
         return {node: members & online for node, members in nodes.items()}
     return {0: online} if _is_folder(f"{system}/cpu") else None
+
+
+def _graphics_nodes(root: str) -> frozenset[int]:
+    """Return the nodes whose memory is a graphics card's (POWER9 with V100, Grace Hopper).
+
+    They come and go with the driver, which says so; a computer must not look like another one for that.
+    """
+    with suppress(OSError):
+        texts = [read(f"{card}/numa_status") or "" for card in Path(f"{root}/proc/driver/nvidia/gpus").iterdir()]
+        return frozenset(int(node) for text in texts for node in re.findall(r"^Node:\s*(\d{1,5})", text, re.MULTILINE))
+    return frozenset()
 
 
 def _kinds(root: str, online: frozenset[int]) -> dict[int, str]:

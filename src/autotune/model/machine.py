@@ -76,6 +76,7 @@ class Machine(Record, kw_only=True):
     l3_bytes: int | None = None
     core_kinds: tuple[tuple[str, int], ...] = ()
     """(kind, logical CPUs) on hybrid machines; empty elsewhere."""
+    offline_cpus: tuple[int, ...] = ()
     memory_bytes: int | None = None
     cpus: tuple[Cpu, ...] = ()
     """The online CPUs."""

@@ -90,6 +90,10 @@ class Provenance(Record, kw_only=True):
     """Half-width of the 95 % interval that the machine reports for two identical configurations."""
     capacity: NonNegative | None = None
     """Work that as many busy processes as there are usable CPUs got done, in units of one process's work."""
+    memory_bandwidth: NonNegative | None = None
+    """Bytes that all usable CPUs together read and wrote in a second when they copied memory."""
+    peak_flops: NonNegative | None = None
+    """float64 operations that all usable CPUs did in a second when they multiplied matrices in their caches."""
     effort: str | None = None
     """Effort of the calibration: quick, normal or thorough."""
     seed: Seed | None = None

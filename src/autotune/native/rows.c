@@ -10,6 +10,7 @@
 
 static vectorcall *plain; /* NumPy's own function, the same for all ufuncs */
 static PyObject *out_only; /* names of keyword arguments */
+static _Thread_local bool is_observed;
 
 /* --- whether a call has rows: asked at each call, so that most are passed on without a call of Python's ------------- */
 
@@ -285,10 +286,12 @@ static bool call_as_one_loop(PyUFuncObject *ufunc, struct rows *rows, const stru
     if (!are_made || args[inputs] == NULL || out_only == NULL) {
         PyErr_Clear(); /* no memory: NumPy's own call may need less */
     } else {
-        loops_begin_rows(rows);
+        rows->memory = PyArray_BYTES((PyArrayObject *)args[inputs]);
+        rows->end = rows->memory + rows->elements * PyArray_ITEMSIZE((PyArrayObject *)args[inputs]);
+        struct rows *outer = loops_begin_rows(rows);
         result = operands->by_position ? plain((PyObject *)ufunc, args, (size_t)ufunc->nargs, NULL)
                                        : plain((PyObject *)ufunc, args, (size_t)inputs, out_only);
-        loops_begin_rows(NULL);
+        loops_begin_rows(outer);
     }
     for (int i = 0; i <= inputs; i++) {
         Py_XDECREF(args[i]);
@@ -332,14 +335,20 @@ static __attribute__((noinline)) PyObject *call_in_rows(PyUFuncObject *ufunc, Py
     operands.by_position = output != NULL && output != Py_None && count == (size_t)ufunc->nargs;
     output = output == Py_None ? NULL : output;
     bool are_described = false;
+    bool is_covered = false;
     if (take_inputs(&operands, args, ufunc->nin)) {
-        rows.slot = loops_slot_for_rows(ufunc, operands.types, elements);
-        if (rows.slot >= 0) {
+        rows.slot = loops_slot_for_rows(ufunc, operands.types);
+        is_covered = rows.slot >= 0 && loops_cover_rows(rows.slot, elements);
+        if (is_covered || (rows.slot >= 0 && is_observed)) {
             operands.types[ufunc->nin] = loops_result_type(rows.slot);
             are_described = (output == NULL || take_output(&operands, output)) && describe_rows(&rows, &operands);
         }
     }
-    if (are_described && loops_give_same_bits(rows.slot, rows.strides[0]) && is_chosen(ufunc, &rows, &operands)) {
+    are_described = are_described && loops_give_same_bits(rows.slot, rows.strides[0]);
+    if (are_described && is_observed) {
+        loops_tell_rows(rows.slot, rows.elements);
+    }
+    if (are_described && is_covered && is_chosen(ufunc, &rows, &operands)) {
         PyArrayObject *array = operands.arrays[ufunc->nin];
         void *memory = PyArray_FLAGS(array) & CONTIGUOUS ? PyArray_BYTES(array) : NULL;
         if (call_as_one_loop(ufunc, &rows, &operands, memory) && rows.is_run) {
@@ -356,7 +365,7 @@ static __attribute__((noinline)) PyObject *call_with_axes(PyObject *self, PyObje
     PyUFuncObject *ufunc = (PyUFuncObject *)self;
     const size_t count = arguments_of(flagged);
     const npy_intp elements = count < (size_t)ufunc->nin ? 0 : elements_of(args, ufunc->nin, axes);
-    if (elements >= load_relaxed(&loops_rows_from)) {
+    if (elements >= load_relaxed(&loops_rows_from) || is_observed) {
         PyObject *result = call_in_rows(ufunc, args, count, names, elements);
         if (result != NULL || PyErr_Occurred()) {
             return result;
@@ -373,6 +382,13 @@ PyObject *rows_call(PyObject *self, PyObject *const *args, size_t flagged, PyObj
     return need_rows(args, first, second) ? call_with_axes(self, args, flagged, names, first > second ? first : second)
                                           : plain(self, args, flagged, names);
 }
+
+bool rows_are_needed(PyObject *const *args, size_t count)
+{
+    return need_rows(args, count > 0 ? axes_of(args[0]) : 0, count > 1 ? axes_of(args[1]) : 0);
+}
+
+void rows_observe(bool told) { is_observed = told; }
 
 /* --- meeting ---------------------------------------------------------------------------------------------------------- */
 

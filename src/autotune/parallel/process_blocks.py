@@ -188,7 +188,7 @@ def _shared_operands(
     def reachable(each: Array) -> SharedArray:
         if _is_shared(each, work.context):
             return each  # type: ignore[return-value] # as _is_shared looks at its type
-        return stack.enter_context(shared(each.shape, each.dtype, method=method))
+        return stack.enter_context(shared(each.shape, each.dtype, method=method, for_strangers=False))
 
     array, out = work.array, work.out
     needed += 0 if _is_shared(array, work.context) else array.nbytes
@@ -205,9 +205,9 @@ def _shared_operands(
 def _make_target(array: Array, workers: Sequence[Worker], method: Method) -> SharedArray:
     """Make the memory of the result once the first blocks tell its dtype, and hand it to the processes."""
     dtype, *_ = receive_all(workers)
-    way = method if method in SENDABLE else Method.MEMFD if hasattr(os, "memfd_create") else Method.MEMMAP
+    way = method if method in SENDABLE else Method.MEMFD if hasattr(os, "memfd_create") else Method.SHARED_MEMORY
     try:
-        target = shared(array.shape, dtype, method=way)
+        target = shared(array.shape, dtype, method=way, for_strangers=False)
         for worker in workers:
             with suppress(ConnectionError):  # `receive` says that it has ended
                 send_handle(target.handle, worker.connection)

@@ -10,7 +10,9 @@ import pickle
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from time import perf_counter
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -19,7 +21,7 @@ from autotune.errors import UsageError
 from autotune.model.configuration import Placement
 from autotune.parallel import thread_pool
 from autotune.parallel.thread_executor import check_workers
-from autotune.parallel.worker_processes import check_main, watch_parent
+from autotune.parallel.worker_processes import UNGUARDED, check_main, watch_parent
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,18 +36,22 @@ class ProcessExecutor(ProcessPoolExecutor):
     Within one of several workers `map_blocks` and its like compute alone.
 
     Raises UsageError for less than one worker, and on `submit` for a function that another process cannot
-    load, before anything starts, and in a process that is just being started.
+    load, before anything starts, and in a process that is just being started. If no worker comes up, the
+    BrokenProcessPool of the tasks says why that usually is.
     """
 
     def __init__(self, workers: int, blas_threads: int | None = None, where: Placement | None = None) -> None:
         check_workers(workers)
         self.cpus = placement.cpus_for(where, workers)
         """CPUs of the workers; None: those of the program."""
+        context = get_context("spawn")
+        self._sign, child_end = context.Pipe(duplex=False)
+        """Event that the first ready worker sets."""
         super().__init__(
             max_workers=workers,
-            mp_context=get_context("spawn"),
+            mp_context=context,
             initializer=_begin,
-            initargs=(workers, blas_threads, self.cpus),
+            initargs=(workers, blas_threads, self.cpus, child_end),
         )
         self.workers = workers
         self.blas_threads = blas_threads
@@ -53,8 +59,18 @@ class ProcessExecutor(ProcessPoolExecutor):
     def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
         check_main()
         # pickled anew each time: a callable may have changed since the last task (an object, a partial of an array)
-        future: Any = super().submit(_call, _portable(function), *args, **kwargs)
+        try:
+            future: Any = super().submit(_call, _portable(function), *args, **kwargs)
+        except BrokenProcessPool as error:
+            self.explain(error)
+            raise
+        future.__class__, future.executor = _Task, self
         return cast("Future[T]", future)
+
+    def explain(self, error: BrokenProcessPool) -> None:
+        """Let the error say what the usual reason is if no worker ever came up."""
+        if not self._sign.poll():
+            error.args = (f"The worker processes ended before their first task. {UNGUARDED}",)
 
     def start(self) -> float:
         """Start all workers now; returns the seconds until every one of them has taken a task."""
@@ -64,6 +80,25 @@ class ProcessExecutor(ProcessPoolExecutor):
             futures = [self.submit(os.getpid) for _ in range(self.workers - len(ready))]
             ready.update(future.result() for future in futures)
         return perf_counter() - began
+
+
+class _Task(Future[Any]):
+    """A task whose error is explained when it is asked for."""
+
+    executor: ProcessExecutor
+
+    def result(self, timeout: float | None = None) -> Any:
+        try:
+            return super().result(timeout)
+        except BrokenProcessPool as error:
+            self.executor.explain(error)
+            raise
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        error = super().exception(timeout)
+        if isinstance(error, BrokenProcessPool):
+            self.executor.explain(error)
+        return error
 
 
 def _portable(function: Callable[..., Any]) -> bytes:
@@ -90,8 +125,10 @@ def _portable(function: Callable[..., Any]) -> bytes:
     return text
 
 
-def _begin(workers: int, blas_threads: int | None, cpus: frozenset[int] | None) -> None:
+def _begin(workers: int, blas_threads: int | None, cpus: frozenset[int] | None, sign: Connection) -> None:
     """Settle a worker process before its first task."""
+    sign.send(True)
+    sign.close()
     watch_parent()  # not by the kernel: that would end it with the thread that submitted the first task
     placement.spread()
     placement.move(cpus)  # before NumPy loads: its BLAS starts a thread for each CPU that it sees

@@ -9,7 +9,7 @@ and a pairwise algorithm for computing sample variances, 1979). Where no more th
 the result is NumPy's own to the bit, and only its elements are divided among the workers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -26,6 +26,9 @@ from autotune.parallel.tiles import LANES, WHOLE, TileGrid, check_counts
 
 BLOCK = 65_536
 """Elements. Part of what a result is; never tuned."""
+BLAS_ROW = 8192
+"""Elements; OpenBLAS computes dot products of up to 10,000 in one thread (kernel/x86_64/ddot.c)."""
+
 UFUNCS: dict[str, np.ufunc] = {
     "sum": np.add,
     "prod": np.multiply,
@@ -34,9 +37,9 @@ UFUNCS: dict[str, np.ufunc] = {
     "any": np.logical_or,
     "all": np.logical_and,
 }
-"""Reductions that are a ufunc along the axes; the others are mean, var and std."""
+"""Reductions that are a ufunc along the axes; the others are mean, var, std and dot."""
 
-CALLS: dict[str, Callable[..., Any]] = {name: getattr(np, name) for name in (*UFUNCS, "mean", "var", "std")}
+CALLS: dict[str, Callable[..., Any]] = {name: getattr(np, name) for name in (*UFUNCS, "mean", "var", "std", "dot")}
 """The plain calls."""
 
 NAMES: dict[object, str] = {call: name for names in (CALLS, UFUNCS) for name, call in names.items()}
@@ -63,7 +66,7 @@ def name_of(function: object) -> str:
 
 def reduce_blocks(
     function: object,
-    array: Any,
+    arrays: Sequence[Any],
     *,
     workers: int,
     chunk: int,
@@ -83,10 +86,18 @@ def reduce_blocks(
     """
     name = name_of(function)
     check_counts(workers, chunk)
+    if name == "dot":
+        if axis is not None or dtype is not None or keepdims:
+            raise UsageError("dot takes no axis, dtype or keepdims.")
+        with Placed(placement):
+            return _dot(arrays, out, workers, chunk)
+    if len(arrays) != 1:
+        raise UsageError(f"{name} takes one array, not {len(arrays)}.")
     if dtype is not None and name not in WITH_DTYPE:
         raise UsageError(f"{name} takes no dtype.")
     options: dict[str, Any] = {"axis": axis, **_dtype_option(dtype)}
     options |= {"keepdims": True} if keepdims else {}  # a matrix and other subclasses do not know it
+    array = arrays[0]
     if not _is_computed(array) or (name in {"var", "std"} and array.dtype.kind == "c"):
         return CALLS[name](array, out=out, **options)
     axes = normalize_axis_tuple(range(array.ndim) if axis is None else axis, array.ndim)
@@ -229,6 +240,34 @@ def _combined_squares(counts: Array, means: Array, squares: Array) -> Array:
         means = np.concatenate([a + (b - a) * share, means[even:]])
         counts = np.concatenate([n + m, counts[even:]])
     return np.asarray(squares[0])
+
+
+def _dot(arrays: Sequence[Any], out: Array | None, workers: int, chunk: int) -> Any:
+    if len(arrays) != 2:
+        raise UsageError(f"dot takes two arrays, not {len(arrays)}.")
+    left, right = arrays
+    vectors = all(_is_computed(array) and array.ndim == 1 for array in arrays)
+    if not vectors or left.shape != right.shape or left.size <= BLOCK:
+        return np.dot(left, right) if out is None else np.dot(left, right, out=out)
+    first, second = (_Cut(array, (0,), workers, chunk) for array in arrays)
+    kind = np.result_type(left, right)
+    partials = np.empty(first.depth, kind)
+
+    def step(numbers: range) -> None:
+        for number in numbers:
+            partials[number] = _block_dot(first.item(number)[0], second.item(number)[0], kind)
+
+    first.run(step)
+    return _deliver(_tree(np.add, partials), left, (0,), out, keepdims=False)
+
+
+def _block_dot(left: Array, right: Array, kind: np.dtype[Any]) -> Any:
+    """Return the product of two blocks; floats by BLAS, in rows too short for its threads to change the result."""
+    if left.dtype != kind or right.dtype != kind or kind.kind != "f":
+        return np.add.reduce(np.multiply(left, right, dtype=kind), dtype=kind)
+    whole = left.size // BLAS_ROW * BLAS_ROW
+    rows = np.vecdot(left[:whole].reshape(-1, BLAS_ROW), right[:whole].reshape(-1, BLAS_ROW))
+    return np.add.reduce(rows) + np.vecdot(left[whole:], right[whole:])
 
 
 def _is_computed(array: Any) -> bool:

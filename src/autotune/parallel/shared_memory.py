@@ -1,12 +1,14 @@
 """Arrays that several processes see.
 
-Nothing of them has a name for longer than the microseconds between its making and its removal: shared memory,
-memory-mapped files and memfds are reached by the descriptor that a child inherits or is given at its start, and on
-Linux by other processes of the user through /proc/PID/fd of the process that made them, unless the kernel keeps its
-entry for root (after setuid). So nothing is left behind when owner and users end, whatever ends them. What remains: a
-SIGKILL that hits those microseconds leaves an empty file; an owner's death ends attaching (who has attached keeps the
-memory). The locks by which process_map and executors of processes talk to children that are spawned have names: a few
-dozen bytes each, as sem.mp-* in /dev/shm.
+On Linux nothing of them has a name for longer than the microseconds between its making and its removal: shared
+memory, memory-mapped files and memfds are reached by the descriptor that a child inherits or is given at its start,
+and by other processes of the user through /proc/PID/fd of the process that made them. So nothing is left behind when
+owner or users end, whatever ends them. Where /proc is missing, or the kernel keeps this process's entry for root
+(after setuid), an array that others must reach gets a name, as it does on other systems. What remains: a SIGKILL that
+hits those microseconds leaves an empty file; an owner's death ends attaching (who has attached keeps the memory).
+Elsewhere the name is removed when the array is closed; the resource tracker of multiprocessing does it if the owner
+is killed, unless it is killed with it. The same holds everywhere for the locks by which process_map and executors of
+processes talk to children that are spawned: a few dozen bytes each, as sem.mp-* in /dev/shm.
 """
 
 import errno
@@ -56,11 +58,14 @@ class Handle(Record):
     place: Place
 
 
-def shared(shape: int | tuple[int, ...], dtype: DTypeLike = np.float64, *, method: Method) -> SharedArray:
+def shared(
+    shape: int | tuple[int, ...], dtype: DTypeLike = np.float64, *, method: Method, for_strangers: bool = True
+) -> SharedArray:
     """Make an array of zeros that other processes can open by its handle; a context manager that closes it.
 
-    Raises UsageError for a method that copies or a dtype with objects, UnsupportedPlatform for one that this system
-    does not have, and SharedMemoryError if there is too little room, before anything is written.
+    Without `for_strangers` only children are sure to reach it, to which its descriptor is handed. Raises UsageError
+    for a method that copies or a dtype with objects, UnsupportedPlatform for one that this system does not have, and
+    SharedMemoryError if there is too little room, before anything is written.
     """
     if method not in SHARING:
         raise UsageError(f"The method {method} copies; to share an array take one of {', '.join(SHARING)}.")
@@ -73,12 +78,21 @@ def shared(shape: int | tuple[int, ...], dtype: DTypeLike = np.float64, *, metho
     size = max(1, prod(sizes) * kind.itemsize)
     try:
         check_memory(size, method)
-        memory, place, release = _MAKERS[method](size)
+        memory, place, release = _make(method, size, for_strangers=for_strangers)
     except TimeoutError:  # the program's own, of a handler of signals
         raise
     except (OSError, OverflowError) as error:
         raise SharedMemoryError(f"{size} bytes cannot be shared by {method}: {error}") from error
     return wrap(memory, sizes, kind, Handle(method, sizes, kind, place), release)
+
+
+def _make(method: Method, size: int, *, for_strangers: bool) -> tuple[Any, Place, Release]:
+    make = _MAKERS[method]
+    if for_strangers and make in {_shared_memory, _memmap, _memfd} and not _is_reachable():
+        # without /dev/shm, or an interpreter for the process that would remove the name: for children only
+        with suppress(OSError):
+            return create_named(size)
+    return make(size)
 
 
 def attach(handle: Handle) -> SharedArray:
@@ -166,7 +180,7 @@ class Descriptor(Record):
         from multiprocessing.context import get_spawning_popen
 
         fields = self.process, self.number, self.inode
-        if get_spawning_popen() is None:
+        if get_spawning_popen() is None or sys.platform == "win32":
             return Descriptor, fields
         from multiprocessing.reduction import DupFd
 
@@ -203,6 +217,35 @@ def receive_handle(connection: Connection) -> Handle:
     return handle
 
 
+class Named(Record):
+    """POSIX shared memory with a name, or a tagged mapping on Windows."""
+
+    name: str
+
+    def open(self, size: int) -> Any:
+        if sys.platform == "win32":
+            return mmap.mmap(-1, size, tagname=self.name)
+        import _posixshmem  # type: ignore[import-not-found] # SharedMemory(name) would have the tracker destroy it when this process ends
+
+        try:
+            number = _posixshmem.shm_open(self.name, os.O_RDWR, mode=0o600)
+        except OSError as error:
+            raise SharedMemoryError(f"The shared array {self.name} is gone: {error}") from error
+        return _map_and_close(number, size)
+
+
+class File(Record):
+    """A file with a name."""
+
+    path: str
+
+    def open(self, size: int) -> Any:
+        try:
+            return _map_and_close(os.open(self.path, os.O_RDWR), size)
+        except OSError as error:
+            raise SharedMemoryError(f"The shared array {self.path} is gone: {error}") from error
+
+
 _inherited: dict[str, Any] = {}
 
 
@@ -225,6 +268,8 @@ def _heap_array(size: int) -> tuple[Any, Place, Release]:
 
 
 def _shared_memory(size: int) -> tuple[Any, Place, Release]:
+    if not sys.platform.startswith("linux"):
+        return create_named(size)
     check_room(SHM, size)
     return _share_nameless(f"{SHM}/autotune-{secrets.token_hex(8)}", size)
 
@@ -233,13 +278,47 @@ def _memmap(size: int) -> tuple[Any, Place, Release]:
     folder = tempfile.gettempdir()
     check_room(folder, size)
     path = os.path.join(folder, f"autotune-{secrets.token_hex(8)}")  # noqa: PTH118 - pathlib costs 5 ms here
-    return _share_nameless(path, size)
+    if sys.platform.startswith("linux"):
+        return _share_nameless(path, size)
+    number, remove = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600), partial(os.unlink, path)
+    return _map_named(number, size, remove), File(path), _by_owner(remove)
 
 
 def _memfd(size: int) -> tuple[Any, Place, Release]:
     if not hasattr(os, "memfd_create"):
         raise UnsupportedPlatform("The method memfd needs memfd_create, which only Linux has.")
     return _share_descriptor(os.memfd_create("autotune", os.MFD_CLOEXEC), size, os.ftruncate)
+
+
+def create_named(size: int) -> tuple[Any, Place, Release]:
+    """Make shared memory with a name of at most 31 bytes, slash included, which is what macOS allows."""
+    name = f"/autotune-{secrets.token_hex(8)}"
+    if sys.platform == "win32":
+        return mmap.mmap(-1, size, tagname=name), Named(name), lambda: None
+    import _posixshmem
+    from multiprocessing import resource_tracker
+
+    number = _posixshmem.shm_open(name, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode=0o600)
+    with suppress(OSError):  # after setuid() the interpreter may be unreadable, and the tracker cannot start
+        resource_tracker.register(name, "shared_memory")
+
+    def remove() -> None:
+        _posixshmem.shm_unlink(name)
+        with suppress(OSError):
+            resource_tracker.unregister(name, "shared_memory")
+
+    return _map_named(number, size, remove), Named(name), _by_owner(remove)
+
+
+def _is_reachable() -> bool:
+    """May other processes of this user open this one's descriptors through /proc?
+
+    The kernel gives the entry of a process that has changed its user to root.
+    """
+    try:
+        return os.stat("/proc/self/fd").st_uid == os.geteuid()  # noqa: PTH116 - pathlib costs 5 ms here
+    except OSError:
+        return not sys.platform.startswith("linux")
 
 
 def check_memory(size: int, method: Method) -> None:
@@ -281,8 +360,6 @@ def check_room(folder: str, size: int) -> None:
 
 
 def _share_nameless(path: str, size: int) -> tuple[Any, Place, Release]:
-    if os.name != "posix":
-        raise SharedMemoryError("An open file cannot lose its name on this system, and would be left behind.")
     number = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     os.unlink(path)  # noqa: PTH108 - pathlib costs 5 ms here
     return _share_descriptor(number, size, _reserve)
@@ -303,6 +380,18 @@ def _reserve(number: int, size: int) -> None:
             raise
 
 
+def _map_named(number: int, size: int, remove: Release) -> mmap.mmap:
+    """Map a new file that has a name; remove it if that fails."""
+    try:
+        _reserve(number, size)
+        return mmap.mmap(number, size)
+    except BaseException:
+        remove()
+        raise
+    finally:
+        os.close(number)
+
+
 def _share_descriptor(number: int, size: int, prepare: Callable[[int, int], object]) -> tuple[Any, Place, Release]:
     try:
         prepare(number, size)
@@ -316,6 +405,24 @@ def _share_descriptor(number: int, size: int, prepare: Callable[[int, int], obje
 def _inode(number: int) -> tuple[int, int]:
     status = os.fstat(number)
     return status.st_dev, status.st_ino
+
+
+def _map_and_close(number: int, size: int) -> mmap.mmap:
+    try:
+        return mmap.mmap(number, size)
+    finally:
+        os.close(number)
+
+
+def _by_owner(remove: Release) -> Release:
+    """Keep the name in a forked child, which inherits the array and its release."""
+    owner = os.getpid()
+
+    def release() -> None:
+        if os.getpid() == owner:
+            remove()
+
+    return release
 
 
 _MAKERS: dict[Method, Callable[[int], tuple[Any, Place, Release]]] = {

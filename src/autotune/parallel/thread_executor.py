@@ -20,8 +20,9 @@ class ThreadExecutor(ThreadPoolExecutor):
 
     The count is in force while any task runs: for the whole process with OpenBLAS, in the task's thread
     with OpenMP and MKL. None leaves it alone. `where` places several workers, within the CPUs of the thread that
-    makes the executor. Each task sees the context variables of the thread that submitted it. Within one of several
-    workers `map_blocks` and its like compute alone, so that threads do not multiply.
+    makes the executor. Where a limit allows fewer threads, these do all the work. Each task sees the context variables
+    of the thread that submitted it. Within one of several workers `map_blocks` and its like compute alone, so that
+    threads do not multiply.
 
     Raises UsageError for less than one worker.
     """
@@ -39,7 +40,27 @@ class ThreadExecutor(ThreadPoolExecutor):
         self.blas_threads = blas_threads
 
     def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
-        return super().submit(copy_context().run, self._run, partial(function, *args, **kwargs))
+        """Schedule `function(*args, **kwargs)`. Where the system allows no thread, call it here."""
+        context, task = copy_context(), partial(function, *args, **kwargs)
+        try:
+            return super().submit(context.run, self._run, task)
+        except RuntimeError:
+            if self._shutdown or self._threads:
+                raise
+        self._work_queue.get_nowait()  # the task, or one of another thread that calls its own, too
+        future: Future[T] = Future()
+        try:
+            future.set_result(context.run(self._run, task))
+        except BaseException as error:  # noqa: BLE001 - raised by result()
+            future.set_exception(error)
+        return future
+
+    def _adjust_thread_count(self) -> None:
+        try:
+            super()._adjust_thread_count()
+        except RuntimeError:  # pids.max is reached: fewer threads do the work
+            if not self._threads:
+                raise
 
     def _run(self, task: Callable[[], T]) -> T:
         with blas.limit(self.blas_threads):

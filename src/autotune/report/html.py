@@ -179,13 +179,25 @@ _COLUMNS = {
         HtmlColumn("processes", "processes", str),
         HtmlColumn("pairs", "pairs", str),
         HtmlColumn("reason", "reason"),
+        HtmlColumn("bound", "held by"),
+        HtmlColumn("limit_seconds", "least time", seconds),
+        HtmlColumn("default_share", "plain NumPy reaches", percent),
+        HtmlColumn("share", "with autotune", percent),
+        HtmlColumn("half_width", "half the interval", percent),
         HtmlColumn("blas_threads", "BLAS threads", str),
         HtmlColumn("workers", "workers", str),
         HtmlColumn("chunk", "chunk", rows.amount),
+        HtmlColumn("process", "process", str),
+        HtmlColumn("elapsed", "after", "{:.1f} s".format),
+        HtmlColumn("best", "leader", times),
+        HtmlColumn("failure", "failure"),
         # of figures only
         HtmlColumn("at"),
         HtmlColumn("shape"),
-        *(HtmlColumn(field, "", str) for field in ("size", "seconds", "chosen")),
+        *(
+            HtmlColumn(field, "", str)
+            for field in ("size", "seconds", "chosen", "default_drawn", "drawn", "resolution")
+        ),
     )
 }
 

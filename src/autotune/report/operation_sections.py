@@ -1,4 +1,4 @@
-"""Operation by operation: time over size, and what was measured of every knob."""
+"""Operation by operation: time over size, what was measured of every knob, and how the search went."""
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -11,12 +11,12 @@ from autotune.report.rows import Row, Subject
 
 
 def operations(subject: Subject, entries: Sequence[Row]) -> Iterable[str]:
-    points = _by_name(rows.points(subject))
+    trials, points = (_by_name(made(subject)) for made in (rows.trials, rows.points))
     groups = [(label, list(group)) for label, group in html.by_label(entries)]
     said = (
-        "The journal of this profile&rsquo;s last calibration is on this machine: all that it tried is shown."
+        "The journal of this profile&rsquo;s last calibration is on this machine: each search is shown too."
         if subject.sessions
-        else "No journal of its calibration is on this machine, so what it tried is not shown."
+        else "No journal of its calibration is on this machine, so the search is not shown."
     )
     if len(groups) > MOST_OPERATIONS:
         said += f" The first {MOST_OPERATIONS} of {len(groups)} operations are drawn; the table above holds all."
@@ -25,13 +25,13 @@ def operations(subject: Subject, entries: Sequence[Row]) -> Iterable[str]:
     yield html.section("operations", "Operation by operation", said, f'<nav aria-label="Operations">{links}</nav>')
     for place, (label, group) in enumerate(shown):
         name = (group[0]["operation"], group[0]["dtype"])
-        yield _operation(place, label, group, points.get(name, []))
+        yield _operation(place, label, group, trials.get(name, []), points.get(name, []))
 
 
-def _operation(place: int, label: str, entries: list[Row], points: Sequence[Row]) -> str:
+def _operation(place: int, label: str, entries: list[Row], trials: Sequence[Row], points: Sequence[Row]) -> str:
     chosen = {(row["sizes"], row["choice"]) for row in entries if row["status"] == Status.TUNED}
     marked = [{**row, "chosen": int((row["sizes"], row["choice"]) in chosen)} for row in map(html.display_row, points)]
-    figures = [_time(label, entries), *_heats(label, marked), _chunks(label, marked)]
+    figures = [_time(label, entries), *_heats(label, marked), _chunks(label, marked), _search(label, trials)]
     tuned = sum(row["status"] == Status.TUNED for row in entries)
     best = max(row["speedup"] for row in entries)
     said = (
@@ -93,6 +93,19 @@ def _chunks(label: str, points: Sequence[Row]) -> str:
         f"{label}: speed-up over chunk size. {html.best_of(shown)}",
         HtmlTable(f"{label}: every point that was measured", shown_columns, shown),
         "Every point that was measured",
+    )
+
+
+def _search(label: str, trials: Sequence[Row]) -> str:
+    if not trials:
+        return ""
+    shown_columns = [CONFIGURATION, *html.columns("sizes process elapsed speedup best failure at")]
+    shown = sorted(trials, key=lambda row: (row["size"], row["sizes"], row["elapsed"]))
+    return html.figure(
+        "search",
+        f"{label}: {len(shown)} trials in {max(row['elapsed'] for row in shown):.0f} s; the line is what led",
+        HtmlTable(f"{label}: trials in order", shown_columns, shown),
+        f"The best leader ran {html.times(max(row['best'] for row in shown))} as fast",
     )
 
 

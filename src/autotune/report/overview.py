@@ -1,15 +1,19 @@
-"""The sections about a whole profile: speed-ups, machine and method."""
+"""The sections about a whole profile: speed-ups, distance to the machine's limits, uncertainty, machine and method."""
 
 from collections.abc import Iterator, Sequence
-from statistics import geometric_mean
+from math import log
+from statistics import geometric_mean, median
 
 from autotune.model.allocation import LIMITED_BY
 from autotune.model.entry import Status
 from autotune.model.profile import Key, Provenance
 from autotune.model.units import count_of, memory
 from autotune.report import html
-from autotune.report.html import ENTRY, KEY_STATUS, HtmlTable
+from autotune.report.html import ENTRY, KEY_PAIR, KEY_STATUS, HtmlTable
 from autotune.report.rows import Row, Subject
+
+MOST_SHARE = 2.0
+"""Of a limit that is drawn: data that stay in a larger cache than was counted would squeeze all others together."""
 
 
 def header(subject: Subject, entries: Sequence[Row]) -> str:
@@ -64,6 +68,84 @@ def gain(entries: Sequence[Row]) -> str:
     )
 
 
+def limits(entries: Sequence[Row]) -> str:
+    bounded = [row for row in entries if row["limit_seconds"] is not None and row["default_seconds"]]
+    shown = []
+    for _, group in html.by_label(bounded):
+        row = max(group, key=lambda row: row["limit_seconds"])
+        limit, default = row["limit_seconds"], row["default_seconds"]
+        shares = {"default_share": limit / default, "share": limit / (row["seconds"] or default)}
+        drawn = {"default_drawn": min(shares["default_share"], MOST_SHARE), "drawn": min(shares["share"], MOST_SHARE)}
+        shown.append({**row, **shares, **drawn})
+    if not shown:
+        return html.section(
+            "limits",
+            "How near the machine&rsquo;s limits",
+            "The profile holds no measurement of them; <code>autotune calibrate</code> with a budget of at least a "
+            "minute takes one.",
+        )
+    fields = "label sizes bound status limit_seconds default_share share default_drawn drawn"
+    left_out = any(row["dtype"] != "float64" and row["limit_seconds"] is None for row in entries)
+    single = " float32 arithmetic has no share: the self-test measures float64&rsquo;s peak only." * left_out
+    return html.section(
+        "limits",
+        "How near the machine&rsquo;s limits",
+        "At each operation&rsquo;s largest size: the least time that its arithmetic, or moving its data once, takes at "
+        "the rates of the self-test, divided by the time it took. What fits into the last cache need not be moved; "
+        "above 100&nbsp;% more stays in caches than was counted, and the drawing ends at 200&nbsp;%. Functions such "
+        f"as log and random numbers are held by their own arithmetic, which is not counted.{single}",
+        html.figure(
+            "limits",
+            _nearer(shown),
+            HtmlTable("Largest size of each operation", html.columns(fields), shown),
+            "; ".join(f"{row['label']} {row['share']:.0%}" for row in shown[:12]),
+            key=KEY_PAIR,
+        ),
+    )
+
+
+def _nearer(shown: Sequence[Row]) -> str:
+    """Name the tuned entry nearest to its hardware limit, in one sentence."""
+
+    def step(row: Row) -> float:
+        return float(min(row["share"], 1.0) - min(row["default_share"], 1.0))
+
+    best = max(shown, key=step)
+    if step(best) <= 0:
+        return "Part of the machine's limit that is reached"
+    return f"{best['label']} reaches {best['share']:.0%} of its limit instead of {best['default_share']:.0%}"
+
+
+def noise(entries: Sequence[Row], subject: Subject) -> str:
+    resolution = subject.profile.provenance.resolution
+    shown = [
+        {**row, "half_width": log(row["speedup_high"] / row["speedup_low"]) / 2, "resolution": resolution}
+        for row in entries
+        if row["speedup_low"] and row["speedup_high"] and row["default_seconds"]
+    ]
+    said = (
+        f"Two identical configurations can be told apart from {resolution:.1%} on (the dashed line); no smaller gain "
+        "is claimed."
+        if resolution is not None
+        else "How finely this machine can tell was not measured."
+    )
+    if not shown:
+        return html.section("noise", "How sure", f"{said} No entry was put to a test.")
+    fields = "label sizes status default_seconds half_width processes pairs resolution"
+    return html.section(
+        "noise",
+        "How sure",
+        f"{said} Each dot is half of the 95&nbsp;% interval of one test, over the time of one call.",
+        html.figure(
+            "noise",
+            f"Half of the tests are sure to ±{html.percent(median(row['half_width'] for row in shown))} or better",
+            HtmlTable("Every entry that was put to a test", html.columns(fields), shown),
+            f"{len(shown)} tests, half-widths from {min(row['half_width'] for row in shown):.1%} to "
+            f"{max(row['half_width'] for row in shown):.1%}",
+        ),
+    )
+
+
 def facts(subject: Subject) -> str:
     """Return the values that are not None, as a list."""
     key, made = subject.profile.key, subject.profile.provenance
@@ -92,6 +174,10 @@ def _machine(key: Key, made: Provenance) -> Iterator[tuple[str, str]]:
 
 
 def _method(key: Key, made: Provenance) -> Iterator[tuple[str, str]]:
+    if made.memory_bandwidth:
+        yield "Copies memory at", f"{made.memory_bandwidth / 1e9:.1f} GB/s, all CPUs together"
+    if made.peak_flops:
+        yield "Multiplies at", f"{made.peak_flops / 1e9:.0f} GFLOP/s in float64, all CPUs together"
     if made.capacity:
         yield "Work of all CPUs", f"{made.capacity:.2f} times one CPU’s, of {key.usable_cpus}"
     if made.resolution is not None:

@@ -1,7 +1,7 @@
 """The self-contained HTML page. Pure, except that it reads its style, script and figures from files of this package.
 
-Sections are in the order of a reader's questions: the machine, the speed-ups, and then each operation. A page of
-several profiles compares them and leaves out what each calibration tried.
+Sections are in the order of a reader's questions: the machine, the speed-ups, the distance to the machine's limits, the
+uncertainty, and then each operation. A page of several profiles compares them and leaves out how each was searched.
 """
 
 import json
@@ -13,7 +13,7 @@ from autotune._version import __version__
 from autotune.report import html, rows
 from autotune.report.comparison import comparison
 from autotune.report.operation_sections import operations
-from autotune.report.overview import facts, gain, header
+from autotune.report.overview import facts, gain, header, limits, noise
 from autotune.report.rows import Subject
 
 _FOOTER = (
@@ -59,7 +59,7 @@ def _single(subject: Subject) -> str:
     entries = [html.display_row(row) for row in rows.entries(subject)]
     parts = [header(subject, entries)]
     if entries:
-        parts += [gain(entries), *operations(subject, entries)]
+        parts += [gain(entries), limits(entries), noise(entries, subject), *operations(subject, entries)]
     else:
         parts.append("<p>The profile has no entries: it changes nothing.</p>")
     parts.append(facts(subject))

@@ -1,25 +1,34 @@
-"""Profiles and their sessions as rows of plain values: what figures draw, tables show, JSON holds. Pure.
+"""Profiles and their sessions as rows of plain values: what figures draw, tables show, JSON and CSV hold. Pure.
 
 Seconds, bytes and elements; speed-ups are over the default, as in the profile. Unknown is None.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from math import exp, prod
+from enum import StrEnum
+from math import prod
 from pathlib import PurePath
 from typing import Any
 
-from autotune.model.catalogue import CATALOGUE, Family
+from autotune.model.catalogue import CATALOGUE, Family, WorkUnit
 from autotune.model.configuration import Configuration, Knob
 from autotune.model.entry import Entry, Status
 from autotune.model.measurement import Session
 from autotune.model.operation import Operation
-from autotune.model.profile import Profile
+from autotune.model.policy import CREDIBLE_L3_BYTES
+from autotune.model.profile import Profile, Provenance
 from autotune.model.record import Record
 from autotune.model.units import count_of
-from autotune.search.evidence import TrialEvidence, by_operation
+from autotune.search import trial_history
 
 Row = Mapping[str, Any]
+
+TABLES: Mapping[str, str] = {
+    "entries": "Every entry of every profile, with its evidence.",
+    "machines": "What every profile was measured on, and how.",
+    "trials": "Every configuration that was measured, process by process, if this machine has the journal.",
+    "points": "The same, all processes together.",
+}
 
 
 class Subject(Record, kw_only=True):
@@ -45,6 +54,7 @@ def tables(subjects: Iterable[Subject]) -> dict[str, list[Row]]:
     return {
         "entries": [row for subject in of for row in entries(subject)],
         "machines": [machine(subject) for subject in of],
+        "trials": [row for subject in of for row in trials(subject)],
         "points": [row for subject in of for row in points(subject)],
     }
 
@@ -74,32 +84,46 @@ def entries(subject: Subject) -> list[Row]:
     return [_entry(subject, entry) for entry in subject.profile.entries]
 
 
-def points(subject: Subject) -> list[Row]:
-    """Summarize every configuration that was measured, over all processes.
-
-    Without the sessions, the corners that the entries hold.
-    """
-    if not subject.sessions:
-        return [
-            _point(subject, entry.operation, corner.choice, corner.speedup, processes=0)
-            for entry in subject.profile.entries
-            for corner in entry.corners
-        ]
-    evidence_of: dict[Operation, TrialEvidence] = {}
-    for session in subject.sessions:
-        for operation, measured in by_operation(session).items():
-            evidence = TrialEvidence(usable_cpus=subject.profile.key.usable_cpus)
-            evidence_of.setdefault(operation, evidence).add(measured)
+def trials(subject: Subject) -> list[Row]:
+    cpus = subject.profile.key.usable_cpus
     return [
-        _point(subject, operation, tried, exp(-evidence.estimate(tried)), processes=len(visits))
-        for operation, evidence in evidence_of.items()
-        for tried, visits in evidence.visits.items()
+        {
+            "profile": subject.label,
+            **_work(trial.operation),
+            "process": trial.process,
+            "elapsed": trial.elapsed,
+            **_knobs(trial.configuration),
+            "speedup": trial.speedup,
+            "best": trial.best,
+            "failure": trial.failure,
+        }
+        for trial in trial_history.list_trials(subject.sessions, cpus)
     ]
 
 
-def _point(subject: Subject, operation: Operation, tried: Configuration, speedup: float, *, processes: int) -> Row:
-    """Return the row of a configuration; its speed-up is what exploration saw, not a claim."""
-    return {"profile": subject.label, **_work(operation), **_knobs(tried), "speedup": speedup, "processes": processes}
+def points(subject: Subject) -> list[Row]:
+    """Summarize every configuration over all processes.
+
+    Without the sessions, the corners that the entries hold.
+    """
+    cpus = subject.profile.key.usable_cpus
+    corners = (
+        trial_history.ConfigurationRecord(
+            operation=entry.operation, configuration=corner.choice, speedup=corner.speedup, processes=0
+        )
+        for entry in subject.profile.entries
+        for corner in entry.corners
+    )
+    return [
+        {
+            "profile": subject.label,
+            **_work(record.operation),
+            **_knobs(record.configuration),
+            "speedup": record.speedup,
+            "processes": record.processes,
+        }
+        for record in (trial_history.list_configurations(subject.sessions, cpus) if subject.sessions else corners)
+    ]
 
 
 def brief(configuration: Configuration) -> str:
@@ -179,6 +203,8 @@ def _knobs(configuration: Configuration) -> dict[str, Any]:
 
 
 def _entry(subject: Subject, entry: Entry) -> Row:
+    hardware = subject.profile.key.hardware
+    least = roofline(entry.operation, subject.profile.provenance, l3_bytes=hardware.l3_bytes)
     tuned = entry.status is Status.TUNED
     evidence = entry.evidence
     low, high = evidence.interval or (None, None)
@@ -201,5 +227,44 @@ def _entry(subject: Subject, entry: Entry) -> Row:
         "pairs": evidence.pairs,
         "default_threads": evidence.default_threads,
         "retained_bytes": evidence.retained_bytes,
+        "bound": None if least is None else str(least.bound),
+        "limit_seconds": None if least is None else least.seconds,
         "reason": entry.reason,
     }
+
+
+class Bound(StrEnum):
+    """The resource that bounds an operation."""
+
+    ARITHMETIC = "arithmetic"
+    MEMORY = "memory"
+
+
+class Roofline(Record, kw_only=True):
+    """The shortest time of an operation, and its bound."""
+
+    seconds: float
+    bound: Bound
+
+
+def roofline(operation: Operation, made: Provenance, *, l3_bytes: int | None = None) -> Roofline | None:
+    """Compute the roofline (Williams, Waterman and Patterson, CACM 52, 2009): the longer of the time of its arithmetic
+    at the peak rate and the time in which memory moves its data once.
+
+    Memory does not bound data that fit into the last cache. None where the bound is unknown: rates that were not
+    measured, float32 arithmetic, and operations outside the catalogue.
+    """
+    kind = CATALOGUE.get(operation.name)
+    if kind is None or not made.memory_bandwidth:
+        return None
+    cached = kind.bytes_of(operation) <= min(l3_bytes or 0, CREDIBLE_L3_BYTES)
+    if kind.unit is WorkUnit.BYTES:
+        seconds = kind.work_of(operation) / made.memory_bandwidth
+        return None if cached else Roofline(seconds=seconds, bound=Bound.MEMORY)
+    if not made.peak_flops or operation.dtype != "float64":
+        return None
+    arithmetic = kind.work_of(operation) / made.peak_flops
+    memory = 0.0 if cached else kind.bytes_of(operation) / made.memory_bandwidth
+    if arithmetic >= memory:
+        return Roofline(seconds=arithmetic, bound=Bound.ARITHMETIC)
+    return Roofline(seconds=memory, bound=Bound.MEMORY)

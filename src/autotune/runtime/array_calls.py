@@ -125,21 +125,20 @@ def map_blocks(
 
 def reduce_blocks(
     function: Callable[..., Any],
-    array: Any,
-    *,
+    *arrays: Any,
     axis: int | tuple[int, ...] | None = None,
     dtype: DTypeLike | None = None,
     out: NDArray[Any] | None = None,
     keepdims: bool = False,
 ) -> Any:
-    """Compute np.sum, prod, min, max, mean, var, std, any or all with the measured number of workers.
+    """Compute np.sum, prod, min, max, mean, var, std, any, all or dot with the measured number of workers.
 
     Parameters
     ----------
     function : callable
         NumPy's function, or the ufunc whose `reduce` it is (np.add, np.maximum, ...).
-    array : array_like
-        The array.
+    *arrays : array_like
+        One array; two for np.dot.
     axis, dtype, out, keepdims
         As for NumPy's function.
 
@@ -169,14 +168,15 @@ def reduce_blocks(
     """
     name = reductions.name_of(function)
     as_outs(out)
+    first = arrays[0] if arrays else None
     cut = _CutKeywords(workers=1, chunk=np.iinfo(np.int64).max, placement=None)
-    if type(array) is np.ndarray and array.size <= reductions.BLOCK and dtype is None:
-        return reductions.CALLS[name](array, axis=axis, out=out, keepdims=keepdims)
-    if isinstance(array, np.ndarray) and array.size > reductions.BLOCK and name not in UNMEASURED:
-        chosen = config(name, dtype=array.dtype, n=array.size)
+    if type(first) is np.ndarray and first.size <= reductions.BLOCK and dtype is None and len(arrays) == 1:
+        return reductions.CALLS[name](first, axis=axis, out=out, keepdims=keepdims)
+    if isinstance(first, np.ndarray) and first.size > reductions.BLOCK and name not in UNMEASURED:
+        chosen = config("sum" if name == "dot" else name, dtype=first.dtype, n=first.size)
         if chosen is not None and chosen.workers is not None:
-            cut = _cut(chosen, array.size)
-    return reductions.reduce_blocks(function, array, axis=axis, dtype=dtype, out=out, keepdims=keepdims, **cut)
+            cut = _cut(chosen, first.size)
+    return reductions.reduce_blocks(function, arrays, axis=axis, dtype=dtype, out=out, keepdims=keepdims, **cut)
 
 
 def fill(array: NDArray[Any], value: Any) -> None:

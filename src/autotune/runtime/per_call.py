@@ -147,9 +147,13 @@ class PerCall:
         }
         return len(chosen)
 
+    def met_calls(self) -> "list[Calls]":
+        """Return the counter of each operation and size that was met so far."""
+        return list(self._calls.values())
+
     def counts(self) -> tuple[int, int]:
         """Count the calls met so far, and how many of them run with a count of their own."""
-        met_calls = list(self._calls.values())
+        met_calls = self.met_calls()
         return (
             sum(calls.count for calls in met_calls),
             sum(calls.count for calls in met_calls if calls.threads is not None),
@@ -158,6 +162,10 @@ class PerCall:
     def loops_cut(self) -> int | None:
         """Count the long loops computed in slices so far; None: none are met."""
         return None if self._loops is None else int(self._core.status()["cut"])
+
+    def loops_alone(self) -> "dict[str, int]":
+        """Count the long loops that one thread computed, by the reason (`native/loops.h`)."""
+        return {} if self._loops is None else self._core.status()["alone"]
 
     def hand_over(self, demand: "Demand") -> None:
         """Add the counts, which every call leaves anyway, to the demand."""
@@ -178,7 +186,7 @@ class PerCall:
     def forget(self) -> None:
         """Begin to count anew: in a forked child, whose parent counts the rest and has the thread with the lock."""
         self._lock = RLock()
-        for calls in list(self._calls.values()):
+        for calls in self.met_calls():
             calls.count = 0
         if self.guard is not None:
             self.guard.dropped.clear()
@@ -227,7 +235,7 @@ class PerCall:
 
         through = self._through if most is not None else None
         default = None if through is None else through.control or None
-        self.guard = Guard(default=default, on_drop=self._take_over, slack=self._slack)
+        self.guard = Guard(default=default, on_drop=self.take_over, slack=self._slack)
         rest = None if through is None else through.rest
         threads = most if most is not None and rest is not None else 1
         if learn and max(threads, self._loop_workers) > 1:
@@ -236,7 +244,7 @@ class PerCall:
                 rest=min(rest or 1, threads),
                 most=threads,
                 workers=self._loop_workers,
-                on_choice=self._take_over,
+                on_choice=self.take_over,
             )
             self._say("Calls and loops that no entry covers are learned about while the program runs.")
         elif learn:
@@ -262,7 +270,7 @@ class PerCall:
         match = None if operation is None else self._resolution.find(operation)
         return 0.0 if match is None or match.entry.evidence.cpu_ratio is None else CPU_SLACK
 
-    def _take_over(self, result: "Dropped | Learned") -> None:
+    def take_over(self, result: "Dropped | Learned") -> None:
         """Let config() answer what this process found out."""
         from autotune.runtime.naming import operation_of
 

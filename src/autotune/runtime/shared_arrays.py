@@ -1,6 +1,6 @@
 """Arrays for several processes, by the method and the number of processes that were measured."""
 
-import os
+import sys
 from collections.abc import Callable
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from autotune.runtime.lookup_configuration import config, unmeasured_workers
 if TYPE_CHECKING:
     from autotune.model.configuration import Configuration
 
-DEFAULT_METHOD = Method.MEMFD if hasattr(os, "memfd_create") else Method.MEMMAP
+DEFAULT_METHOD = Method.MEMFD if sys.platform.startswith("linux") else Method.SHARED_MEMORY
 """Method if nothing was measured. All that share pages are equally fast within noise; a memfd needs no room in
 /dev/shm and cannot be left behind."""
 
@@ -55,8 +55,8 @@ def shared(
 
     Notes
     -----
-    Scope of effect: memory of the machine, until the owner closes the array or ends. Nothing is left in /dev/shm when
-    owner and users have ended (see `autotune.parallel.shared_memory` for the rest).
+    Scope of effect: memory of the machine, until the owner closes the array or ends. On Linux nothing is left in
+    /dev/shm when owner and users have ended (see `autotune.parallel.shared_memory` for the rest).
 
     Examples
     --------

@@ -64,7 +64,7 @@ class TextTable:
         folded = [_fold(cell, width) for cell, width in zip(cells, self._widths, strict=True)]
         for parts in zip_longest(*folded, fillvalue=""):
             placed = (
-                part.rjust(width) if column.right else part.ljust(width)
+                _pad(part, width, right=column.right)
                 for part, width, column in zip(parts, self._widths, self._columns, strict=True)
             )
             yield _GAP.join(placed).rstrip()
@@ -74,6 +74,9 @@ def wrap(text: str, width: int, *, indent: int = 0) -> list[str]:
     """Fold a text into lines of at most `width` columns; a longer word, such as a path, stays whole."""
     lead = " " * indent
     lines = printable(text, keep="\n").split("\n")
+    if not text.isascii():
+        width = max(1, width - indent)
+        return [lead + part for line in lines for part in _wide(line, width) if part]
     if max(map(len, lines)) + indent <= width:
         return [lead + line.rstrip() for line in lines if line.strip()]
     from textwrap import wrap
@@ -105,6 +108,8 @@ def printable(text: str, keep: str = "") -> str:
 def _fold(cell: str, width: int) -> list[str]:
     """Fold a cell; a word that is longer than the column is cut."""
     lines = cell.split("\n")
+    if not cell.isascii():
+        return [part for line in lines for part in _wide(line, width, cut=True) or [""]]
     if max(map(len, lines)) <= width:
         return [line.rstrip() for line in lines]
     from textwrap import wrap
@@ -117,3 +122,33 @@ def operation_name(operation: "Operation") -> str:
     sizes = [f"{name}={value}" for name, value in operation.sizes]
     dtype = [] if operation.dtype == "float64" else [operation.dtype]
     return printable(" ".join([operation.name, *dtype, *sizes]))
+
+
+def _wide(line: str, width: int, *, cut: bool = False) -> list[str]:
+    """Fold a line whose letters may take two columns."""
+    lines = [""]
+    for word in line.split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if _cells(longer) <= width:
+            lines[-1] = longer
+            continue
+        lines.append("")
+        for letter in word if cut else [word]:
+            if lines[-1] and _cells(lines[-1] + letter) > width:
+                lines.append("")
+            lines[-1] += letter
+    return [line for line in lines if line]
+
+
+def _pad(text: str, width: int, *, right: bool) -> str:
+    width -= _cells(text) - len(text)
+    return text.rjust(width) if right else text.ljust(width)
+
+
+def _cells(text: str) -> int:
+    """Count the columns that a text takes on a terminal (Unicode Standard Annex 11; combining marks take none)."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(letter) else 1 + (east_asian_width(letter) in "WF") for letter in text)

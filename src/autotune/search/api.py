@@ -87,7 +87,7 @@ def calibrate(
     if budget_seconds is not None and not 0 < budget_seconds < inf:
         raise BadBudget(f"A budget is a number of seconds, not {budget_seconds}.")
     request = Request(
-        sizes=_product(sizes), effort=Effort(effort), budget_seconds=budget_seconds, seed=seed, workload=workload
+        sizes=all_sizes(sizes), effort=Effort(effort), budget_seconds=budget_seconds, seed=seed, workload=workload
     )
     for size in request.sizes:
         workload.refuse(size)
@@ -99,7 +99,8 @@ def calibrate(
     return outcome.profile
 
 
-def _product(sizes: Mapping[str, int | Sequence[int]]) -> tuple[Mapping[str, int], ...]:
+def all_sizes(sizes: Mapping[str, int | Sequence[int]]) -> tuple[Mapping[str, int], ...]:
+    """Return every combination of the values of each size."""
     if not sizes:
         raise BadSize('A function needs sizes to be measured at, such as sizes={"n": [1000, 4000]}.')
     lists = {

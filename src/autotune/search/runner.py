@@ -57,6 +57,8 @@ SELF_TEST_SHARE = 0.01
 """Of the budget, for the resolution."""
 SELF_TEST_SECONDS = (1.5, 4.0)
 """It takes no less, or it would see too few pairs, and no more."""
+CEILINGS_FROM = 120.0
+"""Seconds of budget from which the machine's limits are measured, for two seconds and the report's sake."""
 WAIT_FROM = 120.0
 """Seconds of budget from which the time-out of BLAS threads is measured."""
 WAIT_SECONDS = 16.0
@@ -228,7 +230,7 @@ def tune_command(request: CommandRequest, *, report: Listener) -> Entry:
     """
     with host_lock():
         environment = Environment(usable_cpus=detect()[1].usable_cpus)
-        bench = CommandBench(request.command, metric=request.metric, patience=request.seconds)
+        bench = CommandBench(request.command, metric=request.metric, patience=request.run_seconds)
         first_seconds = bench.probe()
         command = bench.command = replace(request.command, runtimes=bench.runtimes)
         request = replace(request, command=command)
@@ -337,7 +339,12 @@ def _examine(request: Request, host: _Workbench, report: Listener) -> SelfTest:
     host.bench.wait(wait.exponent)
     with neighbours(request.neighbours):
         tested = run_selftest(
-            host.bench, seconds=max(shortest, min(longest, SELF_TEST_SHARE * request.seconds)), seed=request.seed
+            host.bench,
+            usable_cpus=host.allocation.usable_cpus,
+            memory_bytes=host.allocation.memory_bytes,
+            seconds=max(shortest, min(longest, SELF_TEST_SHARE * request.seconds)),
+            seed=request.seed,
+            rates=request.seconds >= CEILINGS_FROM,
         )
     return replace(tested, blas_wait=wait.exponent, loops_after_blas=wait.loops, seconds=tested.seconds + wait.seconds)
 
@@ -401,6 +408,8 @@ def _profile(
         scrubbed=tuple(host.bench.scrubbed),
         resolution=self_test.resolution,
         capacity=self_test.capacity if capacity.lasting is None else capacity.lasting,
+        memory_bandwidth=self_test.memory_bandwidth,
+        peak_flops=self_test.peak_flops,
         effort=request.effort,
         seed=request.seed,
         neighbours=request.neighbours,

@@ -39,8 +39,15 @@ class CommandRequest:
     """Pairs of runs, as it stands and with the candidate, after which the test ends."""
     seconds: float = 300.0
     """Time allowed for everything."""
+    patience: float | None = None
+    """Seconds that one run may take; None for all of the time: a long command is told what it takes to tune it."""
     seed: int = 0
     objective: Objective = Objective.TIME
+
+    @property
+    def run_seconds(self) -> float:
+        """Largest time of one run."""
+        return self.seconds if self.patience is None else self.patience
 
 
 def command_plan(request: CommandRequest, environment: Environment, first_seconds: float) -> Plan:

@@ -3,10 +3,18 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from autotune.share.fetch import read_class
-from autotune.share.publication import CLASS, Publication, is_publication, publisher, signed_by, supersedes
+from autotune.share.publication import (
+    CLASS,
+    Publication,
+    creation_time,
+    is_publication,
+    publisher,
+    signed_by,
+    supersedes,
+)
 from autotune.share.store import FlaggedFile, Store, StoredFile
 from autotune.share.trust import TrustPolicy
 
@@ -35,22 +43,27 @@ def list_classes(store: Store) -> list[StoredClass]:
 
 
 def removable_files(
-    store: Store, policy: TrustPolicy, *, hosts: Iterable[str] = (), now: datetime | None = None
+    store: Store,
+    policy: TrustPolicy,
+    *,
+    folders: Iterable[str] = (),
+    hosts: Iterable[str] = (),
+    older: timedelta | None = None,
+    now: datetime | None = None,
 ) -> Iterator[FlaggedFile]:
     """Find superseded publications, signatures without their publication, and temporary files of ended writers.
 
     Only publications that `policy` trusts can supersede others: else a host's files could be removed by an impostor.
-    With `hosts` also everything that these published. A file that cannot be decoded stays: a newer version may read it.
-    Raises StoreProblem.
+    With `hosts` also everything that these published; with `older` also what was measured longer ago, by the clocks of
+    the publishers. Looks at all classes unless `folders` names some. A file that cannot be decoded stays: a newer
+    version may read it. Raises StoreProblem.
     """
     moment = now or datetime.now(UTC)
     banned = set(hosts)
-    for folder in sorted(filter(CLASS.fullmatch, store.folders())):
+    for folder in sorted(folders or filter(CLASS.fullmatch, store.folders())):
         files = store.files(folder)
         contents = read_class(store, folder, policy, most=len(files))
-        reasons = dict.fromkeys(
-            _superseded(contents.publications, moment), "a later publication of the same host supersedes it."
-        )
+        reasons = dict(_outdated_publications(contents.publications, older, moment))
         reasons |= {
             file.name: "--host names the host that published it." for file in files if publisher(file.name) in banned
         }
@@ -58,13 +71,20 @@ def removable_files(
         yield from _leftovers(folder, files, reasons, moment)
 
 
-def _superseded(publications: Sequence[Publication], now: datetime) -> Iterator[str]:
-    """Yield the names of publications that a later one of the same host supersedes."""
+def _outdated_publications(
+    publications: Sequence[Publication], older: timedelta | None, now: datetime
+) -> Iterator[tuple[str, str]]:
+    """Find publications that are too old or superseded, each with its reason."""
     stamp = now.isoformat(timespec="seconds")
+    oldest = None if older is None else (now - older).isoformat(timespec="seconds")
     for publication in publications:
         siblings = (p for p in publications if p.host == publication.host and p is not publication)
-        if any(supersedes(sibling.profile, publication.profile, stamp) for sibling in siblings):
-            yield publication.name
+        profile = publication.profile
+        latest = max((creation_time(profile, entry) for entry in profile.entries), default="")
+        if oldest is not None and latest < oldest:
+            yield publication.name, f"it was measured {latest or 'at an unknown time'}."
+        elif any(supersedes(sibling.profile, profile, stamp) for sibling in siblings):
+            yield publication.name, "a later publication of the same host supersedes it."
 
 
 def _leftovers(

@@ -171,7 +171,7 @@ def _reduction(function: Callable[[Array], object], expected: Callable[[Array, i
 
         return Work(
             plain=partial(function, array),
-            tuned=lambda configuration: partial(reduce_blocks, function, array, **cut(configuration, n)),
+            tuned=lambda configuration: partial(reduce_blocks, function, (array,), **cut(configuration, n)),
             check=check,
         )
 
