@@ -1,8 +1,11 @@
 """Calls in several inner loops, shared by the C core, give what plain NumPy gives: values, memory order, errors."""
 
 import contextlib
+import subprocess
+import sys
 import threading
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -95,6 +98,64 @@ def test_other_calls_are_numpys_own(call, only_rows):
                 return
 
     assert cut_by(run) == 0
+
+
+@pytest.mark.parametrize("dtype", ["?", "b", "B", "l", "f", "d"])
+@pytest.mark.parametrize("number", [2, -1, 0, 2**31, 2**100, 0.5, True, np.int8(1), np.float32(3)])
+def test_numbers_are_promoted_as_ever(dtype, number):
+    part = operand(dtype, 6000, 2).reshape(60, 100)[:, 1:]
+    for ufunc in (np.add, np.multiply, np.less, np.maximum):
+        agree(lambda ufunc=ufunc: ufunc(part, number))
+        agree(lambda ufunc=ufunc: ufunc(number, part))
+
+
+def test_metadata_of_a_dtype_are_those_that_numpy_gives(only_rows):
+    marked = x.astype(np.dtype("d", metadata={"unit": "m"}))
+    with np.errstate(all="ignore"):
+        assert (marked - marked[0]).dtype.metadata == (marked[:1] - marked[0]).dtype.metadata
+
+
+def test_arrays_too_large_for_any_memory_are_refused_as_ever(only_rows):
+    with pytest.raises(ValueError, match=r"array is too big|broadcast dimensions too large|too large"):
+        np.broadcast_to(1.0, (2**40, 1)) + np.broadcast_to(1.0, (1, 2**23 + 1))
+
+
+def test_an_array_that_is_given_is_no_memory_of_the_call_that_stands_for_the_rows(only_rows):
+    """Where another thread takes the loops off meanwhile, NumPy's own loop writes there; a handler may compute in it."""
+    out, divisor, sums = np.empty((60, 100)), np.ones(100), []
+    divisor[0] = 0
+    with np.errstate(all="call", call=lambda *_: sums.append(np.add(out, 1, out=out).copy())):
+        np.divide(np.ones((60, 1)), divisor, out=out)
+    assert np.array_equal(sums[0][:, 1:], np.full((60, 99), 2.0))
+
+
+def test_the_call_of_another_extension_is_given_no_operands_that_stand_for_others():
+    code = """
+import ctypes, sys
+import numpy as np
+call = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
+offset = ctypes.c_ssize_t.from_address(id(np.ufunc) + 56).value  # tp_vectorcall_offset
+place = ctypes.c_void_p.from_address(id(np.add) + offset)
+numpys, theirs_calls = call(place.value), []
+@call
+def theirs(*args):
+    theirs_calls.append(1)
+    return numpys(*args)
+place.value = ctypes.cast(theirs, ctypes.c_void_p).value
+from support.native import CORE, loops_cut
+x = np.ones((60, 100))
+with loops_cut():
+    before = CORE.status()["cut"]
+    x - x[0]
+    assert CORE.status()["cut"] == before + 1
+    x + x[0]
+    assert len(theirs_calls) == 1
+assert place.value == ctypes.cast(theirs, ctypes.c_void_p).value
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
 
 
 def views(seed):
@@ -207,8 +268,6 @@ def test_wrong_arguments_are_refused_as_ever(only_rows):
 
 
 def test_a_given_array_is_held_no_longer_than_the_call(only_rows):
-    import sys
-
     out = np.empty((60, 100))
     for shape in ((60, 100), (1, 60, 100)):  # shared, and refused by NumPy's iterator
         with contextlib.suppress(ValueError):

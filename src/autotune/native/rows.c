@@ -57,7 +57,9 @@ static npy_intp elements_of(PyObject *const *args, int count, int axes)
             const npy_intp length = own < axis ? 1 : PyArray_DIM((PyArrayObject *)args[i], own - axis);
             longest = length > longest ? length : longest;
         }
-        elements *= longest;
+        if (__builtin_mul_overflow(elements, longest, &elements)) {
+            return 0; /* an error of NumPy's */
+        }
     }
     return elements;
 }
@@ -82,7 +84,7 @@ static void drop(struct operands *operands)
 static PyArrayObject *array_of_number(PyObject *number, int type)
 {
     const bool is_single = type == NPY_FLOAT;
-    if (!PyTypeNum_ISNUMBER(type)) {
+    if (!PyTypeNum_ISNUMBER(type) || PyTypeNum_ISBOOL(type)) {
         return NULL;
     }
     if (PyFloat_CheckExact(number) && (is_single || type == NPY_DOUBLE)) {
@@ -138,7 +140,8 @@ static bool take_inputs(struct operands *operands, PyObject *const *args, int co
             operands->arrays[i] = array_of_number(args[i], type);
         }
         PyArrayObject *array = operands->arrays[i];
-        if (array == NULL || !PyArray_ISALIGNED(array) || PyArray_ISBYTESWAPPED(array)) {
+        if (array == NULL || !PyArray_ISALIGNED(array) || PyArray_ISBYTESWAPPED(array) ||
+            PyDataType_METADATA(PyArray_DESCR(array)) != NULL) { /* which NumPy may give to the result */
             return false;
         }
         operands->types[i] = PyArray_TYPE(array);
@@ -267,8 +270,9 @@ static bool describe_rows(struct rows *rows, struct operands *operands)
     return has_rows && PyArray_SIZE(operands->arrays[last]) == rows->elements;
 }
 
-/* Give rows to NumPy as one loop: of numbers, into memory that has room for the result. Only the rows are computed, so that
- * NULL, for memory of its own, is never touched. */
+/* Give rows to NumPy as one loop: of numbers, into memory that has room for the result; NULL: memory of its own, which is
+ * not touched. But where another thread takes the loops off, NumPy's own loop writes into that memory, so that it is never
+ * an array of the caller's. */
 static bool call_as_one_loop(PyUFuncObject *ufunc, struct rows *rows, const struct operands *operands, void *memory)
 {
     PyObject *args[LOOP_OPERANDS] = {NULL}, *result = NULL;
@@ -350,7 +354,7 @@ static __attribute__((noinline)) PyObject *call_in_rows(PyUFuncObject *ufunc, Py
     }
     if (are_described && is_covered && is_chosen(ufunc, &rows, &operands)) {
         PyArrayObject *array = operands.arrays[ufunc->nin];
-        void *memory = PyArray_FLAGS(array) & CONTIGUOUS ? PyArray_BYTES(array) : NULL;
+        void *memory = output == NULL && PyArray_FLAGS(array) & CONTIGUOUS ? PyArray_BYTES(array) : NULL;
         if (call_as_one_loop(ufunc, &rows, &operands, memory) && rows.is_run) {
             result = Py_NewRef((PyObject *)array);
         }
@@ -401,8 +405,15 @@ static bool replace(PyUFuncObject *ufunc, vectorcall *before, vectorcall *after)
 bool rows_meet(PyUFuncObject *ufunc, vectorcall *function)
 {
     if (plain == NULL) {
-        plain = ufunc->vectorcall;
+        /* a ufunc's that no other extension has seen */
+        PyObject *fresh = PyUFunc_FromFuncAndData(NULL, NULL, NULL, 0, 1, 1, PyUFunc_None, "fresh", NULL, 0);
+        if (fresh == NULL) {
+            PyErr_Clear();
+            return false;
+        }
+        plain = ((PyUFuncObject *)fresh)->vectorcall;
         array_type = &PyArray_Type;
+        Py_DECREF(fresh);
     }
     return replace(ufunc, plain, function) || replace(ufunc, rows_call, function) || ufunc->vectorcall == function;
 }
