@@ -225,6 +225,33 @@ def test_a_handler_of_errors_that_calls_numpy_in_rows_gets_its_own_result(only_r
     assert all(same(result, plain) for result in results)
 
 
+def test_ufuncs_that_the_collection_of_garbage_calls_within_a_call_get_their_own_results(only_rows):
+    """A collection may begin wherever NumPy makes a tuple, and run destructors and callbacks."""
+    import gc
+
+    ones, long, seen = np.ones((60, 100)), np.ones(8000), []
+
+    def collect(phase, _information):
+        if phase == "stop":
+            seen.append(np.add(long, 1.0, long.copy())[-1] + np.add(ones[:, 1:], 2.0)[-1, -1])
+
+    for kind in ("arithmetic", "functions"):
+        only_rows.plan(kind, "float64", Layout.BROADCAST, [Range(2000, 500, 4)])
+    thresholds = gc.get_threshold()
+    gc.callbacks.append(collect)
+    gc.set_threshold(1)
+    try:
+        results = [np.add(ones[:, 1:], 5.0, ones[:, 1:].copy())[0, 0] for _ in range(300)]
+        for _ in range(300):
+            ones[:, 1:] += 0.0
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.callbacks.remove(collect)
+    assert set(results) == {6.0}
+    assert set(seen) <= {5.0}
+    assert same(ones, np.ones((60, 100)))
+
+
 def test_a_part_is_cut_between_rows_and_long_rows_in_pieces(only_rows):
     wide = operand("d", 40_000, 5).reshape(2, 20_000)
     plain = wide - wide[:, :1]

@@ -387,10 +387,17 @@ static bool is_reducible(const struct slot *slot, npy_intp n)
     return n >= LOOP_BLOCK + LOOP_BLOCK / 2 && slot->reduction != REDUCE_NEVER;
 }
 
-/* Is the loop that NumPy calls now the one that is to run these rows? Its operands have no values. */
-static bool begins_rows(struct rows *rows, const struct slot *slot)
+/* The rows that this loop stands for, whose operands have no values; NULL: it is a loop of its own. */
+static struct rows *rows_of(const struct slot *slot, char **args)
 {
-    const bool is_first = !rows->is_run && slot == &slots[rows->slot];
+    struct rows *rows = begun_rows;
+    return rows != NULL && args[slot->nin] >= rows->memory && args[slot->nin] < rows->end ? rows : NULL;
+}
+
+/* Is this the loop that is to run all of the rows? */
+static bool begins_rows(struct rows *rows, const struct slot *slot, npy_intp n)
+{
+    const bool is_first = !rows->is_run && slot == &slots[rows->slot] && n == rows->elements;
     rows->is_run = rows->is_run || is_first;
     return is_first && !rows->is_trial;
 }
@@ -430,11 +437,11 @@ static bool run_call(struct call *call, bool reduces, struct loop_range range, i
 static void run_long(struct slot *slot, char **args, const npy_intp *dimensions, const npy_intp *steps,
                      void *data)
 {
-    struct rows *rows = begun_rows;
-    if (rows != NULL && !begins_rows(rows, slot)) {
+    struct rows *rows = rows_of(slot, args);
+    const npy_intp n = dimensions[0];
+    if (rows != NULL && !begins_rows(rows, slot, n)) {
         return;
     }
-    const npy_intp n = rows != NULL ? rows->elements : dimensions[0];
     const bool reduces = rows == NULL && is_reduction(slot, args, steps);
     if (rows == NULL && (reduces ? !is_reducible(slot, n) : !is_cuttable(slot, args, steps, n))) {
         slot->original(args, dimensions, steps, data);
@@ -757,7 +764,12 @@ bool loops_give_same_bits(int number, const npy_intp *steps)
 
 int loops_result_type(int slot) { return slots[slot].types[slots[slot].nin]; }
 
-void loops_begin_rows(struct rows *rows) { begun_rows = rows; }
+struct rows *loops_begin_rows(struct rows *rows)
+{
+    struct rows *before = begun_rows;
+    begun_rows = rows;
+    return before;
+}
 
 enum trial loops_trial(int slot) { return slots[slot].trial; }
 

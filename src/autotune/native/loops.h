@@ -44,6 +44,7 @@ struct rows {
     int slot, axes;
     npy_intp elements, shape[LOOP_AXES], strides[LOOP_AXES][LOOP_OPERANDS]; /* strides in bytes */
     char *first[LOOP_OPERANDS];
+    const char *memory, *end; /* of the result of the loop that stands for them */
     bool is_trial; /* nothing is to be computed */
     bool is_run;   /* set by the stub; false at the end: NumPy's own call has to do it */
 };
@@ -136,8 +137,9 @@ int loops_result_type(int slot);
  * the sign of a zero, and sums of two NaNs in which of them is the result. */
 bool loops_give_same_bits(int slot, const npy_intp *steps);
 
-/* The next long loop that NumPy calls in this thread is to run these rows. NULL: none, for whatever was begun. */
-void loops_begin_rows(struct rows *rows);
+/* The long loop that NumPy calls in this thread with a result in their memory is to run these rows. NULL: none is. Returns
+ * what held before: the collection of garbage may call a ufunc within a call of one. */
+struct rows *loops_begin_rows(struct rows *rows);
 
 /* What a trial has shown about a slot: does NumPy choose its loop for operands of its types? */
 enum trial { TRIAL_NONE, TRIAL_PASSED, TRIAL_FAILED };

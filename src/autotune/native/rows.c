@@ -286,10 +286,12 @@ static bool call_as_one_loop(PyUFuncObject *ufunc, struct rows *rows, const stru
     if (!are_made || args[inputs] == NULL || out_only == NULL) {
         PyErr_Clear(); /* no memory: NumPy's own call may need less */
     } else {
-        loops_begin_rows(rows);
+        rows->memory = PyArray_BYTES((PyArrayObject *)args[inputs]);
+        rows->end = rows->memory + rows->elements * PyArray_ITEMSIZE((PyArrayObject *)args[inputs]);
+        struct rows *outer = loops_begin_rows(rows);
         result = operands->by_position ? plain((PyObject *)ufunc, args, (size_t)ufunc->nargs, NULL)
                                        : plain((PyObject *)ufunc, args, (size_t)inputs, out_only);
-        loops_begin_rows(NULL);
+        loops_begin_rows(outer);
     }
     for (int i = 0; i <= inputs; i++) {
         Py_XDECREF(args[i]);
