@@ -82,7 +82,7 @@ static void drop(struct operands *operands)
 static PyArrayObject *array_of_number(PyObject *number, int type)
 {
     const bool is_single = type == NPY_FLOAT;
-    if (!PyTypeNum_ISNUMBER(type)) {
+    if (!PyTypeNum_ISNUMBER(type) || PyTypeNum_ISBOOL(type)) {
         return NULL;
     }
     if (PyFloat_CheckExact(number) && (is_single || type == NPY_DOUBLE)) {
