@@ -83,7 +83,8 @@ def test_rows_are_shared(call, only_rows):
         lambda: np.divmod(x, x[0]),
         lambda: np.sqrt(x[:, ::-1]),
         lambda: x + np.asfortranarray(x),  # NumPy's loops of gaps may choose another of two NaNs
-        lambda: np.maximum(x, x[:, :1]),  # ... and of two zeros
+        lambda: np.maximum(x, x[0]),  # ... and of two zeros
+        lambda: (x > 0)[:, 1:] >= 100,
         lambda: np.clip(x[:, 1:], -0.5, 0.5),
         lambda: x[:, 1:].astype("i4") + 2**40,  # an error of NumPy's
         lambda: x.view(type("Sub", (np.ndarray,), {})) + x[0],

@@ -745,14 +745,25 @@ void loops_tell_rows(int slot, npy_intp elements)
     }
 }
 
+static bool is_among(const char *name, const char *const *names)
+{
+    while (*names != NULL && strcmp(name, *names) != 0) {
+        names++;
+    }
+    return *names != NULL;
+}
+
 bool loops_give_same_bits(int number, const npy_intp *steps)
 {
-    static const char *const with_number[] = {"add", "subtract", "multiply", "divide"};
+    static const char *const with_number[] = {"add", "subtract", "multiply", "divide", NULL};
+    static const char *const by_position[] = {"maximum", "minimum", "fmax", "fmin", "clip", NULL};
     const struct slot *slot = &slots[number];
     const int type = slot->types[slot->nin];
-    bool takes_number = PyTypeNum_ISINTEGER(type) || PyTypeNum_ISBOOL(type);
-    for (size_t i = 0; i < sizeof with_number / sizeof *with_number; i++) {
-        takes_number = takes_number || (PyTypeNum_ISFLOAT(type) && strcmp(slot->ufunc->name, with_number[i]) == 0);
+    const char *name = slot->ufunc->name;
+    const bool is_exact = PyTypeNum_ISINTEGER(type) || PyTypeNum_ISBOOL(type);
+    const bool takes_number = is_exact || (PyTypeNum_ISFLOAT(type) && is_among(name, with_number));
+    if (!is_exact && (is_among(name, by_position) || (PyTypeNum_ISCOMPLEX(type) && slot->nin > 1))) {
+        return false;
     }
     for (int i = 0; i < slot->nargs; i++) {
         if (steps[i] != slot->sizes[i] && !(steps[i] == 0 && i < slot->nin && takes_number)) {

@@ -133,8 +133,9 @@ void loops_tell_rows(int slot, npy_intp elements);
 int loops_result_type(int slot);
 
 /* Does the loop give the same bits for operands with these steps in memory as for contiguous ones? NumPy gathers rows in a
- * contiguous buffer at will, and its loops are written twice: with gaps, functions may differ in the last bit, maxima in
- * the sign of a zero, and sums of two NaNs in which of them is the result. */
+ * contiguous buffer at will, and its loops are written twice: with gaps, functions may differ in the last bit, and sums of
+ * two NaNs in which of them is the result. Of two zeros a maximum returns one by its position in a vector
+ * register, as a sum of complex numbers does of two NaNs. */
 bool loops_give_same_bits(int slot, const npy_intp *steps);
 
 /* The long loop that NumPy calls in this thread with a result in their memory is to run these rows. NULL: none is. Returns
