@@ -122,7 +122,7 @@ def test_arrays_too_large_for_any_memory_are_refused_as_ever(only_rows):
 
 
 def test_an_array_that_is_given_is_no_memory_of_the_call_that_stands_for_the_rows(only_rows):
-    """Where another thread takes the loops off meanwhile, NumPy's own loop writes there; a handler may compute in it."""
+    """Another thread may take the loops off meanwhile, so that NumPy's own loop writes there."""
     out, divisor, sums = np.empty((60, 100)), np.ones(100), []
     divisor[0] = 0
     with np.errstate(all="call", call=lambda *_: sums.append(np.add(out, 1, out=out).copy())):
