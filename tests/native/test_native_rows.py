@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import tracemalloc
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,7 @@ def test_rows_are_shared(call, only_rows):
         lambda: np.add(x, x[0], dtype="D"),
         lambda: np.add(x, x[0], out=np.lib.stride_tricks.as_strided(np.empty(7000), (60, 100), (8, 8))),
         lambda: np.divmod(x, x[0]),
+        lambda: x.reshape(2000, 3) - x[0, :3],  # NumPy gathers short rows, and is as fast as two threads
         lambda: np.sqrt(x[:, ::-1]),
         lambda: x + np.asfortranarray(x),  # NumPy's loops of gaps may choose another of two NaNs
         lambda: np.maximum(x, x[0]),  # ... and of two zeros
@@ -242,6 +244,21 @@ def test_floating_point_errors_are_told_as_ever(only_rows):
         np.divide(x[:, 1:], 0)
     with pytest.warns(RuntimeWarning, match=r"\bsqrt$"):
         np.sqrt(-np.abs(x[:, 1:]) - 1)
+
+
+def test_a_call_that_no_second_thread_takes_part_in_warns_once():
+    whole = x.view("l")
+
+    def messages():
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            np.maximum(whole, whole[0], np.empty_like(whole))
+        return [str(warning.message) for warning in caught]
+
+    plain = messages()
+    with loops_cut():
+        CORE.configure(1)
+        assert messages() == plain
 
 
 class Overriding(np.float64):

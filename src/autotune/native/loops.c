@@ -266,9 +266,6 @@ static void run_pieces(void *context, intptr_t first, intptr_t last)
     }
 }
 
-/* NumPy gathers short rows in a buffer, and calls its loop for many at once: one thread alone is slower without. */
-enum { SHORT_ROW = 16 };
-
 /* Share rows, or pieces of long ones, among the workers. Returns whether several threads had a part. */
 static bool share_rows(struct call *call, struct loop_range range, int workers)
 {
@@ -465,7 +462,7 @@ static void run_long(struct slot *slot, char **args, const npy_intp *dimensions,
     /* NumPy copies the first element of a minimum or maximum, so that its loop has one less than the array */
     struct loop_range range = chosen(class, layout, n + reduces);
     struct learning learning = {.lesson = NULL};
-    if (range.elements == 0 && (rows == NULL || rows->shape[0] >= SHORT_ROW)) { /* no plan covers it */
+    if (range.elements == 0) { /* no plan covers it */
         learning_begin(&learning, (int)(slot - slots), reduces, layout, n);
         range.workers = learning.lesson == NULL ? 1 : learning.workers;
         range.chunk = learning.lesson == NULL ? n : n / ((npy_intp)learning.workers * learning.slices) + 1;

@@ -12,6 +12,9 @@
 
 enum { LOOP_SLOTS = 2048, LOOP_CLASSES = 256, LOOP_RANGES = 16, LOOP_OPERANDS = 5, LOOP_AXES = 8 };
 
+/* NumPy gathers shorter rows in a buffer, and calls its loop for many at once: two threads are slower without. */
+enum { SHORT_ROW = 16 };
+
 /* Loops of one kind are told apart by their types: the largest has 1, 2, 4 or 8 bytes, or one is complex64 or complex128.
  * The class of a loop is its kind times LOOP_GROUPS, plus its group (autotune.intercept.array_loops has the same). */
 enum { LOOP_GROUPS = 6 };

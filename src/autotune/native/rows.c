@@ -70,7 +70,6 @@ static npy_intp elements_of(PyObject *const *args, int count, int axes)
 struct operands {
     PyArrayObject *arrays[LOOP_OPERANDS];
     int count, types[LOOP_OPERANDS];
-    bool by_position; /* was the result's array given so? For some ufuncs NumPy warns of it */
 };
 
 static void drop(struct operands *operands)
@@ -253,7 +252,7 @@ static bool describe_rows(struct rows *rows, struct operands *operands)
     rows->elements = NpyIter_GetIterSize(iterator);
     /* without an index the iterator tells its own axes, the innermost first: it is asked, since no page says so */
     const bool has_rows = rows->axes > 1 && rows->axes <= LOOP_AXES && rows->elements > 0 &&
-                          NpyIter_GetShape(iterator, shape) == NPY_SUCCEED &&
+                          NpyIter_GetShape(iterator, shape) == NPY_SUCCEED && shape[0] >= SHORT_ROW &&
                           shape[0] == *NpyIter_GetInnerLoopSizePtr(iterator) &&
                           memcmp(NpyIter_GetAxisStrideArray(iterator, 0), NpyIter_GetInnerStrideArray(iterator), bytes) == 0;
     if (has_rows) {
@@ -293,8 +292,7 @@ static bool call_as_one_loop(PyUFuncObject *ufunc, struct rows *rows, const stru
         rows->memory = PyArray_BYTES((PyArrayObject *)args[inputs]);
         rows->end = rows->memory + rows->elements * PyArray_ITEMSIZE((PyArrayObject *)args[inputs]);
         struct rows *outer = loops_begin_rows(rows);
-        result = operands->by_position ? plain((PyObject *)ufunc, args, (size_t)ufunc->nargs, NULL)
-                                       : plain((PyObject *)ufunc, args, (size_t)inputs, out_only);
+        result = plain((PyObject *)ufunc, args, (size_t)inputs, out_only);
         loops_begin_rows(outer);
     }
     for (int i = 0; i <= inputs; i++) {
@@ -310,9 +308,7 @@ static bool is_chosen(PyUFuncObject *ufunc, const struct rows *rows, const struc
 {
     if (loops_trial(rows->slot) == TRIAL_NONE) {
         struct rows trial = {.slot = rows->slot, .elements = rows->elements, .is_trial = true};
-        struct operands silent = *operands;
-        silent.by_position = false;
-        const bool has_ended = call_as_one_loop(ufunc, &trial, &silent, NULL);
+        const bool has_ended = call_as_one_loop(ufunc, &trial, operands, NULL);
         PyErr_Clear();
         loops_note_trial(rows->slot, has_ended && trial.is_run);
     }
@@ -336,7 +332,10 @@ static __attribute__((noinline)) PyObject *call_in_rows(PyUFuncObject *ufunc, Py
         }
         output = args[count];
     }
-    operands.by_position = output != NULL && output != Py_None && count == (size_t)ufunc->nargs;
+    if (output != NULL && count == (size_t)ufunc->nargs &&
+        (strcmp(ufunc->name, "maximum") == 0 || strcmp(ufunc->name, "minimum") == 0)) {
+        return NULL; /* NumPy warns of the third place */
+    }
     output = output == Py_None ? NULL : output;
     bool are_described = false;
     bool is_covered = false;
