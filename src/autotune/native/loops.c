@@ -391,12 +391,15 @@ static struct rows *rows_of(const struct slot *slot, char **args)
     return rows != NULL && args[slot->nin] >= rows->memory && args[slot->nin] < rows->end ? rows : NULL;
 }
 
-/* Is this the loop that is to run all of the rows? */
+/* Is this the loop that is to run all of the rows? Then NumPy calls no other one for them, and they are forgotten: a handler
+ * of errors may switch to another greenlet, which overwrites the stack that they lie on. */
 static bool begins_rows(struct rows *rows, const struct slot *slot, npy_intp n)
 {
-    const bool is_first = !rows->is_run && slot == &slots[rows->slot] && n == rows->elements;
-    rows->is_run = rows->is_run || is_first;
-    return is_first && !rows->is_trial;
+    rows->is_run = slot == &slots[rows->slot] && n == rows->elements;
+    if (rows->is_run) {
+        begun_rows = NULL;
+    }
+    return rows->is_run && !rows->is_trial;
 }
 
 /* Why the CPUs may not be shared for this call; LOOP_REASONS if they may. */
