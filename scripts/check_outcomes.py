@@ -18,6 +18,7 @@ PROVIDED = re.compile(
     r"|dependency group"
     r"|vl-convert"
     r"|dask-jobqueue"
+    r"|needs (eventlet|gevent|pandas)\b"
     r"|could not import '(aiohttp|cloudpickle|dask|distributed|greenlet|IPython|moto|s3fs|scipy|sklearn)\b"
 )
 """Reasons that no test may give in every run: the environment of scripts/test has what they miss."""

@@ -159,7 +159,7 @@ def test_numpy_is_not_imported_unless_asked_for():
         "import sys; from autotune.host.numeric_libraries import software; found = software();"
         "print('numpy' in sys.modules, found.blas, found.numpy)"
     )
-    assert printed(code).split() == ["False", "None", ".".join(np.__version__.split(".")[:2])]
+    assert printed(code).split() == ["False", "None", "None"]
 
 
 @pytest.mark.skipif(threadpools.mapped_libraries() is None, reason="nothing lists the mapped files here")

@@ -64,6 +64,7 @@ alone()
     assert rows["add"].seconds < 0.05
 
 
+ROWS = 3
 SHORT = "none, or no longer than NumPy's buffer"
 WHOLE = tuple(map(int, version("numpy").split(".")[:2])) >= (2, 3)
 """Does NumPy reduce an array by one call of its loop? Before 2.3 it came in pieces of 8,192 elements."""
@@ -72,9 +73,11 @@ LOOPS = {  # loops of a call: class, layout, whether they round, number of them,
     "np.add(np.ones((300, 300)), 2.0)": (3, 2, False, 1, 90_000),
     "np.add(np.ones((300, 300)).T, np.ones((300, 300)).T)": (3, 1, False, 1, 90_000),
     "np.add(np.ones(90_000)[::2], np.ones(45_000))": (3, 0, False, 1, 45_000),
-    "np.add(np.ones((4, 50_000))[:, 5:], 2.0)": (3, 2, False, 4, 49_995),
-    "np.add(np.ones((302, 302))[1:-1, 1:-1], np.ones((300, 300)))": SHORT,
-    "np.add(np.ones((20_000, 1)), np.ones((20_000, 32)))": SHORT,
+    "np.add(np.ones((4, 50_000))[:, 5:], 2.0)": (3, ROWS, False, 1, 199_980),
+    "np.add(np.ones((302, 302))[1:-1, 1:-1], np.ones((300, 300)))": (3, ROWS, False, 1, 90_000),
+    "np.add(np.ones((20_000, 1)), np.ones((20_000, 32)))": (3, ROWS, False, 1, 640_000),
+    "np.add(np.ones((20_000, 1)), np.ones((20_000, 32), 'f4'))": SHORT,
+    "np.add(np.ones((200, 300)), np.ones(300), where=np.ones((200, 300), '?'), out=np.ones((200, 300)))": SHORT,
     "np.add(np.ones((40, 40)), np.ones((1, 40)))": SHORT,
     "np.add(np.ones(90_000, 'i1'), np.ones(90_000, 'i1'))": (0, 1, False, 1, 90_000),
     "np.add(np.ones(90_000), np.ones(90_000, 'f4'))": SHORT,  # converted in pieces
@@ -103,7 +106,7 @@ for number, call in enumerate({list(LOOPS)!r}):
     rows = {sum(row.calls for row in ledger.rows): ledger.rows for ledger in ledgers}
     for number, (call, expected) in enumerate(LOOPS.items()):
         (row,) = rows[3 + number]
-        own = row.loops
+        own = row.rows or row.loops
         if expected is SHORT or ("reduce" in call and not WHOLE):
             assert own is None or own.elements <= 8192, call
         else:
@@ -125,6 +128,13 @@ for _ in range(4):
     )
     calls = [(row.calls, row.loops and row.loops.class_number) for row in rows if row.name == "add.reduce"]
     assert sorted(calls, key=str) == [(4, 15), (4, 3), (4, None)]
+
+
+def test_loops_that_begin_within_a_tenth_of_a_second_after_blas_are_told_apart(tmp_path):
+    add = "for _ in range(3):\n    np.add(x, x)\n"
+    code = "import time\nassert CORE.record_function(vars(np.ndarray)['dot'], 'dot', 'g')\nx = np.ones(90_000)\n"
+    rows = recorded(tmp_path, f"{code}{add}x.dot(x)\n{add}time.sleep(0.2)\n{add}")
+    assert 0 < rows["add"].loops.after_blas < 1
 
 
 def test_what_operands_are_broadcast_to_is_the_size_of_a_call(tmp_path):

@@ -1,8 +1,12 @@
 """Calls in several inner loops, shared by the C core, give what plain NumPy gives: values, memory order, errors."""
 
 import contextlib
+import subprocess
+import sys
 import threading
 import tracemalloc
+import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,9 +82,11 @@ def test_rows_are_shared(call, only_rows):
         lambda: np.add(x, x[0], dtype="D"),
         lambda: np.add(x, x[0], out=np.lib.stride_tricks.as_strided(np.empty(7000), (60, 100), (8, 8))),
         lambda: np.divmod(x, x[0]),
+        lambda: x.reshape(2000, 3) - x[0, :3],  # NumPy gathers short rows, and is as fast as two threads
         lambda: np.sqrt(x[:, ::-1]),
         lambda: x + np.asfortranarray(x),  # NumPy's loops of gaps may choose another of two NaNs
-        lambda: np.maximum(x, x[:, :1]),  # ... and of two zeros
+        lambda: np.maximum(x, x[0]),  # ... and of two zeros
+        lambda: (x > 0)[:, 1:] >= 100,
         lambda: np.clip(x[:, 1:], -0.5, 0.5),
         lambda: x[:, 1:].astype("i4") + 2**40,  # an error of NumPy's
         lambda: x.view(type("Sub", (np.ndarray,), {})) + x[0],
@@ -95,6 +101,64 @@ def test_other_calls_are_numpys_own(call, only_rows):
                 return
 
     assert cut_by(run) == 0
+
+
+@pytest.mark.parametrize("dtype", ["?", "b", "B", "l", "f", "d"])
+@pytest.mark.parametrize("number", [2, -1, 0, 2**31, 2**100, 0.5, True, np.int8(1), np.float32(3)])
+def test_numbers_are_promoted_as_ever(dtype, number):
+    part = operand(dtype, 6000, 2).reshape(60, 100)[:, 1:]
+    for ufunc in (np.add, np.multiply, np.less, np.maximum):
+        agree(lambda ufunc=ufunc: ufunc(part, number))
+        agree(lambda ufunc=ufunc: ufunc(number, part))
+
+
+def test_metadata_of_a_dtype_are_those_that_numpy_gives(only_rows):
+    marked = x.astype(np.dtype("d", metadata={"unit": "m"}))
+    with np.errstate(all="ignore"):
+        assert (marked - marked[0]).dtype.metadata == (marked[:1] - marked[0]).dtype.metadata
+
+
+def test_arrays_too_large_for_any_memory_are_refused_as_ever(only_rows):
+    with pytest.raises(ValueError, match=r"array is too big|broadcast dimensions too large|too large"):
+        np.broadcast_to(1.0, (2**40, 1)) + np.broadcast_to(1.0, (1, 2**23 + 1))
+
+
+def test_an_array_that_is_given_is_no_memory_of_the_call_that_stands_for_the_rows(only_rows):
+    """Another thread may take the loops off meanwhile, so that NumPy's own loop writes there."""
+    out, divisor, sums = np.empty((60, 100)), np.ones(100), []
+    divisor[0] = 0
+    with np.errstate(all="call", call=lambda *_: sums.append(np.add(out, 1, out=out).copy())):
+        np.divide(np.ones((60, 1)), divisor, out=out)
+    assert np.array_equal(sums[0][:, 1:], np.full((60, 99), 2.0))
+
+
+def test_the_call_of_another_extension_is_given_no_operands_that_stand_for_others():
+    code = """
+import ctypes, sys
+import numpy as np
+call = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
+offset = ctypes.c_ssize_t.from_address(id(np.ufunc) + 56).value  # tp_vectorcall_offset
+place = ctypes.c_void_p.from_address(id(np.add) + offset)
+numpys, theirs_calls = call(place.value), []
+@call
+def theirs(*args):
+    theirs_calls.append(1)
+    return numpys(*args)
+place.value = ctypes.cast(theirs, ctypes.c_void_p).value
+from support.native import CORE, loops_cut
+x = np.ones((60, 100))
+with loops_cut():
+    before = CORE.status()["cut"]
+    x - x[0]
+    assert CORE.status()["cut"] == before + 1
+    x + x[0]
+    assert len(theirs_calls) == 1
+assert place.value == ctypes.cast(theirs, ctypes.c_void_p).value
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
 
 
 def views(seed):
@@ -182,6 +246,21 @@ def test_floating_point_errors_are_told_as_ever(only_rows):
         np.sqrt(-np.abs(x[:, 1:]) - 1)
 
 
+def test_a_call_that_no_second_thread_takes_part_in_warns_once():
+    whole = x.view("l")
+
+    def messages():
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            np.maximum(whole, whole[0], np.empty_like(whole))
+        return [str(warning.message) for warning in caught]
+
+    plain = messages()
+    with loops_cut():
+        CORE.configure(1)
+        assert messages() == plain
+
+
 class Overriding(np.float64):
     """A number that sees the calls it is an operand of."""
 
@@ -207,8 +286,6 @@ def test_wrong_arguments_are_refused_as_ever(only_rows):
 
 
 def test_a_given_array_is_held_no_longer_than_the_call(only_rows):
-    import sys
-
     out = np.empty((60, 100))
     for shape in ((60, 100), (1, 60, 100)):  # shared, and refused by NumPy's iterator
         with contextlib.suppress(ValueError):
@@ -223,6 +300,33 @@ def test_a_handler_of_errors_that_calls_numpy_in_rows_gets_its_own_result(only_r
         np.divide(ones[:, 1:], 0)
     assert results
     assert all(same(result, plain) for result in results)
+
+
+def test_ufuncs_that_the_collection_of_garbage_calls_within_a_call_get_their_own_results(only_rows):
+    """A collection may begin wherever NumPy makes a tuple, and run destructors and callbacks."""
+    import gc
+
+    ones, long, seen = np.ones((60, 100)), np.ones(8000), []
+
+    def collect(phase, _information):
+        if phase == "stop":
+            seen.append(np.add(long, 1.0, long.copy())[-1] + np.add(ones[:, 1:], 2.0)[-1, -1])
+
+    for kind in ("arithmetic", "functions"):
+        only_rows.plan(kind, "float64", Layout.BROADCAST, [Range(2000, 500, 4)])
+    thresholds = gc.get_threshold()
+    gc.callbacks.append(collect)
+    gc.set_threshold(1)
+    try:
+        results = [np.add(ones[:, 1:], 5.0, ones[:, 1:].copy())[0, 0] for _ in range(300)]
+        for _ in range(300):
+            ones[:, 1:] += 0.0
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.callbacks.remove(collect)
+    assert set(results) == {6.0}
+    assert set(seen) <= {5.0}
+    assert same(ones, np.ones((60, 100)))
 
 
 def test_a_part_is_cut_between_rows_and_long_rows_in_pieces(only_rows):

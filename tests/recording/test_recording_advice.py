@@ -37,7 +37,7 @@ def loops(elements, class_number=ARITHMETIC, *, layout=Layout.CONTIGUOUS, rounds
     return InnerLoops(class_number=class_number, layout=layout, rounds=rounds, number=number, elements=elements)
 
 
-def row(name, kind, types, *sizes, calls=10, seconds=1.0, elements=0, contiguous=True, loops=None):
+def row(name, kind, types, *sizes, calls=10, seconds=1.0, elements=0, contiguous=True, loops=None, rows=None):
     return LedgerRow(
         name=name,
         kind=kind,
@@ -49,6 +49,7 @@ def row(name, kind, types, *sizes, calls=10, seconds=1.0, elements=0, contiguous
         seconds=seconds,
         elements=elements,
         loops=loops,
+        rows=rows,
     )
 
 
@@ -200,6 +201,30 @@ def test_loops_run_plain_unless_each_of_the_operations_for_their_class_gained():
     kept = [*class_entries(1000, names=names[:2]), make_entry("loop_sqrt", n=1000)]
     gain = known_gain(strided, resolution_of(*kept), Limits())
     assert (gain.source, gain.operation) == (GainSource.DEFAULT_KEPT, "loop_sqrt")
+
+
+def test_a_call_in_rows_is_shared_as_rows_or_by_its_inner_loops():
+    names = ("loop_rows", "loop_add", "loop_sqrt")
+    met = call_of(
+        row("add", "u", "dd", 16, elements=10 * 90_000, loops=loops(30_000, number=3), rows=loops(90_000, layout=3))
+    )
+    assert (met.operation.name, met.operation.size, met.is_in_short_loops) == ("loop_rows", {"n": 90_000}, False)
+    shared = known_gain(met, resolution_of(*class_entries(50_000, names=names)), Limits())
+    assert (shared.source, shared.operation, shared.basis) == (GainSource.MEASURED, "loop_rows", Basis.ABOVE)
+    by_loops = known_gain(met, resolution_of(*class_entries(20_000)), Limits())
+    assert (by_loops.source, by_loops.operation) == (GainSource.MEASURED, "loop_add")
+    assert known_gain(met, resolution_of(*class_entries(50_000)), Limits()).source is GainSource.NOT_MEASURED
+
+
+def test_loops_while_idle_blas_threads_spin_run_plain():
+    met, profiles = loop_call(1000, seconds=5.0, after_blas=0.6), resolution_of(*class_entries(1000))
+    free, waits = (known_gain(met, profiles, Limits(spins=spins)) for spins in (False, True))
+    assert (free.waiting, waits.waiting) == (0.0, 0.6)
+    gains = [advise_on(recording(process(met)), profiles, Limits(spins=spins)).gain for spins in (False, True)]
+    saved = [1 - 1 / gain.speedup for gain in gains]
+    assert saved[1] == pytest.approx(0.4 * saved[0])
+    twice = join_calls([met, replace(met, after_blas=0.0)])
+    assert twice[0].after_blas == pytest.approx(0.3)
 
 
 def test_a_size_between_measured_ones_has_what_the_runtime_chooses_there():

@@ -3,11 +3,14 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from support.native import needs_core
 from support.profile_builders import make_entry, of_this_machine, with_evidence
 
 import autotune
 from autotune.host.usable_cpus import usable_cpus
+from autotune.model.allocation import Limit
 from autotune.model.configuration import Configuration, Placement
 from autotune.model.entry import Status
 from autotune.profiles import folders, profile_files
@@ -224,3 +227,57 @@ def test_a_placement_that_these_cpus_have_no_room_for_is_told(monkeypatch, cpus,
     (row,) = autotune.explain("log").operations
     assert "placement=l3" in str(row.choice)
     assert row.reason.endswith("no room for placement=l3: workers run anywhere.") is said
+
+
+@pytest.fixture
+def loops_profile(monkeypatch):
+    """Entries for additions of one array from 50,000 elements on; functions have none."""
+    monkeypatch.setattr("autotune.profiles.resolve.usable_cpus", lambda *_: (2, Limit.NONE))
+    choice = {"workers": 2, "chunk": 10_000}
+    entries = [make_entry(name, choice=choice, n=n) for name in ("loop_add", "loop_sqrt") for n in (50_000, 500_000)]
+    entries += [make_entry("loop_exp", choice=choice, n=50_000)]
+    profile_files.write(of_this_machine(*entries), folders.user_profiles() / "mine.yaml")
+
+
+@needs_core
+@pytest.mark.parametrize(
+    ("name", "variables", "rule"),
+    [
+        ("loop_add", {}, "loops of arithmetic from 50,000 elements on are cut"),
+        ("loop_exp", {}, "no such loop is cut: at one size all of loop_exp, loop_power have to gain."),
+        ("loop_rows", {}, "all of loop_rows, loop_add, loop_sqrt"),
+        ("loop_add", {"AUTOTUNE_NATIVE": "0"}, "run as plain NumPy here: AUTOTUNE_NATIVE=0 turns the C core off."),
+        ("loop_add", {"OMP_NUM_THREADS": "1"}, "run as plain NumPy here: OMP_NUM_THREADS=1 leaves them one thread."),
+        ("svd", {"AUTOTUNE_NATIVE": "0"}, "calls run as plain NumPy here: AUTOTUNE_NATIVE=0"),
+    ],
+)
+def test_a_loop_is_explained_with_the_size_from_which_on_it_is_cut(loops_profile, monkeypatch, name, variables, rule):
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    (row,) = autotune.explain(name, n=60_000).operations
+    assert rule in row.reason
+
+
+@needs_core
+def test_loops_that_were_not_cut_are_counted_by_their_reasons(loops_profile):
+    x = np.ones(60_000)
+    with autotune.apply():
+        before = autotune.explain().loops_alone
+        np.add(x, x)
+        np.add(x[::2], x[::2])  # too short for a plan: not met
+        np.multiply(np.ones(120_000)[::2], x)
+        np.add.accumulate(x)
+        now = autotune.explain()
+    gained = {name: count - before[name] for name, count in now.loops_alone.items() if count > before[name]}
+    assert (gained["unplanned"], gained["overlapping"]) == (1, 1)
+    text = " ".join(str(now).split())
+    assert f"{now.loops_alone['unplanned']} that no entry covers by their size and operands" in text
+    assert json.loads(json.dumps(now.as_dict()))["per_call"]["loops_alone"] == now.loops_alone
+
+
+@needs_core
+def test_why_no_loop_is_cut_is_told_with_what_is_in_force(loops_profile, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    with autotune.apply():
+        text = " ".join(str(autotune.explain()).split())
+    assert "Loops of ufuncs run as plain NumPy: OMP_NUM_THREADS=1 leaves them one thread." in text

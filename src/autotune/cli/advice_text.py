@@ -12,6 +12,8 @@ from autotune.recording.recording import GROUPS
 from autotune.runtime.text_table import TextColumn, TextTable, wrap
 
 MOST_ROWS = 15
+LEAST_WAITING = 0.05
+"""Part of the time of a call below which it is not said that it runs plain, since BLAS threads spin."""
 LEAST_SHARE = 0.005
 """Part of the run below which a call has no row."""
 
@@ -128,6 +130,8 @@ def _grounds(gain: KnownGain) -> Iterator[str]:
     """Yield in a few words what else than a measurement of this size, on this machine, the figures come from."""
     if gain.basis is not Basis.SIZE:
         yield str(gain.basis)
+    if gain.waiting >= LEAST_WAITING:
+        yield f"{gain.waiting:.0%} of it waits for BLAS threads"
     if gain.level not in {"", Level.HOST, Level.EXPLICIT}:
         yield _ORIGINS.get(layer_of(gain.profile), gain.level)
 

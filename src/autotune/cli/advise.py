@@ -82,7 +82,7 @@ def exit_status(recorded: "Recording") -> int:
 
 def advise_here(recorded: "Recording", profile: Path | None) -> "Advice":
     """Say what a recorded run would gain on this machine, by the profiles that fit it."""
-    from autotune.controls import blas
+    from autotune.controls import blas, wait_policy
     from autotune.profiles.resolve import resolve
     from autotune.recording.advice import advise_on
     from autotune.recording.known_gains import Limits
@@ -93,7 +93,12 @@ def advise_here(recorded: "Recording", profile: Path | None) -> "Advice":
         if profile is not None and Path(refusal.path) == profile.absolute() and refusal.entry is None:
             note(messages.refused_file(refusal.path, refusal.reason))
     plain = why_plain(resolution)
-    limits = Limits(calls=plain.calls, loops=plain.loops, blas_threads=blas.user_limit())
+    limits = Limits(
+        calls=plain.calls,
+        loops=plain.loops,
+        blas_threads=blas.user_limit(),
+        spins=resolution.wait.exponent in {None, wait_policy.DEFAULT_EXPONENT},
+    )
     return advise_on(recorded, resolution, limits)
 
 

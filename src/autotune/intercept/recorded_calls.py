@@ -6,14 +6,14 @@ SciPy's compiled modules that run no Python function of the caller's. Views and 
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from autotune.controls.import_hooks import when_imported
-from autotune.intercept.array_loops import ArrayLoops
+from autotune.intercept.array_loops import ArrayLoops, ufunc_of
 from autotune.intercept.numpy_calls import DTYPES
 from autotune.intercept.scipy_calls import ScipyCalls
 
@@ -107,6 +107,7 @@ def _targets() -> Iterator[tuple[Any, str, str]]:
     from numpy.linalg import _umath_linalg
 
     yield from _ufuncs(vars(np))
+    yield from _ufuncs({name: ufunc_of(name) for name in ("clip",)})  # np.clip is a function that calls it
     yield from _ufuncs(vars(_umath_linalg))
     yield from _ufuncs(vars(sys.modules.get("numpy.fft._pocketfft_umath", np)))
     for name in _UFUNC_METHODS:
@@ -123,7 +124,7 @@ def _targets() -> Iterator[tuple[Any, str, str]]:
     yield from _random_functions()
 
 
-def _ufuncs(names: dict[str, Any]) -> Iterator[tuple[Any, str, str]]:
+def _ufuncs(names: Mapping[str, Any]) -> Iterator[tuple[Any, str, str]]:
     for name, target in names.items():
         if isinstance(target, np.ufunc):
             yield target, name, "u"

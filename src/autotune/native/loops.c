@@ -62,7 +62,7 @@ static _Thread_local struct rows *begun_rows;
 static atomic_bool rounded;
 static atomic_int usable = 1, callers, blas_threads;
 static _Atomic(int64_t) spinning_until;
-static atomic_ullong cut, alone;
+static atomic_ullong cut, alone[LOOP_REASONS];
 
 static loop_observer *observer; /* set before the threshold that has it called */
 static _Atomic(npy_intp) observed_from = NPY_MAX_INTP;
@@ -266,9 +266,6 @@ static void run_pieces(void *context, intptr_t first, intptr_t last)
     }
 }
 
-/* NumPy gathers short rows in a buffer, and calls its loop for many at once: one thread alone is slower without. */
-enum { SHORT_ROW = 16 };
-
 /* Share rows, or pieces of long ones, among the workers. Returns whether several threads had a part. */
 static bool share_rows(struct call *call, struct loop_range range, int workers)
 {
@@ -387,20 +384,38 @@ static bool is_reducible(const struct slot *slot, npy_intp n)
     return n >= LOOP_BLOCK + LOOP_BLOCK / 2 && slot->reduction != REDUCE_NEVER;
 }
 
-/* Is the loop that NumPy calls now the one that is to run these rows? Its operands have no values. */
-static bool begins_rows(struct rows *rows, const struct slot *slot)
+/* The rows that this loop stands for, whose operands have no values; NULL: it is a loop of its own. */
+static struct rows *rows_of(const struct slot *slot, char **args)
 {
-    const bool is_first = !rows->is_run && slot == &slots[rows->slot];
-    rows->is_run = rows->is_run || is_first;
-    return is_first && !rows->is_trial;
+    struct rows *rows = begun_rows;
+    return rows != NULL && args[slot->nin] >= rows->memory && args[slot->nin] < rows->end ? rows : NULL;
 }
 
-/* May the CPUs be shared for this call? */
-static bool is_sharable(const struct class *class, npy_intp n, bool learns)
+/* Is this the loop that is to run all of the rows? Then NumPy calls no other one for them, and they are forgotten: a handler
+ * of errors may switch to another greenlet, which overwrites the stack that they lie on. */
+static bool begins_rows(struct rows *rows, const struct slot *slot, npy_intp n)
 {
+    rows->is_run = slot == &slots[rows->slot] && n == rows->elements;
+    if (rows->is_run) {
+        begun_rows = NULL;
+    }
+    return rows->is_run && !rows->is_trial;
+}
+
+/* Why the CPUs may not be shared for this call; LOOP_REASONS if they may. */
+static enum loop_reason refusal(const struct class *class, npy_intp n, bool learns)
+{
+    if (pool_is_alone()) {
+        return LOOP_IS_NESTED;
+    }
     const int64_t until = load_relaxed(&spinning_until);
-    return !pool_is_alone() &&
-           (learns || until == 0 || n >= load_relaxed(&class->after_blas) || pool_clock() >= until);
+    const bool waits = !learns && until != 0 && n < load_relaxed(&class->after_blas) && pool_clock() < until;
+    return waits ? LOOP_WAITS : LOOP_REASONS;
+}
+
+static void count_alone(enum loop_reason reason)
+{
+    atomic_fetch_add_explicit(&alone[reason], 1, memory_order_relaxed);
 }
 
 /* Returns whether several threads had a part. */
@@ -422,14 +437,15 @@ static bool run_call(struct call *call, bool reduces, struct loop_range range, i
 static void run_long(struct slot *slot, char **args, const npy_intp *dimensions, const npy_intp *steps,
                      void *data)
 {
-    struct rows *rows = begun_rows;
-    if (rows != NULL && !begins_rows(rows, slot)) {
+    struct rows *rows = rows_of(slot, args);
+    const npy_intp n = dimensions[0];
+    if (rows != NULL && !begins_rows(rows, slot, n)) {
         return;
     }
-    const npy_intp n = rows != NULL ? rows->elements : dimensions[0];
     const bool reduces = rows == NULL && is_reduction(slot, args, steps);
     if (rows == NULL && (reduces ? !is_reducible(slot, n) : !is_cuttable(slot, args, steps, n))) {
         slot->original(args, dimensions, steps, data);
+        count_alone(LOOP_OVERLAPS);
         return;
     }
     const bool rounds = reduces && slot->reduction == REDUCE_ROUNDED;
@@ -438,24 +454,29 @@ static void run_long(struct slot *slot, char **args, const npy_intp *dimensions,
                                : !reduces                   ? layout_of(slot, steps)
                                : steps[1] == slot->sizes[1] ? LAYOUT_CONTIGUOUS
                                                             : LAYOUT_STRIDED;
-    if (n >= load_relaxed(&observed_from) && !pool_is_alone()) {
+    if (rows == NULL && n >= load_relaxed(&observed_from) && !pool_is_alone()) {
         observer((int)(class - classes), layout, rounds, n);
     }
     if (rounds && !load_relaxed(&rounded)) {
         slot->original(args, dimensions, steps, data);
+        count_alone(LOOP_OVERLAPS);
         return;
     }
     /* NumPy copies the first element of a minimum or maximum, so that its loop has one less than the array */
     struct loop_range range = chosen(class, layout, n + reduces);
     struct learning learning = {.lesson = NULL};
-    if (range.elements == 0 && (rows == NULL || rows->shape[0] >= SHORT_ROW)) { /* no plan covers it */
+    if (range.elements == 0) { /* no plan covers it */
         learning_begin(&learning, (int)(slot - slots), reduces, layout, n);
         range.workers = learning.lesson == NULL ? 1 : learning.workers;
         range.chunk = learning.lesson == NULL ? n : n / ((npy_intp)learning.workers * learning.slices) + 1;
     }
     const int others = atomic_fetch_add_explicit(&callers, 1, memory_order_relaxed);
     int workers = share(range.workers, others > 0 ? others : 0);
-    workers = workers > 1 && is_sharable(class, n, learning.lesson != NULL) ? workers : 1;
+    enum loop_reason reason = range.workers < 2 ? LOOP_IS_UNPLANNED : refusal(class, n, learning.lesson != NULL);
+    if (reason == LOOP_REASONS && workers < 2) {
+        reason = LOOP_IS_CROWDED;
+    }
+    workers = reason == LOOP_REASONS ? workers : 1;
     struct call call = {slot, args, steps, data, n, NULL, 0, NULL, rows, 0};
     bool is_cut = false;
     const bool ran_as_ordered = workers == range.workers;
@@ -466,7 +487,11 @@ static void run_long(struct slot *slot, char **args, const npy_intp *dimensions,
     }
     atomic_fetch_sub_explicit(&callers, 1, memory_order_relaxed);
     learning_end(&learning, ran_as_ordered && is_cut == (workers > 1));
-    atomic_fetch_add_explicit(is_cut ? &cut : &alone, 1, memory_order_relaxed);
+    if (is_cut) {
+        atomic_fetch_add_explicit(&cut, 1, memory_order_relaxed);
+    } else {
+        count_alone(reason == LOOP_REASONS ? LOOP_IS_REFUSED : reason);
+    }
 }
 
 /* --- what Python sets; under the GIL ------------------------------------------------------------------------ */
@@ -699,28 +724,46 @@ int loops_release(void)
     return released;
 }
 
-int loops_slot_for_rows(const PyUFuncObject *ufunc, const int *types, npy_intp elements)
+int loops_slot_for_rows(const PyUFuncObject *ufunc, const int *types)
 {
     for (int i = latest_of(ufunc); i >= 0; i = slots[i].next) {
         const struct slot *slot = &slots[i];
         if (memcmp(slot->types, types, (size_t)slot->nin * sizeof *types) == 0) {
-            return atomic_load(&slot->in_force) && slot->trial != TRIAL_FAILED &&
-                           elements >= rows_from(atomic_load(&slot->class)) && in_force(ufunc, slot->types) == stubs[i]
-                       ? i
-                       : -1;
+            const bool is_ours = atomic_load(&slot->in_force) && in_force(ufunc, slot->types) == stubs[i];
+            return is_ours && slot->trial != TRIAL_FAILED ? i : -1;
         }
     }
     return -1;
 }
 
+bool loops_cover_rows(int slot, npy_intp elements) { return elements >= rows_from(atomic_load(&slots[slot].class)); }
+
+void loops_tell_rows(int slot, npy_intp elements)
+{
+    if (observer != NULL && elements >= load_relaxed(&observed_from)) {
+        observer(loops_class(slot, false), LAYOUT_ROWS, false, elements);
+    }
+}
+
+static bool is_among(const char *name, const char *const *names)
+{
+    while (*names != NULL && strcmp(name, *names) != 0) {
+        names++;
+    }
+    return *names != NULL;
+}
+
 bool loops_give_same_bits(int number, const npy_intp *steps)
 {
-    static const char *const with_number[] = {"add", "subtract", "multiply", "divide"};
+    static const char *const with_number[] = {"add", "subtract", "multiply", "divide", NULL};
+    static const char *const by_position[] = {"maximum", "minimum", "fmax", "fmin", "clip", NULL};
     const struct slot *slot = &slots[number];
     const int type = slot->types[slot->nin];
-    bool takes_number = PyTypeNum_ISINTEGER(type) || PyTypeNum_ISBOOL(type);
-    for (size_t i = 0; i < sizeof with_number / sizeof *with_number; i++) {
-        takes_number = takes_number || (PyTypeNum_ISFLOAT(type) && strcmp(slot->ufunc->name, with_number[i]) == 0);
+    const char *name = slot->ufunc->name;
+    const bool is_exact = PyTypeNum_ISINTEGER(type) || PyTypeNum_ISBOOL(type);
+    const bool takes_number = is_exact || (PyTypeNum_ISFLOAT(type) && is_among(name, with_number));
+    if (!is_exact && (is_among(name, by_position) || (PyTypeNum_ISCOMPLEX(type) && slot->nin > 1))) {
+        return false;
     }
     for (int i = 0; i < slot->nargs; i++) {
         if (steps[i] != slot->sizes[i] && !(steps[i] == 0 && i < slot->nin && takes_number)) {
@@ -732,7 +775,12 @@ bool loops_give_same_bits(int number, const npy_intp *steps)
 
 int loops_result_type(int slot) { return slots[slot].types[slots[slot].nin]; }
 
-void loops_begin_rows(struct rows *rows) { begun_rows = rows; }
+struct rows *loops_begin_rows(struct rows *rows)
+{
+    struct rows *before = begun_rows;
+    begun_rows = rows;
+    return before;
+}
 
 enum trial loops_trial(int slot) { return slots[slot].trial; }
 
@@ -828,5 +876,9 @@ void loops_start(void)
 
 struct loop_counts loops_counts(void)
 {
-    return (struct loop_counts){atomic_load(&cut), atomic_load(&alone)};
+    struct loop_counts counts = {.cut = atomic_load(&cut)};
+    for (int i = 0; i < LOOP_REASONS; i++) {
+        counts.alone[i] = atomic_load(&alone[i]);
+    }
+    return counts;
 }

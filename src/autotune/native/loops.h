@@ -12,6 +12,9 @@
 
 enum { LOOP_SLOTS = 2048, LOOP_CLASSES = 256, LOOP_RANGES = 16, LOOP_OPERANDS = 5, LOOP_AXES = 8 };
 
+/* NumPy gathers shorter rows in a buffer, and calls its loop for many at once: two threads are slower without. */
+enum { SHORT_ROW = 16 };
+
 /* Loops of one kind are told apart by their types: the largest has 1, 2, 4 or 8 bytes, or one is complex64 or complex128.
  * The class of a loop is its kind times LOOP_GROUPS, plus its group (autotune.intercept.array_loops has the same). */
 enum { LOOP_GROUPS = 6 };
@@ -44,6 +47,7 @@ struct rows {
     int slot, axes;
     npy_intp elements, shape[LOOP_AXES], strides[LOOP_AXES][LOOP_OPERANDS]; /* strides in bytes */
     char *first[LOOP_OPERANDS];
+    const char *memory, *end; /* of the result of the loop that stands for them */
     bool is_trial; /* nothing is to be computed */
     bool is_run;   /* set by the stub; false at the end: NumPy's own call has to do it */
 };
@@ -56,9 +60,20 @@ struct loop_range {
     int placement;
 };
 
+/* Why a loop that is long enough for some plan was computed by the caller alone. */
+enum loop_reason {
+    LOOP_IS_UNPLANNED, /* no plan for its class, layout and size, or one worker there */
+    LOOP_OVERLAPS,     /* a result overlaps an operand, or the order of a reduction decides its result */
+    LOOP_IS_NESTED,    /* in a worker that is one of several */
+    LOOP_WAITS,        /* for BLAS threads that spin */
+    LOOP_IS_CROWDED,   /* other loops or BLAS calls have the CPUs */
+    LOOP_IS_REFUSED,   /* another loop has the pool, or no thread could be started */
+    LOOP_REASONS,
+};
+
 struct loop_counts {
-    unsigned long long cut;   /* calls cut into slices for several threads */
-    unsigned long long alone; /* long enough, but computed by the caller alone */
+    unsigned long long cut; /* calls cut into slices for several threads */
+    unsigned long long alone[LOOP_REASONS];
 };
 
 /* Exchange the loops of this ufunc all of whose types are among `types`, a set of type numbers by their bits. `reduction` is
@@ -110,17 +125,25 @@ void loops_observe(loop_observer *observer, npy_intp elements);
 /* Fewest elements of calls in rows that any class covers. */
 extern _Atomic(npy_intp) loops_rows_from;
 
-/* The slot of the loop for inputs of these types, if calls in rows of so many elements are covered there; else -1. */
-int loops_slot_for_rows(const PyUFuncObject *ufunc, const int *types, npy_intp elements);
+/* The slot of the loop for inputs of these types; -1: none that may run rows. */
+int loops_slot_for_rows(const PyUFuncObject *ufunc, const int *types);
+
+/* Are calls in rows of so many elements covered there? */
+bool loops_cover_rows(int slot, npy_intp elements);
+
+/* Tell the observer of a call in rows. */
+void loops_tell_rows(int slot, npy_intp elements);
 int loops_result_type(int slot);
 
 /* Does the loop give the same bits for operands with these steps in memory as for contiguous ones? NumPy gathers rows in a
- * contiguous buffer at will, and its loops are written twice: with gaps, functions may differ in the last bit, maxima in
- * the sign of a zero, and sums of two NaNs in which of them is the result. */
+ * contiguous buffer at will, and its loops are written twice: with gaps, functions may differ in the last bit, and sums of
+ * two NaNs in which of them is the result. Of two zeros a maximum returns one by its position in a vector
+ * register, as a sum of complex numbers does of two NaNs. */
 bool loops_give_same_bits(int slot, const npy_intp *steps);
 
-/* The next long loop that NumPy calls in this thread is to run these rows. NULL: none, for whatever was begun. */
-void loops_begin_rows(struct rows *rows);
+/* The long loop that NumPy calls in this thread with a result in their memory is to run these rows. NULL: none is. Returns
+ * what held before: the collection of garbage may call a ufunc within a call of one. */
+struct rows *loops_begin_rows(struct rows *rows);
 
 /* What a trial has shown about a slot: does NumPy choose its loop for operands of its types? */
 enum trial { TRIAL_NONE, TRIAL_PASSED, TRIAL_FAILED };

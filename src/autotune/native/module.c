@@ -69,9 +69,12 @@ static PyObject *status(PyObject *module, PyObject *unused)
 {
     const struct pool_status pool = pool_status();
     const struct loop_counts loops = loops_counts();
-    return Py_BuildValue("{s:i,s:i,s:i,s:N,s:K,s:K}", "limit", pool.limit, "threads", pool.threads, "refusal",
-                         pool.refusal, "stopped", PyBool_FromLong(pool.stopped), "cut", loops.cut, "alone",
-                         loops.alone);
+    const unsigned long long *alone = loops.alone;
+    return Py_BuildValue("{s:i,s:i,s:i,s:N,s:K,s:{s:K,s:K,s:K,s:K,s:K,s:K}}", "limit", pool.limit, "threads", pool.threads,
+                         "refusal", pool.refusal, "stopped", PyBool_FromLong(pool.stopped), "cut", loops.cut, "alone",
+                         "unplanned", alone[LOOP_IS_UNPLANNED], "overlapping", alone[LOOP_OVERLAPS], "nested",
+                         alone[LOOP_IS_NESTED], "waiting", alone[LOOP_WAITS], "crowded", alone[LOOP_IS_CROWDED], "refused",
+                         alone[LOOP_IS_REFUSED]);
 }
 
 static PyObject *alone(PyObject *module, PyObject *value)

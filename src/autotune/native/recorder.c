@@ -26,6 +26,9 @@ enum { FIRST_TIMED = 64, SHORT_NS = 4000, EVERY = 64, EXACT = 1024, SMALL = 1024
 
 enum { KEYS = 2048, FUNCTIONS = 160, UFUNCS = 256 };
 
+/* How long idle threads of OpenBLAS spin by default (DEFAULT_SECONDS of controls/wait_policy.py). */
+static const int64_t SPIN_NS = 100000000;
+
 /* How often the process's own CPU time is read. */
 static const int64_t REFRESH_NS = 20000000;
 
@@ -80,6 +83,8 @@ struct sampler {
 
 /* Of ufuncs by their address, of functions by their number, and of reads by index. */
 static struct sampler samplers[UFUNCS + FUNCTIONS + 1];
+
+static int64_t spinning_until; /* under the GIL */
 
 static atomic_int at_once;
 static atomic_uint forks; /* that led to this process: a call that began before the last of them is its parent's */
@@ -181,6 +186,7 @@ static void take_up_after_fork(void)
         atomic_store(&rows[i].timed, 0);
         atomic_store(&rows[i].nanoseconds, 0);
         atomic_store(&rows[i].elements, 0);
+        atomic_store(&rows[i].after_blas, 0);
     }
     atomic_store(&header->rows, count);
     atomic_store(&quick.mode, ON);
@@ -425,11 +431,17 @@ void record_begin(struct record *record, struct record_row *row, uint64_t elemen
 
 void recorder_see_loop(int class_number, enum layout layout, bool rounds, npy_intp n)
 {
+    const int form = class_number | (int)layout << 8 | (int)rounds << 16;
+    if (layout == LAYOUT_ROWS) {
+        loops.rows = n;
+        loops.rows_form = form;
+        return;
+    }
     loops.count++;
     loops.elements += n;
     if (n > loops.longest) {
         loops.longest = n;
-        loops.form = class_number | (int)layout << 8 | (int)rounds << 16;
+        loops.form = form;
     }
 }
 
@@ -438,19 +450,26 @@ static int64_t log2_of(npy_intp elements)
     return elements > 1 ? 63 - __builtin_clzll((unsigned long long)elements) : 0;
 }
 
+/* Is it a call that the runtime meets, after which idle BLAS threads spin? */
+static bool is_of_blas(const struct record_row *row)
+{
+    return row->kind == 's' || (row->kind == 'g' && row->types[0] != '\0' && strchr("fdFD", row->types[0]) != NULL);
+}
+
 /* Count a timed call in the row for those of its row whose loops are like its own. */
-static __attribute__((noinline)) void count_loops(const struct record_row *row, struct record_loops own,
-                                                  uint64_t nanoseconds)
+static __attribute__((noinline)) void count_loops(const struct record_row *row, int form, int64_t longest, int64_t count,
+                                                  int64_t elements, uint64_t nanoseconds, bool is_after_blas)
 {
     struct key key = {.kind = 'l', .layout = '-'};
-    const int64_t sizes[4] = {row - rows, own.form, log2_of(own.longest), -1};
+    const int64_t sizes[4] = {row - rows, form, log2_of(longest), -1};
     memcpy(key.sizes, sizes, sizeof sizes);
     struct record_row *part = row_of(&key, row->name, NULL);
     if (part != &rows[0]) {
-        counter_add(&part->calls, (uint64_t)own.count);
-        counter_add(&part->elements, (uint64_t)own.elements);
+        counter_add(&part->calls, (uint64_t)count);
+        counter_add(&part->elements, (uint64_t)elements);
         counter_add(&part->nanoseconds, nanoseconds);
         counter_add(&part->timed, 1);
+        counter_add(&part->after_blas, is_after_blas ? nanoseconds : 0);
     }
 }
 
@@ -481,8 +500,15 @@ void record_end(struct record *record)
     loops = record->loops;
     counter_add(&row->nanoseconds, nanoseconds);
     counter_add(&row->timed, 1);
+    const bool is_after_blas = record->start < spinning_until;
     if (mine.count > 0) {
-        count_loops(row, mine, nanoseconds);
+        count_loops(row, mine.form, mine.longest, mine.count, mine.elements, nanoseconds, is_after_blas);
+    }
+    if (mine.rows > 0) {
+        count_loops(row, mine.rows_form, mine.rows, 1, mine.rows, nanoseconds, is_after_blas);
+    }
+    if (is_of_blas(row)) {
+        spinning_until = now + SPIN_NS;
     }
     if (now - load_relaxed(&header->last_ns) > REFRESH_NS) {
         atomic_store_explicit(&header->last_ns, now, memory_order_relaxed);
@@ -616,7 +642,7 @@ static uint64_t describe(struct key *key, PyObject *first, PyObject *second)
 /* Rows of calls of ufuncs, so that most calls need no key. */
 static struct shortcut {
     const void *ufunc;
-    uint64_t form; /* type numbers, layout, log2 of the elements of exact arrays: all that the key has */
+    uint64_t form; /* type numbers, layout, log2 of the elements of exact arrays, rows: all that the key has */
     struct record_row *row;
     void *unused; /* 32 bytes: a place is found by a shift */
 } shortcuts[256];
@@ -642,6 +668,13 @@ static inline struct sampler *sampler_of(const void *ufunc)
     return &samplers[((uintptr_t)ufunc >> 5 ^ (uintptr_t)ufunc >> 12) % UFUNCS];
 }
 
+/* Of calls of few elements, which no second CPU shares, it is not asked. */
+static inline bool may_have_rows(PyObject *const *args, size_t count, npy_intp elements)
+{
+    enum { LEAST = 4096 };
+    return elements >= LEAST && rows_are_needed(args, count);
+}
+
 static bool is_number(PyObject *object) { return PyFloat_CheckExact(object) || PyLong_CheckExact(object); }
 
 static __attribute__((noinline)) PyObject *timed_ufunc(struct record_row *row, PyObject *self,
@@ -651,8 +684,13 @@ static __attribute__((noinline)) PyObject *timed_ufunc(struct record_row *row, P
     if (!recorder_is_on()) { /* asked to stop: what was counted since is read by no other process */
         return rows_call(self, args, flagged, names);
     }
+    /* whether it is in rows takes an iterator of NumPy's to find out: asked of the first calls of a row, and of some later */
+    const uint64_t timed = load_relaxed(&row->timed);
+    const bool asks = row->sizes[1] > 0 && (timed < FIRST_TIMED || timed % EVERY == 0);
     begin_timing(&record, row);
+    rows_observe(asks);
     PyObject *result = rows_call(self, args, flagged, names);
+    rows_observe(false);
     record_end(&record);
     return result;
 }
@@ -669,11 +707,15 @@ static __attribute__((noinline)) PyObject *described_ufunc(PyObject *self, PyObj
     PyObject *second = count > 1 && ufunc->nin > 1 ? args[1] : NULL;
     struct key key = {.target = self, .kind = ufunc->core_enabled ? 'g' : 'u'};
     const uint64_t elements = describe(&key, args[0], second);
+    if (!ufunc->core_enabled && may_have_rows(args, count, (npy_intp)elements)) {
+        key.sizes[1] = 1;
+    }
     struct record_row *row = row_of(&key, ufunc->name, NULL);
     const uint64_t form_of_first = form_of(args[0]);
     const uint64_t form_of_second = second == NULL ? 0 : form_of(second);
     if (!ufunc->core_enabled && form_of_first != 0 && (form_of_second != 0 || second == NULL || is_number(second))) {
-        const uint64_t form = form_of_first | form_of_second << 24 | (uint64_t)key.sizes[0];
+        const uint64_t form = form_of_first | form_of_second << 24 | (uint64_t)(key.sizes[1] > 0) << 16 |
+                              (uint64_t)key.sizes[0];
         *shortcut_of(self, form) = (struct shortcut){self, form, row, NULL};
     }
     return count_call(row, elements, sampler) ? timed_ufunc(row, self, args, flagged, names)
@@ -713,7 +755,7 @@ static __attribute__((noinline)) PyObject *counted_ufunc(PyObject *self, PyObjec
     } else {
         elements = size_of((PyArrayObject *)args[0]);
     }
-    form |= (uint64_t)log2_of(elements);
+    form |= (uint64_t)log2_of(elements) | (uint64_t)may_have_rows(args, count, elements) << 16;
     const struct shortcut *shortcut = shortcut_of(self, form);
     if (shortcut->ufunc != self || shortcut->form != form) {
         return described_ufunc(self, args, flagged, names, sampler);

@@ -24,16 +24,18 @@ struct record_row {
     char layout;   /* C: contiguous operands, S: strided ones, -: unknown */
     char types[6]; /* type codes of the first operands */
     /* g: the last two sizes of both operands; s: the operation's; l: the number of the other row, class, layout and rounding
-     * of the longest loop, log2 of its elements; others: log2 of the elements; -1 */
+     * of the longest loop, log2 of its elements; others: log2 of the elements; u: 1 if shapes may make several loops; -1 */
     int64_t sizes[4];
     _Atomic(uint64_t) calls, timed, nanoseconds, elements; /* nanoseconds: of the timed ones. l: loops and their elements */
-    uint64_t reserved;
+    _Atomic(uint64_t) after_blas; /* l: nanoseconds of calls that began while idle BLAS threads may have spun */
 };
 
 /* Inner loops of a call that may be cut. */
 struct record_loops {
     int64_t count, elements, longest;
     int form; /* of the longest: class, layout and rounding */
+    int64_t rows; /* elements of a call in rows; 0: it is none */
+    int rows_form;
 };
 
 /* A call in progress; lies on the stack of its thread, and no other object points to it: a greenlet may move that stack. */

@@ -10,6 +10,7 @@
 
 static vectorcall *plain; /* NumPy's own function, the same for all ufuncs */
 static PyObject *out_only; /* names of keyword arguments */
+static _Thread_local bool is_observed;
 
 /* --- whether a call has rows: asked at each call, so that most are passed on without a call of Python's ------------- */
 
@@ -56,7 +57,9 @@ static npy_intp elements_of(PyObject *const *args, int count, int axes)
             const npy_intp length = own < axis ? 1 : PyArray_DIM((PyArrayObject *)args[i], own - axis);
             longest = length > longest ? length : longest;
         }
-        elements *= longest;
+        if (__builtin_mul_overflow(elements, longest, &elements)) {
+            return 0; /* an error of NumPy's */
+        }
     }
     return elements;
 }
@@ -67,7 +70,6 @@ static npy_intp elements_of(PyObject *const *args, int count, int axes)
 struct operands {
     PyArrayObject *arrays[LOOP_OPERANDS];
     int count, types[LOOP_OPERANDS];
-    bool by_position; /* was the result's array given so? For some ufuncs NumPy warns of it */
 };
 
 static void drop(struct operands *operands)
@@ -81,7 +83,7 @@ static void drop(struct operands *operands)
 static PyArrayObject *array_of_number(PyObject *number, int type)
 {
     const bool is_single = type == NPY_FLOAT;
-    if (!PyTypeNum_ISNUMBER(type)) {
+    if (!PyTypeNum_ISNUMBER(type) || PyTypeNum_ISBOOL(type)) {
         return NULL;
     }
     if (PyFloat_CheckExact(number) && (is_single || type == NPY_DOUBLE)) {
@@ -137,7 +139,8 @@ static bool take_inputs(struct operands *operands, PyObject *const *args, int co
             operands->arrays[i] = array_of_number(args[i], type);
         }
         PyArrayObject *array = operands->arrays[i];
-        if (array == NULL || !PyArray_ISALIGNED(array) || PyArray_ISBYTESWAPPED(array)) {
+        if (array == NULL || !PyArray_ISALIGNED(array) || PyArray_ISBYTESWAPPED(array) ||
+            PyDataType_METADATA(PyArray_DESCR(array)) != NULL) { /* which NumPy may give to the result */
             return false;
         }
         operands->types[i] = PyArray_TYPE(array);
@@ -249,7 +252,7 @@ static bool describe_rows(struct rows *rows, struct operands *operands)
     rows->elements = NpyIter_GetIterSize(iterator);
     /* without an index the iterator tells its own axes, the innermost first: it is asked, since no page says so */
     const bool has_rows = rows->axes > 1 && rows->axes <= LOOP_AXES && rows->elements > 0 &&
-                          NpyIter_GetShape(iterator, shape) == NPY_SUCCEED &&
+                          NpyIter_GetShape(iterator, shape) == NPY_SUCCEED && shape[0] >= SHORT_ROW &&
                           shape[0] == *NpyIter_GetInnerLoopSizePtr(iterator) &&
                           memcmp(NpyIter_GetAxisStrideArray(iterator, 0), NpyIter_GetInnerStrideArray(iterator), bytes) == 0;
     if (has_rows) {
@@ -266,8 +269,9 @@ static bool describe_rows(struct rows *rows, struct operands *operands)
     return has_rows && PyArray_SIZE(operands->arrays[last]) == rows->elements;
 }
 
-/* Give rows to NumPy as one loop: of numbers, into memory that has room for the result. Only the rows are computed, so that
- * NULL, for memory of its own, is never touched. */
+/* Give rows to NumPy as one loop: of numbers, into memory that has room for the result; NULL: memory of its own, which is
+ * not touched. But where another thread takes the loops off, NumPy's own loop writes into that memory, so that it is never
+ * an array of the caller's. */
 static bool call_as_one_loop(PyUFuncObject *ufunc, struct rows *rows, const struct operands *operands, void *memory)
 {
     PyObject *args[LOOP_OPERANDS] = {NULL}, *result = NULL;
@@ -285,10 +289,11 @@ static bool call_as_one_loop(PyUFuncObject *ufunc, struct rows *rows, const stru
     if (!are_made || args[inputs] == NULL || out_only == NULL) {
         PyErr_Clear(); /* no memory: NumPy's own call may need less */
     } else {
-        loops_begin_rows(rows);
-        result = operands->by_position ? plain((PyObject *)ufunc, args, (size_t)ufunc->nargs, NULL)
-                                       : plain((PyObject *)ufunc, args, (size_t)inputs, out_only);
-        loops_begin_rows(NULL);
+        rows->memory = PyArray_BYTES((PyArrayObject *)args[inputs]);
+        rows->end = rows->memory + rows->elements * PyArray_ITEMSIZE((PyArrayObject *)args[inputs]);
+        struct rows *outer = loops_begin_rows(rows);
+        result = plain((PyObject *)ufunc, args, (size_t)inputs, out_only);
+        loops_begin_rows(outer);
     }
     for (int i = 0; i <= inputs; i++) {
         Py_XDECREF(args[i]);
@@ -303,9 +308,7 @@ static bool is_chosen(PyUFuncObject *ufunc, const struct rows *rows, const struc
 {
     if (loops_trial(rows->slot) == TRIAL_NONE) {
         struct rows trial = {.slot = rows->slot, .elements = rows->elements, .is_trial = true};
-        struct operands silent = *operands;
-        silent.by_position = false;
-        const bool has_ended = call_as_one_loop(ufunc, &trial, &silent, NULL);
+        const bool has_ended = call_as_one_loop(ufunc, &trial, operands, NULL);
         PyErr_Clear();
         loops_note_trial(rows->slot, has_ended && trial.is_run);
     }
@@ -329,19 +332,28 @@ static __attribute__((noinline)) PyObject *call_in_rows(PyUFuncObject *ufunc, Py
         }
         output = args[count];
     }
-    operands.by_position = output != NULL && output != Py_None && count == (size_t)ufunc->nargs;
+    if (output != NULL && count == (size_t)ufunc->nargs &&
+        (strcmp(ufunc->name, "maximum") == 0 || strcmp(ufunc->name, "minimum") == 0)) {
+        return NULL; /* NumPy warns of the third place */
+    }
     output = output == Py_None ? NULL : output;
     bool are_described = false;
+    bool is_covered = false;
     if (take_inputs(&operands, args, ufunc->nin)) {
-        rows.slot = loops_slot_for_rows(ufunc, operands.types, elements);
-        if (rows.slot >= 0) {
+        rows.slot = loops_slot_for_rows(ufunc, operands.types);
+        is_covered = rows.slot >= 0 && loops_cover_rows(rows.slot, elements);
+        if (is_covered || (rows.slot >= 0 && is_observed)) {
             operands.types[ufunc->nin] = loops_result_type(rows.slot);
             are_described = (output == NULL || take_output(&operands, output)) && describe_rows(&rows, &operands);
         }
     }
-    if (are_described && loops_give_same_bits(rows.slot, rows.strides[0]) && is_chosen(ufunc, &rows, &operands)) {
+    are_described = are_described && loops_give_same_bits(rows.slot, rows.strides[0]);
+    if (are_described && is_observed) {
+        loops_tell_rows(rows.slot, rows.elements);
+    }
+    if (are_described && is_covered && is_chosen(ufunc, &rows, &operands)) {
         PyArrayObject *array = operands.arrays[ufunc->nin];
-        void *memory = PyArray_FLAGS(array) & CONTIGUOUS ? PyArray_BYTES(array) : NULL;
+        void *memory = output == NULL && PyArray_FLAGS(array) & CONTIGUOUS ? PyArray_BYTES(array) : NULL;
         if (call_as_one_loop(ufunc, &rows, &operands, memory) && rows.is_run) {
             result = Py_NewRef((PyObject *)array);
         }
@@ -356,7 +368,7 @@ static __attribute__((noinline)) PyObject *call_with_axes(PyObject *self, PyObje
     PyUFuncObject *ufunc = (PyUFuncObject *)self;
     const size_t count = arguments_of(flagged);
     const npy_intp elements = count < (size_t)ufunc->nin ? 0 : elements_of(args, ufunc->nin, axes);
-    if (elements >= load_relaxed(&loops_rows_from)) {
+    if (elements >= load_relaxed(&loops_rows_from) || is_observed) {
         PyObject *result = call_in_rows(ufunc, args, count, names, elements);
         if (result != NULL || PyErr_Occurred()) {
             return result;
@@ -374,6 +386,13 @@ PyObject *rows_call(PyObject *self, PyObject *const *args, size_t flagged, PyObj
                                           : plain(self, args, flagged, names);
 }
 
+bool rows_are_needed(PyObject *const *args, size_t count)
+{
+    return need_rows(args, count > 0 ? axes_of(args[0]) : 0, count > 1 ? axes_of(args[1]) : 0);
+}
+
+void rows_observe(bool told) { is_observed = told; }
+
 /* --- meeting ---------------------------------------------------------------------------------------------------------- */
 
 static bool replace(PyUFuncObject *ufunc, vectorcall *before, vectorcall *after)
@@ -385,8 +404,15 @@ static bool replace(PyUFuncObject *ufunc, vectorcall *before, vectorcall *after)
 bool rows_meet(PyUFuncObject *ufunc, vectorcall *function)
 {
     if (plain == NULL) {
-        plain = ufunc->vectorcall;
+        /* a ufunc's that no other extension has seen */
+        PyObject *fresh = PyUFunc_FromFuncAndData(NULL, NULL, NULL, 0, 1, 1, PyUFunc_None, "fresh", NULL, 0);
+        if (fresh == NULL) {
+            PyErr_Clear();
+            return false;
+        }
+        plain = ((PyUFuncObject *)fresh)->vectorcall;
         array_type = &PyArray_Type;
+        Py_DECREF(fresh);
     }
     return replace(ufunc, plain, function) || replace(ufunc, rows_call, function) || ufunc->vectorcall == function;
 }

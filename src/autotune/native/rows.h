@@ -14,6 +14,12 @@
 /* Call a ufunc, in rows where a plan covers them, else as NumPy does. Under the GIL, as all here. */
 PyObject *rows_call(PyObject *ufunc, PyObject *const *args, size_t flagged, PyObject *names);
 
+/* Does NumPy run a call in several loops, as far as the shapes of its operands tell? */
+bool rows_are_needed(PyObject *const *args, size_t count);
+
+/* Tell the observer of loops of calls in rows, too, while this holds in the calling thread (`loops_observe`). */
+void rows_observe(bool told);
+
 /* Let `function`, which ends in rows_call, take the place of NumPy's function that calls this ufunc, or of rows_call. False
  * if another extension's has it. */
 bool rows_meet(PyUFuncObject *ufunc, vectorcall *function);

@@ -13,7 +13,7 @@ from autotune.model.operation import Operation
 from autotune.profiles.compiled_copy import LoopPlan
 from autotune.profiles.lookup import Level, LookupResult
 from autotune.profiles.loop_plan import measured_dtype, planned
-from autotune.recording.recording import ARRAYS, REDUCTIONS, SHORT_LOOP, Call
+from autotune.recording.recording import ARRAYS, REDUCTIONS, SHORT_LOOP, Call, Loop
 
 
 class GainSource(StrEnum):
@@ -68,6 +68,8 @@ class KnownGain:
     """Fit level of the entry: "this-host", "same-class", ...; empty without an entry."""
     profile: str = ""
     """The file of the entry."""
+    waiting: float = 0.0
+    """Part of the call's time in which it runs as plain NumPy, since idle BLAS threads spin."""
 
     @property
     def is_inferred(self) -> bool:
@@ -97,6 +99,9 @@ class Limits:
     blas_threads: int | None = None
     """Threads that the user's variables allow BLAS; None: as many as there are CPUs."""
 
+    spins: bool = False
+    """Do idle BLAS threads spin as long as by default? No loop is cut then."""
+
     def sentences(self) -> tuple[str, ...]:
         """Say what runs as plain NumPy whatever profiles say."""
         if self.calls == self.loops:
@@ -108,7 +113,11 @@ class Limits:
 def known_gain(call: Call, profiles: Profiles, limits: Limits) -> KnownGain:
     """Look a recorded call up as `apply()` does."""
     if call.loop is not None:
-        return _gain_of_loops(call, profiles, limits)
+        gain = _gain_of_loops(call, call.loop, profiles, limits)
+        inner = call.inner and _gain_of_loops(call, call.inner, profiles, limits)
+        return (
+            inner if inner and inner.source is GainSource.MEASURED and gain.source is not GainSource.MEASURED else gain
+        )
     if call.operation is not None:
         return _gain_of_calls(call, call.operation, profiles, limits)
     if call.is_in_short_loops:
@@ -129,9 +138,7 @@ def _gain_of_calls(call: Call, operation: Operation, profiles: Profiles, limits:
     return _gain_of_default(call, [operation], [match], profiles)
 
 
-def _gain_of_loops(call: Call, profiles: Profiles, limits: Limits) -> KnownGain:
-    loop = call.loop
-    assert loop is not None
+def _gain_of_loops(call: Call, loop: Loop, profiles: Profiles, limits: Limits) -> KnownGain:
     names = loop_names(loop.kind, loop.layout)
     dtype = measured_dtype(names, loop.dtype, profiles.measured_sizes)
     wanted = [Operation(name=name, dtype=dtype, sizes=(("n", loop.elements),)) for name in names]
@@ -139,8 +146,10 @@ def _gain_of_loops(call: Call, profiles: Profiles, limits: Limits) -> KnownGain:
     setting = planned(profiles.loops, loop.kind, loop.dtype, loop.layout, loop.elements)
     if setting is not None and limits.loops is None and matches[0] is not None:
         choice = Configuration(workers=setting.workers, chunk=setting.chunk)
+        waiting = call.after_blas if limits.spins and limits.blas_threads != 1 else 0.0
         is_longer = matches[0].entry.operation.size["n"] < loop.elements
-        return _claim(matches[0], choice, profiles, Basis.ABOVE if is_longer else Basis.SIZE)
+        gain = _claim(matches[0], choice, profiles, Basis.ABOVE if is_longer else Basis.SIZE)
+        return replace(gain, waiting=waiting)
     if limits.loops is not None and all(match and match.entry.status is Status.TUNED for match in matches):
         return KnownGain(source=GainSource.HELD)
     if call.is_in_short_loops:

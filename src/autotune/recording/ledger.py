@@ -13,6 +13,8 @@ _ROW = struct.Struct("=48scc6s4q4QQ")
 _STATE_OFFSET = 36
 """Of the word that asks the process to stop recording."""
 _ASKED_TO_STOP = 1
+_ROWS = 3
+"""The layout of calls in rows (`native/loops.h`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +29,8 @@ class InnerLoops:
     """Of a call."""
     elements: float
     """Of a loop."""
+    after_blas: float = 0.0
+    """Part of their time in calls that began while idle BLAS threads may have spun."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +53,10 @@ class LedgerRow:
     """That the operands are broadcast to, or for g the number of matrices: summed over all calls."""
     loops: InnerLoops | None = None
     """None: the calls have none that is long enough."""
+    after_blas: float = 0.0
+    """Of a part of another row: as in InnerLoops."""
+    rows: InnerLoops | None = None
+    """All loops of a call as one, where the core can share them as rows; None where it cannot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,10 +108,16 @@ def read_ledger(path: Path) -> Ledger | None:
 def _by_loops(rows: list[LedgerRow]) -> Iterator[LedgerRow]:
     """Yield the rows of calls, each divided into its calls with loops of each form and those without long ones."""
     parts: dict[int, list[LedgerRow]] = {}
+    in_rows: dict[int, InnerLoops] = {}
     for part in rows:
         if part.kind == "l" and part.timed:
-            parts.setdefault(part.sizes[0], []).append(part)
-    for number, row in enumerate(rows):
+            loops = _loops(part)
+            if loops.layout == _ROWS:
+                in_rows[part.sizes[0]] = loops
+            else:
+                parts.setdefault(part.sizes[0], []).append(part)
+    for number, unmarked in enumerate(rows):
+        row = replace(unmarked, rows=in_rows.get(number))
         calls, timed, seconds = row.calls, row.timed, row.seconds
         for part in parts.get(number, ()):
             scale = row.calls / row.timed
@@ -132,6 +146,7 @@ def _loops(part: LedgerRow) -> InnerLoops:
         rounds=bool(form >> 16),
         number=part.calls / part.timed,
         elements=part.elements / part.calls,
+        after_blas=part.after_blas,
     )
 
 
@@ -143,7 +158,7 @@ def stop_ledger(path: Path) -> None:
 
 
 def _row(data: bytes, offset: int) -> LedgerRow:
-    name, kind, layout, types, *sizes, calls, timed, nanoseconds, elements, _ = _ROW.unpack_from(data, offset)
+    name, kind, layout, types, *sizes, calls, timed, nanoseconds, elements, after_blas = _ROW.unpack_from(data, offset)
     return LedgerRow(
         name=name.partition(b"\0")[0].decode("utf-8", "replace"),
         kind=kind.decode("ascii", "replace"),
@@ -154,4 +169,5 @@ def _row(data: bytes, offset: int) -> LedgerRow:
         timed=timed,
         seconds=nanoseconds * 1e-9 * calls / timed if timed else 0.0,
         elements=elements,
+        after_blas=after_blas / nanoseconds if nanoseconds else 0.0,
     )

@@ -10,7 +10,7 @@ from autotune.model.catalogue import row_of
 from autotune.model.operation import DTYPES as MEASURED
 from autotune.model.operation import Operation
 from autotune.recording import recording
-from autotune.recording.ledger import LedgerRow
+from autotune.recording.ledger import InnerLoops, LedgerRow
 from autotune.recording.recording import SHORT_LOOP, SHORT_REDUCTION, Call, Loop
 
 _NAMES = """
@@ -51,23 +51,40 @@ def call_of(row: LedgerRow) -> Call:
 
 def _by_loops(row: LedgerRow, name: str, group: str, size: str, *, is_shared: bool) -> Call:
     """Name a ufunc's call. What can be done for it depends on the inner loops in which NumPy runs it."""
-    loops = row.loops
+    loops, rows = row.loops, row.rows
     least = SHORT_LOOP if group == recording.ARRAYS else SHORT_REDUCTION
     is_large = row.elements >= least * row.calls and is_shared and all(code in TYPES for code in row.types)
-    is_short = is_large and (loops is None or loops.elements < least)
-    if loops is None:
+    is_short = is_large and rows is None and (loops is None or loops.elements < least)
+    first = rows or loops
+    if first is None:
         return _call(row, name, group, f"{size} in short loops" if is_short else size, None, is_in_short_loops=is_short)
+    if rows is not None:
+        loop, inner = _loop(rows), None if loops is None else _loop(loops)
+        size += " in rows"
+    else:
+        loop, inner = _loop(first), None
+        size += f" by {first.elements:.2g}" if first.number >= 1.5 else ""
+        size += _BY_LAYOUT.get(first.layout, "")
+    sizes = (("n", loop.elements),)
+    operation = Operation(name=loop_names(loop.kind, loop.layout)[0], dtype=loop.dtype, sizes=sizes)
+    return _call(
+        row,
+        name,
+        group,
+        size,
+        None if is_short else operation,
+        needs_reductions=first.rounds,
+        loop=loop,
+        inner=inner,
+        after_blas=first.after_blas,
+        is_in_short_loops=is_short,
+    )
+
+
+def _loop(loops: InnerLoops) -> Loop:
     kind, dtype, scale = measured_like(loops.class_number)
     elements = round(loops.elements) + (kind == "reductions")  # of a minimum or maximum, the loop has one less
-    loop = Loop(kind=kind, dtype=dtype, layout=loops.layout, elements=max(1, elements // scale))
-    if loops.number >= 1.5:
-        size += f" by {loops.elements:.2g}"
-    size += _BY_LAYOUT.get(loops.layout, "")
-    sizes = (("n", loop.elements),)
-    operation = None if is_short else Operation(name=loop_names(kind, loop.layout)[0], dtype=dtype, sizes=sizes)
-    return _call(
-        row, name, group, size, operation, needs_reductions=loops.rounds, loop=loop, is_in_short_loops=is_short
-    )
+    return Loop(kind=kind, dtype=dtype, layout=loops.layout, elements=max(1, elements // scale))
 
 
 def _by_shape(row: LedgerRow) -> Call:

@@ -74,6 +74,7 @@ def program_gain(gains: Iterable[tuple[Call, KnownGain]], total: float) -> Progr
             inferred += share if gain.is_inferred else 0.0
             if gain.speedup is None:
                 continue
+            share *= 1 - gain.waiting
             saved += share * (1 - 1 / gain.speedup)
             least += share * (1 - 1 / (gain.low or gain.speedup))
             most += share * (1 - 1 / (gain.high or gain.speedup))

@@ -55,7 +55,11 @@ class Call:
     needs_reductions: bool = False
     """Does it gain only with `--reductions`?"""
     loop: Loop | None = None
-    """Its inner loops if it is a ufunc's with long ones."""
+    """Its inner loops if it is a ufunc's with long ones, or all of them as one if it is in rows."""
+    inner: Loop | None = None
+    """Its long inner loops if it is in rows, which are shared one by one where rows are not."""
+    after_blas: float = 0.0
+    """Part of its time in calls that began while idle BLAS threads may have spun, when no loop is cut."""
     is_in_short_loops: bool = False
     """Does NumPy run it, on a large array, in inner loops that are too short to be shared?"""
 
@@ -75,7 +79,13 @@ def join_calls(calls: Iterable[Call]) -> tuple[Call, ...]:
         joined[key] = (
             call
             if before is None
-            else replace(before, calls=before.calls + call.calls, seconds=before.seconds + call.seconds)
+            else replace(
+                before,
+                calls=before.calls + call.calls,
+                seconds=before.seconds + call.seconds,
+                after_blas=(before.after_blas * before.seconds + call.after_blas * call.seconds)
+                / max(1e-12, before.seconds + call.seconds),
+            )
         )
     return tuple(sorted(joined.values(), key=lambda call: -call.seconds))
 

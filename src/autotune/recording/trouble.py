@@ -140,8 +140,8 @@ def _costs_of_operands(calls: Sequence[Call], total: float) -> Iterator[str]:
     if took := _part(short, total, least=2 * WORTH_SAYING):
         yield (
             f"Calls on large arrays in short loops (fewer than {SHORT_LOOP:,} elements, of reductions "
-            f"{SHORT_REDUCTION:,}) took {took}: broadcast, strided or converted operands, or a short axis, make NumPy "
-            "go row by row, which stays on one CPU. autotune.map_blocks can share such calls where the function's own "
+            f"{SHORT_REDUCTION:,}) took {took}: converted operands, a mask or a short axis make NumPy go piece by "
+            "piece, which stays on one CPU. autotune.map_blocks can share such calls where the function's own "
             "entry is tuned (`autotune calibrate add n=...`)."
         )
     small = [call for call in calls if call.group == ARRAYS and (call.elements or 0) <= SMALL_ARRAY]

@@ -3,12 +3,14 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from autotune.controls.placement import cpus_for
 from autotune.controls.thread_variables import limit_of_workers
+from autotune.intercept.array_loops import MEASURED_LAYOUTS, Layout, loop_names
+from autotune.intercept.operations import LOOP_KINDS, MET
 from autotune.model import units
 from autotune.model.allocation import LIMITED_BY, Limit
 from autotune.model.catalogue import ALIASES
@@ -18,17 +20,27 @@ from autotune.model.operation import Operation
 from autotune.model.policy import COMMANDS
 from autotune.profiles.folders import Layer, places
 from autotune.profiles.lookup import Level, Refusal
+from autotune.profiles.loop_plan import measured_dtype
 from autotune.profiles.resolve import Resolution
 from autotune.runtime.guard import Dropped, Saved
 from autotune.runtime.learner import Learned
 from autotune.runtime.lookup_configuration import clamp_to_limits
 from autotune.runtime.naming import as_operation
-from autotune.runtime.process_settings import threads_text
+from autotune.runtime.process_settings import threads_text, why_plain
 from autotune.runtime.process_state import state
 from autotune.runtime.text_table import TextColumn, TextTable, printable, wrap
 
 WIDTH = 80
 _NOTHING = "No measured entry covers it."
+_ALONE = {
+    "unplanned": "that no entry covers by their size and operands",
+    "overlapping": "whose result depends on the order, or overlaps an operand",
+    "nested": "in workers that run side by side",
+    "waiting": "while idle BLAS threads spun",
+    "crowded": "while other calls had the CPUs",
+    "refused": "for which no thread was free",
+}
+"""Reasons of the C core for loops that were not cut (`native/module.c`)."""
 _LESSONS = 20
 """Lessons that are shown; all are in `learned`."""
 _OPERATION = 30
@@ -100,6 +112,8 @@ class Explanation:
     """Treatment of single calls, or the reason for none; None: nothing was asked for."""
     loops: int | None = None
     """Long loops of ufuncs that were cut so far; None: none are met."""
+    loops_alone: Mapping[str, int] = field(default_factory=dict)
+    """Loops that are long enough for some entry and were not cut so far, by the reason."""
     calls: int = 0
     """Single calls met so far."""
     switched: int = 0
@@ -130,6 +144,7 @@ class Explanation:
             else {
                 "reason": self.per_call,
                 "loops": self.loops,
+                "loops_alone": dict(self.loops_alone),
                 "calls": self.calls,
                 "switched": self.switched,
                 "saved_seconds": None if self.saved is None else self.saved._asdict(),
@@ -213,8 +228,9 @@ def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes:
     guard = None if per_call is None else per_call.guard
     learner = None if per_call is None else per_call.learner
     return Explanation(
-        per_call=None if per_call is None else per_call.reason(),
+        per_call=None if per_call is None else f"{per_call.reason()}{_loops_off(resolution)}",
         loops=None if per_call is None else per_call.loops_cut(),
+        loops_alone={} if per_call is None else per_call.loops_alone(),
         calls=calls,
         switched=switched,
         saved=None if per_call is None else per_call.savings(),
@@ -234,6 +250,13 @@ def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes:
     )
 
 
+def _loops_off(resolution: Resolution | None) -> str:
+    """Say why no loop is cut though calls are switched; empty where loops may be."""
+    plain = None if resolution is None else why_plain(resolution)
+    is_off = plain is not None and plain.calls is None and plain.loops is not None
+    return f" Loops of ufuncs run as plain NumPy: {plain.loops}" if plain is not None and is_off else ""
+
+
 def _entry_name(name: str, resolution: Resolution) -> str:
     """Return the name that entries have: that of the catalogue, or of a command that was tuned under it."""
     command = COMMANDS + name
@@ -248,19 +271,48 @@ def _explain_request(resolution: Resolution, operation: str, dtype: Any, sizes: 
     return _explain_operation(resolution, named)
 
 
+def _rule(resolution: Resolution, operation: Operation) -> str:
+    """Say from which size on loops of an unchanged program are cut that an operation stands for, or why none is."""
+    kinds = [
+        (kind, layout)
+        for kind in LOOP_KINDS
+        for layout in Layout.ALL
+        if operation.name in loop_names(kind, layout)
+        and (layout == Layout.CONTIGUOUS or operation.name == MEASURED_LAYOUTS.get(layout))
+    ]
+    plain = why_plain(resolution)
+    if operation.name in MET and plain.calls is not None:
+        return f" But calls run as plain NumPy here: {plain.calls}"
+    if not kinds:
+        return ""
+    if plain.loops is not None:
+        return f" Loops of unchanged programs run as plain NumPy here: {plain.loops}"
+    starts = []
+    for kind, layout in kinds:
+        dtype = measured_dtype(loop_names(kind, layout), operation.dtype, resolution.measured_sizes)
+        plan = next((p for p in resolution.loops if (p.kind, p.dtype, p.layout) == (kind, dtype, layout)), None)
+        if plan is not None:
+            starts.append(f"{kind} from {plan.ranges[0].elements:,} elements on")
+    if starts:
+        return f" In unchanged programs loops of {', of '.join(starts)} are cut; shorter ones run as plain NumPy."
+    names = dict.fromkeys(name for kind in kinds for name in loop_names(*kind))
+    return f" In unchanged programs no such loop is cut: at one size all of {', '.join(names)} have to gain."
+
+
 def _explain_operation(resolution: Resolution, operation: Operation) -> Explained:
     match, passed = resolution.climb(operation)
     override = state.overrides.get(operation)
+    rule = _rule(resolution, operation)
     if match is None:
         return Explained(
             operation=str(operation),
             level=Level.DEFAULT,
             choice=override or Configuration(),
-            reason=_NOTHING if override is None else "This process learned it while it ran.",
+            reason=_NOTHING + rule if override is None else "This process learned it while it ran.",
             refused=tuple(passed),
         )
     usable_cpus = resolution.usable_cpus
-    choice, reason = clamp_to_limits(match.entry.choice, usable_cpus), match.entry.reason
+    choice, reason = clamp_to_limits(match.entry.choice, usable_cpus), match.entry.reason + rule
     if choice != clamp(match.entry.choice, usable_cpus):
         reason = (
             f"Held to {choice} by {limit_of_workers(os.environ, usable_cpus)}, which the user or a framework set. "
@@ -341,6 +393,8 @@ def _process(explanation: Explanation, width: int) -> Iterator[str]:
     calls = f"{units.count_of(explanation.calls, 'call')} so far, {explanation.switched} of them tuned."
     if explanation.loops is not None:
         calls += f" Loops cut so far: {explanation.loops}."
+        alone = [f"{count} {_ALONE[name]}" for name, count in explanation.loops_alone.items() if count]
+        calls += f" Long ones that were not: {', '.join(alone)}." if alone else ""
     yield from wrap(f"{explanation.per_call} {calls}", width)
     if explanation.saved is not None:
         yield from wrap(saved_text(explanation.saved), width)

@@ -163,6 +163,10 @@ class PerCall:
         """Count the long loops computed in slices so far; None: none are met."""
         return None if self._loops is None else int(self._core.status()["cut"])
 
+    def loops_alone(self) -> "dict[str, int]":
+        """Count the long loops that one thread computed, by the reason (`native/loops.h`)."""
+        return {} if self._loops is None else self._core.status()["alone"]
+
     def hand_over(self, demand: "Demand") -> None:
         """Add the counts, which every call leaves anyway, to the demand."""
         from autotune.errors import UsageError
