@@ -271,8 +271,8 @@ def _explain_request(resolution: Resolution, operation: str, dtype: Any, sizes: 
     return _explain_operation(resolution, named)
 
 
-def _rule(resolution: Resolution, operation: Operation) -> str:
-    """Say from which size on loops of an unchanged program are cut that an operation stands for, or why none is."""
+def _rule(resolution: Resolution, operation: Operation, *, is_tuned: bool) -> str:
+    """Say why a tuned call runs plain, or from which size on the loops that an operation stands for are cut, if any."""
     kinds = [
         (kind, layout)
         for kind in LOOP_KINDS
@@ -281,7 +281,7 @@ def _rule(resolution: Resolution, operation: Operation) -> str:
         and (layout == Layout.CONTIGUOUS or operation.name == MEASURED_LAYOUTS.get(layout))
     ]
     plain = why_plain(resolution)
-    if operation.name in MET and plain.calls is not None:
+    if operation.name in MET and plain.calls is not None and is_tuned:
         return f" But calls run as plain NumPy here: {plain.calls}"
     if not kinds:
         return ""
@@ -302,7 +302,7 @@ def _rule(resolution: Resolution, operation: Operation) -> str:
 def _explain_operation(resolution: Resolution, operation: Operation) -> Explained:
     match, passed = resolution.climb(operation)
     override = state.overrides.get(operation)
-    rule = _rule(resolution, operation)
+    rule = _rule(resolution, operation, is_tuned=match is not None and not match.entry.choice.is_default)
     if match is None:
         return Explained(
             operation=str(operation),
