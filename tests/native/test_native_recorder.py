@@ -32,6 +32,22 @@ CORE.record_loops(4096)
     return rows if all_rows else {row.name: row for row in rows}
 
 
+def test_a_call_with_too_few_operands_is_numpys_error(tmp_path):
+    rows = recorded(
+        tmp_path,
+        """
+x = np.ones((100, 100))
+for arguments in ({}, {"out": x}):
+    try:
+        np.add(x[:, 1:], **arguments)
+    except TypeError:
+        continue
+    raise AssertionError
+""",
+    )
+    assert rows["add"].calls == 2
+
+
 @pytest.mark.unsanitized  # the address sanitizer takes a stack that is moved for an error
 def test_calls_that_greenlets_interleave_are_counted_and_not_timed(tmp_path):
     """Within a call NumPy calls Python, where another greenlet may go on, whose time is not this call's."""

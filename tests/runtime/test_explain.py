@@ -268,9 +268,10 @@ def test_loops_that_were_not_cut_are_counted_by_their_reasons(loops_profile):
         np.add(x[::2], x[::2])  # too short for a plan: not met
         np.multiply(np.ones(120_000)[::2], x)
         np.add.accumulate(x)
+        np.add.reduce(x)
         now = autotune.explain()
     gained = {name: count - before[name] for name, count in now.loops_alone.items() if count > before[name]}
-    assert (gained["unplanned"], gained["overlapping"]) == (1, 1)
+    assert (gained["unplanned"], gained["overlapping"], gained["short"]) == (1, 1, 1)
     text = " ".join(str(now).split())
     assert f"{now.loops_alone['unplanned']} that no entry covers by their size and operands" in text
     assert json.loads(json.dumps(now.as_dict()))["per_call"]["loops_alone"] == now.loops_alone

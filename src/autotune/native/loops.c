@@ -5,7 +5,6 @@
 #include "loops.h"
 #include "learning.h"
 #include "pool.h"
-#include "rows.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -378,10 +377,15 @@ static bool reduce(struct call *call, struct loop_range range, int workers)
 
 /* --- long loops --------------------------------------------------------------------------------------------- */
 
-/* May it be reduced in blocks? Sums of floating-point numbers only where the program allows it. */
-static bool is_reducible(const struct slot *slot, npy_intp n)
+/* Why a loop is not cut whatever is planned. Floating-point sums also need the program's consent (run_long). */
+static enum loop_reason obstacle(const struct slot *slot, char **args, const npy_intp *steps, npy_intp n, bool reduces)
 {
-    return n >= LOOP_BLOCK + LOOP_BLOCK / 2 && slot->reduction != REDUCE_NEVER;
+    if (!reduces) {
+        return is_cuttable(slot, args, steps, n) ? LOOP_MAY_BE_CUT : LOOP_OVERLAPS;
+    }
+    return slot->reduction == REDUCE_NEVER       ? LOOP_OVERLAPS
+           : n < LOOP_BLOCK + LOOP_BLOCK / 2 ? LOOP_IS_SHORT
+                                             : LOOP_MAY_BE_CUT;
 }
 
 /* The rows that this loop stands for, whose operands have no values; NULL: it is a loop of its own. */
@@ -391,8 +395,8 @@ static struct rows *rows_of(const struct slot *slot, char **args)
     return rows != NULL && args[slot->nin] >= rows->memory && args[slot->nin] < rows->end ? rows : NULL;
 }
 
-/* Is this the loop that is to run all of the rows? Then NumPy calls no other one for them, and they are forgotten: a handler
- * of errors may switch to another greenlet, which overwrites the stack that they lie on. */
+/* Is this the loop that runs all rows? Then NumPy calls no other one for them. They are forgotten first: an error handler
+ * may switch to another greenlet, which overwrites the stack that holds them. */
 static bool begins_rows(struct rows *rows, const struct slot *slot, npy_intp n)
 {
     rows->is_run = slot == &slots[rows->slot] && n == rows->elements;
@@ -402,7 +406,7 @@ static bool begins_rows(struct rows *rows, const struct slot *slot, npy_intp n)
     return rows->is_run && !rows->is_trial;
 }
 
-/* Why the CPUs may not be shared for this call; LOOP_REASONS if they may. */
+/* Why the CPUs may not be shared for this call; LOOP_MAY_BE_CUT if they may. */
 static enum loop_reason refusal(const struct class *class, npy_intp n, bool learns)
 {
     if (pool_is_alone()) {
@@ -410,7 +414,7 @@ static enum loop_reason refusal(const struct class *class, npy_intp n, bool lear
     }
     const int64_t until = load_relaxed(&spinning_until);
     const bool waits = !learns && until != 0 && n < load_relaxed(&class->after_blas) && pool_clock() < until;
-    return waits ? LOOP_WAITS : LOOP_REASONS;
+    return waits ? LOOP_WAITS : LOOP_MAY_BE_CUT;
 }
 
 static void count_alone(enum loop_reason reason)
@@ -443,9 +447,10 @@ static void run_long(struct slot *slot, char **args, const npy_intp *dimensions,
         return;
     }
     const bool reduces = rows == NULL && is_reduction(slot, args, steps);
-    if (rows == NULL && (reduces ? !is_reducible(slot, n) : !is_cuttable(slot, args, steps, n))) {
+    enum loop_reason reason = rows != NULL ? LOOP_MAY_BE_CUT : obstacle(slot, args, steps, n, reduces);
+    if (reason != LOOP_MAY_BE_CUT) {
         slot->original(args, dimensions, steps, data);
-        count_alone(LOOP_OVERLAPS);
+        count_alone(reason);
         return;
     }
     const bool rounds = reduces && slot->reduction == REDUCE_ROUNDED;
@@ -472,11 +477,11 @@ static void run_long(struct slot *slot, char **args, const npy_intp *dimensions,
     }
     const int others = atomic_fetch_add_explicit(&callers, 1, memory_order_relaxed);
     int workers = share(range.workers, others > 0 ? others : 0);
-    enum loop_reason reason = range.workers < 2 ? LOOP_IS_UNPLANNED : refusal(class, n, learning.lesson != NULL);
-    if (reason == LOOP_REASONS && workers < 2) {
+    reason = range.workers < 2 ? LOOP_IS_UNPLANNED : refusal(class, n, learning.lesson != NULL);
+    if (reason == LOOP_MAY_BE_CUT && workers < 2) {
         reason = LOOP_IS_CROWDED;
     }
-    workers = reason == LOOP_REASONS ? workers : 1;
+    workers = reason == LOOP_MAY_BE_CUT ? workers : 1;
     struct call call = {slot, args, steps, data, n, NULL, 0, NULL, rows, 0};
     bool is_cut = false;
     const bool ran_as_ordered = workers == range.workers;
@@ -490,7 +495,7 @@ static void run_long(struct slot *slot, char **args, const npy_intp *dimensions,
     if (is_cut) {
         atomic_fetch_add_explicit(&cut, 1, memory_order_relaxed);
     } else {
-        count_alone(reason == LOOP_REASONS ? LOOP_IS_REFUSED : reason);
+        count_alone(reason == LOOP_MAY_BE_CUT ? LOOP_IS_REFUSED : reason);
     }
 }
 
@@ -702,22 +707,22 @@ int loops_meet(PyUFuncObject *ufunc, uint32_t wanted, int kind, int reduce_kind,
         settle(slot);
         met++;
     }
-    if (met > 0) {
-        rows_meet(ufunc, rows_call);
-    }
     return met;
 }
 
-int loops_release(void)
+int loops_release(void (*released_ufunc)(PyUFuncObject *))
 {
     int released = 0;
-    for (int i = 0; i < used && observer == NULL; i++) {
+    if (observer != NULL) {
+        return 0; /* a recording goes on until the process ends */
+    }
+    for (int i = 0; i < used; i++) {
         struct slot *slot = &slots[i];
         if (!atomic_exchange(&slot->in_force, false)) {
             continue;
         }
         settle(slot);
-        rows_release(slot->ufunc);
+        released_ufunc(slot->ufunc);
         released += in_force(slot->ufunc, slot->types) == stubs[i] &&
                     PyUFunc_ReplaceLoopBySignature(slot->ufunc, slot->original, slot->types, NULL) == 0;
     }
@@ -838,9 +843,9 @@ void loops_reductions(bool may_round)
     }
 }
 
-void loops_observe(loop_observer *told, npy_intp elements)
+void loops_observe(loop_observer *function, npy_intp elements)
 {
-    observer = told;
+    observer = function;
     atomic_store(&observed_from, elements);
     for (int i = 0; i < used; i++) {
         settle(&slots[i]);

@@ -1,8 +1,8 @@
 /* Whole-array loops: inner loops of NumPy's ufuncs, exchanged for stubs that cut long ones into slices.
  *
- * A stub calls NumPy's own loop: at once below its threshold, else on slices, by the threads of the pool. Calls of several
- * loops come from `rows.h`. What is computed for an element, the casting, buffering, masks, error handling and overlap rules around a loop stay
- * NumPy's. */
+ * A stub calls NumPy's own loop: at once below its threshold, else on slices, by the threads of the pool. Calls with
+ * several inner loops come from rows.h. What is computed for an element, and the casting, buffering, masks, error
+ * handling and overlap rules around a loop, stay NumPy's. */
 #ifndef AUTOTUNE_LOOPS_H
 #define AUTOTUNE_LOOPS_H
 
@@ -11,9 +11,6 @@
 #include <stdint.h>
 
 enum { LOOP_SLOTS = 2048, LOOP_CLASSES = 256, LOOP_RANGES = 16, LOOP_OPERANDS = 5, LOOP_AXES = 8 };
-
-/* NumPy gathers shorter rows in a buffer, and calls its loop for many at once: two threads are slower without. */
-enum { SHORT_ROW = 16 };
 
 /* Loops of one kind are told apart by their types: the largest has 1, 2, 4 or 8 bytes, or one is complex64 or complex128.
  * The class of a loop is its kind times LOOP_GROUPS, plus its group (autotune.intercept.array_loops has the same). */
@@ -63,12 +60,14 @@ struct loop_range {
 /* Why a loop that is long enough for some plan was computed by the caller alone. */
 enum loop_reason {
     LOOP_IS_UNPLANNED, /* no plan for its class, layout and size, or one worker there */
+    LOOP_IS_SHORT,     /* a reduction of less than one and a half blocks */
     LOOP_OVERLAPS,     /* a result overlaps an operand, or the order of a reduction decides its result */
     LOOP_IS_NESTED,    /* in a worker that is one of several */
     LOOP_WAITS,        /* for BLAS threads that spin */
     LOOP_IS_CROWDED,   /* other loops or BLAS calls have the CPUs */
     LOOP_IS_REFUSED,   /* another loop has the pool, or no thread could be started */
     LOOP_REASONS,
+    LOOP_MAY_BE_CUT = LOOP_REASONS,
 };
 
 struct loop_counts {
@@ -83,8 +82,8 @@ struct loop_counts {
 int loops_meet(PyUFuncObject *ufunc, uint32_t types, int kind, int reduce_kind, enum reduction reduction);
 
 /* Put NumPy's own loops back. If another extension has replaced a stub since, its loop stays, and the stub, which that loop
- * may call, only passes on. Returns how many could be put back. */
-int loops_release(void);
+ * may call, only passes on. `released_ufunc` is called with the ufunc of each. Returns how many could be put back. */
+int loops_release(void (*released_ufunc)(PyUFuncObject *));
 
 /* Number of the class of a slot's loop, or of its reductions. */
 int loops_class(int slot, bool reduces);
@@ -115,11 +114,11 @@ void loops_blas_threads(int threads);
 
 struct loop_counts loops_counts(void);
 
-/* What is told of a loop of n elements that may be cut: its class, its layout, and whether only sums in fixed blocks cut it.
- * Called without the GIL, in any thread. */
+/* Receives each loop of n elements that may be cut: its class, its layout, and whether it is a sum that only fixed blocks
+ * cut. Called without the GIL, in any thread. */
 typedef void loop_observer(int class_number, enum layout layout, bool rounds, npy_intp n);
 
-/* From now on tell of every such loop with at least so many elements. Loops stay exchanged for as long as the process. */
+/* Pass every such loop of at least this many elements to the observer. From then on loops_release() does nothing. */
 void loops_observe(loop_observer *observer, npy_intp elements);
 
 /* Fewest elements of calls in rows that any class covers. */
@@ -131,18 +130,20 @@ int loops_slot_for_rows(const PyUFuncObject *ufunc, const int *types);
 /* Are calls in rows of so many elements covered there? */
 bool loops_cover_rows(int slot, npy_intp elements);
 
-/* Tell the observer of a call in rows. */
+/* Pass a call in rows to the observer. */
 void loops_tell_rows(int slot, npy_intp elements);
+
+/* Type number of the result of a slot's loop. */
 int loops_result_type(int slot);
 
-/* Does the loop give the same bits for operands with these steps in memory as for contiguous ones? NumPy gathers rows in a
- * contiguous buffer at will, and its loops are written twice: with gaps, functions may differ in the last bit, and sums of
- * two NaNs in which of them is the result. Of two zeros a maximum returns one by its position in a vector
- * register, as a sum of complex numbers does of two NaNs. */
+/* Does the loop give the same bits with these steps as with contiguous operands? NumPy may copy rows into a contiguous
+ * buffer, for which its loops have separate code. In the code for gaps, functions may differ in the last bit, and a sum of
+ * two NaNs may return the other one. Maxima choose between two zeros, and complex sums between two NaNs, by the position
+ * in a vector register. */
 bool loops_give_same_bits(int slot, const npy_intp *steps);
 
-/* The long loop that NumPy calls in this thread with a result in their memory is to run these rows. NULL: none is. Returns
- * what held before: the collection of garbage may call a ufunc within a call of one. */
+/* From now on this thread's next long loop whose result lies in rows->memory runs these rows; NULL: none does. Returns the
+ * rows that were set before, which the caller restores: garbage collection may call another ufunc within this call. */
 struct rows *loops_begin_rows(struct rows *rows);
 
 /* What a trial has shown about a slot: does NumPy choose its loop for operands of its types? */

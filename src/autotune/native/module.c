@@ -6,6 +6,7 @@
 #include "met.h"
 #include "pool.h"
 #include "recorder.h"
+#include "rows.h"
 #include "switch.h"
 
 #include <errno.h>
@@ -69,12 +70,12 @@ static PyObject *status(PyObject *module, PyObject *unused)
 {
     const struct pool_status pool = pool_status();
     const struct loop_counts loops = loops_counts();
-    const unsigned long long *alone = loops.alone;
-    return Py_BuildValue("{s:i,s:i,s:i,s:N,s:K,s:{s:K,s:K,s:K,s:K,s:K,s:K}}", "limit", pool.limit, "threads", pool.threads,
-                         "refusal", pool.refusal, "stopped", PyBool_FromLong(pool.stopped), "cut", loops.cut, "alone",
-                         "unplanned", alone[LOOP_IS_UNPLANNED], "overlapping", alone[LOOP_OVERLAPS], "nested",
-                         alone[LOOP_IS_NESTED], "waiting", alone[LOOP_WAITS], "crowded", alone[LOOP_IS_CROWDED], "refused",
-                         alone[LOOP_IS_REFUSED]);
+    const unsigned long long *counts = loops.alone;
+    return Py_BuildValue("{s:i,s:i,s:i,s:N,s:K,s:{s:K,s:K,s:K,s:K,s:K,s:K,s:K}}", "limit", pool.limit, "threads",
+                         pool.threads, "refusal", pool.refusal, "stopped", PyBool_FromLong(pool.stopped), "cut", loops.cut,
+                         "alone", "unplanned", counts[LOOP_IS_UNPLANNED], "short", counts[LOOP_IS_SHORT], "overlapping",
+                         counts[LOOP_OVERLAPS], "nested", counts[LOOP_IS_NESTED], "waiting", counts[LOOP_WAITS], "crowded",
+                         counts[LOOP_IS_CROWDED], "refused", counts[LOOP_IS_REFUSED]);
 }
 
 static PyObject *alone(PyObject *module, PyObject *value)
@@ -117,12 +118,16 @@ static PyObject *meet_loops(PyObject *module, PyObject *args)
         }
         types |= UINT32_C(1) << type;
     }
-    return PyLong_FromLong(loops_meet((PyUFuncObject *)ufunc, types, kind, reduce_kind, (enum reduction)reduction));
+    const int met = loops_meet((PyUFuncObject *)ufunc, types, kind, reduce_kind, (enum reduction)reduction);
+    if (met > 0) {
+        rows_meet((PyUFuncObject *)ufunc, rows_call);
+    }
+    return PyLong_FromLong(met);
 }
 
 static PyObject *release_loops(PyObject *module, PyObject *unused)
 {
-    return PyLong_FromLong(loops_release());
+    return PyLong_FromLong(loops_release(rows_release));
 }
 
 static PyObject *plan(PyObject *module, PyObject *args)
@@ -361,7 +366,7 @@ static PyMethodDef functions[] = {
      "record_function(target, name, kind)\n--\n\n"
      "Record calls of a ufunc, built-in function or method. Return whether they can be."},
     {"record_loops", record_loops, METH_O,
-     "record_loops(elements)\n--\n\nRecord which inner loops of at least so many elements calls have, of those that are met."},
+     "record_loops(elements)\n--\n\nRecord the inner loops of at least this many elements, of ufuncs that are met."},
     {"record_indexing", record_indexing, METH_NOARGS,
      "Record assignments to parts, reads by indices, and the freeing of arrays. Return whether they can be."},
     {"record_calls", record_calls, METH_VARARGS,

@@ -456,7 +456,7 @@ static bool is_of_blas(const struct record_row *row)
     return row->kind == 's' || (row->kind == 'g' && row->types[0] != '\0' && strchr("fdFD", row->types[0]) != NULL);
 }
 
-/* Count a timed call in the row for those of its row whose loops are like its own. */
+/* Add a timed call to the ledger row of calls of the same row whose loops have the same form. */
 static __attribute__((noinline)) void count_loops(const struct record_row *row, int form, int64_t longest, int64_t count,
                                                   int64_t elements, uint64_t nanoseconds, bool is_after_blas)
 {
@@ -668,7 +668,7 @@ static inline struct sampler *sampler_of(const void *ufunc)
     return &samplers[((uintptr_t)ufunc >> 5 ^ (uintptr_t)ufunc >> 12) % UFUNCS];
 }
 
-/* Of calls of few elements, which no second CPU shares, it is not asked. */
+/* May the call be in rows? Small calls are not asked: no second CPU pays for them. */
 static inline bool may_have_rows(PyObject *const *args, size_t count, npy_intp elements)
 {
     enum { LEAST = 4096 };
@@ -684,7 +684,8 @@ static __attribute__((noinline)) PyObject *timed_ufunc(struct record_row *row, P
     if (!recorder_is_on()) { /* asked to stop: what was counted since is read by no other process */
         return rows_call(self, args, flagged, names);
     }
-    /* whether it is in rows takes an iterator of NumPy's to find out: asked of the first calls of a row, and of some later */
+    /* An iterator of NumPy's tells whether a call is in rows, which takes time: only the first timed calls of a row are asked,
+     * and one in EVERY later. */
     const uint64_t timed = load_relaxed(&row->timed);
     const bool asks = row->sizes[1] > 0 && (timed < FIRST_TIMED || timed % EVERY == 0);
     begin_timing(&record, row);

@@ -12,7 +12,7 @@ static vectorcall *plain; /* NumPy's own function, the same for all ufuncs */
 static PyObject *out_only; /* names of keyword arguments */
 static _Thread_local bool is_observed;
 
-/* --- whether a call has rows: asked at each call, so that most are passed on without a call of Python's ------------- */
+/* --- whether a call has rows: asked at each call, without a call of the C API ------------------------------------------ */
 
 enum { CONTIGUOUS = NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS };
 
@@ -33,17 +33,17 @@ static inline bool are_alike(PyArrayObject *first, PyArrayObject *second, int ax
     return is_same;
 }
 
-/* Do the first two arguments, with so many axes, need several loops? The second may be the array for a result, which says
- * nothing new. */
-static inline bool need_rows(PyObject *const *args, int first, int second)
+/* Does NumPy need several loops, by the numbers of axes of the first two arguments (0: no array)? The second may be the array
+ * for the result; then the answer may be a false yes, which describe_rows corrects. */
+static inline bool need_rows(PyObject *const *args, int axes, int other_axes)
 {
-    if (first < 2 && second < 2) {
+    if (axes < 2 && other_axes < 2) {
         return false;
     }
-    if (first == second) {
-        return !are_alike((PyArrayObject *)args[0], (PyArrayObject *)args[1], first);
+    if (axes == other_axes) {
+        return !are_alike((PyArrayObject *)args[0], (PyArrayObject *)args[1], axes);
     }
-    return (first > 0 && second > 0) || (PyArray_FLAGS((PyArrayObject *)args[first > 0 ? 0 : 1]) & CONTIGUOUS) == 0;
+    return (axes > 0 && other_axes > 0) || (PyArray_FLAGS((PyArrayObject *)args[axes > 0 ? 0 : 1]) & CONTIGUOUS) == 0;
 }
 
 /* Elements of the result, which has as many axes as the arrays. */
@@ -220,6 +220,10 @@ static bool take_output(struct operands *operands, PyObject *output)
     return true;
 }
 
+/* NumPy copies shorter rows into a buffer and runs one loop over many of them. Sharing them row by row on two threads is
+ * slower. */
+enum { SHORT_ROW = 16 };
+
 /* --- the call ---------------------------------------------------------------------------------------------------------- */
 
 /* Let NumPy's iterator order and merge the axes, and make the result where the caller gave none, as it does for a call of
@@ -269,9 +273,9 @@ static bool describe_rows(struct rows *rows, struct operands *operands)
     return has_rows && PyArray_SIZE(operands->arrays[last]) == rows->elements;
 }
 
-/* Give rows to NumPy as one loop: of numbers, into memory that has room for the result; NULL: memory of its own, which is
- * not touched. But where another thread takes the loops off, NumPy's own loop writes into that memory, so that it is never
- * an array of the caller's. */
+/* Give rows to NumPy as one loop over numbers, which stand for the operands. Its result goes to memory that has room for it;
+ * NULL: NumPy allocates some, which stays untouched. It is never an array of the caller's: if another thread takes the loops
+ * off meanwhile, NumPy's own loop writes there. */
 static bool call_as_one_loop(PyUFuncObject *ufunc, struct rows *rows, const struct operands *operands, void *memory)
 {
     PyObject *args[LOOP_OPERANDS] = {NULL}, *result = NULL;
@@ -315,39 +319,50 @@ static bool is_chosen(PyUFuncObject *ufunc, const struct rows *rows, const struc
     return loops_trial(rows->slot) == TRIAL_PASSED;
 }
 
+/* The array that the caller gave for the result; NULL in `output`: none. False: NumPy's own call has to decide. */
+static bool find_output(const PyUFuncObject *ufunc, PyObject *const *args, size_t count, PyObject *names,
+                        PyObject **output)
+{
+    const bool is_by_position = count == (size_t)ufunc->nargs;
+    *output = is_by_position ? args[ufunc->nin] : NULL;
+    if (count > (size_t)ufunc->nargs) {
+        return false;
+    }
+    if (is_by_position && (strcmp(ufunc->name, "maximum") == 0 || strcmp(ufunc->name, "minimum") == 0)) {
+        return false; /* NumPy warns of the third place */
+    }
+    if (names != NULL && PyTuple_Size(names) > 0) {
+        if (is_by_position || PyTuple_Size(names) > 1 ||
+            PyUnicode_CompareWithASCIIString(PyTuple_GetItem(names, 0), "out") != 0) {
+            return false;
+        }
+        *output = args[count];
+    }
+    *output = *output == Py_None ? NULL : *output;
+    return true;
+}
+
 /* The result of a call in rows. NULL: an error is set, or, where none is, NumPy's own call has to do it. */
 static __attribute__((noinline)) PyObject *call_in_rows(PyUFuncObject *ufunc, PyObject *const *args, size_t count,
                                                         PyObject *names, npy_intp elements)
 {
     struct operands operands = {.count = 0};
     struct rows rows = {.is_run = false};
-    PyObject *output = count == (size_t)ufunc->nargs ? args[ufunc->nin] : NULL, *result = NULL;
-    if (ufunc->nout != 1 || ufunc->core_enabled || ufunc->nargs > LOOP_OPERANDS || count > (size_t)ufunc->nargs) {
+    PyObject *output, *result = NULL;
+    if (ufunc->nout != 1 || ufunc->core_enabled || ufunc->nargs > LOOP_OPERANDS ||
+        !find_output(ufunc, args, count, names, &output)) {
         return NULL;
     }
-    if (names != NULL && PyTuple_Size(names) > 0) {
-        if (output != NULL || PyTuple_Size(names) > 1 ||
-            PyUnicode_CompareWithASCIIString(PyTuple_GetItem(names, 0), "out") != 0) {
-            return NULL;
-        }
-        output = args[count];
-    }
-    if (output != NULL && count == (size_t)ufunc->nargs &&
-        (strcmp(ufunc->name, "maximum") == 0 || strcmp(ufunc->name, "minimum") == 0)) {
-        return NULL; /* NumPy warns of the third place */
-    }
-    output = output == Py_None ? NULL : output;
-    bool are_described = false;
-    bool is_covered = false;
+    bool is_covered = false, are_described = false;
     if (take_inputs(&operands, args, ufunc->nin)) {
         rows.slot = loops_slot_for_rows(ufunc, operands.types);
         is_covered = rows.slot >= 0 && loops_cover_rows(rows.slot, elements);
         if (is_covered || (rows.slot >= 0 && is_observed)) {
             operands.types[ufunc->nin] = loops_result_type(rows.slot);
-            are_described = (output == NULL || take_output(&operands, output)) && describe_rows(&rows, &operands);
+            are_described = (output == NULL || take_output(&operands, output)) && describe_rows(&rows, &operands) &&
+                            loops_give_same_bits(rows.slot, rows.strides[0]);
         }
     }
-    are_described = are_described && loops_give_same_bits(rows.slot, rows.strides[0]);
     if (are_described && is_observed) {
         loops_tell_rows(rows.slot, rows.elements);
     }
@@ -367,7 +382,10 @@ static __attribute__((noinline)) PyObject *call_with_axes(PyObject *self, PyObje
 {
     PyUFuncObject *ufunc = (PyUFuncObject *)self;
     const size_t count = arguments_of(flagged);
-    const npy_intp elements = count < (size_t)ufunc->nin ? 0 : elements_of(args, ufunc->nin, axes);
+    if (count < (size_t)ufunc->nin) {
+        return plain(self, args, flagged, names); /* an error of NumPy's */
+    }
+    const npy_intp elements = elements_of(args, ufunc->nin, axes);
     if (elements >= load_relaxed(&loops_rows_from) || is_observed) {
         PyObject *result = call_in_rows(ufunc, args, count, names, elements);
         if (result != NULL || PyErr_Occurred()) {
@@ -381,9 +399,10 @@ static __attribute__((noinline)) PyObject *call_with_axes(PyObject *self, PyObje
 PyObject *rows_call(PyObject *self, PyObject *const *args, size_t flagged, PyObject *names)
 {
     const size_t count = arguments_of(flagged);
-    const int first = count > 0 ? axes_of(args[0]) : 0, second = count > 1 ? axes_of(args[1]) : 0;
-    return need_rows(args, first, second) ? call_with_axes(self, args, flagged, names, first > second ? first : second)
-                                          : plain(self, args, flagged, names);
+    const int axes = count > 0 ? axes_of(args[0]) : 0, other_axes = count > 1 ? axes_of(args[1]) : 0;
+    return need_rows(args, axes, other_axes)
+               ? call_with_axes(self, args, flagged, names, axes > other_axes ? axes : other_axes)
+               : plain(self, args, flagged, names);
 }
 
 bool rows_are_needed(PyObject *const *args, size_t count)
@@ -391,7 +410,7 @@ bool rows_are_needed(PyObject *const *args, size_t count)
     return need_rows(args, count > 0 ? axes_of(args[0]) : 0, count > 1 ? axes_of(args[1]) : 0);
 }
 
-void rows_observe(bool told) { is_observed = told; }
+void rows_observe(bool on) { is_observed = on; }
 
 /* --- meeting ---------------------------------------------------------------------------------------------------------- */
 

@@ -1,7 +1,7 @@
 /* Calls of ufuncs whose operands lie in several inner loops of equal length: broadcast along an axis, or a part of a larger
  * array. NumPy runs one loop after the other; here the loops of one call ("rows") are shared by the threads of the pool.
  *
- * Each call of a ufunc passes here, by the function that NumPy keeps in the ufunc for it. A call in rows is given to NumPy
+ * Each call of a ufunc that is met passes here, through the vectorcall pointer that NumPy keeps in the ufunc. A call in rows is given to NumPy
  * as one loop over its whole result; that loop's stub runs the rows. So NumPy goes on to choose the loop by the types, to
  * release the GIL, and to report floating-point errors. Calls that need casting, buffers, masks or subclasses are NumPy's. */
 #ifndef AUTOTUNE_ROWS_H
@@ -17,8 +17,8 @@ PyObject *rows_call(PyObject *ufunc, PyObject *const *args, size_t flagged, PyOb
 /* Does NumPy run a call in several loops, as far as the shapes of its operands tell? */
 bool rows_are_needed(PyObject *const *args, size_t count);
 
-/* Tell the observer of loops of calls in rows, too, while this holds in the calling thread (`loops_observe`). */
-void rows_observe(bool told);
+/* While on, also pass this thread's calls in rows to the observer of loops_observe(). */
+void rows_observe(bool on);
 
 /* Let `function`, which ends in rows_call, take the place of NumPy's function that calls this ufunc, or of rows_call. False
  * if another extension's has it. */

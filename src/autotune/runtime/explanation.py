@@ -34,6 +34,7 @@ WIDTH = 80
 _NOTHING = "No measured entry covers it."
 _ALONE = {
     "unplanned": "that no entry covers by their size and operands",
+    "short": "too short to reduce in blocks",
     "overlapping": "whose result depends on the order, or overlaps an operand",
     "nested": "in workers that run side by side",
     "waiting": "while idle BLAS threads spun",
