@@ -40,8 +40,7 @@ def pytest_collection_modifyitems(items):
         if item.get_closest_marker("real"):
             item.add_marker(pytest.mark.flaky(reruns=1))
     if "PYTEST_XDIST_WORKER" in os.environ:
-        # the long ones first, longest of all those of the whole project: then no worker waits for another at the end,
-        # and few of them meet
+        # real tests first, those of the whole project before all others: no worker then waits for a long test at the end
         items.sort(
             key=lambda item: (item.get_closest_marker("real") is None, item.path.parent != Path(__file__).parent)
         )

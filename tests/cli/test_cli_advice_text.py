@@ -3,15 +3,19 @@
 from dataclasses import replace
 
 import pytest
+from support.native import needs_core
 from support.profile_builders import alone, make_entry, of_this_machine
 from support.recording_builders import QR, advised, call, process, recording
 
 from autotune.cli.advice_text import MOST_ROWS, lines
 from autotune.cli.advise import advise_here
+from autotune.controls import thread_variables, wait_policy
+from autotune.intercept.array_loops import Layout
+from autotune.model.allocation import Limit
 from autotune.model.entry import Status
 from autotune.profiles import folders, profile_files
 from autotune.recording.known_gains import GainSource
-from autotune.recording.recording import ARRAYS, OTHERS
+from autotune.recording.recording import ARRAYS, OTHERS, Loop
 
 TUNED = make_entry("qr", choice={"blas_threads": 1}, m=50, n=50)
 ELSEWHERE = make_entry("qr", choice={"blas_threads": 1}, m=900, n=900)
@@ -154,3 +158,26 @@ def test_sizes_around_a_call_do_not_speak_for_it_where_another_machine_or_no_res
     assert advise_here(recording(LONG), None).calls[0].gain.source is GainSource.SIMILAR
     profile_files.write(of_this_machine(NOISY), folders.user_profiles() / "mine.yaml")
     assert advise_here(recording(LONG), None).calls[0].gain.source is GainSource.NOISY
+
+
+@needs_core
+@pytest.mark.parametrize(
+    ("measured", "own", "waiting"),
+    [(None, None, 0.6), (20, None, 0.0), (20, "28", 0.6), (20, "30", 0.6), (None, "20", 0.0), (None, "none", 0.6)],
+)
+def test_loops_wait_for_blas_threads_as_long_as_the_users_variable_has_them_spin(
+    tmp_path, monkeypatch, measured, own, waiting
+):
+    alone(monkeypatch, tmp_path)
+    monkeypatch.setattr("autotune.profiles.resolve.usable_cpus", lambda *_: (2, Limit.NONE))
+    for variable in (*thread_variables.THREADS, wait_policy.VARIABLE):
+        monkeypatch.delenv(variable, raising=False)
+    if own is not None:
+        monkeypatch.setenv(wait_policy.VARIABLE, own)
+    choice = {"workers": 2, "chunk": 10_000}
+    entries = [make_entry(name, choice=choice, n=n) for name in ("loop_add", "loop_sqrt") for n in (50_000, 500_000)]
+    profile_files.write(replace(of_this_machine(*entries), blas_wait=measured), folders.user_profiles() / "mine.yaml")
+    loop = Loop(kind="arithmetic", dtype="float64", layout=Layout.CONTIGUOUS, elements=100_000)
+    met = call("add", group=ARRAYS, loop=loop, elements=100_000, after_blas=0.6, seconds=5.0)
+    gain = advise_here(recording(process(met)), None).calls[0].gain
+    assert (gain.source, gain.waiting) == (GainSource.MEASURED, waiting)

@@ -245,8 +245,8 @@ def loops_profile(monkeypatch):
     ("name", "variables", "rule"),
     [
         ("loop_add", {}, "loops of arithmetic from 50,000 elements on are cut"),
-        ("loop_exp", {}, "no such loop is cut: at one size all of loop_exp, loop_power have to gain."),
-        ("loop_rows", {}, "all of loop_rows, loop_add, loop_sqrt"),
+        ("loop_exp", {}, "no such loop is cut: loop_exp, loop_power would all"),
+        ("loop_rows", {}, "loop_rows, loop_add, loop_sqrt"),
         ("loop_add", {"AUTOTUNE_NATIVE": "0"}, "run as plain NumPy here: AUTOTUNE_NATIVE=0 turns the C core off."),
         ("loop_add", {"OMP_NUM_THREADS": "1"}, "run as plain NumPy here: OMP_NUM_THREADS=1 leaves them one thread."),
         ("svd", {"AUTOTUNE_NATIVE": "0"}, "calls run as plain NumPy here: AUTOTUNE_NATIVE=0"),

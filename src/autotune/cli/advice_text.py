@@ -5,7 +5,6 @@ from shlex import join
 
 from autotune.model.units import count_of
 from autotune.profiles.folders import Layer, layer_of
-from autotune.profiles.lookup import Level
 from autotune.recording.advice import WORTH_MEASURING, Advice, AdvisedCall, Next
 from autotune.recording.known_gains import Basis, GainSource, KnownGain
 from autotune.recording.recording import GROUPS
@@ -132,7 +131,7 @@ def _grounds(gain: KnownGain) -> Iterator[str]:
         yield str(gain.basis)
     if gain.waiting >= LEAST_WAITING:
         yield f"{gain.waiting:.0%} of it waits for BLAS threads"
-    if gain.level not in {"", Level.HOST, Level.EXPLICIT}:
+    if gain.is_from_elsewhere:
         yield _ORIGINS.get(layer_of(gain.profile), gain.level)
 
 

@@ -93,11 +93,13 @@ def advise_here(recorded: "Recording", profile: Path | None) -> "Advice":
         if profile is not None and Path(refusal.path) == profile.absolute() and refusal.entry is None:
             note(messages.refused_file(refusal.path, refusal.reason))
     plain = why_plain(resolution)
+    own = wait_policy.exponent_of(os.environ)
+    exponent = resolution.wait.exponent if own is None else own
     limits = Limits(
         calls=plain.calls,
         loops=plain.loops,
         blas_threads=blas.user_limit(),
-        spins=resolution.wait.exponent in {None, wait_policy.DEFAULT_EXPONENT},
+        spins=wait_policy.spin_seconds(exponent) >= wait_policy.DEFAULT_SECONDS,
     )
     return advise_on(recorded, resolution, limits)
 

@@ -48,7 +48,7 @@ def refusal(numpy: str | None = None) -> str | None:
         return _NOT_BUILT
     if os.environ.get(SWITCH) == "force":
         return None
-    if numpy is None:  # 20 ms
+    if numpy is None:  # importing importlib.metadata takes 20 ms
         from importlib.metadata import version
 
         numpy = version("numpy")

@@ -74,7 +74,12 @@ class KnownGain:
     @property
     def is_inferred(self) -> bool:
         """Whether its figures are those of other sizes, or of other machines."""
-        return self.basis is not Basis.SIZE or self.level not in {"", Level.HOST, Level.EXPLICIT}
+        return self.basis is not Basis.SIZE or self.is_from_elsewhere
+
+    @property
+    def is_from_elsewhere(self) -> bool:
+        """Whether its entry is of another host, allocation or patch version of the BLAS library."""
+        return self.level not in {"", Level.HOST, Level.EXPLICIT}
 
 
 class Profiles(Protocol):
@@ -95,12 +100,11 @@ class Limits:
     calls: str | None = None
     """Why calls of linear algebra run plain; None: they need not."""
     loops: str | None = None
-    """Why loops do."""
+    """Why loops run plain; None: they need not."""
     blas_threads: int | None = None
     """Threads that the user's variables allow BLAS; None: as many as there are CPUs."""
-
     spins: bool = False
-    """Do idle BLAS threads spin as long as by default? No loop is cut then."""
+    """Do idle BLAS threads spin for the library's default time? Most loops wait for them then."""
 
     def sentences(self) -> tuple[str, ...]:
         """Say what runs as plain NumPy whatever profiles say."""

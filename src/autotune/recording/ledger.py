@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from autotune.intercept.array_loops import Layout
+
 MAGIC = b"autotune record\0"
 VERSION = 3
 
@@ -13,8 +15,6 @@ _ROW = struct.Struct("=48scc6s4q4QQ")
 _STATE_OFFSET = 36
 """Of the word that asks the process to stop recording."""
 _ASKED_TO_STOP = 1
-_ROWS = 3
-"""The layout of calls in rows (`native/loops.h`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,9 +26,9 @@ class InnerLoops:
     rounds: bool
     """Are they sums that only fixed blocks cut?"""
     number: float
-    """Of a call."""
+    """Mean number of loops in a call."""
     elements: float
-    """Of a loop."""
+    """Mean elements of a loop."""
     after_blas: float = 0.0
     """Part of their time in calls that began while idle BLAS threads may have spun."""
 
@@ -101,23 +101,28 @@ def read_ledger(path: Path) -> Ledger | None:
         threads=threads,
         most_at_once=most,
         turns=turns,
-        rows=tuple(row for row in _by_loops(rows) if row.calls),
+        rows=tuple(row for row in _divide_by_loops(rows) if row.calls),
     )
 
 
-def _by_loops(rows: list[LedgerRow]) -> Iterator[LedgerRow]:
+def _divide_by_loops(rows: list[LedgerRow]) -> Iterator[LedgerRow]:
     """Yield the rows of calls, each divided into its calls with loops of each form and those without long ones."""
     parts: dict[int, list[LedgerRow]] = {}
     in_rows: dict[int, InnerLoops] = {}
     for part in rows:
         if part.kind == "l" and part.timed:
             loops = _loops(part)
-            if loops.layout == _ROWS:
+            if loops.layout == Layout.ROWS:
                 in_rows[part.sizes[0]] = loops
             else:
                 parts.setdefault(part.sizes[0], []).append(part)
     for number, unmarked in enumerate(rows):
+        if unmarked.kind == "l":
+            continue
         row = replace(unmarked, rows=in_rows.get(number))
+        if not row.timed:
+            yield row
+            continue
         calls, timed, seconds = row.calls, row.timed, row.seconds
         for part in parts.get(number, ()):
             scale = row.calls / row.timed
@@ -130,12 +135,10 @@ def _by_loops(rows: list[LedgerRow]) -> Iterator[LedgerRow]:
             )
             calls, timed, seconds = calls - own.calls, timed - own.timed, seconds - own.seconds
             yield replace(own, elements=round(row.elements * own.calls / row.calls))
-        if row.kind != "l" and timed > 0:
+        if timed > 0:
             yield replace(
                 row, calls=calls, timed=timed, seconds=seconds, elements=round(row.elements * calls / row.calls)
             )
-        elif row.kind != "l" and not row.timed:
-            yield row
 
 
 def _loops(part: LedgerRow) -> InnerLoops:

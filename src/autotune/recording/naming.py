@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
 
 from autotune.intercept.array_loops import CLASSES, TYPES, Layout, loop_names, measured_like
 from autotune.intercept.operations import FUNCTIONS, PRODUCTS, Match, linalg_matcher
@@ -43,13 +42,13 @@ def call_of(row: LedgerRow) -> Call:
     if row.kind == "r":
         ufunc, _, method = row.name.rpartition(".")
         name = _REDUCTIONS.get(ufunc, row.name) if method == "reduce" else row.name
-        return _by_loops(row, name, recording.REDUCTIONS, size, is_shared=name in _REDUCTIONS.values())
+        return _ufunc_call(row, name, recording.REDUCTIONS, size, is_shared=name in _REDUCTIONS.values())
     if row.kind == "u":
-        return _by_loops(row, row.name, recording.ARRAYS, size, is_shared=row.name in _SHARED)
+        return _ufunc_call(row, row.name, recording.ARRAYS, size, is_shared=row.name in _SHARED)
     return _call(row, row.name, recording.OTHERS, size, None)
 
 
-def _by_loops(row: LedgerRow, name: str, group: str, size: str, *, is_shared: bool) -> Call:
+def _ufunc_call(row: LedgerRow, name: str, group: str, size: str, *, is_shared: bool) -> Call:
     """Name a ufunc's call. What can be done for it depends on the inner loops in which NumPy runs it."""
     loops, rows = row.loops, row.rows
     least = SHORT_LOOP if group == recording.ARRAYS else SHORT_REDUCTION
@@ -119,7 +118,11 @@ def _call(
     operation: Operation | None,
     *,
     calls: int | None = None,
-    **fields: Any,
+    needs_reductions: bool = False,
+    loop: Loop | None = None,
+    inner: Loop | None = None,
+    after_blas: float = 0.0,
+    is_in_short_loops: bool = False,
 ) -> Call:
     return Call(
         name=name,
@@ -131,7 +134,11 @@ def _call(
         calls=row.calls if calls is None else calls,
         seconds=row.seconds,
         operation=operation,
-        **fields,
+        needs_reductions=needs_reductions,
+        loop=loop,
+        inner=inner,
+        after_blas=after_blas,
+        is_in_short_loops=is_in_short_loops,
     )
 
 

@@ -27,23 +27,26 @@ def is_disabled() -> bool:
     return os.environ.get("AUTOTUNE_DISABLE", "") not in {"", "0"}
 
 
-class Plain(Record):
-    """Why calls of linear algebra and loops of ufuncs run as plain NumPy, whatever profiles say: sentences."""
+class PlainReasons(Record):
+    """Reasons why calls of linear algebra and loops of ufuncs run as plain NumPy, as sentences."""
 
     calls: str | None
     """None: they need not."""
     loops: str | None
 
 
-def why_plain(resolution: "Resolution") -> Plain:
-    """Return what keeps apply() in this environment from calls and loops, as `per_call` finds it. Loads nothing."""
+def why_plain(resolution: "Resolution") -> PlainReasons:
+    """Return what keeps apply() in this environment from calls and loops, as `per_call` finds it.
+
+    Does not load NumPy.
+    """
     if is_disabled():
-        return Plain(DISABLED, DISABLED)
+        return PlainReasons(DISABLED, DISABLED)
     refusal = native.refusal(resolution.numpy)
     if refusal is None and thread_variables.worker_cpus(os.environ, resolution.usable_cpus) < 2:
         held = thread_variables.limit_of_workers(os.environ, resolution.usable_cpus)
-        return Plain(None, f"{held or 'the limit of the CPUs'} leaves them one thread.")
-    return Plain(refusal, refusal)
+        return PlainReasons(None, f"{held or 'the limit of the CPUs'} leaves them one thread.")
+    return PlainReasons(refusal, refusal)
 
 
 class Setting(Record):

@@ -215,7 +215,8 @@ class TrialEvidence:
     def _log_ratios(self, configuration: Configuration) -> tuple[list[list[float]], bool]:
         """Return the log-ratios of the pairs that count, process by process, and whether CPUs were missing in all.
 
-        The default of each is its centre in the process, moved by as much of its deviation as a candidate shares.
+        Ratios are to the median of the default's times in the process, corrected by the shared part of the adjacent
+        default's deviation (control variate).
         """
         groups, reduced = self._groups(configuration)
         shared = self._shared_part()

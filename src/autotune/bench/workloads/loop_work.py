@@ -56,7 +56,7 @@ def _multiply(layout: int) -> Recipe:
 
 
 _ROW = 1000
-"""About how many elements a row has: so many that memory decides, as in a long loop, and not the calls of the loops."""
+"""Elements of a row, about: enough that memory bandwidth decides, not the overhead of each loop."""
 
 
 def _add_rows(operation: Operation, _layout: str, rng: Generator) -> Work:
@@ -69,7 +69,6 @@ def _add_rows(operation: Operation, _layout: str, rng: Generator) -> Work:
     part = matrix[1:-1, 1:-1]
     part[:] = row
     plain = partial(np.add, part, vector, out=out)
-
     flat = out.reshape(-1)
     return Work(
         plain=plain,
