@@ -2,8 +2,11 @@
 
 import pytest
 
-from autotune.intercept.operations import Range
+from autotune.intercept.array_loops import Layout
+from autotune.intercept.operations import LOOP_KINDS, Range
 from autotune.model.configuration import Configuration, Placement
+from autotune.model.operation import DTYPES
+from autotune.profiles import compiled_copy
 from autotune.profiles.loop_plan import MOST_RANGES, loop_ranges
 
 SIZES = [1000, 10_000, 100_000]
@@ -64,3 +67,18 @@ def test_there_are_no_more_ranges_than_the_core_holds():
     sizes = list(range(1000, 1000 + 2 * MOST_RANGES))
     gains = {size: (2, size) for size in sizes}
     assert len(planned({"cheapest": gains, "dearest": gains}, sizes=sizes)) == MOST_RANGES
+
+
+def test_plans_of_every_class_and_layout_come_back_from_the_compiled_copy(tmp_path):
+    """One that did not would have the copy made anew at each start."""
+    plans = [
+        compiled_copy.LoopPlan(kind, dtype, layout, (Range(1000, 100, 2),))
+        for kind in LOOP_KINDS
+        for dtype in DTYPES
+        for layout in Layout.ALL
+    ]
+    copy = compiled_copy.Compiled("here", "this", (None, ""), compiled_copy.Wait(None, {}), b"[]\n", plans)
+    compiled_copy.save(str(tmp_path / "applied-1"), copy)
+    loaded = compiled_copy.load(str(tmp_path / "applied-1"))
+    assert loaded is not None
+    assert list(loaded.loops) == plans

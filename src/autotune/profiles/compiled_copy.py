@@ -26,7 +26,8 @@ _NONE = "-"
 _RULE = FileRule(max_bytes=2**26)
 _MOST = 2**48
 """Elements in a plan: more than any array has, and few enough for the core's arithmetic."""
-_LAYOUTS = ("0", "1", "2")
+_LAYOUTS = ("0", "1", "2", "3")
+"""Numbers of `Layout` (intercept/array_loops.py), which loads NumPy."""
 _MOST_WORKERS = 2**16
 """In a plan: more than any machine has CPUs."""
 UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
