@@ -374,7 +374,7 @@ def test_a_copy_whose_entries_cannot_be_read_is_made_again(body, question):
         "functions float64 1 1:1:2:x",
         "loop_exp float64 1 1:1:2:",
         "functions int8 1 1:1:2:",
-        "functions float64 3 1:1:2:",
+        "functions float64 4 1:1:2:",
         "functions float64 1",
         "functions float64 1 0:1:2:",
         "functions float64 1 1:0:2:",
