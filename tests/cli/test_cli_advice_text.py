@@ -10,7 +10,7 @@ from support.recording_builders import QR, advised, call, process, recording
 from autotune.cli.advice_text import MOST_ROWS, lines
 from autotune.cli.advise import advise_here
 from autotune.controls import thread_variables, wait_policy
-from autotune.intercept.array_loops import Layout
+from autotune.intercept.operations import Layout
 from autotune.model.allocation import Limit
 from autotune.model.entry import Status
 from autotune.profiles import folders, profile_files

@@ -9,8 +9,8 @@ import pytest
 from support.native import CORE, needs_core
 from support.programs import printed
 
-from autotune.intercept.array_loops import ArrayLoops, Layout
-from autotune.intercept.operations import Range
+from autotune.intercept.array_loops import ArrayLoops
+from autotune.intercept.operations import Layout, Range
 
 pytestmark = needs_core
 

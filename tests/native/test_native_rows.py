@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from native.test_native_loops import agree, operand, replace_loop, same
+from support.loop_results import agree, cut_by, operand, replace_loop, same
 from support.native import CORE, loops_cut, needs_core
 
-from autotune.intercept.array_loops import CLASSES, ArrayLoops, Layout, ufunc_of
-from autotune.intercept.operations import Range
+from autotune.intercept.array_loops import CLASSES, ArrayLoops, ufunc_of
+from autotune.intercept.operations import Layout, Range
 
 pytestmark = needs_core
 
@@ -31,12 +31,6 @@ def only_rows():
         cutting.plan("arithmetic", dtype, Layout.ROWS, [Range(2000, 500, 4)])
     yield cutting
     cutting.remove()
-
-
-def cut_by(call):
-    before = CORE.status()["cut"]
-    call()
-    return CORE.status()["cut"] - before
 
 
 x = operand("d", 6000, 1).reshape(60, 100)

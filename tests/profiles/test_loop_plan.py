@@ -2,8 +2,7 @@
 
 import pytest
 
-from autotune.intercept.array_loops import Layout
-from autotune.intercept.operations import LOOP_KINDS, Range
+from autotune.intercept.operations import LOOP_KINDS, Layout, Range
 from autotune.model.configuration import Configuration, Placement
 from autotune.model.operation import DTYPES
 from autotune.profiles import compiled_copy

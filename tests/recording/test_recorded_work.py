@@ -8,7 +8,7 @@ from support.recording_builders import QR, call, process, recording, resolution_
 from test_recording_advice import loop_call
 
 from autotune.errors import BadSize
-from autotune.intercept.array_loops import Layout
+from autotune.intercept.operations import Layout
 from autotune.model.codec import decode, encode
 from autotune.model.operation import Operation
 from autotune.recording.known_gains import GainSource, Limits, known_gain

@@ -8,7 +8,8 @@ from support.profile_builders import make_entry
 from support.recording_builders import QR, advised, call, process, recording, resolution_of
 
 from autotune.errors import UsageError
-from autotune.intercept.array_loops import Layout, loop_names
+from autotune.intercept.array_loops import loop_names
+from autotune.intercept.operations import Layout
 from autotune.model.entry import Status
 from autotune.model.operation import Operation
 from autotune.profiles.lookup import Level

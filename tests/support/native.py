@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from autotune.intercept.array_loops import CLASSES, ArrayLoops, Layout
-from autotune.intercept.operations import Range
+from autotune.intercept.array_loops import CLASSES, ArrayLoops
+from autotune.intercept.operations import Layout, Range
 from autotune.model.operation import DTYPES
 from autotune.native import core
 

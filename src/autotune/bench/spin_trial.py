@@ -12,8 +12,8 @@ from time import perf_counter
 
 import numpy as np
 
-from autotune.intercept.array_loops import CLASSES, ArrayLoops, Layout
-from autotune.intercept.operations import Range
+from autotune.intercept.array_loops import CLASSES, ArrayLoops
+from autotune.intercept.operations import Layout, Range
 from autotune.native import core
 
 PAIRS = 5

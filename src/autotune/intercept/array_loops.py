@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autotune.intercept.operations import LOOP_KINDS, Range
+from autotune.intercept.operations import LOOP_KINDS, Layout, Range
 from autotune.model.record import Record
 
 if TYPE_CHECKING:
@@ -38,16 +38,6 @@ class Reduction:
     ROUNDED = 2
     ANY = 3
     ALL = 4
-
-
-class Layout:
-    """Placement in memory of the elements of a loop's operands (`loops.h`)."""
-
-    STRIDED = 0
-    CONTIGUOUS = 1
-    BROADCAST = 2
-    ROWS = 3
-    ALL = (STRIDED, CONTIGUOUS, BROADCAST, ROWS)
 
 
 class LoopClass(Record):

@@ -109,6 +109,16 @@ FUNCTIONS: Mapping[str, Matcher] = {"dot": product, "inner": inner, "vdot": vdot
 call; einsum without it calls no BLAS."""
 
 
+class Layout:
+    """Placement in memory of the elements of a loop's operands (`loops.h`)."""
+
+    STRIDED = 0
+    CONTIGUOUS = 1
+    BROADCAST = 2
+    ROWS = 3
+    ALL = (STRIDED, CONTIGUOUS, BROADCAST, ROWS)
+
+
 class Range(Record):
     """Setting of loops from so many elements on."""
 

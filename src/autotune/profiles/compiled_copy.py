@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from autotune.host.trusted_files import FileRule, read_file, replace_file
-from autotune.intercept.operations import LOOP_DTYPES, LOOP_KINDS, MOST_RANGES, PLACEMENTS, Range
+from autotune.intercept.operations import LOOP_DTYPES, LOOP_KINDS, MOST_RANGES, PLACEMENTS, Layout, Range
 from autotune.model.record import Record
 
 if TYPE_CHECKING:
@@ -26,8 +26,7 @@ _NONE = "-"
 _RULE = FileRule(max_bytes=2**26)
 _MOST = 2**48
 """Elements in a plan: more than any array has, and few enough for the core's arithmetic."""
-_LAYOUTS = ("0", "1", "2", "3")
-"""Numbers of `Layout` (intercept/array_loops.py), which loads NumPy."""
+_LAYOUTS = frozenset(map(str, Layout.ALL))
 _MOST_WORKERS = 2**16
 """In a plan: more than any machine has CPUs."""
 UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, RecursionError)

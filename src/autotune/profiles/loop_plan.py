@@ -4,8 +4,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 
-from autotune.intercept.array_loops import Layout, loop_names
-from autotune.intercept.operations import LOOP_KINDS, MOST_RANGES, Range
+from autotune.intercept.array_loops import loop_names
+from autotune.intercept.operations import LOOP_KINDS, MOST_RANGES, Layout, Range
 from autotune.model.configuration import Configuration, clamp
 from autotune.model.operation import DTYPES, REAL_DTYPES
 from autotune.profiles.compiled_copy import LoopPlan

@@ -98,9 +98,9 @@ class Limits:
     """Settings that keep `apply()` from what profiles say."""
 
     calls: str | None = None
-    """Why calls of linear algebra run plain; None: they need not."""
+    """Reason for which calls of linear algebra run plain; None: they need not."""
     loops: str | None = None
-    """Why loops run plain; None: they need not."""
+    """Reason for which loops run plain; None: they need not."""
     blas_threads: int | None = None
     """Threads that the user's variables allow BLAS; None: as many as there are CPUs."""
     spins: bool = False

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from autotune.intercept.array_loops import Layout
+from autotune.intercept.operations import Layout
 
 MAGIC = b"autotune record\0"
 VERSION = 3

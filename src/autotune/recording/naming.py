@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from contextlib import suppress
 
-from autotune.intercept.array_loops import CLASSES, TYPES, Layout, loop_names, measured_like
-from autotune.intercept.operations import FUNCTIONS, PRODUCTS, Match, linalg_matcher
+from autotune.intercept.array_loops import CLASSES, TYPES, loop_names, measured_like
+from autotune.intercept.operations import FUNCTIONS, PRODUCTS, Layout, Match, linalg_matcher
 from autotune.model.catalogue import row_of
 from autotune.model.operation import DTYPES as MEASURED
 from autotune.model.operation import Operation

@@ -9,8 +9,8 @@ from typing import Any
 
 from autotune.controls.placement import cpus_for
 from autotune.controls.thread_variables import limit_of_workers
-from autotune.intercept.array_loops import MEASURED_LAYOUTS, Layout, loop_names
-from autotune.intercept.operations import LOOP_KINDS, MET
+from autotune.intercept.array_loops import MEASURED_LAYOUTS, loop_names
+from autotune.intercept.operations import LOOP_KINDS, MET, Layout
 from autotune.model import units
 from autotune.model.allocation import LIMITED_BY, Limit
 from autotune.model.catalogue import ALIASES

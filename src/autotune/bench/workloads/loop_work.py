@@ -16,8 +16,8 @@ from autotune.bench.workloads.inputs import block, repeat_period
 from autotune.bench.workloads.workload import Recipe, Work
 from autotune.controls.placement import cpus_for
 from autotune.errors import UnsupportedPlatform
-from autotune.intercept.array_loops import Layout, Reduction, class_number
-from autotune.intercept.operations import LOOP_KINDS
+from autotune.intercept.array_loops import Reduction, class_number
+from autotune.intercept.operations import LOOP_KINDS, Layout
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
 from autotune.native import core
