@@ -296,7 +296,7 @@ def _rule(resolution: Resolution, operation: Operation, *, is_tuned: bool) -> st
             starts.append(f"{kind} from {plan.ranges[0].elements:,} elements on")
     if starts:
         return f" In unchanged programs loops of {', of '.join(starts)} are cut; shorter ones run as plain NumPy."
-    names = ", ".join(dict.fromkeys(name for kind in kinds for name in loop_names(*kind)))
+    names = " or ".join(", ".join(loop_names(*kind)) for kind in kinds)
     return f" In unchanged programs no such loop is cut: {names} would all have to gain at the same size."
 
 
