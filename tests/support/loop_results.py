@@ -1,14 +1,23 @@
 """Results of loops, cut by the C core and plain, to be compared to the bit."""
 
+import ctypes
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from support.native import CORE, loops_cut
 
 
-def operand(code, n, seed, *, layout="contiguous", swapped=False, misaligned=False):
+def operand(
+    code: str, n: int, seed: int, *, layout: str = "contiguous", swapped: bool = False, misaligned: bool = False
+) -> Any:
     """Values of all kinds, NaN, infinities and zeros of both signs among them."""
     generator = np.random.default_rng(seed)
     dtype = np.dtype(code)
+    values: Any
     if code == "?":
         values = generator.random(n) < 0.5
     elif dtype.kind in "iu":
@@ -41,15 +50,13 @@ def operand(code, n, seed, *, layout="contiguous", swapped=False, misaligned=Fal
     return result.astype(dtype.newbyteorder()) if swapped else result
 
 
-def same(a, b):
+def same(a: Any, b: Any) -> bool:
     """Are the arrays equal to the bit?"""
-    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+    return bool(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes())
 
 
-def outcome(call):
+def outcome(call: Callable[[], object]) -> tuple[Any, Any]:
     """The results of a call as a tuple, or the type of what it raised, and the warnings that it gave."""
-    import warnings
-
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -60,7 +67,8 @@ def outcome(call):
     return tuple(np.array(array) for array in (result if isinstance(result, tuple) else (result,))), messages
 
 
-def agree(call, **cutting):
+def agree(call: Callable[[], object], **cutting: Any) -> bool:
+    """Compare a call with loops cut and plain; return whether any was cut."""
     plain = outcome(call)
     with loops_cut(**cutting) as core:
         before = core.status()["cut"]
@@ -71,24 +79,23 @@ def agree(call, **cutting):
     else:
         assert plain[1] == cut[1]
         assert all(same(a, b) for a, b in zip(plain[0], cut[0], strict=True))
-    return happened
+    return bool(happened)
 
 
-def cut_by(call):
+def cut_by(call: Callable[[], object]) -> int:
+    """Return how many loops a call has cut."""
     before = CORE.status()["cut"]
     call()
-    return CORE.status()["cut"] - before
+    return int(CORE.status()["cut"] - before)
 
 
-def replace_loop(ufunc, address, types):
+def replace_loop(ufunc: np.ufunc, address: int | None, types: str) -> int | None:
     """Act as another extension: put its own loop in the place of a ufunc's (numpy/__ufunc_api.h)."""
-    import ctypes
-
-    from numpy._core import _multiarray_umath
-
     pointer = ctypes.pythonapi.PyCapsule_GetPointer
     pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    table = ctypes.cast(pointer(_multiarray_umath._UFUNC_API, None), ctypes.POINTER(ctypes.c_void_p))
+    table = ctypes.cast(
+        pointer(vars(sys.modules["numpy._core._multiarray_umath"])["_UFUNC_API"], None), ctypes.POINTER(ctypes.c_void_p)
+    )
     kind = ctypes.PYFUNCTYPE(
         ctypes.c_int, ctypes.py_object, ctypes.c_void_p, ctypes.POINTER(ctypes.c_int), ctypes.c_void_p
     )
