@@ -41,6 +41,8 @@ TURN_SECONDS, TURNS, WARM_UP = 0.05, 60, 4
 HEAP = dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), str(2**30))
 RUN_SECONDS = 8.0
 """Of a program that `calibrate` is to gain for: `autotune run` adds to its start."""
+PAIRS_OF_RUNS = 7
+"""As many as the budget of 2 minutes allows. The interval of three pairs is 30 points wide."""
 LONGER = 10
 """Times as many rounds in the run that is sampled."""
 AUTOTUNE = [sys.executable, "-m", "autotune"]
@@ -242,7 +244,8 @@ def gains(names: list[str]) -> Iterator[GainRow]:
         with _served(words(name, SERVE)) as plain:
             _answer(plain)
             rounds = max(1, round(RUN_SECONDS / _turn(plain, 5) * 5))
-        command = [*AUTOTUNE, "calibrate", "--json", "--budget", "2m", "--", *words(name, rounds)]
+        command = [*AUTOTUNE, "calibrate", "--json", "--budget", "2m"]
+        command += ["--verify-runs", str(PAIRS_OF_RUNS), "--", *words(name, rounds)]
         with tempfile.TemporaryDirectory() as folder:
             own = {f"XDG_{kind}_HOME": folder for kind in ("CONFIG", "STATE", "CACHE")}
             environ = {**os.environ, **own, "AUTOTUNE_STATE_DIR": folder}
