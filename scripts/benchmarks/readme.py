@@ -77,7 +77,7 @@ PROGRAMS = {
         make=claims.against_allocating(np.log),
     ),
     "shared_array": Program(
-        title="`process_map` over 10 million numbers, against `multiprocessing.Pool`", make=course.shared_array
+        title="`process_map` over 10 million `shared` numbers, against `multiprocessing.Pool`", make=course.shared_array
     ),
     "stack": Program(
         title="`map_blocks(np.linalg.inv, ...)` of 10,000 matrices of 16 x 16, against `np.linalg.inv`",
