@@ -109,6 +109,11 @@ def test_status_reads_as_sentences():
     ]
 
 
+def test_a_daemon_without_a_configuration_file_names_none():
+    first = next(iter(daemon.status_lines({**STATUS, "configuration": None})))
+    assert ("without a configuration file" in first, "None" in first) == (True, False)
+
+
 def test_what_comes_next_is_numbered():
     job = {"subject": "svd float64 n=5", "cause": "order", "reason": "So."}
     assert list(daemon.queue_lines({"waiting": "", "queue": [job]})) == [

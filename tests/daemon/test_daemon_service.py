@@ -52,6 +52,19 @@ def test_a_stranger_may_read(service, verb):
     assert service.answer({"verb": verb}, STRANGER)["ok"]
 
 
+def test_a_configuration_file_is_named_once_it_has_been_read(service):
+    def named():
+        return service.answer({"verb": "status"}, STRANGER)["configuration"]
+
+    assert named() is None
+    service.paths.settings.touch(0o600)
+    service.answer({"verb": "reload"}, ROOT)
+    assert named() == str(service.paths.settings)
+    service.paths.settings.unlink()
+    service.answer({"verb": "reload"}, ROOT)
+    assert named() is None
+
+
 def test_an_order_waits_until_it_has_been_measured(service):
     before = service.answer({"verb": "status"}, STRANGER)["orders"]
     assert service.answer({"verb": "tune", "operation": "cos", "sizes": {"n": 77}}, ROOT) == {

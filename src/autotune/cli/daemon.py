@@ -179,7 +179,9 @@ def _show(answer: dict[str, Any], lines: Callable[[dict[str, Any]], Iterable[str
 
 
 def status_lines(status: Mapping[str, Any]) -> Iterator[str]:
-    yield f"autotune {status['version']} runs as process {status['pid']}, configured by {status['configuration']}."
+    path = status["configuration"]
+    configured = "with default settings, without a configuration file" if path is None else f"configured by {path}"
+    yield f"autotune {status['version']} runs as process {status['pid']}, {configured}."
     running = status["running"]
     if running:
         yield f"Now: {running['what']}, for {units.clock(running['seconds'])}. {running['why']}"

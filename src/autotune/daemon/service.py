@@ -127,7 +127,7 @@ class DaemonService:
                     "version": autotune.__version__,
                     "pid": os.getpid(),
                     "resident_bytes": resident_bytes(),
-                    "configuration": str(self.paths.settings),
+                    "configuration": str(self.paths.settings) if self._settings_read else None,
                     **daemon_status(controller),
                 }
             case "explain":
