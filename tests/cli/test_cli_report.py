@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
-from support.profile_builders import alone, make_entry, profile
+from support.profile_builders import alone, make_entry, of_this_machine, profile
 
 from autotune.cli import messages
 from autotune.cli.program import program
-from autotune.profiles import profile_files
+from autotune.profiles import folders, profile_files
 
 QR = make_entry("qr", choice={"blas_threads": 2}, m=100, n=100)
 LOG = make_entry("log", n=1000)
@@ -91,6 +91,14 @@ def test_without_options_the_page_has_a_name_of_its_own_and_may_be_opened(report
 def test_where_nothing_applies_it_says_what_to_do(report):
     result = report("--json")
     assert (result.exit_code, result.stderr) == (1, f"{messages.NO_PROFILE}\n")
+
+
+@pytest.mark.parametrize(("words", "speaks_of_programs"), [(["--json"], True), (["a.yaml", "--json"], False)])
+def test_where_autotune_is_switched_off_nothing_is_said_to_be_in_force(report, monkeypatch, words, speaks_of_programs):
+    profile_files.write(of_this_machine(QR), folders.user_profiles() / "own.yaml")
+    monkeypatch.setenv("AUTOTUNE_DISABLE", "1")
+    result = report(*words)
+    assert (result.exit_code, messages.SWITCHED_OFF in result.stderr) == (0, speaks_of_programs)
 
 
 def test_without_a_journal_there_is_no_history(report):

@@ -241,8 +241,8 @@ NO_PROFILE = (
     "say why others are not used."
 )
 SWITCHED_OFF = (
-    "AUTOTUNE_DISABLE is set here: programs that are started with it run as plain NumPy, and nothing of the list is in "
-    "force in them."
+    "AUTOTUNE_DISABLE is set here: programs that are started with it run as plain NumPy, with none of these choices in "
+    "force."
 )
 NOTHING_APPLIES = "`autotune calibrate` measures this machine."
 MOST_NAMED = 8

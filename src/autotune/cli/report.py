@@ -20,6 +20,7 @@ from autotune.host.identity import is_measured_here
 from autotune.host.trusted_files import replace_file
 from autotune.profiles import profile_files
 from autotune.report.rows import TABLES, Subject, labels, tables
+from autotune.runtime.process_settings import is_disabled
 from autotune.runtime.text_table import printable
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ def report(
     subjects = read_subjects(list(dict.fromkeys(selection.files)))
     every = [str(entry.operation) for subject in subjects for entry in subject.profile.entries]
     subjects = [narrow(subject, selection) for subject in subjects]
+    if not selection.files and is_disabled():
+        note(messages.SWITCHED_OFF)
     if not subjects:
         note(messages.NO_PROFILE)
         return FAILED
