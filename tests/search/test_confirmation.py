@@ -92,6 +92,12 @@ def test_a_single_process_at_full_capacity_drops_what_is_slower_by_far(fewer_cpu
     assert verdict(candidate(reduced(1.25), explored=led), HALF) is Verdict.OPEN
 
 
+def test_the_reason_names_the_process_at_full_capacity_that_a_candidate_fell_in():
+    """Exploration had seen it lead, so the speed-up of all processes may seem large."""
+    verdict_, reason = judge_with(HALF, candidate(full(1.25), explored=(full(0.6),)))
+    assert (verdict_, "the speed-up was 0.80" in reason) == (Verdict.DROPPED, True)
+
+
 def test_disturbed_processes_do_not_stand_in_the_way_of_undisturbed_ones():
     good, bad = [full(0.7)] * 6, [full(2.0, interference=0.5)] * 2
     assert verdict(candidate(*bad, *good)) is Verdict.ACCEPTED

@@ -227,6 +227,8 @@ def _reason(candidate: Candidate, objection: str | None) -> str:
     findings = candidate.findings
     if objection is not None and findings.log_ratio is not None and findings.log_ratio < candidate.bound:
         return objection
+    if findings.is_plain_loser(candidate.bound):
+        return f"Not proved faster: in its process at full capacity the speed-up was {exp(-findings.full[0]):.2f}."
     most = findings.most_gain(DROP_ERRORS)
     if findings.interval is not None or most == inf:
         return f"Not proved faster: {findings}"

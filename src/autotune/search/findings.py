@@ -139,12 +139,13 @@ class Findings:
         ratio, low, high = self.interval
         return f"speed-up {1 / ratio:.3f}, 95 % interval {1 / high:.3f} to {1 / low:.3f}."
 
+    def is_plain_loser(self, bound: float) -> bool:
+        """Is it so much slower in its only process at full capacity that no further one is needed?"""
+        return len(self.full) == 1 and PLAIN_ERRORS * self._error(self.full) - self.full[0] < _worthwhile(bound)
+
     def gains_little(self, bound: float) -> bool:
         """Is the gain surely too small to be worth further processes?"""
-        enough = WORTH - bound - log1p(MARGIN)
-        if len(self.full) == 1 and PLAIN_ERRORS * self._error(self.full) - self.full[0] < enough:
-            return True
-        return self.most_gain(DROP_ERRORS) < enough
+        return self.is_plain_loser(bound) or self.most_gain(DROP_ERRORS) < _worthwhile(bound)
 
     def most_gain(self, errors: float) -> float:
         """Gain, in log-ratio, that a candidate has if it is so many errors better than it seems; infinite if unknown.
@@ -199,6 +200,11 @@ class Findings:
         if tails > slack * (1.0 + MARGIN):
             return f"Faster in most pairs, but with slow ones: the speed-up at the 90th percentile is {1 / tails:.3f}."
         return None
+
+
+def _worthwhile(bound: float) -> float:
+    """Return the gain, in log-ratio, below which a candidate is not worth further processes."""
+    return WORTH - bound - log1p(MARGIN)
 
 
 def _log_ratios(processes: Iterable[Sequence[Pair]]) -> list[float]:
