@@ -79,29 +79,35 @@ static void drop(struct operands *operands)
     }
 }
 
+/* Does a number have a value that this array's type holds, without a cast that NumPy may warn of? NumPy 2.0 and 2.1 can be
+ * told to choose a larger type for other integers, and then wrap around those that are assigned. */
+static bool holds(PyArrayObject *array, PyObject *number)
+{
+    const int type = PyArray_TYPE(array);
+    if (PyFloat_CheckExact(number)) {
+        const double value = PyFloat_AsDouble(number);
+        return type == NPY_DOUBLE || (type == NPY_FLOAT && (!isfinite(value) || fabs(value) <= FLT_MAX));
+    }
+    if (!PyLong_CheckExact(number) || PyTypeNum_ISCOMPLEX(type)) {
+        return false;
+    }
+    int overflow;
+    const long long value = PyLong_AsLongLongAndOverflow(number, &overflow);
+    const int bits = type == NPY_FLOAT    ? FLT_MANT_DIG
+                     : type == NPY_DOUBLE ? DBL_MANT_DIG
+                                          : 8 * (int)PyArray_ITEMSIZE(array) - PyTypeNum_ISSIGNED(type);
+    const long long above = value >> (bits < 63 ? bits : 63); /* -1: negative, and large enough */
+    return overflow == 0 && (above == 0 || (above == -1 && !PyTypeNum_ISUNSIGNED(type)));
+}
+
 /* An array without axes; NULL without an error where NumPy has to decide what the number is. */
 static PyArrayObject *array_of_number(PyObject *number, int type)
 {
-    const bool is_single = type == NPY_FLOAT;
     if (!PyTypeNum_ISNUMBER(type) || PyTypeNum_ISBOOL(type)) {
         return NULL;
     }
-    if (PyFloat_CheckExact(number) && (is_single || type == NPY_DOUBLE)) {
-        const double value = PyFloat_AsDouble(number);
-        if (is_single && isfinite(value) && fabs(value) > FLT_MAX) {
-            return NULL; /* with a warning */
-        }
-    } else if (!PyLong_CheckExact(number) || PyTypeNum_ISCOMPLEX(type)) {
-        return NULL;
-    } else if (!PyTypeNum_ISINTEGER(type)) {
-        int overflow;
-        const long long exact = 1LL << (is_single ? 24 : 53), value = PyLong_AsLongLongAndOverflow(number, &overflow);
-        if (overflow != 0 || value > exact || value < -exact) {
-            return NULL;
-        }
-    }
     PyArrayObject *array = (PyArrayObject *)PyArray_ZEROS(0, NULL, type, 0);
-    if (array == NULL || PyArray_SETITEM(array, PyArray_BYTES(array), number) < 0) {
+    if (array == NULL || !holds(array, number) || PyArray_SETITEM(array, PyArray_BYTES(array), number) < 0) {
         PyErr_Clear();
         Py_XDECREF((PyObject *)array);
         return NULL;
@@ -273,16 +279,17 @@ static bool describe_rows(struct rows *rows, struct operands *operands)
     return has_rows && PyArray_SIZE(operands->arrays[last]) == rows->elements;
 }
 
-/* Give rows to NumPy as one loop over numbers, which stand for the operands. Its result goes to memory that has room for it;
- * NULL: NumPy allocates some, which stays untouched. It is never an array of the caller's: if another thread takes the loops
- * off meanwhile, NumPy's own loop writes there. */
+/* Give rows to NumPy as one loop over the first element of each operand, which stands for it. Its result goes to memory that has
+ * room for it; NULL: NumPy allocates some, which stays untouched. It is never an array of the caller's: if another thread takes
+ * the loops off meanwhile, NumPy's own loop writes there, and meets no floating-point error that the call would not. */
 static bool call_as_one_loop(PyUFuncObject *ufunc, struct rows *rows, const struct operands *operands, void *memory)
 {
     PyObject *args[LOOP_OPERANDS] = {NULL}, *result = NULL;
     const int inputs = ufunc->nin;
     bool are_made = true;
     for (int i = 0; i < inputs; i++) {
-        args[i] = PyArray_ZEROS(0, NULL, operands->types[i], 0);
+        args[i] = PyArray_New(&PyArray_Type, 0, NULL, operands->types[i], NULL, rows->first[i], 0,
+                              NPY_ARRAY_CARRAY_RO, NULL);
         are_made = are_made && args[i] != NULL;
     }
     args[inputs] = PyArray_New(&PyArray_Type, 1, &rows->elements, operands->types[inputs], NULL, memory, 0,
@@ -311,7 +318,8 @@ static bool call_as_one_loop(PyUFuncObject *ufunc, struct rows *rows, const stru
 static bool is_chosen(PyUFuncObject *ufunc, const struct rows *rows, const struct operands *operands)
 {
     if (loops_trial(rows->slot) == TRIAL_NONE) {
-        struct rows trial = {.slot = rows->slot, .elements = rows->elements, .is_trial = true};
+        struct rows trial = *rows;
+        trial.is_trial = true;
         const bool has_ended = call_as_one_loop(ufunc, &trial, operands, NULL);
         PyErr_Clear();
         loops_note_trial(rows->slot, has_ended && trial.is_run);
