@@ -459,7 +459,8 @@ static void run_long(struct slot *slot, char **args, const npy_intp *dimensions,
                                : !reduces                   ? layout_of(slot, steps)
                                : steps[1] == slot->sizes[1] ? LAYOUT_CONTIGUOUS
                                                             : LAYOUT_STRIDED;
-    if (rows == NULL && n >= load_relaxed(&observed_from) && !pool_is_alone()) {
+    /* acquire: the observer, which was set before */
+    if (rows == NULL && n >= atomic_load_explicit(&observed_from, memory_order_acquire) && !pool_is_alone()) {
         observer((int)(class - classes), layout, rounds, n);
     }
     if (rounds && !load_relaxed(&rounded)) {

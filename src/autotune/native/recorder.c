@@ -612,7 +612,10 @@ static inline npy_intp broadcast_size(PyArrayObject *first, PyArrayObject *secon
     npy_intp elements = 1;
     for (int axis = 1; axis <= axes || axis <= others; axis++) {
         const npy_intp size = axis <= axes ? PyArray_DIM(first, axes - axis) : 1;
-        elements *= size == 1 && axis <= others ? PyArray_DIM(second, others - axis) : size;
+        const npy_intp length = size == 1 && axis <= others ? PyArray_DIM(second, others - axis) : size;
+        if (__builtin_mul_overflow(elements, length, &elements)) {
+            return 0; /* an error of NumPy's */
+        }
     }
     return elements;
 }

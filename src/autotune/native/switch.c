@@ -463,6 +463,7 @@ static PyObject *switch_stop(PyObject *object, PyObject *unused)
         if (each->through == self && each->is_python) {
             forget_flight(each);
             free_flight(each); /* the caller holds another reference to the switch */
+            next = first; /* the destructors of its Calls may have ended others */
         }
     }
     for (Switch **place = &switches; *place != NULL; place = &(*place)->next) {
