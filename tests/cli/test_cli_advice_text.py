@@ -163,7 +163,7 @@ def test_sizes_around_a_call_do_not_speak_for_it_where_another_machine_or_no_res
 @needs_core
 @pytest.mark.parametrize(
     ("measured", "own", "waiting"),
-    [(None, None, 0.6), (20, None, 0.0), (20, "28", 0.6), (20, "30", 0.6), (None, "20", 0.0), (None, "none", 0.6)],
+    [(None, None, 0.6), (20, None, 0.1), (20, "28", 0.6), (20, "30", 0.6), (None, "20", 0.1), (None, "none", 0.6)],
 )
 def test_loops_wait_for_blas_threads_as_long_as_the_users_variable_has_them_spin(
     tmp_path, monkeypatch, measured, own, waiting
@@ -178,6 +178,6 @@ def test_loops_wait_for_blas_threads_as_long_as_the_users_variable_has_them_spin
     entries = [make_entry(name, choice=choice, n=n) for name in ("loop_add", "loop_sqrt") for n in (50_000, 500_000)]
     profile_files.write(replace(of_this_machine(*entries), blas_wait=measured), folders.user_profiles() / "mine.yaml")
     loop = Loop(kind="arithmetic", dtype="float64", layout=Layout.CONTIGUOUS, elements=100_000)
-    met = call("add", group=ARRAYS, loop=loop, elements=100_000, after_blas=0.6, seconds=5.0)
+    met = call("add", group=ARRAYS, loop=loop, elements=100_000, after_blas=(0.1, 0.2, 0.6), seconds=5.0)
     gain = advise_here(recording(process(met)), None).calls[0].gain
     assert (gain.source, gain.waiting) == (GainSource.MEASURED, waiting)

@@ -149,8 +149,9 @@ for _ in range(4):
 def test_loops_that_begin_within_a_tenth_of_a_second_after_blas_are_told_apart(tmp_path):
     add = "for _ in range(3):\n    np.add(x, x)\n"
     code = "import time\nassert CORE.record_function(vars(np.ndarray)['dot'], 'dot', 'g')\nx = np.ones(90_000)\n"
-    rows = recorded(tmp_path, f"{code}{add}x.dot(x)\n{add}time.sleep(0.2)\n{add}")
-    assert 0 < rows["add"].loops.after_blas < 1
+    rows = recorded(tmp_path, f"{code}{add}x.dot(x)\n{add}time.sleep(0.02)\n{add}time.sleep(0.2)\n{add}")
+    short, medium, default = rows["add"].loops.after_blas
+    assert 0 <= short <= medium < default < 1
 
 
 def test_what_operands_are_broadcast_to_is_the_size_of_a_call(tmp_path):

@@ -5,7 +5,7 @@ import struct
 from autotune.recording.ledger import MAGIC, VERSION, read_ledger
 
 HEADER = "=16s4I2I3q2q4I"
-ROW = "=48scc6s4q4QQ"
+ROW = "=48scc6s4q4Q3Q"
 
 
 def ledger(path, *rows):
@@ -14,7 +14,7 @@ def ledger(path, *rows):
     counts = (10, 1, 0, 10**9, 10**9, 1, 1, 0, 0)
     data = struct.pack(HEADER, MAGIC, VERSION, header, row_bytes, 512, len(rows), 0, *counts)
     for name, kind, sizes, *numbers in rows:
-        data += struct.pack(ROW, name, kind, b"C", b"dd", *sizes, *numbers, 0)
+        data += struct.pack(ROW, name, kind, b"C", b"dd", *sizes, *numbers, 0, 0, 0)
     path.write_bytes(data)
     return path
 

@@ -18,7 +18,7 @@ from autotune.recording.known_gains import Basis, GainSource, Limits, known_gain
 from autotune.recording.ledger import InnerLoops, LedgerRow
 from autotune.recording.naming import call_of
 from autotune.recording.program_gain import total_seconds
-from autotune.recording.recording import ARRAYS, OTHERS, Loop, Recording, ThreadPool, join_calls
+from autotune.recording.recording import ARRAYS, NOT_AFTER_BLAS, OTHERS, Loop, Recording, ThreadPool, join_calls
 from autotune.recording.trouble import processes_at_once, trouble
 
 
@@ -218,14 +218,24 @@ def test_a_call_in_rows_is_shared_as_rows_or_by_its_inner_loops():
 
 
 def test_loops_while_idle_blas_threads_spin_run_plain():
-    met, profiles = loop_call(1000, seconds=5.0, after_blas=0.6), resolution_of(*class_entries(1000))
-    free, waits = (known_gain(met, profiles, Limits(spins=spins)) for spins in (False, True))
-    assert (free.waiting, waits.waiting) == (0.0, 0.6)
-    gains = [advise_on(recording(process(met)), profiles, Limits(spins=spins)).gain for spins in (False, True)]
+    met, profiles = loop_call(1000, seconds=5.0, after_blas=(0.2, 0.4, 0.6)), resolution_of(*class_entries(1000))
+    limits = [Limits(spin_exponent=exponent) for exponent in (None, 12, 20, 21, 28, 30)]
+    waiting = [known_gain(met, profiles, limit).waiting for limit in limits]
+    assert waiting == [0.0, 0.2, 0.2, 0.4, 0.6, 0.6]
+    gains = [advise_on(recording(process(met)), profiles, limit).gain for limit in limits]
     saved = [1 - 1 / gain.speedup for gain in gains]
-    assert saved[1] == pytest.approx(0.4 * saved[0])
-    twice = join_calls([met, replace(met, after_blas=0.0)])
-    assert twice[0].after_blas == pytest.approx(0.3)
+    assert saved == pytest.approx([(1 - part) * saved[0] for part in waiting])
+    twice = join_calls([met, replace(met, after_blas=NOT_AFTER_BLAS)])
+    assert twice[0].after_blas == pytest.approx((0.1, 0.2, 0.3))
+
+
+@pytest.mark.parametrize(("dtype", "elements", "waiting"), [("float64", 999, 1.0), ("float64", 1000, 0.0),
+                                                            ("float32", 1999, 1.0), ("float32", 2000, 0.0)])  # fmt: skip
+def test_loops_that_gain_while_idle_blas_threads_spin_do_not_wait(dtype, elements, waiting):
+    limits = Limits(spin_exponent=20, loops_after_blas={"arithmetic": 1000})
+    loop = Loop(kind="arithmetic", dtype=dtype, layout=Layout.CONTIGUOUS, elements=elements)
+    assert limits.waiting_share((1.0, 1.0, 1.0), loop) == waiting
+    assert limits.waiting_share((1.0, 1.0, 1.0), replace(loop, kind="functions")) == 1.0
 
 
 def test_a_size_between_measured_ones_has_what_the_runtime_chooses_there():
@@ -417,7 +427,7 @@ def test_a_recording_survives_a_file():
     [
         [],
         {},
-        {"schema": "autotune.recording/3"},
+        {"schema": "autotune.recording/4"},
         {**recording(process(call())).as_dict(), "processes": [{"pid": 1}]},
         {**recording(process(call())).as_dict(), "processes": 3},
         {**recording(process(call())).as_dict(), "new": 3},

@@ -22,13 +22,10 @@ from typing import Any
 
 from autotune.bench.statistics import mean_interval
 from autotune.controls.supervise import Supervised
-from autotune.controls.wait_policy import DEFAULT_EXPONENT, VARIABLE
+from autotune.controls.wait_policy import DEFAULT_EXPONENT, SHORTER, VARIABLE
 from autotune.model.betting import median_interval
 from autotune.model.software import Software
 
-EXPONENTS = (20, 22)
-"""The shortest first: 2^20 cycles are 0.4 ms, 2^22 cycles 1.6 ms. Shorter ones slow QR down by 10 to 40 %, since its
-threads have to be woken within a call (measured with OpenBLAS 0.3.31)."""
 MOST_LOST = 1.05
 """Time of calls in a row over the default's that counts as nothing lost: upper 95 % bound of the median over rounds."""
 MOST_LOST_BY_ONE = 1.04
@@ -96,7 +93,7 @@ def choose(start: Start, *, seconds: float, clock: Callable[[], float], pause: C
             rounds += _one_set(start, pause, lambda: clock() - began > MOST_TIMES * seconds)
             if clock() - began >= seconds and count + 1 < LEAST_SETS:
                 return None
-        chosen = next((exponent for exponent in EXPONENTS if loses_nothing(rounds, exponent)), None)
+        chosen = next((exponent for exponent in SHORTER if loses_nothing(rounds, exponent)), None)
         if chosen is None:
             return BlasWait(exponent=DEFAULT_EXPONENT, seconds=clock() - began)
         loops = []
@@ -114,7 +111,7 @@ def _one_set(start: Start, pause: Callable[[], None], is_late: Callable[[], bool
     Raises TimeoutError when `is_late`.
     """
     with ExitStack() as stack:
-        trials = {exponent: stack.enter_context(start(exponent)) for exponent in (None, *EXPONENTS)}
+        trials = {exponent: stack.enter_context(start(exponent)) for exponent in (None, *SHORTER)}
         rounds: list[Round] = []
         order = deque(trials)
         for _ in range(ROUNDS):

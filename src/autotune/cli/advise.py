@@ -99,7 +99,8 @@ def advise_here(recorded: "Recording", profile: Path | None) -> "Advice":
         calls=plain.calls,
         loops=plain.loops,
         blas_threads=blas.user_limit(),
-        spins=wait_policy.spin_seconds(exponent) >= wait_policy.DEFAULT_SECONDS,
+        spin_exponent=wait_policy.DEFAULT_EXPONENT if exponent is None else exponent,
+        loops_after_blas=resolution.wait.loops if exponent == resolution.wait.exponent else {},
     )
     return advise_on(recorded, resolution, limits)
 

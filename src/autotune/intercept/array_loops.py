@@ -110,6 +110,11 @@ def class_number(kind: str, dtype: str) -> int:
     return LOOP_KINDS.index(kind) * len(_ITEM_BYTES) + _LIKE[dtype][-1][0]
 
 
+def item_bytes(dtype: str) -> int:
+    """Return the bytes of an element of a dtype that is measured."""
+    return _ITEM_BYTES[_LIKE[dtype][-1][0]]
+
+
 def loop_names(kind: str, layout: int) -> list[str]:
     """Return the operations that all have to gain for loops of a kind to be cut; the first one's choice is used."""
     members = CLASSES.get(kind, REDUCING)

@@ -26,8 +26,8 @@ enum { FIRST_TIMED = 64, SHORT_NS = 4000, EVERY = 64, EXACT = 1024, SMALL = 1024
 
 enum { KEYS = 2048, FUNCTIONS = 160, UFUNCS = 256 };
 
-/* How long idle threads of OpenBLAS spin by default (DEFAULT_SECONDS of controls/wait_policy.py). */
-static const int64_t SPIN_NS = 100000000;
+/* How long idle threads of OpenBLAS spin: 2^20, 2^22 and, by default, 2^28 cycles (EXPONENTS of controls/wait_policy.py). */
+static const int64_t SPIN_NS[SPINS] = {390625, 1562500, 100000000};
 
 /* How often the process's own CPU time is read. */
 static const int64_t REFRESH_NS = 20000000;
@@ -46,7 +46,7 @@ struct header {
     _Atomic(uint32_t) turns, unused; /* turns: times that a thread called again after another one had */
 };
 
-_Static_assert(sizeof(struct record_row) == 128, "the layout that recording/ledger.py reads");
+_Static_assert(sizeof(struct record_row) == 144, "the layout that recording/ledger.py reads");
 _Static_assert(sizeof(struct header) == 96, "the layout that recording/ledger.py reads");
 
 struct key {
@@ -84,7 +84,7 @@ struct sampler {
 /* Of ufuncs by their address, of functions by their number, and of reads by index. */
 static struct sampler samplers[UFUNCS + FUNCTIONS + 1];
 
-static int64_t spinning_until; /* under the GIL */
+static int64_t blas_ended; /* when the last call of BLAS ended; under the GIL */
 
 static atomic_int at_once;
 static atomic_uint forks; /* that led to this process: a call that began before the last of them is its parent's */
@@ -186,7 +186,9 @@ static void take_up_after_fork(void)
         atomic_store(&rows[i].timed, 0);
         atomic_store(&rows[i].nanoseconds, 0);
         atomic_store(&rows[i].elements, 0);
-        atomic_store(&rows[i].after_blas, 0);
+        for (int spin = 0; spin < SPINS; spin++) {
+            atomic_store(&rows[i].after_blas[spin], 0);
+        }
     }
     atomic_store(&header->rows, count);
     atomic_store(&quick.mode, ON);
@@ -458,7 +460,7 @@ static bool is_of_blas(const struct record_row *row)
 
 /* Add a timed call to the ledger row of calls of the same row whose loops have the same form. */
 static __attribute__((noinline)) void count_loops(const struct record_row *row, int form, int64_t longest, int64_t count,
-                                                  int64_t elements, uint64_t nanoseconds, bool is_after_blas)
+                                                  int64_t elements, uint64_t nanoseconds, int64_t after_blas)
 {
     struct key key = {.kind = 'l', .layout = '-'};
     const int64_t sizes[4] = {row - rows, form, log2_of(longest), -1};
@@ -469,7 +471,9 @@ static __attribute__((noinline)) void count_loops(const struct record_row *row, 
         counter_add(&part->elements, (uint64_t)elements);
         counter_add(&part->nanoseconds, nanoseconds);
         counter_add(&part->timed, 1);
-        counter_add(&part->after_blas, is_after_blas ? nanoseconds : 0);
+        for (int spin = 0; spin < SPINS; spin++) {
+            counter_add(&part->after_blas[spin], after_blas < SPIN_NS[spin] ? nanoseconds : 0);
+        }
     }
 }
 
@@ -500,15 +504,15 @@ void record_end(struct record *record)
     loops = record->loops;
     counter_add(&row->nanoseconds, nanoseconds);
     counter_add(&row->timed, 1);
-    const bool is_after_blas = record->start < spinning_until;
+    const int64_t after_blas = blas_ended != 0 ? record->start - blas_ended : INT64_MAX;
     if (mine.count > 0) {
-        count_loops(row, mine.form, mine.longest, mine.count, mine.elements, nanoseconds, is_after_blas);
+        count_loops(row, mine.form, mine.longest, mine.count, mine.elements, nanoseconds, after_blas);
     }
     if (mine.rows > 0) {
-        count_loops(row, mine.rows_form, mine.rows, 1, mine.rows, nanoseconds, is_after_blas);
+        count_loops(row, mine.rows_form, mine.rows, 1, mine.rows, nanoseconds, after_blas);
     }
     if (is_of_blas(row)) {
-        spinning_until = now + SPIN_NS;
+        blas_ended = now;
     }
     if (now - load_relaxed(&header->last_ns) > REFRESH_NS) {
         atomic_store_explicit(&header->last_ns, now, memory_order_relaxed);

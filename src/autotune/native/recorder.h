@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { RECORD_VERSION = 3, RECORD_ROWS = 512, RECORD_HEADER = 4096 };
+enum { RECORD_VERSION = 4, RECORD_ROWS = 512, RECORD_HEADER = 4096, SPINS = 3 };
 
 /* One kind of calls. The layout is that of the file; recording/ledger.py reads it. */
 struct record_row {
@@ -27,7 +27,8 @@ struct record_row {
      * of the longest loop, log2 of its elements; others: log2 of the elements; u: 1 if shapes may make several loops; -1 */
     int64_t sizes[4];
     _Atomic(uint64_t) calls, timed, nanoseconds, elements; /* nanoseconds: of the timed ones. l: loops and their elements */
-    _Atomic(uint64_t) after_blas; /* l: nanoseconds of calls that began while idle BLAS threads may have spun */
+    /* l: nanoseconds of calls that began while idle BLAS threads spin, for each time that these may spin */
+    _Atomic(uint64_t) after_blas[SPINS];
 };
 
 /* Inner loops of a call that may be cut. */

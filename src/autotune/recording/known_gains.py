@@ -1,11 +1,12 @@
 """Gains of recorded calls: what the runtime does for each by the profiles here, and the speed-up that follows. Pure."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
-from autotune.intercept.array_loops import loop_names
+from autotune.controls.wait_policy import EXPONENTS
+from autotune.intercept.array_loops import item_bytes, loop_names
 from autotune.model.configuration import Configuration
 from autotune.model.entry import Entry, Status
 from autotune.model.interpolation import neighbours
@@ -13,7 +14,7 @@ from autotune.model.operation import Operation
 from autotune.profiles.compiled_copy import LoopPlan
 from autotune.profiles.lookup import Level, LookupResult
 from autotune.profiles.loop_plan import measured_dtype, planned
-from autotune.recording.recording import ARRAYS, REDUCTIONS, SHORT_LOOP, Call, Loop
+from autotune.recording.recording import ARRAYS, REDUCTIONS, SHORT_LOOP, AfterBlas, Call, Loop
 
 
 class GainSource(StrEnum):
@@ -103,8 +104,10 @@ class Limits:
     """Reason for which loops run plain; None: they need not."""
     blas_threads: int | None = None
     """Threads that the user's variables allow BLAS; None: as many as there are CPUs."""
-    spins: bool = False
-    """Do idle BLAS threads spin for the library's default time? Most loops wait for them then."""
+    spin_exponent: int | None = None
+    """Idle BLAS threads spin for 2**spin_exponent cycles, when most loops are not cut; None: not at all."""
+    loops_after_blas: Mapping[str, int] = field(default_factory=dict)
+    """Kinds of loops that are cut while they spin, with the elements of 8 bytes from which on."""
 
     def sentences(self) -> tuple[str, ...]:
         """Say what runs as plain NumPy whatever profiles say."""
@@ -112,6 +115,16 @@ class Limits:
             return () if self.calls is None else (f"Calls and loops run as plain NumPy here: {self.calls}",)
         calls = () if self.calls is None else (f"Calls of linear algebra run as plain NumPy here: {self.calls}",)
         return calls if self.loops is None else (*calls, f"Loops of ufuncs run as plain NumPy here: {self.loops}")
+
+    def waiting_share(self, after_blas: AfterBlas, loop: Loop) -> float:
+        """Return the part of a call's time in which its loops run plain because BLAS threads spin."""
+        exponent, from_elements = self.spin_exponent, self.loops_after_blas.get(loop.kind)
+        if exponent is None or self.blas_threads == 1:
+            return 0.0
+        if from_elements is not None and loop.elements * item_bytes(loop.dtype) >= from_elements * 8:
+            return 0.0
+        shares = zip(EXPONENTS, after_blas, strict=True)
+        return next((share for longest, share in shares if exponent <= longest), after_blas[-1])
 
 
 def known_gain(call: Call, profiles: Profiles, limits: Limits) -> KnownGain:
@@ -150,7 +163,7 @@ def _gain_of_loops(call: Call, loop: Loop, profiles: Profiles, limits: Limits) -
     setting = planned(profiles.loops, loop.kind, loop.dtype, loop.layout, loop.elements)
     if setting is not None and limits.loops is None and matches[0] is not None:
         choice = Configuration(workers=setting.workers, chunk=setting.chunk)
-        waiting = call.after_blas if limits.spins and limits.blas_threads != 1 else 0.0
+        waiting = limits.waiting_share(call.after_blas, loop)
         is_longer = matches[0].entry.operation.size["n"] < loop.elements
         gain = _claim(matches[0], choice, profiles, Basis.ABOVE if is_longer else Basis.SIZE)
         return replace(gain, waiting=waiting)

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autotune.intercept.operations import Layout
+from autotune.recording.recording import NOT_AFTER_BLAS, AfterBlas
 
 MAGIC = b"autotune record\0"
-VERSION = 3
+VERSION = 4
 
 _HEADER = struct.Struct("=16s4I2I3q2q4I")
-_ROW = struct.Struct("=48scc6s4q4QQ")
+_ROW = struct.Struct("=48scc6s4q4Q3Q")
 _STATE_OFFSET = 36
 """Of the word that asks the process to stop recording."""
 _ASKED_TO_STOP = 1
@@ -29,8 +30,7 @@ class InnerLoops:
     """Mean number of loops in a call."""
     elements: float
     """Mean elements of a loop."""
-    after_blas: float = 0.0
-    """Part of their time in calls that began while idle BLAS threads may have spun."""
+    after_blas: AfterBlas = NOT_AFTER_BLAS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +53,8 @@ class LedgerRow:
     """That the operands are broadcast to, or for g the number of matrices: summed over all calls."""
     loops: InnerLoops | None = None
     """None: the calls have none that is long enough."""
-    after_blas: float = 0.0
-    """Of a part of another row: as in InnerLoops."""
+    after_blas: AfterBlas = NOT_AFTER_BLAS
+    """Of a part of another row."""
     rows: InnerLoops | None = None
     """All loops of a call as one, where the core can share them as rows; None where it cannot."""
 
@@ -161,7 +161,9 @@ def stop_ledger(path: Path) -> None:
 
 
 def _row(data: bytes, offset: int) -> LedgerRow:
-    name, kind, layout, types, *sizes, calls, timed, nanoseconds, elements, after_blas = _ROW.unpack_from(data, offset)
+    name, kind, layout, types, *numbers = _ROW.unpack_from(data, offset)
+    *sizes, calls, timed, nanoseconds, elements, short, medium, default = numbers
+    timed_ns = max(1, nanoseconds)
     return LedgerRow(
         name=name.partition(b"\0")[0].decode("utf-8", "replace"),
         kind=kind.decode("ascii", "replace"),
@@ -172,5 +174,5 @@ def _row(data: bytes, offset: int) -> LedgerRow:
         timed=timed,
         seconds=nanoseconds * 1e-9 * calls / timed if timed else 0.0,
         elements=elements,
-        after_blas=after_blas / nanoseconds if nanoseconds else 0.0,
+        after_blas=(short / timed_ns, medium / timed_ns, default / timed_ns),
     )

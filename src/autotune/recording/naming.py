@@ -10,7 +10,7 @@ from autotune.model.operation import DTYPES as MEASURED
 from autotune.model.operation import Operation
 from autotune.recording import recording
 from autotune.recording.ledger import InnerLoops, LedgerRow
-from autotune.recording.recording import SHORT_LOOP, SHORT_REDUCTION, Call, Loop
+from autotune.recording.recording import NOT_AFTER_BLAS, SHORT_LOOP, SHORT_REDUCTION, AfterBlas, Call, Loop
 
 _NAMES = """
     bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 int64 uint64
@@ -121,7 +121,7 @@ def _call(
     needs_reductions: bool = False,
     loop: Loop | None = None,
     inner: Loop | None = None,
-    after_blas: float = 0.0,
+    after_blas: AfterBlas = NOT_AFTER_BLAS,
     is_in_short_loops: bool = False,
 ) -> Call:
     return Call(

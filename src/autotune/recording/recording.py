@@ -9,7 +9,12 @@ from autotune.model.catalogue import row_of
 from autotune.model.codec import decode, encode
 from autotune.model.operation import Operation
 
-SCHEMA = "autotune.recording/3"
+SCHEMA = "autotune.recording/4"
+AfterBlas = tuple[float, float, float]
+"""Parts of a call's time in calls that began while idle BLAS threads spin, when most loops are not cut: one for each
+exponent of `controls/wait_policy.EXPONENTS`."""
+NOT_AFTER_BLAS: AfterBlas = (0.0, 0.0, 0.0)
+
 
 SHORT_LOOP = 10_000
 """Elements of a loop of NumPy's below which no second CPU pays: the C core shares loops, not the calls around them."""
@@ -58,8 +63,7 @@ class Call:
     """Its inner loops if it is a ufunc's with long ones, or all of them as one if it is in rows."""
     inner: Loop | None = None
     """Its long inner loops if it is in rows, which are shared one by one where rows are not."""
-    after_blas: float = 0.0
-    """Part of its time in calls that began while idle BLAS threads may have spun, when no loop is cut."""
+    after_blas: AfterBlas = NOT_AFTER_BLAS
     is_in_short_loops: bool = False
     """Does NumPy run it, on a large array, in inner loops that are too short to be shared?"""
 
@@ -83,11 +87,20 @@ def join_calls(calls: Iterable[Call]) -> tuple[Call, ...]:
                 before,
                 calls=before.calls + call.calls,
                 seconds=before.seconds + call.seconds,
-                after_blas=(before.after_blas * before.seconds + call.after_blas * call.seconds)
-                / max(1e-12, before.seconds + call.seconds),
+                after_blas=_mean(before, call),
             )
         )
     return tuple(sorted(joined.values(), key=lambda call: -call.seconds))
+
+
+def _mean(one_call: Call, other: Call) -> AfterBlas:
+    """Average the parts after BLAS, weighted by the seconds of both calls."""
+    share = one_call.seconds / max(1e-12, one_call.seconds + other.seconds)
+    short, medium, default = (
+        share * part + (1 - share) * of_other
+        for part, of_other in zip(one_call.after_blas, other.after_blas, strict=True)
+    )
+    return short, medium, default
 
 
 LINALG, ARRAYS, REDUCTIONS, OTHERS = "linear algebra", "whole-array", "reduction", "other NumPy and SciPy"
