@@ -102,6 +102,13 @@ def test_an_operation_without_an_entry_names_the_command_that_measures_it(machin
     assert (result.exit_code, "`autotune calibrate svd n=9`" in result.stderr) == (1, True)
 
 
+@pytest.mark.parametrize("verb", ["show", "report", "verify"])
+def test_where_nothing_is_in_force_an_operation_names_the_command_that_measures_it(tmp_path, monkeypatch, verb):
+    alone(monkeypatch, tmp_path)
+    result = CliRunner().invoke(program, [verb, "svd", "n=9"])
+    assert (result.exit_code, "`autotune calibrate svd n=9`" in result.stderr) == (1, True)
+
+
 @pytest.mark.parametrize(("value", "is_off"), [("1", True), ("0", False)])
 def test_where_autotune_is_switched_off_nothing_of_the_list_is_said_to_be_in_force(machine, monkeypatch, value, is_off):
     monkeypatch.setenv("AUTOTUNE_DISABLE", value)

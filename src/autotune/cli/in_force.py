@@ -58,12 +58,14 @@ class InForce(Record, kw_only=True):
 
 
 def not_covered(names: Sequence[str], sizes: Sequence[str], measured: Iterable[str], *, dtype: str = DTYPES[0]) -> str:
-    """Return a sentence about operations and sizes that none of the measured ones covers.
+    """Return a sentence about operations and sizes that none of the measured ones covers, if any are measured at all.
 
     Raises UnknownOperation for a name that neither the catalogue nor a measured operation has, unless a profile of the
     user's is refused, which may hold a function of that name.
     """
     measured = list(measured)
+    if not (names or measured):
+        return messages.NO_PROFILE
     own_names = {operation.partition(" ")[0].removeprefix(COMMANDS) for operation in measured}
     wanted = {ALIASES.get(name, name) for name in names}
     own = [operation for operation in measured if operation.partition(" ")[0] in wanted]

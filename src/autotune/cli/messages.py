@@ -237,8 +237,8 @@ def entry_written(path: object, name: str, *, own_name: bool, is_tuned: bool) ->
 # --- profiles and their entries ---------------------------------------------------------
 
 NO_PROFILE = (
-    "No entry is in force on this machine. `autotune calibrate` measures it and writes a profile; the reasons above "
-    "say why others are not used."
+    "No entry is in force on this machine. `autotune calibrate` measures it and writes a profile. `autotune show` "
+    "lists the profiles that are not used, with the reasons."
 )
 SWITCHED_OFF = (
     "AUTOTUNE_DISABLE is set here: programs that are started with it run as plain NumPy, with none of these choices in "

@@ -62,14 +62,12 @@ def report(
     subjects = read_subjects(list(dict.fromkeys(selection.files)))
     every = [str(entry.operation) for subject in subjects for entry in subject.profile.entries]
     subjects = [narrow(subject, selection) for subject in subjects]
-    if not selection.files and is_disabled():
-        note(messages.SWITCHED_OFF)
-    if not subjects:
-        note(messages.NO_PROFILE)
-        return FAILED
-    if (selection.names or selection.texts) and not any(subject.profile.entries for subject in subjects):
+    is_narrowed = bool(selection.names or selection.texts)
+    if not subjects or (is_narrowed and not any(subject.profile.entries for subject in subjects)):
         note(not_covered(selection.names, selection.texts, every))
         return FAILED
+    if not selection.files and is_disabled():
+        note(messages.SWITCHED_OFF)
     if as_json:
         print_json("report/1", tables(subjects))
     elif table is not None:

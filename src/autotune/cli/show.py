@@ -39,7 +39,7 @@ def show(words: tuple[str, ...], as_json: bool) -> int:
     missing = None
     if not entries:
         every = [str(match.entry.operation) for match in state.entries]
-        missing = not_covered(selection.names, selection.texts, every) if every else messages.NO_PROFILE
+        missing = not_covered(selection.names, selection.texts, every)
     if as_json:
         rows = [{**plain_entry(match.entry), "level": str(match.level), "profile": match.path} for match in entries]
         print_json("show/1", {"profiles": [vars(profile) for profile in state.profiles], "entries": rows})

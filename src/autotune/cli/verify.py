@@ -47,13 +47,12 @@ def verify(words: tuple[str, ...], budget: str, workload: "UserWorkload | None",
     selection = Selection.parse(words)
     path = next(iter(selection.files), None)
     profile = in_force().as_profile() if path is None else profile_files.read(path)
-    if profile is None:
-        note(messages.NO_PROFILE)
+    is_narrowed = bool(selection.names or selection.texts)
+    if profile is None or (is_narrowed and not selection.narrow(profile).entries):
+        entries = () if profile is None else profile.entries
+        note(not_covered(selection.names, selection.texts, [str(entry.operation) for entry in entries]))
         return FAILED
     shown = selection.narrow(profile)
-    if not shown.entries and (selection.names or selection.texts):
-        note(not_covered(selection.names, selection.texts, [str(entry.operation) for entry in profile.entries]))
-        return FAILED
     if path is not None:
         note(f"Profile {printable(str(path))}")
     checks: list[Check] = []
