@@ -238,6 +238,16 @@ def test_loops_that_gain_while_idle_blas_threads_spin_do_not_wait(dtype, element
     assert limits.waiting_share((1.0, 1.0, 1.0), replace(loop, kind="functions")) == 1.0
 
 
+def test_a_program_gains_what_is_expected_over_all_states_of_the_machine():
+    full = make_entry("qr", choice={"blas_threads": 1}, speedup=2.0, m=50, n=50)
+    expected = replace(full, evidence=replace(full.evidence, expected_speedup=1.5))
+    met = call(operation=QR, seconds=10.0)
+    advice = advise_on(recording(process(met), wall_seconds=10.0), resolution_of(expected))
+    assert advice.calls[0].gain.speedup == 2.0
+    assert advice.gain.speedup == pytest.approx(1.5)
+    assert (advice.gain.low, advice.gain.high) == pytest.approx((1.5 / 1.1, 1.5 / 0.9))
+
+
 def test_a_size_between_measured_ones_has_what_the_runtime_chooses_there():
     entries = [make_entry("qr", choice={"blas_threads": 1}, m=n, n=n) for n in (20, 200)]
     gain = known_gain(call(operation=QR), resolution_of(*entries), Limits())

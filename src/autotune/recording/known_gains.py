@@ -60,6 +60,8 @@ class KnownGain:
     low: float | None = None
     high: float | None = None
     """Ends of the 95 % interval; between sizes, of theirs; of similar sizes, the least and the largest speed-up."""
+    expected: float | None = None
+    """Speed-up over all states of the machine, where it differs from the one at full capacity."""
     choice: str = ""
     """The configuration, such as "blas_threads=1"."""
     basis: Basis = Basis.SIZE
@@ -188,7 +190,7 @@ def _claim(match: LookupResult, choice: Configuration, profiles: Profiles, basis
     )
     if evidence.speedup is not None:
         low, high = evidence.interval or (None, None)
-        return replace(gain, speedup=evidence.speedup, low=low, high=high)
+        return replace(gain, speedup=evidence.speedup, low=low, high=high, expected=evidence.expected_speedup)
     if evidence.interval is not None:  # measured with other limits of the CPUs, within which the choice is
         low, high = evidence.interval
         return replace(gain, speedup=low, low=low, high=high)

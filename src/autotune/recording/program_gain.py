@@ -9,7 +9,7 @@ from autotune.recording.recording import Call, RecordedProcess, Recording
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramGain:
-    """The speed-up of a whole run."""
+    """The speed-up of a whole run, over the states in which its machine was during the calibration."""
 
     speedup: float
     low: float
@@ -75,9 +75,10 @@ def program_gain(gains: Iterable[tuple[Call, KnownGain]], total: float) -> Progr
             if gain.speedup is None:
                 continue
             share *= 1 - gain.waiting
-            saved += share * (1 - 1 / gain.speedup)
-            least += share * (1 - 1 / (gain.low or gain.speedup))
-            most += share * (1 - 1 / (gain.high or gain.speedup))
+            over_all_states = (gain.expected or gain.speedup) / gain.speedup  # the interval moves along
+            saved += share * (1 - 1 / (gain.speedup * over_all_states))
+            least += share * (1 - 1 / ((gain.low or gain.speedup) * over_all_states))
+            most += share * (1 - 1 / ((gain.high or gain.speedup) * over_all_states))
         elif gain.source in {GainSource.UNDECIDED, GainSource.NOISY}:
             undecided += share
         elif gain.source in {GainSource.NOT_MEASURED, GainSource.SIMILAR}:
