@@ -1,6 +1,7 @@
 """`autotune env` and `autotune run`."""
 
 import json
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -93,6 +94,13 @@ def test_run_gives_the_command_its_variables_and_arguments_as_they_are():
 @pytest.mark.real
 def test_run_passes_the_commands_exit_status_on():
     assert autotune(sys.executable, "-c", "raise SystemExit(41)").returncode == 41
+
+
+@pytest.mark.real
+@pytest.mark.skipif(sys.platform == "win32", reason="the system has no such signals")
+@pytest.mark.parametrize("name", ["PIPE", "XFSZ"])
+def test_the_command_ignores_no_signal_that_python_does(name):
+    assert autotune("--", "sh", "-c", f"kill -{name} $$").returncode == -signal.Signals[f"SIG{name}"]
 
 
 @pytest.mark.real

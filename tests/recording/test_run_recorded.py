@@ -42,6 +42,15 @@ def test_a_command_whose_ends_of_children_an_ancestor_ignores_has_its_status():
         signal.signal(signal.SIGCHLD, before)
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_a_signal_that_is_ignored_here_is_ignored_by_the_command(number):
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        assert run_recorded(["sh", "-c", f"kill -{number} $$; exit 7"], os.environ, plain).status == 7
+    finally:
+        signal.signal(number, before)
+
+
 @pytest.mark.parametrize("name", [b"/opt/py\xff/bin/python", "/opt/größe/python".encode(), b""])
 def test_the_name_of_an_interpreter_without_autotune_may_be_any_bytes(tmp_path, name):
     (tmp_path / "12.missing").write_bytes(name)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -225,6 +226,9 @@ def replace_process(command: tuple[str, ...], environ: Mapping[str, str]) -> int
     Windows cannot replace a process: there the command is waited for.
     """
     sys.stdout.flush()
+    for name in ("SIGPIPE", "SIGXFSZ"):  # Python ignores them, which the command would go on to do
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
     try:
         if os.name == "nt":
             import subprocess

@@ -170,9 +170,12 @@ def _passing_signals() -> Iterator[SignalForwarder]:
     def leave(_number: int, _frame: FrameType | None) -> None:
         return
 
-    chosen = dict.fromkeys(_FORWARDED, forwarder.forward) | dict.fromkeys(_LEFT_TO_THE_COMMAND, leave)
-    chosen["SIGCHLD"] = leave  # where an ancestor ignores it, the kernel would keep no status of the command
-    before = {getattr(signal, name): signal.signal(getattr(signal, name), act) for name, act in chosen.items()}
+    acts = dict.fromkeys(_FORWARDED, forwarder.forward) | dict.fromkeys(_LEFT_TO_THE_COMMAND, leave)
+    chosen = {getattr(signal, name): act for name, act in acts.items()}
+    # what is ignored already, as under nohup, the command goes on to ignore
+    chosen = {number: act for number, act in chosen.items() if signal.getsignal(number) is not signal.SIG_IGN}
+    chosen[signal.SIGCHLD] = leave  # where an ancestor ignores it, the kernel would keep no status of the command
+    before = {number: signal.signal(number, act) for number, act in chosen.items()}
     try:
         yield forwarder
     finally:
