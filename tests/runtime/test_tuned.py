@@ -229,6 +229,14 @@ def test_a_function_is_called_as_it_stands_where_nothing_was_measured(n):
     assert autotune.tuned_call(smooth, n=n) == (n, 3, 10, "", blas.current())
 
 
+@pytest.mark.parametrize("keywords", [{"n": 0}, {"n": "all"}, {"n": 100, "dtype": "bfloat16"}])
+def test_a_keyword_that_is_no_size_or_dtype_is_the_functions_own_matter(keywords):
+    def shown(*, n, dtype=None):
+        return {"n": n} if dtype is None else {"n": n, "dtype": dtype}
+
+    assert autotune.tuned_call(autotune.workload(name="smooth")(shown), **keywords) == keywords
+
+
 def test_a_function_without_a_name_or_an_entry_is_called_as_it_stands():
     assert autotune.tuned_call(lambda n: n, n=100) == 100
     assert autotune.tuned_call(autotune.workload(name="never_measured")(smooth), n=100)[:3] == (100, 3, 10)

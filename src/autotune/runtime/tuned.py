@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import wraps
 from math import prod
 from typing import Any, ParamSpec, TypeVar
@@ -119,15 +120,22 @@ def tuned_call(function: Callable[..., _R], /, *args: Any, **keywords: Any) -> _
 
 
 def _for_sizes(name: str, keywords: Mapping[str, Any]) -> Configuration | None:
-    """Return what was measured for a function of this name at those of its keywords that are sizes."""
+    """Return what was measured for a function of this name at those of its keywords that are sizes.
+
+    None where a keyword is no size, or no dtype of NumPy's: what it means is the function's own matter.
+    """
     resolution = state.resolution()
-    dtype = dtype_name(keywords.get("dtype", "float64"))
     if resolution is None or not is_name(name):
+        return None
+    try:
+        dtype = dtype_name(keywords.get("dtype", "float64"))
+    except (TypeError, ValueError):
         return None
     for measured in resolution.measured_sizes(name, dtype):
         sizes = {size: keywords[size] for size in measured.size if size in keywords}
         if sizes.keys() == measured.size.keys():
-            return config(name, dtype=dtype, **sizes)
+            with suppress(BadSize):
+                return config(name, dtype=dtype, **sizes)
     return None
 
 
