@@ -123,6 +123,7 @@ def test_trouble_stands_in_a_list():
     [
         ({}, [], "Next: autotune calibrate -- python x.py"),
         ({"status": 3}, [], "Next, as soon as the command succeeds: autotune calibrate"),
+        ({"is_complete": False, "status": None}, [], "Next: autotune calibrate --recording FILE"),
         ({}, [NOISY], "Next, on a quieter machine or with more time: autotune calibrate --budget "),
         ({}, [TUNED], "Next: autotune run -- python x.py"),
         ({}, [KEPT], "Nothing to gain here"),
@@ -135,7 +136,16 @@ def test_the_last_line_is_the_next_command_or_that_there_is_nothing_to_gain(fiel
 
 def test_a_command_whose_children_gain_is_told_of_the_option_for_them():
     pair = [process(call(seconds=4.0, operation=QR), pid=pid, parent=5) for pid in (10, 11)]
-    assert text(recording(*pair), KEPT)[-1] == "Next: autotune run --children -- python x.py"
+    last = text(recording(*pair), KEPT)[-1]
+    assert last == "Next: AUTOTUNE_PROCESSES=2 autotune run --children -- python x.py"
+
+
+def test_a_run_that_saves_less_than_the_start_of_run_takes_is_told():
+    short = recording(
+        replace(LONG, end=0.2, calls=(call(seconds=0.1, operation=QR),), cpu_seconds=0.2), wall_seconds=0.2
+    )
+    assert text(short, TUNED, width=200)[-1].endswith("takes more than a run like this saves.")
+    assert text(recording(LONG), TUNED, width=200)[-1] == "Next: autotune run -- python x.py"
 
 
 def test_a_command_without_a_recorded_call_is_measured_as_a_whole():

@@ -51,6 +51,13 @@ def test_runs_so_short_that_the_start_of_run_counts_are_told(tmp_path, seconds, 
     assert ("more to do" in " ".join(lines(runs, mean_report(tmp_path, 1)))) is is_short
 
 
+def test_what_varies_between_the_runs_is_told(tmp_path):
+    plain, tuned = (CommandRun(seconds=3.0, status=status, output=b"") for status in (0, 3))
+    runs = PairedRuns(first=plain, plain=(plain,), variant=(tuned,))
+    _, said, *_ = lines(runs, mean_report(tmp_path, 1))
+    assert said == "The exit statuses of the runs differ (--json lists them). They wrote the same."
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -107,6 +107,29 @@ def test_runs_that_are_too_long_for_the_budget_are_not_made(tmp_path):
 
 
 @pytest.mark.usefixtures("_gains")
+def test_a_command_that_ran_on_after_its_recording_is_not_run_in_pairs(monkeypatch, tmp_path):
+    monkeypatch.setattr("autotune.bench.command_pairs.run_pairs", lambda *_, **__: pytest.fail("was run"))
+    part = replace(RECORDING, status=None, is_complete=False)
+    gained = gain_of(part, tmp_path / "profile.yaml", runs=3, seconds=100)
+    assert (gained.measured, "autotune compare" in gained.why_not) == (None, True)
+
+
+@pytest.mark.usefixtures("_gains")
+def test_runs_that_all_fail_tell_no_gain(monkeypatch, tmp_path):
+    failed = CommandRun(seconds=1.0, status=3, output=b"")
+    runs = PairedRuns(first=failed, plain=(failed,) * 3, variant=(failed,) * 3)
+    monkeypatch.setattr("autotune.bench.command_pairs.run_pairs", lambda *_, **__: runs)
+    gained = gain_of(RECORDING, tmp_path / "profile.yaml", runs=3, seconds=100)
+    assert (gained.measured, "exit status 3" in gained.why_not) == (None, True)
+
+
+def test_the_recording_of_a_command_that_fails_is_kept(tmp_path):
+    kept = tmp_path / "kept.json"
+    assert "exit status 3" in refusal("--record", str(kept), "--", sys.executable, "-c", "raise SystemExit(3)")
+    assert json.loads(kept.read_text())["status"] == 3
+
+
+@pytest.mark.usefixtures("_gains")
 def test_a_command_that_cannot_run_here_leaves_the_prediction(monkeypatch, tmp_path):
     def fail(*_, **__):
         raise BadWorkload("python cannot be run: No such file.")

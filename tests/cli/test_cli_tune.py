@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,11 @@ def test_the_best_command_line_is_alone_on_standard_output(tune):
     assert result.stdout.startswith("OPENBLAS_NUM_THREADS=1 ")
     assert result.stdout.endswith(" python simulate.py 'a b'\n")
     assert "2.00x (1.90 to 2.10) as good as the command as it stands, by its time" in result.stderr
+
+
+def test_where_cpu_seconds_were_the_objective_those_are_told(tune):
+    saved = replace(WON, evidence=replace(WON.evidence, cpu_ratio=0.52))
+    assert "It took 0.52 of its CPU seconds." in tune(*SIMULATE, entry=saved).stderr
 
 
 def test_without_a_gain_the_command_is_printed_as_it_stands(tune):

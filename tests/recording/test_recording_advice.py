@@ -375,6 +375,12 @@ def test_more_blas_threads_than_cpus_is_trouble():
     assert about("surplus", process(call()), usable_cpus=1, limit="quota")
 
 
+def test_other_pools_are_told_with_the_counts_that_tune_can_set():
+    assert about("thread count for numba", process(others=("jax", "numba")))
+    (only,) = about("Other thread pools", process(others=("jax",)))
+    assert "tune" not in only
+
+
 def test_a_quota_that_paused_the_program_is_trouble():
     assert about("quota", process(call()), throttled_seconds=3.0)
     assert not about("quota", process(call()), throttled_seconds=0.1)

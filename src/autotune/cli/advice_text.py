@@ -8,6 +8,7 @@ from autotune.profiles.folders import Layer, layer_of
 from autotune.recording.advice import WORTH_MEASURING, Advice, AdvisedCall, Next
 from autotune.recording.known_gains import Basis, GainSource, KnownGain
 from autotune.recording.recording import GROUPS
+from autotune.recording.trouble import crowding
 from autotune.runtime.text_table import TextColumn, TextTable, wrap
 
 MOST_ROWS = 15
@@ -15,6 +16,9 @@ LEAST_WAITING = 0.05
 """Part of the time of a call below which it is not said that it runs plain, since BLAS threads spin."""
 LEAST_SHARE = 0.005
 """Part of the run below which a call has no row."""
+
+START_SECONDS = 0.1
+"""Time that `autotune run` takes to start."""
 
 NO_CALLS = (
     "No call of NumPy or SciPy was recorded: no process of this command loaded NumPy, or none could be seen "
@@ -97,7 +101,7 @@ def _table(advice: Advice, width: int) -> Iterator[str]:
                 (f"{len(rest)} more: {group}", "", f"{calls:,}", _seconds(seconds), f"{share:.0%}", "")
             )
     outside = 1 - advice.call_share
-    yield from table.row(("outside NumPy, SciPy", "", "", "", f"{outside:.0%}", ""))
+    yield from table.row(("the rest", "", "", "", f"{outside:.0%}", ""))
 
 
 def _seconds(seconds: float) -> str:
@@ -176,16 +180,26 @@ def _next(advice: Advice) -> str:
             f"NumPy, is measured as a whole: autotune tune -- {command}"
         )
     match advice.next:
+        case Next.CALIBRATE if not advice.recording.is_complete:
+            return (
+                "Next: autotune calibrate --recording FILE, which measures what --record FILE has kept of this run "
+                "without waiting for the command to end."
+            )
         case Next.CALIBRATE if advice.recording.status:
             return f"Next, as soon as the command succeeds: autotune calibrate -- {command}"
         case Next.CALIBRATE if 2 * advice.gain.undecided_share > advice.gain.open_share:
             return f"Next, on a quieter machine or with more time: autotune calibrate --budget 10m -- {command}"
         case Next.CALIBRATE:
             return f"Next: autotune calibrate -- {command}"
-        case Next.RUN:
-            return f"Next: autotune run -- {command}"
-        case Next.RUN_CHILDREN:
-            return f"Next: autotune run --children -- {command}"
+        case Next.RUN | Next.RUN_CHILDREN:
+            crowd = crowding(advice.recording)
+            share = f"AUTOTUNE_PROCESSES={crowd.processes} " if crowd is not None and crowd.processes > 1 else ""
+            said = f"Next: {share}autotune {advice.next} -- {command}"
+            saved = advice.recording.wall_seconds * (1 - 1 / advice.gain.speedup)
+            is_short = crowd is None and saved < START_SECONDS
+            return said + (
+                f" Its start, some {START_SECONDS} s, takes more than a run like this saves." if is_short else ""
+            )
         case _:
             here = "here" if advice.recording.is_complete else "in the recorded time"
             if any(process.is_unrecorded for process in advice.recording.processes):

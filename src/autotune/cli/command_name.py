@@ -32,6 +32,8 @@ class TunedCommand(Record, kw_only=True):
     choice: "Configuration"
     speedup: float | None
     """Time of the command as it stands divided by that of the choice."""
+    cpu_ratio: float | None
+    """CPU seconds of the choice divided by those of the command as it stands; None unless they were the objective."""
 
 
 def command_name(name: str | None, words: Sequence[str]) -> str:
@@ -105,4 +107,5 @@ def _applied(words: tuple[str, ...], tuned: "LookupResult", usable_cpus: int) ->
         variables=variables,
         choice=choice,
         speedup=entry.evidence.speedup,
+        cpu_ratio=entry.evidence.cpu_ratio,
     )

@@ -85,17 +85,19 @@ def run_tuned_pairs(
 def lines(runs: "PairedRuns", force: "InForceThere") -> Iterator[str]:
     """Yield the speed-up, whether the runs did the same, and what was in force."""
     if runs.failure:
-        end = f"signal {-runs.failure} ended it" if runs.failure < 0 else f"exit status {runs.failure}"
-        yield f"The command failed in every run ({end}), so there is no speed-up: run it alone to see why."
+        yield messages.failed_in_every_run(runs.failure)
         return
     yield speedup_text(runs.speedup, runs.interval, len(runs.plain))
-    status = "All runs ended with the same exit status"
+    same, other = (
+        "All runs ended with the same exit status.",
+        "The exit statuses of the runs differ (--json lists them).",
+    )
     output = {
-        True: "and wrote the same",
-        False: "and the tuned runs wrote something else than the plain ones",
-        None: "and the output varies between plain runs, so that it cannot be compared",
+        True: "They wrote the same.",
+        False: "The tuned runs wrote something else than the plain ones.",
+        None: "The output varies between plain runs, so that it cannot be compared.",
     }[runs.same_output]
-    yield f"{status if runs.same_status else 'The exit statuses of the runs differ (--json lists them)'} {output}."
+    yield f"{same if runs.same_status else other} {output}"
     seconds = median(run.seconds for run in runs.plain)
     if seconds < SHORT_SECONDS:
         yield (

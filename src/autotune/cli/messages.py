@@ -148,6 +148,9 @@ def verifying_runs(pairs: int) -> str:
 
 
 NO_VERIFY_RUNS = "No runs of the command were asked for."
+RECORDED_IN_PART = (
+    "The recording ended before the command did, whose time is not known: `autotune compare -- CMD` runs it in pairs."
+)
 NOTHING_GAINED = "This profile tunes nothing that the program calls: no pairs of runs were made."
 PROGRAM_DIFFERS = "The tuned runs ended or wrote otherwise than the plain ones: `autotune compare -- CMD` shows it."
 
@@ -162,12 +165,19 @@ def runs_too_long(pairs: int, needed: float, allowed: float) -> str:
 # --- a command that is run, compared or tuned as a whole --------------------------------
 
 
+def failed_in_every_run(status: int) -> str:
+    """Tell of a command whose runs all ended with this status; negative: the signal that ended them."""
+    end = f"signal {-status} ended it" if status < 0 else f"exit status {status}"
+    return f"The command failed in every run ({end}), so there is no speed-up: run it alone to see why."
+
+
 def as_asked(threads: int) -> str:
     return f"{count_of(threads, 'BLAS thread')}, as asked."
 
 
-def running_tuned(name: str, configuration: object, speedup: float | None) -> str:
+def running_tuned(name: str, configuration: object, speedup: float | None, cpu_ratio: float | None) -> str:
     gain = "" if speedup is None else f", {units.speedup(speedup)} as fast as the command as it stands"
+    gain += "" if cpu_ratio is None else f", with {cpu_ratio:.2f} of its CPU seconds"
     return f"autotune run: {name} as `autotune tune` measured it: {configuration}{gain}."
 
 
@@ -219,10 +229,11 @@ NO_REPORT = (
 def tuned(entry: "Entry", *, by_metric: bool) -> str:
     if entry.status != "tuned":
         return f"{STATUSES[entry.status].capitalize()}: {entry.reason}"
-    evidence = entry.evidence
+    evidence, ratio = entry.evidence, entry.evidence.cpu_ratio
     return (
         f"{units.speedup(evidence.speedup)} ({units.interval(evidence.interval)}) as good as the command as it stands, "
         f"by {'the number that it prints' if by_metric else 'its time'}, in {evidence.pairs} pairs of runs."
+        + ("" if ratio is None else f" It took {ratio:.2f} of its CPU seconds.")
     )
 
 

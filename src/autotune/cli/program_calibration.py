@@ -64,14 +64,14 @@ def recorded_program(words: tuple[str, ...], *, recording: Path | None, record: 
         )
     if recording is not None:
         return read_recording(recording, is_to_run=True)
-    recorded = recorded_run(command)
-    if record is not None:
-        write_recording(record, recorded)
-    return recorded
+    return recorded_run(command, record)
 
 
-def recorded_run(command: tuple[str, ...]) -> "Recording":
-    """Record a run of a command, whose input is empty and whose output is not shown. Raises BadWorkload if it fails."""
+def recorded_run(command: tuple[str, ...], kept: Path | None) -> "Recording":
+    """Record a run of a command, whose input is empty and whose output is not shown, and keep it if a path is given.
+
+    Raises BadWorkload if the command fails.
+    """
     from autotune.recording.run_recorded import run_recorded
 
     note(messages.recording_run(join(command)))
@@ -80,6 +80,7 @@ def recorded_run(command: tuple[str, ...]) -> "Recording":
     except (OSError, ValueError) as problem:
         reason = getattr(problem, "strerror", None) or problem
         raise BadWorkload(messages.cannot_run(command[0], reason)) from None
+    write_recording(kept, recorded)
     status = recorded.status
     if status:
         how = f"was ended by signal {-status}" if status < 0 else f"ended with exit status {status}"
@@ -125,6 +126,8 @@ def gain_of(recorded: "Recording | None", profile: Path | None, *, runs: int, se
         return replace(predicted, why_not=messages.NOTHING_GAINED)
     if not runs:
         return replace(predicted, why_not=messages.NO_VERIFY_RUNS)
+    if not recorded.is_complete:
+        return replace(predicted, why_not=messages.RECORDED_IN_PART)
     if needed > seconds:
         return replace(predicted, why_not=messages.runs_too_long(runs, needed, seconds))
     note(messages.verifying_runs(runs))
@@ -135,6 +138,8 @@ def gain_of(recorded: "Recording | None", profile: Path | None, *, runs: int, se
         pairs = run_tuned_pairs(recorded.command, options, named, pairs=runs, seconds=2 * needed)
     except BadWorkload as problem:  # of a recording from another machine, say
         return replace(predicted, why_not=str(problem))
+    if pairs.failure:
+        return replace(predicted, why_not=messages.failed_in_every_run(pairs.failure))
     start = median(variant.seconds - plain.seconds for plain, variant in zip(starts.plain, starts.variant, strict=True))
     return replace(
         predicted,

@@ -123,7 +123,7 @@ def run(*, command: tuple[str, ...], **settings: Any) -> int:
     resolution = None if options.blas_threads is not None or is_disabled() else resolve_before_numpy()
     tuned = tuned_command(command, name=options.name, resolution=resolution) if options.may_be_tuned else None
     if isinstance(tuned, TunedCommand):
-        say(messages.running_tuned(tuned.name, tuned.choice, tuned.speedup))
+        say(messages.running_tuned(tuned.name, tuned.choice, tuned.speedup, tuned.cpu_ratio))
         return replace_process(tuned.words, {**os.environ, **tuned.variables})
     is_kept_out = is_kept_from_site(command) and not options.children
     choice = choose(options.blas_threads, resolution)

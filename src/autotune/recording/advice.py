@@ -132,6 +132,6 @@ def _next(recording: Recording, gain: ProgramGain) -> Next:
         main = [process for process in recording.processes if process.call_seconds > 0]
         below = {process.parent for process in main} & {process.pid for process in main}
         spawned = any(not process.is_fork and process.parent in below for process in main)
-        return Next.RUN_CHILDREN if spawned or (crowd is not None and crowd.needs_children) else Next.RUN
+        return Next.RUN_CHILDREN if spawned or (crowd is not None and crowd.processes > 1) else Next.RUN
     is_unknown = recording.processes and all(process.is_unrecorded for process in recording.processes)
     return Next.UNKNOWN if is_unknown else Next.NOTHING

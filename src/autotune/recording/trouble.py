@@ -15,6 +15,8 @@ SMALL_ARRAY = 1000
 TURNS_A_SECOND = 10.0
 """Changes of the calling thread that show threads at work at once: CPython's GIL is handed over every 5 ms."""
 SLOW_PRODUCTS = frozenset({"matmul", "dot", "inner", "vdot", "matvec", "vecdot", "matmat"})
+NOT_STEERED = frozenset({"jax", "tensorflow"})
+"""Libraries that take no thread count from the variables that `autotune tune` sets."""
 _INTEGERS = ("int", "uint", "bool", "float16")
 
 
@@ -46,8 +48,8 @@ class Crowding:
     """More BLAS threads than usable CPUs."""
 
     sentence: str
-    needs_children: bool
-    """Does `run` need `--children` to end it?"""
+    processes: int
+    """Processes among which the CPUs have to be divided."""
 
 
 def crowding(recording: Recording) -> Crowding | None:
@@ -62,13 +64,14 @@ def crowding(recording: Recording) -> Crowding | None:
     if at_once > 1 and at_once * threads > usable:
         sentence = (
             f"{at_once} processes ran at once, each with {threads} BLAS threads: {at_once * threads} threads on "
-            f"{cpus}. `autotune run --children` gives each its share; so does OPENBLAS_NUM_THREADS="
-            f"{max(1, usable // at_once)}, or the variable of your BLAS library."
+            f"{cpus}. `AUTOTUNE_PROCESSES={at_once} autotune run --children` gives each its share; so does "
+            f"OPENBLAS_NUM_THREADS={max(1, usable // at_once)}, or the variable of your BLAS library."
         )
     elif callers > 1 and threads > 1 and callers * threads > usable:
         sentence = (
-            f"Up to {callers} threads called linear algebra at once, each with {threads} BLAS threads (nested pools), "
-            f"on {cpus}. `autotune run` shares the CPUs among calls at once."
+            f"Up to {callers} threads called NumPy at once, and a call of linear algebra has {threads} BLAS threads "
+            f"(nested pools), on {cpus}. Once a profile covers linear algebra, `autotune run` shares the CPUs among "
+            "calls at once."
         )
     elif threads > usable:
         sentence = (
@@ -77,7 +80,7 @@ def crowding(recording: Recording) -> Crowding | None:
         )
     else:
         return None
-    return Crowding(sentence=sentence, needs_children=at_once * threads > usable and at_once > 1)
+    return Crowding(sentence=sentence, processes=at_once if at_once * threads > usable else 1)
 
 
 def _blas_seconds(process: RecordedProcess) -> float:
@@ -114,9 +117,10 @@ def _environment(recording: Recording) -> Iterator[str]:
         )
     libraries = openmp | {name for process in recording.processes for name in process.others}
     if libraries:
+        steered = ", ".join(sorted(libraries - NOT_STEERED))
         yield (
-            f"Other thread pools are loaded ({', '.join(sorted(libraries))}). Their time counts as outside NumPy; "
-            "`autotune tune -- CMD` finds their best thread counts."
+            f"Other thread pools are loaded ({', '.join(sorted(libraries))}). Their time is part of the rest."
+            + (f" `autotune tune -- CMD` finds the best thread count for {steered}." if steered else "")
         )
 
 
@@ -170,8 +174,8 @@ def _turns_at_the_gil(recording: Recording) -> Iterator[str]:
         ):
             yield (
                 f"{process.threads} threads called NumPy, and together they kept {process.cpu_seconds / span:.1f} of "
-                f"{cpus} busy: they wait for each other, mostly for the GIL, as short calls "
-                "and Python code do. Processes, or larger arrays a call, help."
+                f"{cpus} busy: they wait for the GIL, as short calls and Python code do, or for CPUs that others "
+                "use. Processes, or larger arrays a call, help against the GIL."
             )
             return
 
