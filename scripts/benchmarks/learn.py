@@ -61,7 +61,7 @@ print(json.dumps(seconds))
 """
 
 
-HIDE_SHIPPED = "from autotune.profiles import folders; folders._shipped_profiles = lambda: '/dev/null'\n"
+HIDE_SHIPPED = "from autotune.profiles import folders; folders.shipped_profiles = lambda: '/dev/null'\n"
 """Nothing is learned about what a profile covers, and one for this machine may be shipped."""
 
 LOGARITHM = """

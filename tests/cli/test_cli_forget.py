@@ -34,7 +34,7 @@ def forget(*words):
 def test_an_entry_of_a_shipped_profile_stays_and_is_said_to_be_one(own, tmp_path, monkeypatch):
     shipped = tmp_path / "class.yaml"
     profile_files.write(of_this_machine(make_entry("svd", m=5, n=5)), shipped)
-    monkeypatch.setattr("autotune.profiles.folders._shipped_profiles", lambda: str(tmp_path))
+    monkeypatch.setattr("autotune.profiles.folders.shipped_profiles", lambda: str(tmp_path))
     before = shipped.read_bytes()
 
     result = forget("svd", "n=5")

@@ -187,7 +187,7 @@ def test_a_profile_that_programs_do_not_look_for_says_how_to_name_it(tmp_path, c
 
 
 def test_a_profile_in_the_administrators_folder_is_looked_for(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(folders, "_system_profiles", lambda: str(tmp_path))
+    monkeypatch.setattr(folders, "system_profiles", lambda: str(tmp_path))
     kept = write_outcome.keep(USUAL, tmp_path / "node.yaml")
     write_outcome.tell([kept], finished=True, as_json=False)
     assert "AUTOTUNE_PROFILE" not in capsys.readouterr().err

@@ -1,7 +1,9 @@
 """The rules by which thread counts are set and put back, on libraries that only remember their count."""
 
+import sys
 import threading
 from ctypes import CFUNCTYPE, c_int, c_ssize_t
+from types import ModuleType
 
 import pytest
 from hypothesis import given
@@ -170,22 +172,22 @@ def test_without_a_blas_everything_is_allowed_and_nothing_known():
         assert (threads.loaded(), threads.current(), threads.set_threads(4)) == ((), None, None)
 
 
-def test_a_library_loaded_later_takes_the_process_wide_count(blas):
+def test_a_library_loaded_later_takes_the_process_wide_count(blas, monkeypatch):
     loaded = []
     threads = BlasThreads(lambda: loaded)
     threads.set_threads(3)
     loaded.append(blas.library)
-    threads._modules -= 1  # as if a module had been imported
+    monkeypatch.setitem(sys.modules, "imported_since", ModuleType("imported_since"))
     threads.refresh()
     assert blas.get() == 3
 
 
-def test_a_library_loaded_inside_a_scope_is_put_back_with_the_others(blas):
+def test_a_library_loaded_inside_a_scope_is_put_back_with_the_others(blas, monkeypatch):
     loaded = []
     threads = BlasThreads(lambda: loaded)
     with threads.limit(2):
         loaded.append(blas.library)
-        threads._modules -= 1
+        monkeypatch.setitem(sys.modules, "imported_since", ModuleType("imported_since"))
         threads.refresh()
         assert blas.get() == 2
     assert blas.get() == STARTS_WITH
@@ -348,6 +350,6 @@ def test_a_forked_child_drops_the_scopes_of_threads_that_it_does_not_have(blas, 
     scope = threads.limit(2)
     elsewhere(scope.__enter__)
     with threads.limit(4):
-        threads._after_fork()
+        threads.after_fork()
         assert blas.get() == 4
     assert blas.get() == STARTS_WITH

@@ -1,5 +1,7 @@
 """A Configuration put into force, and clamped to the CPUs that may be used."""
 
+from contextlib import contextmanager
+from functools import partial
 from typing import get_args
 
 import pytest
@@ -7,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autotune.controls import allocator, blas, thread_pools
-from autotune.controls.allocator import Heap
 from autotune.controls.apply_configuration import Configured
 from autotune.controls.blas import BlasThreads
 from autotune.controls.blas_setters import Library
@@ -26,9 +27,18 @@ CONFIGURATIONS = st.builds(
 CPUS = st.integers(1, 512)
 
 
+@contextmanager
+def retained(state):
+    state["retaining"] = True
+    try:
+        yield
+    finally:
+        state["retaining"] = False
+
+
 @pytest.fixture
 def process(monkeypatch):
-    """BLAS threads, OpenMP threads and heap settings of a process of eight CPUs, as one dictionary."""
+    """BLAS threads, OpenMP threads and retained memory of a process of eight CPUs, as one dictionary."""
     state = {"threads": 8, "openmp": 8, "retaining": False}
     library = Library(
         api="openblas",
@@ -46,10 +56,8 @@ def process(monkeypatch):
         ceiling=8,
     )
     monkeypatch.setattr(thread_pools, "limit", BlasThreads(lambda: [openmp]).limit)
-    heap = Heap(lambda option, value: state.update(retaining=value == 0), lambda _: None)
     monkeypatch.setattr(blas, "limit", threads.limit)
-    monkeypatch.setattr(allocator, "_heap", lambda: heap)
-    monkeypatch.setattr(allocator, "_support", lambda: (None, 2**30))
+    monkeypatch.setattr(allocator, "Retained", partial(retained, state))
     return state
 
 

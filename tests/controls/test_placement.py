@@ -109,7 +109,7 @@ class TestRealThreads:
         middle = len(self.mask) // 2
         halves = [Cpu(number=n, node=place // middle) for place, n in enumerate(self.mask[: 2 * middle])]
         self.room = middle
-        monkeypatch.setattr(placement, "_machine", lambda: tuple(halves))
+        monkeypatch.setattr(placement, "machine_cpus", lambda: tuple(halves))
         yield
         assert sorted(os.sched_getaffinity(0)) == self.mask
 
@@ -185,5 +185,5 @@ class TestRealThreads:
 
 
 def test_this_computers_own_structure_is_read():
-    assert placement._machine() == detect()[0].cpus
+    assert placement.machine_cpus() == detect()[0].cpus
     assert placement.cpus_for(CORES, 10_000) is None

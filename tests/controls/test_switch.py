@@ -146,7 +146,7 @@ def test_a_count_that_other_code_set_during_a_call_stays(library, switch):
 
 def test_a_limit_that_was_there_before_is_the_most_that_a_call_may_have(library, threads):
     library.put(2)
-    threads._look()
+    threads.loaded()
     library.put(1)
     assert threads.begin_switching(8)[1] == 1
 
@@ -203,7 +203,7 @@ def test_a_library_that_grows_less_than_asked_is_still_put_back(threads):
 
 def test_a_forked_child_forgets_the_calls_of_others(library, threads, switch):
     Elsewhere()(switch.begin, FOR_ONE)
-    threads._after_fork()
+    threads.after_fork()
     assert library.get() == 8
     switch.begin(FOR_EIGHT)
     assert library.get() == 8

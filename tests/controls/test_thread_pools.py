@@ -3,7 +3,7 @@
 import sys
 import threading
 from contextlib import contextmanager
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -44,7 +44,7 @@ def imported(monkeypatch):
     """Imports modules of these names, and no OpenMP runtime is loaded."""
     for name in (*thread_pools.COUNTED_BY_THREAD, thread_pools.FFT):
         monkeypatch.delitem(sys.modules, name, raising=False)
-    monkeypatch.setattr(thread_pools, "_openmp_runtimes", lambda: iter(()))
+    monkeypatch.setattr(thread_pools, "controller", lambda: SimpleNamespace(lib_controllers=()))
 
     def add(*modules):
         for module in modules:

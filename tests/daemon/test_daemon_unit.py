@@ -72,10 +72,12 @@ def test_without_systemd_installing_says_what_to_do(monkeypatch):
 def test_installing_for_a_user_writes_below_their_configuration(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setattr(shutil, "which", lambda _: "/bin/true")
-    monkeypatch.setattr(systemd, "_run", lambda *_: None)
+    commands = []
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: commands.append(command))
     files, following = systemd.install_unit(user=True, store=False)
     assert files == [tmp_path / "systemd" / "user" / "autotune.service"]
     assert files[0].read_text("utf-8") == systemd.user_unit()
+    assert commands == [("systemctl", "--user", "daemon-reload")]
     assert following == "systemctl --user enable --now autotune"
 
 

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autotune.errors import UntrustedFile
-from autotune.host import trusted_files
 from autotune.host.trusted_files import FileRule, read_file, replace_file
 
 PLAIN = FileRule(100)
@@ -71,7 +70,9 @@ def test_a_file_above_the_limit_is_refused(path):
     ],
 )
 def test_a_mode_that_lets_others_in_is_refused(path, mode, rule, reason, monkeypatch):
-    monkeypatch.setattr(trusted_files, "_has_no_other_members", lambda gid: False)
+    import grp
+
+    monkeypatch.setattr(grp, "getgrgid", lambda gid: grp.struct_group(("team", "x", gid, ["another"])))
     path.chmod(mode)
     assert refusal(path, rule).startswith(reason)
     assert read_file(path, FileRule(100, any_owner=True)).data == b"content"

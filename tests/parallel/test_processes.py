@@ -109,7 +109,7 @@ def test_a_child_that_is_killed_is_an_error(method):
 @pytest.mark.parametrize("method", [Method.PIPE, Method.QUEUE, Method.ARGUMENT, Method.MEMFD])
 def test_a_child_that_ends_before_it_listens_is_an_error(method, monkeypatch):
     """Data sent to it is lost, so the connection is reset instead of closed."""
-    monkeypatch.setattr("autotune.parallel.worker_processes._run", lambda *_: os._exit(3))
+    monkeypatch.setattr("autotune.parallel.worker_processes.die_with_parent", lambda _: os._exit(3))
     with pytest.raises(SharedMemoryError, match="code 3"):
         mapped(square, out=np.zeros(ARRAY.shape), method=method)
     assert not multiprocessing.active_children()

@@ -303,10 +303,17 @@ def test_what_is_no_handle_is_refused():
         attach(np.zeros(3))
 
 
+def mount_temporary_files(system, monkeypatch):
+    """Let the kernel say that temporary files lie on a file system of this kind."""
+    device = os.stat(tempfile.gettempdir()).st_dev
+    line = f"1 1 {os.major(device)}:{os.minor(device)} / /tmp rw - {system} none rw\n"
+    monkeypatch.setattr(shared_memory, "read", lambda _: line)
+
+
 @pytest.mark.parametrize("method", SHARING)
 def test_more_memory_than_the_process_can_get_is_refused_before_anything_is_written(method, monkeypatch):
     monkeypatch.setattr(shared_memory, "available_bytes", lambda: 1000)
-    monkeypatch.setattr(shared_memory, "_is_in_memory", lambda _: True)
+    mount_temporary_files("tmpfs", monkeypatch)
     with pytest.raises(SharedMemoryError, match="can get 1000 bytes of memory more"):
         shared(1001, "i1", method=method)
     with made(1000, "i1", method=method) as array:
@@ -315,14 +322,14 @@ def test_more_memory_than_the_process_can_get_is_refused_before_anything_is_writ
 
 def test_a_file_on_a_disk_needs_no_memory(monkeypatch):
     monkeypatch.setattr(shared_memory, "available_bytes", lambda: 0)
-    monkeypatch.setattr(shared_memory, "_is_in_memory", lambda _: False)
+    mount_temporary_files("ext4", monkeypatch)
     with shared(1000, method=Method.MEMMAP) as array:
         assert array.size == 1000
 
 
 @on_linux
 def test_a_process_whose_descriptors_others_may_not_open_shares_by_a_name(monkeypatch):
-    monkeypatch.setattr(shared_memory, "_is_reachable", lambda: False)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     with shared(5, method=Method.MEMFD) as array:
         assert isinstance(array.handle.place, shared_memory.Named)
         attach(pickle.loads(pickle.dumps(array.handle)))[0] = 1
@@ -337,7 +344,7 @@ def test_where_dev_shm_is_full_only_children_reach_the_array_and_no_name_stays(m
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     name = f"test{os.getpid()}"
-    monkeypatch.setattr(shared_memory, "_is_reachable", lambda: False)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     monkeypatch.setattr(shared_memory.os, "posix_fallocate", refuse)
     monkeypatch.setattr(shared_memory.secrets, "token_hex", lambda _: name)
     with shared(5, method=Method.MEMFD) as array:

@@ -12,7 +12,9 @@ from autotune.runtime.process_state import state
 def fresh(monkeypatch, tmp_path):
     """No profiles of others, no memory of earlier results, and nothing in force before or after."""
     alone(monkeypatch, tmp_path)
-    result_memory._held.clear()
+    results = result_memory.KeptMemory()
+    monkeypatch.setattr(result_memory, "empty", results.empty)
+    monkeypatch.setattr(result_memory, "kept_bytes", results.total_bytes)
     state.replace_setting(Setting())
     yield
     stop_interception()

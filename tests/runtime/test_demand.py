@@ -144,7 +144,7 @@ def test_a_spool_that_cannot_be_written_is_no_error(fresh):
 def test_a_forked_child_counts_anew():
     state.process_demand = Demand()
     state.process_demand.add(LOG, 7)
-    state._after_fork()
+    state.after_fork()
     assert state.process_demand.most_called() == {}
 
 

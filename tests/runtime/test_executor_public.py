@@ -1,5 +1,6 @@
 """executor() has the measured workers, BLAS threads and placement; processes where these are allowed and better."""
 
+import multiprocessing
 import os
 
 import numpy as np
@@ -135,7 +136,7 @@ def test_processes_are_better_than_a_plain_loop_where_threads_are_not(measured):
 
 def test_a_process_that_may_have_no_children_gets_threads(measured, monkeypatch):
     measured(threads(), processes())
-    monkeypatch.setattr("multiprocessing.process._current_process._config", {"daemon": True})
+    monkeypatch.setattr(multiprocessing.current_process(), "daemon", True)
     with autotune.executor("batch_matmul", n=300, processes=True) as pool:
         assert (type(pool), pool.blas_threads) == (ThreadExecutor, 1)
     with autotune.executor("batch_matmul_processes", n=300) as pool:

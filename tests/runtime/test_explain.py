@@ -163,12 +163,12 @@ def test_an_operation_of_which_everything_was_refused_is_told_with_the_reason(ow
 def test_memory_that_is_kept_for_results_is_told(own_profile):
     from autotune.parallel import result_memory
 
-    before = result_memory.held()
+    before = result_memory.kept_bytes()
     array = result_memory.empty((2**20,), "float64")
     del array
-    assert autotune.explain().held_bytes == result_memory.held() >= max(before, 2**23)
+    assert autotune.explain().held_bytes == result_memory.kept_bytes() >= max(before, 2**23)
     assert "Memory of dropped results kept for new ones: " in str(autotune.explain())
-    assert autotune.explain().as_dict()["held_bytes"] == result_memory.held()
+    assert autotune.explain().as_dict()["held_bytes"] == result_memory.kept_bytes()
 
 
 def test_text_of_a_profile_cannot_act_on_the_terminal(own_profile):

@@ -275,7 +275,7 @@ def test_what_the_guard_drops_is_no_longer_what_config_says():
                 break
             control, calls.control = calls.control, False
             calls.pause = 0
-            state.per_call._look(calls, 0.001 if control else 0.002, control, 0)
+            state.per_call.guard.look(calls, 0.001 if control else 0.002, control)
         assert calls.threads == state.setting.initial_threads
         assert autotune.config("qr", n=6) is None
         (row,) = autotune.explain("qr").operations

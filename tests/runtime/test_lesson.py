@@ -22,7 +22,7 @@ class Program:
     """Calls of one operation, one after another; the clock is the sum of what they take."""
 
     def __init__(self, seconds, *, seed=0, rest=8, most=8, noise=0.03, bursts=False, account=None, candidates=None):
-        self._seconds = seconds
+        self.seconds_of = seconds
         self._random = Random(seed)
         self._noise = noise
         self._bursts = bursts
@@ -42,7 +42,7 @@ class Program:
             chosen = trial or self.lesson.choice or self.rest
             count = chosen if self._is_loop else chosen.threads
             self.counts.append(count)
-            seconds = self._seconds(count) * self._luck()
+            seconds = self.seconds_of(count) * self._luck()
             self.account.total_seconds += seconds
             self._following = None
             if self.lesson.choice is None:
@@ -107,7 +107,7 @@ def test_a_loss_on_candidates_stays_within_one_percent_of_the_time_by_account():
             program.run(20)
             overshoot = 8 * 4e-3  # of the pair that was under way
             assert program.account.lost_seconds <= SHARE * program.account.total_seconds + overshoot
-        lost = sum(program._seconds(count) - 1e-3 for count in program.counts)
+        lost = sum(program.seconds_of(count) - 1e-3 for count in program.counts)
         assert lost <= SHARE * program.account.total_seconds + overshoot
         assert program.lesson.choice is None
 
@@ -196,7 +196,7 @@ def test_a_loop_that_is_slower_in_slices_stays_numpys_within_the_account():
             lambda cut: 5e-3 if cut.threads == 1 else 9e-3, seed=seed, candidates=Candidates(8, most_slices=16)
         )
         program.run(2000)
-        lost = sum(program._seconds(cut) - 5e-3 for cut in program.counts)
+        lost = sum(program.seconds_of(cut) - 5e-3 for cut in program.counts)
         assert program.lesson.choice is None
         assert lost <= SHARE * program.account.total_seconds + 9e-3  # of the pair that was under way
 

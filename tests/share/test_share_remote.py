@@ -253,9 +253,9 @@ def test_a_listing_of_s3_whose_pages_never_end_is_given_up(names, monkeypatch):
         contents = [{"Key": f"autotune/v1/x/{number}", "Size": 1} for number in range(names)]
         return {"IsTruncated": True, "NextContinuationToken": str(len(tokens)), "Contents": contents}
 
-    backend = FsspecBackend("s3://bucket/autotune")
     system = SimpleNamespace(call_s3=call_s3, invalidate_cache=lambda: None)
-    monkeypatch.setattr(backend, "_system", lambda: (system, "bucket/autotune"))
+    monkeypatch.setattr("fsspec.core.url_to_fs", lambda _: (system, "bucket/autotune"))
+    backend = FsspecBackend("s3://bucket/autotune")
     with pytest.raises(OSError, match="it lists more than") as problem:
         backend.files("x")
     assert problem.value.errno == errno.EFBIG

@@ -101,9 +101,9 @@ def alone(monkeypatch: "pytest.MonkeyPatch", folder: Path) -> None:
         monkeypatch.setenv(f"XDG_{name}_HOME", str(folder / name.lower()))
     for name in ("AUTOTUNE_PROFILE", "AUTOTUNE_DISABLE", "AUTOTUNE_CPUS", "AUTOTUNE_PROCESSES", "AUTOTUNE_STATE_DIR"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("autotune.profiles.folders._system_profiles", lambda: str(folder / "system"))
+    monkeypatch.setattr("autotune.profiles.folders.system_profiles", lambda: str(folder / "system"))
     monkeypatch.setattr("autotune.profiles.folders.NODE_FOLDER", str(folder / "node"))
-    monkeypatch.setattr("autotune.profiles.folders._shipped_profiles", lambda: str(folder / "shipped"))
+    monkeypatch.setattr("autotune.profiles.folders.shipped_profiles", lambda: str(folder / "shipped"))
 
 
 def of_this_machine(*entries: Entry) -> Profile:

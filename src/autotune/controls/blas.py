@@ -173,7 +173,7 @@ class BlasThreads:
     def _look(self) -> bool:
         """Take in libraries loaded since the last look; True if there are any."""
         if self._modules < 0:
-            after_fork.register(self._after_fork)
+            after_fork.register(self.after_fork)
         self._modules = len(sys.modules)
         paths = {library.path for library in self._libraries}
         new = tuple(library for library in self._find() if library.path not in paths)
@@ -222,7 +222,7 @@ class BlasThreads:
         domain.counts += map(_Count, self._per_thread[len(domain.counts) :])
         return domain
 
-    def _after_fork(self) -> None:
+    def after_fork(self) -> None:
         """Reset in a forked child, which has only the thread that forked: the lock is free, other scopes are over."""
         self._lock = RLock()
         me = get_ident()

@@ -29,7 +29,7 @@ def cpus_for(placement: Placement | None, workers: int) -> frozenset[int] | None
     allowed = affinity()
     if placement is None or workers < 2 or allowed is None:
         return None
-    return choose(placement, workers, [cpu for cpu in _machine() if cpu.number in allowed], _getcpu()())
+    return choose(placement, workers, [cpu for cpu in machine_cpus() if cpu.number in allowed], _getcpu()())
 
 
 def choose(
@@ -129,7 +129,8 @@ class Moved:
 
 
 @cache
-def _machine() -> "tuple[Cpu, ...]":
+def machine_cpus() -> "tuple[Cpu, ...]":
+    """Return the CPUs of this computer, whose structure is read once."""
     from autotune.host.detect import detect
 
     return detect()[0].cpus

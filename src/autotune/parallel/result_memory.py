@@ -6,7 +6,6 @@ one, up to a limit. An array made here does not own its memory: it refers to a L
 slices; only when the last of them is gone is the Lease deleted and the memory free to be handed out.
 """
 
-from functools import cache
 from math import prod
 from typing import Any
 
@@ -29,54 +28,71 @@ WASTE = 1.25
 class Lease:
     """Memory while any array refers to it."""
 
-    __slots__ = ("__array_interface__", "__weakref__", "memory")
+    __slots__ = ("__array_interface__", "__weakref__", "memory", "owner")
 
-    def __init__(self, memory: NDArray[np.uint8]) -> None:
+    def __init__(self, memory: NDArray[np.uint8], owner: "KeptMemory") -> None:
         self.memory = memory
+        self.owner = owner
         self.__array_interface__: dict[str, Any] = memory.__array_interface__
 
     def __del__(self) -> None:
-        _held[id(self.memory)] = self.memory
-        _trim()
+        self.owner.keep(self.memory)
 
 
-_held: dict[int, NDArray[np.uint8]] = {}
-"""By id, oldest first. Only single dict operations touch it: a Lease may be deleted by the garbage collector
-in the middle of any of these functions, where a lock would wait for itself."""
+class KeptMemory:
+    """Memory of dropped results, up to a limit.
+
+    Only single dict operations touch it: a Lease may be deleted by the garbage collector in the middle of any of these
+    methods, where a lock would wait for itself.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        """Keep at most so many bytes; None: as many as suit the memory that this process may use."""
+        self._most = most
+        self._by_id: dict[int, NDArray[np.uint8]] = {}
+        """Oldest first."""
+
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """Return an uninitialised array in C order, like np.empty, from released memory where some fits."""
+        kind = np.dtype(dtype)
+        size = prod(shape) * kind.itemsize
+        if not SMALLEST <= size <= self._limit():
+            return np.empty(shape, kind)
+        memory = self._take(size)
+        lease = Lease(np.empty(size, np.uint8) if memory is None else memory, self)
+        return np.asarray(lease)[:size].view(kind).reshape(shape)
+
+    def total_bytes(self) -> int:
+        """Return the bytes of released results that are kept for the next ones."""
+        return sum(memory.nbytes for memory in list(self._by_id.values()))
+
+    def keep(self, memory: NDArray[np.uint8]) -> None:
+        """Keep this memory, and no more than the limit."""
+        self._by_id[id(memory)] = memory
+        while self.total_bytes() > self._limit():
+            try:
+                del self._by_id[next(iter(self._by_id))]
+            except (StopIteration, KeyError, RuntimeError):  # another thread took it meanwhile
+                continue
+
+    def _limit(self) -> int:
+        if self._most is None:
+            self._most = most_bytes(usable_bytes())
+        return self._most
+
+    def _take(self, size: int) -> NDArray[np.uint8] | None:
+        for key, memory in list(self._by_id.items()):
+            if size <= memory.nbytes <= WASTE * size and self._by_id.pop(key, None) is not None:
+                return memory
+        return None
 
 
-def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """Return an uninitialised array in C order, like np.empty, from released memory where some fits."""
-    kind = np.dtype(dtype)
-    size = prod(shape) * kind.itemsize
-    if not SMALLEST <= size <= _most():
-        return np.empty(shape, kind)
-    memory = _take(size)
-    lease = Lease(np.empty(size, np.uint8) if memory is None else memory)
-    return np.asarray(lease)[:size].view(kind).reshape(shape)
+def most_bytes(usable: int | None) -> int:
+    """Return the bytes to keep at most where a process may use so many; None: unknown."""
+    return LIMIT if usable is None else min(LIMIT, usable // SHARE)
 
 
-def held() -> int:
-    """Return the bytes of released results that are kept for the next ones, in this process."""
-    return sum(memory.nbytes for memory in list(_held.values()))
+_kept = KeptMemory()
 
-
-@cache
-def _most() -> int:
-    memory = usable_bytes()
-    return LIMIT if memory is None else min(LIMIT, memory // SHARE)
-
-
-def _take(size: int) -> NDArray[np.uint8] | None:
-    for key, memory in list(_held.items()):
-        if size <= memory.nbytes <= WASTE * size and _held.pop(key, None) is not None:
-            return memory
-    return None
-
-
-def _trim() -> None:
-    while held() > _most():
-        try:
-            del _held[next(iter(_held))]
-        except (StopIteration, KeyError, RuntimeError):  # another thread took it meanwhile
-            continue
+empty = _kept.empty
+kept_bytes = _kept.total_bytes

@@ -88,9 +88,9 @@ def places(named: str | os.PathLike[str] | None = None) -> list[tuple[Layer, str
         *([(Layer.NAMED, _absolute(os.path.expanduser(first)))] if first else []),
         (Layer.USER, _user_profiles()),
         *([(Layer.NODE, os.path.join(NODE_FOLDER, "profiles"))] if sys.platform.startswith("linux") else []),
-        (Layer.SYSTEM, _system_profiles()),
+        (Layer.SYSTEM, system_profiles()),
         *((Layer.CLUSTER, mirror) for mirror in dict.fromkeys(_mirrors())),
-        (Layer.SHIPPED, _shipped_profiles()),
+        (Layer.SHIPPED, shipped_profiles()),
     ]
 
 
@@ -115,7 +115,7 @@ def _user_profiles() -> str:
     return os.path.join(_platform("user_config", "XDG_CONFIG_HOME", "~/.config"), "profiles")
 
 
-def _system_profiles() -> str:
+def system_profiles() -> str:
     if sys.platform.startswith("linux"):
         return "/etc/autotune/profiles"
     from platformdirs import site_config_dir
@@ -123,7 +123,7 @@ def _system_profiles() -> str:
     return os.path.join(site_config_dir("autotune", appauthor=False), "profiles")
 
 
-def _shipped_profiles() -> str:
+def shipped_profiles() -> str:
     """Return the folder inside the wheel, or next to src/ in a checkout."""
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     inside = os.path.join(package, "profiles", "shipped")

@@ -246,7 +246,7 @@ def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes:
         refusals=() if resolution is None else resolution.refusals,
         failure=setting.failure,
         waiting=setting.waiting,
-        held_bytes=0 if results is None else int(results.held()),
+        held_bytes=0 if results is None else int(results.kept_bytes()),
         overview=operation is None,
     )
 

@@ -52,7 +52,7 @@ class State:
         """Entries dropped by guards that are no longer in force."""
         self.learned: list[Learned] = []
         """Choices that learners proved which are no longer in force."""
-        after_fork.register(self._after_fork)
+        after_fork.register(self.after_fork)
 
     def resolution(self) -> "Resolution | None":
         """Return the profiles that fit this machine, reading them on the first call.
@@ -83,7 +83,7 @@ class State:
             self.answers = {}
         self.answers[question] = answer
 
-    def _after_fork(self) -> None:
+    def after_fork(self) -> None:
         """Replace the lock, which a thread of the parent may have held, and reset the counts of the parent."""
         self.lock = RLock()
         if self.process_demand is not None:
