@@ -245,7 +245,7 @@ def test_every_class_name_has_one_meaning():
 SHARED_FILE_NAMES = {
     "__init__.py": "a package",
     "store.py": "the backend-independent store, and the verb that users call it by",
-    "naming.py": "names of operations at run time, and of calls in a recording",
+    "explain.py": "the public function, and the verb that prints what it returns",
 }
 """File names that several packages have, each with the reason."""
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from autotune.runtime.array_calls import map_blocks as map_blocks
     from autotune.runtime.array_calls import random as random
     from autotune.runtime.array_calls import reduce_blocks as reduce_blocks
-    from autotune.runtime.explanation import explain as explain
+    from autotune.runtime.explain import explain as explain
     from autotune.runtime.lookup_configuration import config as config
     from autotune.runtime.lookup_configuration import usable_cpus as usable_cpus
     from autotune.runtime.naming import workload as workload
@@ -25,7 +25,7 @@ _NAMES = {
     "errors": ("AutotuneError",),
     "runtime.apply": ("apply",),
     "runtime.array_calls": ("fill", "map_blocks", "random", "reduce_blocks"),
-    "runtime.explanation": ("explain",),
+    "runtime.explain": ("explain",),
     "runtime.lookup_configuration": ("config", "usable_cpus"),
     "runtime.naming": ("workload",),
     "runtime.shared_arrays": ("attach", "process_map", "shared"),

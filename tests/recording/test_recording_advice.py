@@ -14,9 +14,9 @@ from autotune.model.entry import Status
 from autotune.model.operation import Operation
 from autotune.profiles.lookup import Level
 from autotune.recording.advice import Next, advise_on
+from autotune.recording.call_names import call_of
 from autotune.recording.known_gains import Basis, GainSource, Limits, known_gain
 from autotune.recording.ledger import InnerLoops, LedgerRow
-from autotune.recording.naming import call_of
 from autotune.recording.program_gain import total_seconds
 from autotune.recording.recording import ARRAYS, NOT_AFTER_BLAS, OTHERS, Loop, Recording, ThreadPool, join_calls
 from autotune.recording.trouble import processes_at_once, trouble

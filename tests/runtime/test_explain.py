@@ -219,7 +219,7 @@ def test_a_profile_that_asks_for_more_threads_than_there_are_cpus_is_held_to_the
 @pytest.mark.skipif(usable_cpus()[0] < 2, reason="one CPU has one worker, which is not placed")
 @pytest.mark.parametrize(("cpus", "said"), [(None, True), (frozenset({0, 1}), False)])
 def test_a_placement_that_these_cpus_have_no_room_for_is_told(monkeypatch, cpus, said):
-    monkeypatch.setattr("autotune.runtime.explanation.cpus_for", lambda *_: cpus)
+    monkeypatch.setattr("autotune.runtime.explain.cpus_for", lambda *_: cpus)
     choice = {"workers": 2, "chunk": 1000, "placement": Placement.L3}
     profile_files.write(
         of_this_machine(make_entry("log", choice=choice, n=10**6)), folders.user_profiles() / "mine.yaml"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autotune.recording.call_names import call_of
 from autotune.recording.ledger import Ledger, read_ledger, stop_ledger
-from autotune.recording.naming import call_of
 from autotune.recording.recording import RecordedProcess, ThreadPool, join_calls
 
 ROOM = 2**20

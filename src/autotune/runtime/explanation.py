@@ -1,37 +1,22 @@
-"""The public function explain(): the origin of every choice, as values and as a text in 80 columns."""
+"""Answer of explain() about autotune in a process, as values, as a text in 80 columns and as a table."""
 
-import os
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from autotune.controls.placement import cpus_for
-from autotune.controls.thread_variables import limit_of_workers
-from autotune.intercept.array_loops import MEASURED_LAYOUTS, loop_names
-from autotune.intercept.operations import LOOP_KINDS, MET, Layout
 from autotune.model import units
 from autotune.model.allocation import LIMITED_BY, Limit
-from autotune.model.catalogue import ALIASES
-from autotune.model.configuration import Configuration, clamp
+from autotune.model.configuration import Configuration
 from autotune.model.entry import Entry, Evidence
-from autotune.model.operation import Operation
-from autotune.model.policy import COMMANDS
-from autotune.profiles.folders import Layer, places
+from autotune.profiles import folders
 from autotune.profiles.lookup import Level, Refusal
-from autotune.profiles.loop_plan import measured_dtype
-from autotune.profiles.resolve import Resolution
 from autotune.runtime.guard import Dropped, Saved
 from autotune.runtime.learner import Learned
-from autotune.runtime.lookup_configuration import clamp_to_limits
-from autotune.runtime.naming import as_operation
-from autotune.runtime.process_settings import threads_text, why_plain
-from autotune.runtime.process_state import state
+from autotune.runtime.process_settings import threads_text
 from autotune.runtime.text_table import TextColumn, TextTable, printable, wrap
 
 WIDTH = 80
-_NOTHING = "No measured entry covers it."
 _ALONE = {
     "unplanned": "that no entry covers by their size and operands",
     "short": "too short to reduce in blocks",
@@ -178,171 +163,6 @@ class Explanation:
     __repr__ = __str__
 
 
-def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes: int) -> Explanation:
-    """Explain the choice for each measured operation: its configuration, fit level, profile and reason.
-
-    Parameters
-    ----------
-    operation : str, optional
-        Only this operation's entries, or those of the command that `autotune tune` keeps under this name. Without a
-        name the text is an overview without the reasons of single entries.
-    dtype : dtype
-        That of the operation.
-    **sizes : int
-        Only the entry for these sizes, measured or in between.
-
-    Returns
-    -------
-    Explanation
-        Shows as a text of 80 columns at a prompt and in print(), and as a table in a notebook. Each nearer entry and
-        each file that was refused is in it with its reason.
-
-    Raises
-    ------
-    BadSize
-        For a size that the operation does not have.
-
-    Notes
-    -----
-    Nothing is changed.
-
-    Examples
-    --------
-    >>> import autotune
-    >>> text = str(autotune.explain("svd", n=500))
-
-    """
-    resolution = state.resolution()
-    setting = state.setting
-    if resolution is None:
-        rows: tuple[Explained, ...] = ()
-    elif operation is not None and sizes:
-        rows = (_explain_request(resolution, operation, dtype, sizes),)
-    else:
-        name = None if operation is None else _entry_name(operation, resolution)
-        rows = tuple(
-            _explain_operation(resolution, item) for item in resolution.operations() if name in {None, item.name}
-        )
-    results = sys.modules.get("autotune.parallel.result_memory")  # if anything has made a result yet
-    per_call = state.per_call
-    calls, switched = (0, 0) if per_call is None else per_call.counts()
-    guard = None if per_call is None else per_call.guard
-    learner = None if per_call is None else per_call.learner
-    return Explanation(
-        per_call=None if per_call is None else f"{per_call.reason()}{_loops_off(resolution)}",
-        loops=None if per_call is None else per_call.loops_cut(),
-        loops_alone={} if per_call is None else per_call.loops_alone(),
-        calls=calls,
-        switched=switched,
-        saved=None if per_call is None else per_call.savings(),
-        learned=None if learner is None else tuple(learner.lessons()),
-        spent_seconds=0.0 if learner is None else learner.account.lost_seconds,
-        dropped=() if guard is None else tuple(guard.dropped),
-        usable_cpus=None if resolution is None else resolution.usable_cpus,
-        limit=None if resolution is None else resolution.limit,
-        blas_threads=setting.blas_threads,
-        blas_threads_reason=setting.reason,
-        operations=rows,
-        refusals=() if resolution is None else resolution.refusals,
-        failure=setting.failure,
-        waiting=setting.waiting,
-        held_bytes=0 if results is None else int(results.kept_bytes()),
-        overview=operation is None,
-    )
-
-
-def _loops_off(resolution: Resolution | None) -> str:
-    """Say why no loop is cut though calls are switched; empty where loops may be."""
-    plain = None if resolution is None else why_plain(resolution)
-    is_off = plain is not None and plain.calls is None and plain.loops is not None
-    return f" Loops of ufuncs run as plain NumPy: {plain.loops}" if plain is not None and is_off else ""
-
-
-def _entry_name(name: str, resolution: Resolution) -> str:
-    """Return the name that entries have: that of the catalogue, or of a command that was tuned under it."""
-    command = COMMANDS + name
-    is_command = resolution.names_operation(command) and not resolution.names_operation(name)
-    return command if is_command else ALIASES.get(name, name)
-
-
-def _explain_request(resolution: Resolution, operation: str, dtype: Any, sizes: dict[str, int]) -> Explained:
-    named = as_operation(operation, dtype, sizes)
-    if named is None:
-        return Explained(operation=f"{operation} {dtype}", level=Level.DEFAULT, choice=Configuration(), reason=_NOTHING)
-    return _explain_operation(resolution, named)
-
-
-def _rule(resolution: Resolution, operation: Operation, *, is_tuned: bool) -> str:
-    """Say why a tuned call runs plain, or from which size on the loops that an operation stands for are cut, if any."""
-    kinds = [
-        (kind, layout)
-        for kind in LOOP_KINDS
-        for layout in Layout.ALL
-        if operation.name in loop_names(kind, layout)
-        and (layout == Layout.CONTIGUOUS or operation.name == MEASURED_LAYOUTS.get(layout))
-    ]
-    plain = why_plain(resolution)
-    if operation.name in MET and plain.calls is not None and is_tuned:
-        return f" But calls run as plain NumPy here: {plain.calls}"
-    if not kinds:
-        return ""
-    if plain.loops is not None:
-        return f" Loops of unchanged programs run as plain NumPy here: {plain.loops}"
-    starts = []
-    for kind, layout in kinds:
-        dtype = measured_dtype(loop_names(kind, layout), operation.dtype, resolution.measured_sizes)
-        plan = next((p for p in resolution.loops if (p.kind, p.dtype, p.layout) == (kind, dtype, layout)), None)
-        if plan is not None:
-            starts.append(f"{kind} from {plan.ranges[0].elements:,} elements on")
-    if starts:
-        return f" In unchanged programs loops of {', of '.join(starts)} are cut; shorter ones run as plain NumPy."
-    names = " or ".join(", ".join(loop_names(*kind)) for kind in kinds)
-    return f" In unchanged programs no such loop is cut: {names} would all have to gain at the same size."
-
-
-def _explain_operation(resolution: Resolution, operation: Operation) -> Explained:
-    match, passed = resolution.climb(operation)
-    override = state.overrides.get(operation)
-    rule = _rule(resolution, operation, is_tuned=match is not None and not match.entry.choice.is_default)
-    if match is None:
-        return Explained(
-            operation=str(operation),
-            level=Level.DEFAULT,
-            choice=override or Configuration(),
-            reason=_NOTHING + rule if override is None else "This process learned it while it ran.",
-            refused=tuple(passed),
-        )
-    usable_cpus = resolution.usable_cpus
-    choice, reason = clamp_to_limits(match.entry.choice, usable_cpus), match.entry.reason + rule
-    if choice != clamp(match.entry.choice, usable_cpus):
-        reason = (
-            f"Held to {choice} by {limit_of_workers(os.environ, usable_cpus)}, which the user or a framework set. "
-            f"Without it {match.entry.choice} would run, of which the profile says: {reason}"
-        )
-    elif choice != match.entry.choice:
-        reason += f" The profile asks for {match.entry.choice}; the {usable_cpus} usable CPUs here allow {choice}."
-    if override is not None:
-        choice = override
-        reason += (
-            " But the default was faster in this process, so the live guard dropped the choice."
-            if override.is_default
-            else " This process learned another choice while it ran."
-        )
-    workers = choice.workers or 1
-    if choice.placement is not None and workers > 1 and cpus_for(choice.placement, workers) is None:
-        reason += f" The CPUs here have no room for placement={choice.placement}: workers run anywhere."
-    return Explained(
-        operation=str(match.entry.operation),
-        level=match.level,
-        choice=choice,
-        reason=reason,
-        source=match.path,
-        fit=match.why,
-        entry=match.entry,
-        refused=tuple(refusal for refusal in passed if refusal.path != match.path),
-    )
-
-
 def _lines(explanation: Explanation, width: int) -> Iterator[str]:
     if explanation.failure is not None:
         yield from wrap(f"NumPy runs as it would without autotune: {explanation.failure}", width)
@@ -362,9 +182,8 @@ def _lines(explanation: Explanation, width: int) -> Iterator[str]:
     for path, number in paths.items():
         yield f"[{number}] {printable(path)}"
         yield from wrap(used.get(path) or "", width, indent=4)
-    folder = next(place for layer, place in places() if layer is Layer.SHIPPED)
     refused = [refusal for refusal in explanation.refusals if refusal.entry is None]
-    files = [refusal for refusal in refused if not refusal.path.startswith(folder)]
+    files = [refusal for refusal in refused if not refusal.path.startswith(folders.shipped_profiles())]
     shipped = len(refused) - len(files)
     if shipped:
         yield ""
