@@ -6,7 +6,7 @@ from math import ceil, inf
 
 from autotune.model.catalogue import IN_PROCESSES, Family, Kind, Sizes, operation
 from autotune.model.operation import Operation
-from autotune.model.policy import CREDIBLE_L3_BYTES, MEMORY_SHARE
+from autotune.model.policy import CREDIBLE_L3_BYTES, memory_allowance
 
 LONGEST_CALL: Mapping[str, float] = {"normal": 0.14, "thorough": 0.5}
 """Seconds that one call may take by `seconds_of`, for each effort."""
@@ -214,4 +214,5 @@ def _fits(kind: Kind, size: Sizes, dtype: str, memory_bytes: int | None) -> bool
     """Do they fit in memory? Matrices are held twice, once for each memory order."""
     copies = 2 if kind.family is Family.LINALG else 1
     needed = copies * kind.bytes_of(operation(kind.name, dtype=dtype, **size))
-    return memory_bytes is None or needed <= MEMORY_SHARE * memory_bytes
+    allowed = memory_allowance(memory_bytes)
+    return allowed is None or needed <= allowed

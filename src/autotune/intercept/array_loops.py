@@ -138,9 +138,13 @@ def is_loop(operation: str) -> bool:
 
 def ufunc_of(name: str) -> np.ufunc | None:
     """Return NumPy's ufunc of this name; None if its version has none. `np.clip` is a function that calls one."""
-    ufunc = getattr(np, name, None)
-    ufunc = ufunc if isinstance(ufunc, np.ufunc) else vars(sys.modules["numpy._core._multiarray_umath"]).get(name)
-    return ufunc if isinstance(ufunc, np.ufunc) else None
+    places = (vars(np), compiled_functions())
+    return next((place[name] for place in places if isinstance(place.get(name), np.ufunc)), None)
+
+
+def compiled_functions() -> dict[str, Any]:
+    """Return the names of NumPy's compiled module: functions and ufuncs, public or not."""
+    return vars(sys.modules["numpy._core._multiarray_umath"])
 
 
 class ArrayLoops:

@@ -5,13 +5,13 @@ names, identity, pickles, signatures and `__array_function__` notice nothing. no
 tensorsolve are met in what they call. Python is asked once for each operation, dtype and shape.
 """
 
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from autotune.intercept.array_loops import compiled_functions
 from autotune.intercept.operations import FUNCTIONS, PRODUCTS, Matcher, Shape, linalg_matcher
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _targets() -> Iterator[tuple[str, Any, Matcher]]:
     """Yield every function that is met: its name, itself, and how its calls are recognised."""
     from numpy.linalg import _umath_linalg
 
-    compiled = vars(sys.modules["numpy._core._multiarray_umath"])
+    compiled = compiled_functions()
     for name, matcher in FUNCTIONS.items():  # these first: the core has fewer places for them
         yield name, compiled[name], matcher
     yield "ndarray.dot", vars(np.ndarray)["dot"], FUNCTIONS["dot"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autotune.controls.import_hooks import when_imported
-from autotune.intercept.array_loops import ArrayLoops, ufunc_of
+from autotune.intercept.array_loops import ArrayLoops, compiled_functions, ufunc_of
 from autotune.intercept.numpy_calls import DTYPES
 from autotune.intercept.scipy_calls import ScipyCalls
 
@@ -112,7 +112,7 @@ def _targets() -> Iterator[tuple[Any, str, str]]:
     yield from _ufuncs(vars(sys.modules.get("numpy.fft._pocketfft_umath", np)))
     for name in _UFUNC_METHODS:
         yield vars(np.ufunc)[name], name, "r"
-    compiled = vars(sys.modules["numpy._core._multiarray_umath"])
+    compiled = compiled_functions()
     for name in _BY_SHAPE:
         yield compiled[name], name, "g"
     yield vars(np.ndarray)["dot"], "dot", "g"

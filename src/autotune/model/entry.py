@@ -8,6 +8,7 @@ from autotune.model.codec import decode, encode, mismatch
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.constraints import Amount, Ascending, Count, NonEmpty, NonNegative, Positive, Quantity, Share
 from autotune.model.operation import Operation
+from autotune.model.policy import AGREEING_HOSTS
 from autotune.model.record import Record
 
 OUT_OF_TIME = "The time allowed ended before its turn."
@@ -80,6 +81,11 @@ class Evidence(Record, kw_only=True):
     """The trusted signer of the entry, as `autotune store pull` established."""
     contested: bool = False
     """Whether hosts of one class disagree about the entry."""
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Return whether enough hosts agree about the entry, or a trusted signer vouches for it."""
+        return (self.hosts or 1) >= AGREEING_HOSTS or self.signer is not None
 
     @property
     def capacity_note(self) -> str:

@@ -119,7 +119,8 @@ def fit(profile: Profile, layer: Layer, site: Site) -> Fit:
             outdated = None if layer is Layer.SHIPPED or not (same_host or renamed) else _changed_software(origin, key)
             return Fit(level=None, reason=_difference(field, recorded, present), outdated=outdated)
         stale = f"Stale: {_difference(field, recorded, present)}"
-    if not (same_host or renamed or layer in _CONFIRMED_BY_PLACE or any(map(_is_confirmed, profile.entries))):
+    confirmed = layer in _CONFIRMED_BY_PLACE or any(entry.evidence.is_confirmed for entry in profile.entries)
+    if not (same_host or renamed or confirmed):
         reason = _difference("provenance.host", profile.provenance.host, site.host)
         return Fit(level=None, reason=f"{reason} {_UNCONFIRMED}")
     # a shipped profile is no measurement of the user's, even if this host's name is in it
@@ -145,7 +146,7 @@ def usable(entry: Entry, source: Source, site: Site) -> Entry | str:
     if not (own or source.layer is Layer.NAMED):
         if entry.evidence.contested:
             return "contested: hosts of this class disagree about it; measured here, it would count."
-        if source.layer not in _CONFIRMED_BY_PLACE and not _is_confirmed(entry):
+        if source.layer not in _CONFIRMED_BY_PLACE and not entry.evidence.is_confirmed:
             hosts = entry.evidence.hosts
             count = "one host alone has" if hosts in {None, 1} else f"{hosts} hosts have"
             return f"hosts: {count} measured it; {AGREEING_HOSTS} must agree, or a trusted signer vouch for it."
@@ -247,10 +248,6 @@ def _same_host(profile: Profile, site: Site) -> bool:
 def _is_renamed(profile: Profile, layer: Layer, site: Site) -> bool:
     """Did this system measure a profile in the user's own folder under another host name?"""
     return layer is Layer.USER and is_same_system(profile.provenance, Provenance(marks=site.marks))
-
-
-def _is_confirmed(entry: Entry) -> bool:
-    return (entry.evidence.hosts or 1) >= AGREEING_HOSTS or entry.evidence.signer is not None
 
 
 def _default_faster(entry: Entry, origin: Key, site: Site) -> float | None:

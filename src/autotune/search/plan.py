@@ -9,7 +9,7 @@ from autotune.errors import BadBudget, BadSize
 from autotune.model.catalogue import CATALOGUE, Family, Kind, Sizes
 from autotune.model.entry import Entry
 from autotune.model.operation import REAL_DTYPES, Operation
-from autotune.model.policy import LEAST_BUDGET_SECONDS, MEMORY_SHARE
+from autotune.model.policy import LEAST_BUDGET_SECONDS, memory_allowance
 from autotune.search.environment import Environment
 from autotune.search.request import Effort, Objective, Request
 from autotune.search.search_grid import Grid
@@ -69,7 +69,8 @@ def make_plan(request: Request, environment: Environment) -> Plan:
             f"{request.seconds:.3g} s are too short to measure a single operation; "
             f"allow at least {LEAST_BUDGET_SECONDS:.0f} s."
         )
-    allowed = inf if environment.memory_bytes is None else environment.memory_bytes * MEMORY_SHARE
+    most = memory_allowance(environment.memory_bytes)
+    allowed = inf if most is None else most
     rows = _rows_of_program(request, allowed) if request.recorded else _rows_of_names(request, environment, allowed)
     items = (
         Item(kind=kind, dtype=dtype, operations=_in_order(kind, sizes), weight=request.weights.get(kind.name, 1.0))

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import time
 
-from autotune.errors import ProfileError
-from autotune.host.trusted_files import FileContent, is_private, replace_file
+from autotune.errors import ProfileError, UntrustedFile
+from autotune.host.trusted_files import FileContent, FileRule, is_private, read_file, replace_file
 from autotune.model.profile import Key
 from autotune.profiles.yaml_subset import MAX_BYTES
 from autotune.share.publication import (
@@ -142,8 +142,8 @@ class ClassCache:
                 elif not 0 <= now - since < GRACE_SECONDS:
                     self.drop([name])
                     continue
-            with suppress(OSError):
-                data = (self._folder / name).read_bytes()
+            with suppress(OSError, UntrustedFile):
+                data = read_file(self._folder / name, FileRule(MAX_BYTES)).data
                 if digest_fits(name, data):
                     copies[name] = FileContent(data)
         return copies

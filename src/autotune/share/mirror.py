@@ -153,12 +153,8 @@ def _readable(profile: Profile) -> tuple[Profile, bytes]:
 
 
 def _is_confirmed(entry: Entry) -> bool:
-    """Do two hosts, or a trusted signer, confirm a decided entry?"""
-    return (
-        is_decided_by_measurement(entry)
-        and not entry.evidence.contested
-        and (entry.evidence.signer is not None or (entry.evidence.hosts or 0) > 1)
-    )
+    """Is it decided and confirmed, and does no host disagree?"""
+    return is_decided_by_measurement(entry) and entry.evidence.is_confirmed and not entry.evidence.contested
 
 
 def _class_key(contents: ClassContents, own: Key) -> Key | None:
