@@ -37,6 +37,9 @@ WORDS = re.compile(
 )
 NAMES = frozenset({"one", "found", "known", "ours", "mine", "asked", "told"})
 """Names that do not say what they name; refused wherever Python binds them."""
+PARTICIPLE = re.compile(r"_?[a-z]+[^e]ed")
+PUBLIC_PARTICIPLES = frozenset({"tuned", "shared"})
+"""Names of the public interface. Another function of the package is a verb, a noun or a question."""
 EXCEPTIONS = {"scripts/check_prose.py": "the list itself", "tests/test_prose.py": "samples of offences"}
 """Files that are not checked, each with its reason."""
 
@@ -71,6 +74,10 @@ def offences(name: str, text: str) -> Iterator[tuple[int, str]]:
                     | ast.FunctionDef(name=bound)
                 ) if bound in NAMES:
                     yield node.lineno, f"the name {bound!r}"
+                case ast.FunctionDef(name=bound) if (
+                    name.startswith("src/") and PARTICIPLE.fullmatch(bound) and bound not in PUBLIC_PARTICIPLES
+                ):
+                    yield node.lineno, f"the function {bound!r}, a bare participle"
 
 
 def main(words: list[str]) -> int:

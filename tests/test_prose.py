@@ -24,6 +24,12 @@ def test_an_offence_is_found(text, reason):
     assert [message for _, message in check_prose.offences("a.py", text)] == [reason]
 
 
+def test_a_function_of_the_package_is_no_participle():
+    text = "def _settled(): ...\ndef tuned(): ...\ndef is_settled(): ...\ndef seed(): ..."
+    assert list(check_prose.offences("src/a.py", text)) == [(1, "the function '_settled', a bare participle")]
+    assert list(check_prose.offences("tests/a.py", text)) == []
+
+
 def test_plain_sentences_pass():
     text = '"""Return the path. Whatever follows, besides this, is unchanged."""\nwhat = one("Where is it?", known=1)\n'
     assert list(check_prose.offences("a.py", text)) == []

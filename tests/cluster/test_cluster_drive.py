@@ -41,7 +41,7 @@ class FakeCrew:
     def addresses(self):
         return list(self.staff)
 
-    def occupied(self):
+    def occupied_workers(self):
         return self.busy
 
     def send(self, worker, order, name):

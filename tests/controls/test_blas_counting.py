@@ -169,7 +169,7 @@ def test_putting_back_what_was_never_set_looks_for_nothing():
 def test_without_a_blas_everything_is_allowed_and_nothing_known():
     threads = BlasThreads(list)
     with threads.limit(2):
-        assert (threads.loaded(), threads.current(), threads.set_threads(4)) == ((), None, None)
+        assert (threads.loaded_libraries(), threads.current(), threads.set_threads(4)) == ((), None, None)
 
 
 def test_a_library_loaded_later_takes_the_process_wide_count(blas, monkeypatch):

@@ -65,7 +65,7 @@ def test_a_real_openblas_on_openmp_reads_openmps_variable_only():
 import ctypes
 ctypes.CDLL("{OPENMP_BUILD}")
 from autotune.controls import blas
-print([(one.is_on_openmp, one.threads) for one in blas.loaded()], blas.user_limit())
+print([(one.is_on_openmp, one.threads) for one in blas.loaded_libraries()], blas.user_limit())
 """
     environ = {name: value for name, value in os.environ.items() if "NUM_THREADS" not in name}
     assert printed(code, environ=environ | {"OMP_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "1"}) == ("[(True, 3)] 3\n")

@@ -27,7 +27,7 @@ def elsewhere(act):
     thread = threading.Thread(target=act)
     thread.start()
     thread.join()
-if not blas.loaded():  # which also imports threadpoolctl
+if not blas.loaded_libraries():  # which also imports threadpoolctl
     result = None
 else:
 {textwrap.indent(textwrap.dedent(code), "    ")}

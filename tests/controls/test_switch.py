@@ -146,7 +146,7 @@ def test_a_count_that_other_code_set_during_a_call_stays(library, switch):
 
 def test_a_limit_that_was_there_before_is_the_most_that_a_call_may_have(library, threads):
     library.put(2)
-    threads.loaded()
+    threads.loaded_libraries()
     library.put(1)
     assert threads.begin_switching(8)[1] == 1
 

@@ -88,7 +88,7 @@ def test_a_count_that_the_user_set_before_is_not_exceeded(imported, pools):
 
 def test_a_count_that_the_user_sets_later_is_a_limit_too(imported, pools):
     (torch,) = imported(module("torch", 8))
-    pools.loaded()
+    pools.loaded_libraries()
     torch.set_num_threads(2)
     with pools.limit(4):
         assert torch.get_num_threads() == 2
@@ -170,7 +170,7 @@ before = threads()
 with thread_pools.limit(1):
     assert threads() == 1
 assert threads() == before
-print([pool.api for pool in thread_pools.loaded()].count("openmp"))
+print([pool.api for pool in thread_pools.loaded_pools()].count("openmp"))
 """
     ended = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
     assert int(ended.stdout) >= 1

@@ -15,7 +15,7 @@ from autotune.model.operation import Operation
 from autotune.model.profile import Provenance
 from autotune.profiles.fit import Fit, Site, Source, fit, fitting_profiles, rungs, same_allocation, transfer
 from autotune.profiles.folders import Layer
-from autotune.profiles.lookup import Level, climb
+from autotune.profiles.lookup import Level, look_up
 
 HERE = Site(key=KEY, host="here")
 STALE = replace(KEY, software=replace(SOFTWARE, blas_version="0.3.30"))
@@ -236,7 +236,7 @@ def ladder(sources, here, operation):
     fitting, unfitting = fitting_profiles(sources, here)
     built, refused_entries = rungs(fitting, here)
     refusals = [*unfitting, *refused_entries]
-    match, passed = climb(built.get((operation.name, operation.dtype), ()), operation)
+    match, passed = look_up(built.get((operation.name, operation.dtype), ()), operation)
     refused = (*(refusal for refusal in refusals if refusal.entry is None), *passed)
     if match is None:
         return SimpleNamespace(entry=None, level=Level.DEFAULT, path=None, reason=None, refused=refused)

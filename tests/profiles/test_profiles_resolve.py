@@ -213,7 +213,7 @@ def test_a_noisy_entry_leaves_the_word_to_the_next_level(tmp_path):
 def test_a_size_that_no_measured_ones_enclose_is_refused_with_the_reason():
     small, wide = {"n": 8, "count": 10_000}, {"n": 32, "count": 1000}
     write(of_this_machine(make_entry("stack_svd", **small), make_entry("stack_svd", **wide)))
-    match, (passed,) = resolve().climb(Operation(name="stack_svd", sizes=(("n", 16), ("count", 2000))))
+    match, (passed,) = resolve().look_up(Operation(name="stack_svd", sizes=(("n", 16), ("count", 2000))))
     assert match is None
     assert passed.reason == "No sizes that it was measured for lie on both sides of n=16, count=2000."
 
@@ -260,8 +260,8 @@ def test_what_hosts_disagree_about_is_a_size_where_no_count_is_safe():
 def test_nearer_entries_that_do_not_speak_are_told():
     write(of_this_machine(entry()))
     resolution = resolve()
-    assert resolution.climb(QR) == (resolution.find(QR), [])
-    nothing, (passed,) = resolution.climb(Operation(name="qr", sizes=(("m", 5), ("n", 5))))
+    assert resolution.look_up(QR) == (resolution.find(QR), [])
+    nothing, (passed,) = resolution.look_up(Operation(name="qr", sizes=(("m", 5), ("n", 5))))
     assert nothing is None
     assert passed.reason == "It was measured for m=100, n=100; outside nothing is claimed."
 

@@ -42,7 +42,7 @@ def profile(fresh, monkeypatch):
 def counts_inside(call, most=200):
     """The BLAS count that a call runs with, seen by a thread while it runs."""
     seen, over = set(), threading.Event()
-    get = blas.loaded()[0].get
+    get = blas.loaded_libraries()[0].get
 
     def look():
         while not over.is_set():
@@ -172,7 +172,7 @@ def test_explain_says_what_is_done_for_single_calls():
     autotune.apply()
     np.linalg.qr(A)
     explained = autotune.explain()
-    switched = 2 if blas.loaded() else 0
+    switched = 2 if blas.loaded_libraries() else 0
     assert (explained.calls, explained.switched) == (2, switched)
     assert "Each call of numpy.linalg, matmul and dot runs with the threads measured for" in str(explained)
     assert "2 calls so far" in str(explained)
@@ -250,7 +250,7 @@ def test_calls_are_switched_in_the_library_that_they_use(called, when, tmp_path)
         from autotune.controls import blas
         applied = autotune.apply(strict=True)
         {late}
-        library = blas.loaded()[{0 if called == "numpy" else -1}]
+        library = blas.loaded_libraries()[{0 if called == "numpy" else -1}]
         before, seen, over = library.get(), set(), threading.Event()
         def look():
             while not over.is_set():

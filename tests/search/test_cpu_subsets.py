@@ -4,7 +4,7 @@ import pytest
 
 from autotune.errors import UsageError
 from autotune.model.machine import Cpu
-from autotune.search.environment import allocations, spread
+from autotune.search.environment import cpu_subsets, spread
 
 SERVER = [
     # two packages of four cores with two threads each; siblings are eight apart, as Linux numbers them
@@ -15,7 +15,7 @@ SERVER = [
 
 def allocations_of(text, *, cpus=SERVER, usable=None):
     numbers = {cpu.number for cpu in cpus}
-    return allocations(text, cpus=cpus, allowed=numbers, usable_cpus=usable or len(numbers))
+    return cpu_subsets(text, cpus=cpus, allowed=numbers, usable_cpus=usable or len(numbers))
 
 
 def test_cores_come_before_their_second_threads_and_a_package_before_the_next():

@@ -22,7 +22,7 @@ from autotune.bench.trial_copies import Copies
 from autotune.bench.trial_job import Arm, Post, TaskReport, TimedPair, TrialJob
 from autotune.bench.workloads.workload import Work, Workload
 from autotune.controls import blas
-from autotune.controls.apply_configuration import Configured
+from autotune.controls.apply_configuration import ConfigurationScope
 from autotune.host import memory_limit, pressure
 from autotune.host.usable_cpus import affinity, schedulable_cpus
 from autotune.model.catalogue import Family, kind, row_of
@@ -94,7 +94,7 @@ def measure(job: TrialJob, post: Post, copies: Copies) -> None:
     end = post.began + (inf if job.seconds is None else job.seconds)
     gc.disable()
     costs = _Costs(float, start=monotonic() - post.began)
-    probe = CapacityProbe(1 if job.company else job.usable_cpus, job.spin_rate)
+    probe = CapacityProbe(1 if job.background_load else job.usable_cpus, job.spin_rate)
     for place in range(len(job.tasks)):
         until = sampling.share(monotonic(), end, len(job.tasks) - place)
         task = _TaskRun(job, place, post, copies, probe, costs)
@@ -218,7 +218,7 @@ class _TaskRun:
         call = self._call(side, layout)
         with (
             self._costs.of("first calls"),
-            Configured(side.configuration, usable_cpus=self._job.thread_limit(side.configuration)),
+            ConfigurationScope(side.configuration, usable_cpus=self._job.thread_limit(side.configuration)),
         ):
             begin = perf_counter()
             result = call()
@@ -311,7 +311,8 @@ class _TaskRun:
         if len(seconds) < 2:
             return None
         ((load, began),) = begin
-        interference = noise.interference(load, self._load(), wall - began, schedulable_cpus(), crowded=self._crowded)
+        cpus, crowded = schedulable_cpus(), self._is_crowded
+        interference = noise.interference(load, self._load(), wall - began, cpus, crowded=crowded)
         pair = Pair(
             default_seconds=seconds[reference.arm.index],
             candidate_seconds=seconds[side.arm.index],
@@ -356,7 +357,7 @@ class _TaskRun:
     def _load(self) -> pressure.Load:
         """Read the load. With copies and neighbours, all processes of the parent count as own."""
         with self._costs.of("readings"):
-            if self._job.company:
+            if self._job.background_load:
                 return pressure.read(pid=self._job.parent, cpus=affinity())
             # the work of these families may have child processes that use the CPUs
             if self._family in {Family.USER, Family.SHARING, Family.TASKS}:
@@ -364,17 +365,17 @@ class _TaskRun:
             return pressure.read_own(cpus=affinity())
 
     @property
-    def _crowded(self) -> bool:
+    def _is_crowded(self) -> bool:
         """Whether own threads may have waited for each other; idle BLAS threads still spin after their arm."""
         calls_blas = self._family in {Family.USER, Family.LINALG, Family.STACK, Family.TASKS}
         threads = self._most_workers + (self._most_threads - 1 if calls_blas else 0)
-        return self._job.company or threads > self._job.certain_cpus
+        return self._job.background_load or threads > self._job.certain_cpus
 
     def _sample(self, side: _Side, layout: str, loops: int, ready: Callable[[], None] | None = None) -> float:
         """Put an arm into force and time so many calls; `ready` is called just before them. Returns seconds."""
         call = self._call(side, layout)
         self._copies.join(self._place, side.arm.index)
-        with Configured(side.configuration, usable_cpus=self._job.thread_limit(side.configuration)):
+        with ConfigurationScope(side.configuration, usable_cpus=self._job.thread_limit(side.configuration)):
             threads = blas.current() or 1
             self._most_threads = max(self._most_threads, threads)
             self._most_workers = max(self._most_workers, side.configuration.workers or 1)

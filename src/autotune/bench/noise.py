@@ -45,7 +45,7 @@ def interference(before: Load, after: Load, wall: float, cpus: int, *, crowded: 
         _exceeds(before.stolen_seconds, after.stolen_seconds, max(LARGEST_STEAL * wall, floor))
         or _exceeds(before.foreign_seconds, after.foreign_seconds, max(LARGEST_FOREIGN * wall, floor))
     )  # fmt: skip
-    waited = not crowded and _preempted(before, after, wall)
+    waited = not crowded and _was_preempted(before, after, wall)
     share = max(0.0, seconds_taken(before, after) - floor) / (wall * cpus)
     if waited and before.waiting_seconds is not None and after.waiting_seconds is not None:
         share = max(share, (after.waiting_seconds - before.waiting_seconds) / (wall * cpus))
@@ -55,7 +55,7 @@ def interference(before: Load, after: Load, wall: float, cpus: int, *, crowded: 
     return min(share, LARGEST_INTERFERENCE)
 
 
-def _preempted(before: Load, after: Load, wall: float) -> bool:
+def _was_preempted(before: Load, after: Load, wall: float) -> bool:
     """Return whether own threads were preempted repeatedly and waited for a CPU.
 
     Both are counted exactly where CPU time is counted by the tick, so that this tells in a pair of 20 ms what foreign

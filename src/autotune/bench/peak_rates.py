@@ -55,7 +55,7 @@ def peak_flops(cpus: int) -> float:
     """Measure the floating-point operations a second in products of float64 matrices."""
     import numpy as np
 
-    from autotune.controls.apply_configuration import Configured
+    from autotune.controls.apply_configuration import ConfigurationScope
     from autotune.model.configuration import Configuration
 
     rng = np.random.default_rng(1)
@@ -66,7 +66,7 @@ def peak_flops(cpus: int) -> float:
         for _ in range(PRODUCTS):
             np.matmul(a, b, out=product)
 
-    with Configured(Configuration(blas_threads=1), usable_cpus=cpus):
+    with ConfigurationScope(Configuration(blas_threads=1), usable_cpus=cpus):
         return 2.0 * SIDE**3 * PRODUCTS * cpus / fastest(multiply, cpus)
 
 

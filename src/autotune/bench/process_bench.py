@@ -159,12 +159,12 @@ class ProcessBench:
             self._servers[preload] = TrialServer(environ=self.environ, data_bytes=limit, preload=preload)
         return self._servers[preload]
 
-    def _process(self, errand: str, tasks: tuple[Task, ...], until: float, **job: Any) -> TrialProcess:
-        """Return a process for an errand, with more fields of its job."""
+    def _process(self, request: str, tasks: tuple[Task, ...], until: float, **job: Any) -> TrialProcess:
+        """Return a process for a request, with more fields of its job."""
         used = {task.operation.name for task in tasks}
         workloads = {name: workload for name, workload in self._workloads.items() if name in used}
         job |= {"usable_cpus": self._usable_cpus, "patience": self._patience, "workloads": workloads}
-        words = {"errand": errand, "job": encode(TrialJob(tasks=tasks, **job))}
+        words = {"request": request, "job": encode(TrialJob(tasks=tasks, **job))}
         return TrialProcess(self._server(preload=not workloads), words, patience=self._patience, until=until)
 
     def _trial(self, records: Sequence["_TaskRecord"], plan: TrialPlan, until: float) -> list["_Probe"]:
@@ -180,7 +180,7 @@ class ProcessBench:
                 seed=plan.seed,
                 seconds=plan.seconds,
                 certain_cpus=min(self._schedulable_cpus, self._quota or self._schedulable_cpus),
-                company=self._copies > 1 or (self._neighbours > 0 and not plan.quiet),
+                background_load=self._copies > 1 or (self._neighbours > 0 and not plan.quiet),
                 copies=self._copies,
                 parent=os.getpid(),
                 spin_rate=self._spin_rate,
@@ -322,7 +322,7 @@ def inspect_workload(source: str, *, patience: float = 60.0) -> UserWorkload:
     """
     server = TrialServer(environ=scrub(os.environ)[0], preload=False)
     try:
-        with TrialProcess(server, {"errand": "describe", "source": source}, patience=patience) as process:
+        with TrialProcess(server, {"request": "describe", "source": source}, patience=patience) as process:
             messages = list(process.messages())
             failure, printed = process.failure, process.output.decode(errors="replace")
     finally:

@@ -66,7 +66,7 @@ def pools_at_work(job: TrialJob, post: Post) -> tuple[str, ...]:
         return busy_pools(names(), own_seconds=own, total_seconds=total)
 
     with blas.limit(1), thread_pools.limit(job.usable_cpus):
-        pools = busy(lambda: [pool.api for pool in thread_pools.loaded()])
+        pools = busy(lambda: [pool.api for pool in thread_pools.loaded_pools()])
     alone = (blas.current() or 1) < 2  # then it cannot be told
     return tuple(sorted({*pools, *(PRESUMED if alone else busy(lambda: list(PRESUMED)))}))
 

@@ -17,7 +17,7 @@ from typing import NoReturn
 from autotune.bench import workloads
 from autotune.bench.trial_job import TrialJob
 from autotune.bench.workloads.workload import Work, Workload
-from autotune.controls.apply_configuration import Configured
+from autotune.controls.apply_configuration import ConfigurationScope
 from autotune.model.configuration import Configuration
 
 TURN = struct.Struct("=ii")
@@ -98,7 +98,7 @@ def follow(job: TrialJob, control: socket.socket) -> None:
 def _repeat(job: TrialJob, chosen: Configuration, work: Work, control: socket.socket) -> None:
     """Repeat one arm until the next turn comes."""
     call = work.plain if chosen.is_default else work.tuned(chosen)
-    with Configured(chosen, usable_cpus=job.thread_limit(chosen)):
+    with ConfigurationScope(chosen, usable_cpus=job.thread_limit(chosen)):
         call()
         control.sendall(READY)
         while not select.select([control], [], [], 0)[0]:

@@ -64,14 +64,14 @@ class TrialServer:
         self._trials = 0
         self._trial: int | None = None
 
-    def fork(self, errand: IO[bytes], output: int, results: int, mark: int, folder: str) -> None:
+    def fork(self, request: IO[bytes], output: int, results: int, mark: int, folder: str) -> None:
         """Start a trial. Raises OSError, also where the server cannot be started."""
         if self._trials >= TRIALS_OF_A_SERVER or (self._process and self._process.poll() is not None):
             self.close()  # it may have been killed since the last trial
         if self._process is None:
             self._start()
         self._trials += 1
-        descriptors = [errand.fileno(), output, results, mark]
+        descriptors = [request.fileno(), output, results, mark]
         socket.send_fds(self._line, [json.dumps({"folder": folder}).encode()], descriptors)
         self._trial = int(self._answer("started", START_SECONDS))
 
@@ -166,14 +166,14 @@ class TrialProcess:
     """
 
     def __init__(
-        self, server: TrialServer, errand: Mapping[str, object], *, patience: float, until: float = inf
+        self, server: TrialServer, request: Mapping[str, object], *, patience: float, until: float = inf
     ) -> None:
-        """Run an errand (`measure`, `pools`, `describe`) until a moment of the monotonic clock, each step of it within
+        """Run a request (`measure`, `pools`, `describe`) until a moment of the monotonic clock, each step of it within
         the patience.
         """
         self._until = until
         self._server = server
-        self._errand = errand
+        self._request = request
         self._patience = patience
         self.output = b""
         """End of the text that it printed."""
@@ -187,11 +187,11 @@ class TrialProcess:
         self._results, results = os.pipe()
         self._printed, printed = os.pipe()
         try:
-            with tempfile.TemporaryFile() as errand:
-                errand.write(json.dumps(self._errand).encode())
-                errand.flush()
-                errand.seek(0)
-                self._server.fork(errand, printed, results, self._mark.fileno(), self._folder.name)
+            with tempfile.TemporaryFile() as request:
+                request.write(json.dumps(self._request).encode())
+                request.flush()
+                request.seek(0)
+                self._server.fork(request, printed, results, self._mark.fileno(), self._folder.name)
         except BaseException:
             self._server.close()
             self._close()

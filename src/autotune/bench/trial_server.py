@@ -51,8 +51,8 @@ def main(arguments: list[str]) -> None:
     trial = _serve(line)
     if trial is None:
         os._exit(0)  # nothing is left to be done; taking NumPy down would take 0.1 s
-    errand, post = trial
-    if not _run(errand, post):
+    request, post = trial
+    if not _run(request, post):
         return
     post.send(done=True)
     if settings["preload"]:  # else a user's module may have asked for something at the interpreter's exit
@@ -91,7 +91,7 @@ def confine(data_bytes: int | None) -> None:
 
 
 def _serve(line: socket.socket) -> tuple[Mapping[str, Any], Post] | None:
-    """Fork a process for each request. Return the errand in each of them; None in the server, once it may end."""
+    """Fork a process for each request. Return the request in each of them; None in the server, once it may end."""
     server = os.getpid()
     while True:
         text, descriptors, _, _ = socket.recv_fds(line, 2**16, 4)
@@ -101,8 +101,8 @@ def _serve(line: socket.socket) -> tuple[Mapping[str, Any], Post] | None:
         pid = os.fork()
         if not pid:
             line.close()
-            errand, output, results, mark = descriptors
-            return _settle(json.loads(text)["folder"], errand, output, server), Post(results, mark, began)
+            request, output, results, mark = descriptors
+            return _settle(json.loads(text)["folder"], request, output, server), Post(results, mark, began)
         for descriptor in descriptors:
             os.close(descriptor)
         line.sendall(f"started {pid}\n".encode())
@@ -110,14 +110,14 @@ def _serve(line: socket.socket) -> tuple[Mapping[str, Any], Post] | None:
             return None
 
 
-def _settle(folder: str, errand: int, output: int, server: int) -> Mapping[str, Any]:
-    """Give the new process its session, its folder and its input and output; return its errand."""
+def _settle(folder: str, request: int, output: int, server: int) -> Mapping[str, Any]:
+    """Give the new process its session, its folder and its input and output; return its request."""
     os.setsid()
     supervise.die_with_parent(server)
-    os.dup2(errand, 0)
+    os.dup2(request, 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    os.close(errand)
+    os.close(request)
     os.close(output)
     os.environ["TMPDIR"] = folder
     faulthandler.enable()
@@ -144,10 +144,10 @@ def _watch(line: socket.socket, pid: int) -> bool:
     return bool(order)
 
 
-def _run(errand: Mapping[str, Any], post: Post) -> bool:
-    """Run an errand; False at the end of a copy, which answers nothing."""
-    match errand:
-        case {"errand": "measure", "job": encoded}:
+def _run(request: Mapping[str, Any], post: Post) -> bool:
+    """Run a request; False at the end of a copy, which answers nothing."""
+    match request:
+        case {"request": "measure", "job": encoded}:
             from autotune.bench.measure import measure
             from autotune.bench.trial_copies import Copies, follow, fork
 
@@ -158,11 +158,11 @@ def _run(errand: Mapping[str, Any], post: Post) -> bool:
                 follow(job, lines)
                 return False
             measure(job, post, Copies(lines))
-        case {"errand": "pools", "job": encoded}:
+        case {"request": "pools", "job": encoded}:
             from autotune.bench.thread_activity import pools_at_work
 
             post.send(pools=pools_at_work(decode(TrialJob, encoded), post))
-        case {"errand": "describe", "source": source}:
+        case {"request": "describe", "source": source}:
             try:
                 post.send(workload=encode(from_source(source)))
             except BadWorkload as problem:

@@ -89,7 +89,7 @@ def _table(advice: Advice, width: int) -> Iterator[str]:
     for row in shown:
         call = row.call
         name = f"{call.name} {call.dtype}".rstrip()
-        cells = (name, call.size, f"{call.calls:,}", _seconds(call.seconds), f"{row.share:.0%}", _known(row))
+        cells = (name, call.size, f"{call.calls:,}", _seconds(call.seconds), f"{row.share:.0%}", _gain_cell(row))
         yield from table.row(cells)
     for group in GROUPS:
         rest = [row for row in advice.calls if row not in shown and row.call.group == group]
@@ -111,7 +111,7 @@ def _seconds(seconds: float) -> str:
     return f"{seconds:,.0f}" if seconds >= 100 else f"{seconds:.3g}"
 
 
-def _known(row: AdvisedCall) -> str:
+def _gain_cell(row: AdvisedCall) -> str:
     gain = row.gain
     match gain.source:
         case GainSource.MEASURED:

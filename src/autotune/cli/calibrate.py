@@ -208,12 +208,12 @@ def allocations_of(cpus: str | None) -> list[frozenset[int] | None]:
     """Return the CPUs to be held to for each allocation; None: as it is."""
     if cpus is None:
         return [None]
-    from autotune.search.environment import allocations
+    from autotune.search.environment import cpu_subsets
 
     machine, allocation = detect()
     # what --copies divides is divided afterwards
     usable_cpus = len(allocation.cpus) if allocation.processes > 1 else allocation.usable_cpus
-    return allocations(cpus, cpus=machine.cpus, allowed=allocation.cpus, usable_cpus=usable_cpus)
+    return cpu_subsets(cpus, cpus=machine.cpus, allowed=allocation.cpus, usable_cpus=usable_cpus)
 
 
 def key_within(cpus: frozenset[int] | None) -> "Key":

@@ -69,14 +69,14 @@ def tuned_command(
     if entry is None:
         make = f"`autotune tune --name {wanted.removeprefix(COMMANDS)} -- CMD` makes it."
         return None if name is None else f"No profile here holds {wanted}; {make}"
-    return _applied(words, entry, resolution.usable_cpus)
+    return _command_of(words, entry, resolution.usable_cpus)
 
 
 def _stem(path: str) -> str:
     return os.path.splitext(os.path.basename(path))[0]  # noqa: PTH119, PTH122 - pathlib costs `run` 4 ms
 
 
-def _applied(words: tuple[str, ...], tuned: "LookupResult", usable_cpus: int) -> TunedCommand | str:
+def _command_of(words: tuple[str, ...], tuned: "LookupResult", usable_cpus: int) -> TunedCommand | str:
     entry = tuned.entry
     name = entry.operation.name
     if entry.status != "tuned":

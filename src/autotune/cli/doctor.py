@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from autotune.cli.messages import LAYERS, limited
+from autotune.cli.messages import LAYERS, limit_text
 from autotune.cli.terminal import json_option, print_json, print_lines
 from autotune.controls import wait_policy
 from autotune.errors import AutotuneError
@@ -270,7 +270,7 @@ def describe(diagnosis: Diagnosis) -> Iterator[str]:
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
     yield ""
-    yield f"CPUs that a program may keep busy: {allocation.usable_cpus}{limited(allocation.limit)}."
+    yield f"CPUs that a program may keep busy: {allocation.usable_cpus}{limit_text(allocation.limit)}."
     if allocation.quota_cpus is not None:
         yield f"CPU quota: {allocation.quota_cpus:g} CPUs' worth of time."
     yield from (describe_library(library) for library in diagnosis.libraries)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from math import log
 from typing import TYPE_CHECKING, Any
 
-from autotune.cli.messages import limited, summary
+from autotune.cli.messages import limit_text, summary
 from autotune.cli.terminal import TablePrinter, print_lines, width
 from autotune.model import units
 from autotune.model.entry import Entry, Status
@@ -73,7 +73,7 @@ def heading(profile: "Profile") -> Iterator[str]:
     software = key.software
     name = made.cpu or " ".join(str(part) for part in (key.hardware.vendor, key.hardware.model) if part is not None)
     blas = " ".join(part for part in (software.blas, software.blas_version, software.kernels) if part)
-    yield f"{name or 'Unknown CPU'}: {count_of(key.usable_cpus, 'usable CPU')}{limited(key.limit)}"
+    yield f"{name or 'Unknown CPU'}: {count_of(key.usable_cpus, 'usable CPU')}{limit_text(key.limit)}"
     yield f"BLAS {blas or 'unknown'}, NumPy {software.numpy or 'unknown'}"
     conditions = (
         f"Measured {made.created or 'at an unknown time'}" + (f" by autotune {made.autotune}" if made.autotune else ""),

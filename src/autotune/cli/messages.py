@@ -31,7 +31,7 @@ def summary(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{number} {status}" for status, number in counts.items()) + "."
 
 
-def limited(limit: Limit) -> str:
+def limit_text(limit: Limit) -> str:
     """Name the limit of usable CPUs, after a comma; empty for none."""
     return f", limited by {LIMITED_BY[limit]}" if limit in LIMITED_BY else ""
 
@@ -59,7 +59,7 @@ def for_cpus(place: int, total: int, *, cpus: int) -> str:
     return f"Allocation {place} of {total}: {count_of(cpus, 'CPU')}"
 
 
-def written(path: object, *, tuned: int, total: int) -> str:
+def profile_written(path: object, *, tuned: int, total: int) -> str:
     rest = f"; the default stays for {f'the other {total - tuned}' if tuned else 'all'}" if tuned < total else ""
     return f"Tuned: {tuned} of {count_of(total, 'entry', 'entries')}{rest}. The profile is in {path}."
 
@@ -67,7 +67,7 @@ def written(path: object, *, tuned: int, total: int) -> str:
 SAME_UNTIL_DECIDED = "the same command with --until-decided."
 
 
-def undecided(counts: str, command: str, *, busy: bool, budget: str | None = None) -> str:
+def entries_undecided(counts: str, command: str, *, busy: bool, budget: str | None = None) -> str:
     """Tell of entries without a decision, `counts` by their status; `busy` if the load of others is the likely cause.
 
     `budget` is what would be enough, as far as that is known.
@@ -226,7 +226,7 @@ NO_REPORT = (
 )
 
 
-def tuned(entry: "Entry", *, by_metric: bool) -> str:
+def command_tuned(entry: "Entry", *, by_metric: bool) -> str:
     if entry.status != "tuned":
         return f"{STATUSES[entry.status].capitalize()}: {entry.reason}"
     evidence, ratio = entry.evidence, entry.evidence.cpu_ratio
@@ -367,7 +367,7 @@ UNCONFIRMED = (
 )
 
 
-def published(profile: object, name: str, *, new: bool, newly_signed: bool) -> str:
+def profile_published(profile: object, name: str, *, new: bool, newly_signed: bool) -> str:
     if new:
         return f"{profile} is in the store as {name}{', signed' if newly_signed else ''}."
     if newly_signed:
@@ -375,7 +375,7 @@ def published(profile: object, name: str, *, new: bool, newly_signed: bool) -> s
     return f"The store has {profile} already, as {name}."
 
 
-def mirrored(mirror: "MirroredClass") -> str:
+def class_mirrored(mirror: "MirroredClass") -> str:
     entries = f"{count_of(mirror.entries, 'entry', 'entries')} of {count_of(mirror.hosts, 'host')}"
     contested = f", {mirror.contested} contested" if mirror.contested else ""
     return f"{mirror.key.slug}: {entries}; {mirror.decided} decided, {mirror.confirmed} confirmed{contested}."

@@ -40,12 +40,12 @@ dtype_option = click.option("--dtype", type=click.Choice(DTYPES), default=DTYPES
 def workload_option(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make the option that names a function of the user's, which a fresh process describes."""
 
-    def described(ctx: click.Context, _: click.Parameter, source: str | None) -> "UserWorkload | None":
+    def describe(ctx: click.Context, _: click.Parameter, source: str | None) -> "UserWorkload | None":
         from autotune.bench.process_bench import inspect_workload
 
         return None if source is None or ctx.resilient_parsing else inspect_workload(source)
 
-    return click.option("--workload", metavar="FILE.py:FUNCTION", callback=described, help=text)
+    return click.option("--workload", metavar="FILE.py:FUNCTION", callback=describe, help=text)
 
 
 class Selection(Record, kw_only=True):

@@ -140,7 +140,7 @@ def pull(store: str | None, fresh: bool, as_json: bool) -> int:
     resolve()  # compiles the profiles, which takes a fifth of a second that the next program saves
     print_rejected(result.rejected)
     for mirrored in result.mirrored:
-        note(messages.mirrored(mirrored))
+        note(messages.class_mirrored(mirrored))
         if mirrored.confirmed < mirrored.decided - mirrored.contested:
             note(messages.UNCONFIRMED)
     if as_json:
@@ -333,7 +333,7 @@ def publish_profile(path: Path, profile: Profile, place: "Store", key: Any) -> d
     except ProfileError as problem:
         raise ProfileError(problem.reason, path) from None
     name = f"{result.folder}/{result.name}"
-    note(messages.published(path, name, new=result.new, newly_signed=result.newly_signed))
+    note(messages.profile_published(path, name, new=result.new, newly_signed=result.newly_signed))
     return {"profile": str(path), **asdict(result)}
 
 

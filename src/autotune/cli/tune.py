@@ -157,7 +157,7 @@ def tell(command: Command, entry: Entry, kept: Kept, *, by_metric: bool, own_nam
         print_json("tune/1", document)
     else:
         click.echo(command.line(entry.choice))
-    note(printable(messages.tuned(entry, by_metric=by_metric)))
+    note(printable(messages.command_tuned(entry, by_metric=by_metric)))
     if kept.why is not None:
         note(messages.written_elsewhere(kept.output, kept.path, kept.why))
     is_tuned = entry.status is Status.TUNED

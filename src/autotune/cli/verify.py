@@ -79,7 +79,7 @@ def print_check(table: TablePrinter, check: "Check") -> None:
 
 
 def verdicts(profile: "Profile", seconds: float, own: "UserWorkload | None") -> "Iterator[Check]":
-    """Return the verdict on each of the profile's choices, measured in the company that it was measured in."""
+    """Return the verdict on each of the profile's choices, under the background load that it was measured under."""
     from autotune.search.runner import verify_profile
 
     if profile.provenance.copies > 1:

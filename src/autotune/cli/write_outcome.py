@@ -140,12 +140,12 @@ def _document(kept: Kept) -> dict[str, Any]:
 def _say(kept: Kept) -> None:
     """Say on standard error where the profile is and what to do next."""
     tuned = sum(entry.status is Status.TUNED for entry in kept.measured.entries)
-    note(messages.written(kept.path, tuned=tuned, total=len(kept.measured.entries)))
+    note(messages.profile_written(kept.path, tuned=tuned, total=len(kept.measured.entries)))
     undecided = [entry for entry in kept.measured.entries if not entry.is_decided]
     if undecided:
         counts, command = count_statuses(undecided), _to_decide(kept, undecided)
         busy = kept.was_busy or any(entry.status is Status.NOISY for entry in undecided)
-        note(messages.undecided(counts, command, busy=busy, budget=kept.budget_needed))
+        note(messages.entries_undecided(counts, command, busy=busy, budget=kept.budget_needed))
     if _earlier(kept):
         total = sum(entry.status is Status.TUNED for entry in kept.profile.entries)
         note(messages.earlier(_earlier(kept), tuned=total - tuned))

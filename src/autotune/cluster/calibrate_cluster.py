@@ -129,7 +129,7 @@ class ClusterCalibration:
                 for ticket, answer in self.workers.answers():
                     if ticket in self._sent:
                         self._receive(*self._sent.pop(ticket), answer)
-                for job in self.plan.begin(self.now(), self.workers.occupied()):
+                for job in self.plan.begin(self.now(), self.workers.occupied_workers()):
                     self._send(job)
                 self.workers.wait(TICK_SECONDS)
         except KeyboardInterrupt:

@@ -107,7 +107,7 @@ class _UnitState:
         return bool(self.answers)
 
     @property
-    def unconfirmed(self) -> tuple[Entry, ...]:
+    def unconfirmed_entries(self) -> tuple[Entry, ...]:
         """Tuned entries of the first host that too few others chose as well."""
         first, *rest = self.answers.values()
         agreed = [(entry.operation, entry.choice) for entries in rest for entry in entries]
@@ -124,7 +124,7 @@ class _UnitState:
         fresh = set(hosts) - self.failed.keys()
         if not self.is_searched:
             return fresh
-        return fresh - self.answers.keys() if self.unconfirmed and len(self.answers) < ASKED else set()
+        return fresh - self.answers.keys() if self.unconfirmed_entries and len(self.answers) < ASKED else set()
 
 
 @dataclass(kw_only=True)
@@ -276,7 +276,7 @@ class ClusterPlan:
             node=node,
             unit=state.unit,
             seconds=seconds,
-            choices=state.unconfirmed if state.is_searched else (),
+            choices=state.unconfirmed_entries if state.is_searched else (),
             self_test=group.tested[node.host],
         )
 
@@ -330,7 +330,7 @@ class ClusterPlan:
         if state.lost >= ATTEMPTS:
             reason = f"{state.lost} workers were lost while they measured it."
         several = len(self._present(group.key)) > 1
-        if state.is_searched and (not state.unconfirmed or not several or len(state.answers) >= ASKED):
+        if state.is_searched and (not state.unconfirmed_entries or not several or len(state.answers) >= ASKED):
             return None
         end = "The time allowed" if group.spent >= self.budget else "The calibration"
         return reason or f"{end} ended before a host {'confirmed' if state.is_searched else 'measured'} it."

@@ -48,7 +48,7 @@ class DaskWorkers:
         with _scheduler_calls():
             return list(self._client.nthreads())
 
-    def occupied(self) -> set[str]:
+    def occupied_workers(self) -> set[str]:
         """List the workers that run something else, for any client."""
         with _scheduler_calls():
             tasks = self._client.processing()

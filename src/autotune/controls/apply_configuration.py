@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from autotune.controls.allocator import Retained
 
 
-class Configured:
+class ConfigurationScope:
     """Scope of a `with` under a configuration, clamped to the usable CPUs; afterwards all is as before.
 
     Sets BLAS threads, the threads of other pools and the allocator, by the rules of `blas`, `thread_pools` and

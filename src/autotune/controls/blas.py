@@ -52,18 +52,18 @@ class BlasThreads:
         self._switches: tuple[tuple[Library, Switch], ...] = ()
         """Those in force, of NumPy's library first."""
 
-    def loaded(self) -> tuple[Library, ...]:
+    def loaded_libraries(self) -> tuple[Library, ...]:
         """Return the BLAS libraries loaded now, NumPy's first; empty if none can be found."""
         self.refresh()
         return self._libraries
 
     def current(self) -> int | None:
         """Count the threads that a BLAS call of this thread would use, the most of all libraries; None without any."""
-        return max((library.threads for library in self.loaded()), default=None)
+        return max((library.threads for library in self.loaded_libraries()), default=None)
 
     def user_limit(self) -> int | None:
         """Return the most threads that the user's own variables allow NumPy's library; None if they set no limit."""
-        library = next(iter(self.loaded()), None)
+        library = next(iter(self.loaded_libraries()), None)
         if library is None:
             return thread_variables.user_limit(os.environ)
         return thread_variables.user_limit(os.environ, api=library.api, is_on_openmp=library.is_on_openmp)
@@ -276,13 +276,13 @@ class _Domain:
 class _Count:
     """The count of one library in one domain: autotune's, or other code's."""
 
-    __slots__ = ("_ours", "_theirs", "_undo", "_wanted", "library")
+    __slots__ = ("_before", "_own", "_undo", "_wanted", "library")
 
     def __init__(self, library: Library) -> None:
         self.library = library
-        self._ours: int | None = None
+        self._own: int | None = None
         """Count that autotune set and has not undone."""
-        self._theirs = 0
+        self._before = 0
         """Count before autotune's first change."""
         self._undo = 0
         """Value that restores it."""
@@ -291,32 +291,32 @@ class _Count:
     def ceiling(self) -> int | None:
         """Return the most threads that other code allows; None if it set no limit."""
         now = self.library.get()
-        return self.library.ceiling(self._theirs if self._ours is not None and now == self._ours else now)
+        return self.library.ceiling(self._before if self._own is not None and now == self._own else now)
 
     def settle(self, wanted: int | None) -> None:
         """Set what is wanted, as far as others allow; None undoes."""
         begins = self._wanted is None and wanted is not None
         self._wanted = wanted
         now = self.library.get()
-        if self._ours is not None and now != self._ours:
+        if self._own is not None and now != self._own:
             if not begins:
                 return
-            self._ours = None
-        if self._ours is None:
-            self._theirs = now
-        ceiling = self.library.ceiling(self._theirs)
-        target = self._theirs if wanted is None else wanted if ceiling is None else min(wanted, ceiling)
+            self._own = None
+        if self._own is None:
+            self._before = now
+        ceiling = self.library.ceiling(self._before)
+        target = self._before if wanted is None else wanted if ceiling is None else min(wanted, ceiling)
         if target == now:
             return
-        if target == self._theirs:
+        if target == self._before:
             self.library.put(self._undo)
-            self._ours = None
+            self._own = None
             return
         previous = self.library.put(target)
-        if self._ours is None:
-            self._undo = int(previous) if self.library.returns_previous else self._theirs  # type: ignore[call-overload]
+        if self._own is None:
+            self._undo = int(previous) if self.library.returns_previous else self._before  # type: ignore[call-overload]
         # a library may grow less than it was asked to: the wheels' OpenBLAS stops at 64
-        self._ours = target if target < self._theirs else self.library.get()
+        self._own = target if target < self._before else self.library.get()
 
 
 def _check_count(threads: int | None) -> None:
@@ -326,7 +326,7 @@ def _check_count(threads: int | None) -> None:
 
 _threads = BlasThreads(blas_setters.find)
 
-loaded = _threads.loaded
+loaded_libraries = _threads.loaded_libraries
 current = _threads.current
 user_limit = _threads.user_limit
 set_threads = _threads.set_threads

@@ -59,8 +59,8 @@ class Library:
 
     def is_like(self, other: "Library") -> bool:
         """Does what was measured with the other one hold for this? Their patch level may differ, as a profile's may."""
-        own, theirs = ((series(each.version or ""), each.api) for each in (self, other))
-        return own == theirs and self.per_thread == other.per_thread
+        own, others = ((series(each.version or ""), each.api) for each in (self, other))
+        return own == others and self.per_thread == other.per_thread
 
     def __str__(self) -> str:
         return f"{self.api} {self.version or 'of unknown version'}"

@@ -33,7 +33,7 @@ def find() -> list[Library]:
 
 def _openmp_runtimes() -> Iterator[Library]:
     """Yield the OpenMP runtimes, but that whose count an OpenBLAS on OpenMP takes: `blas` sets it."""
-    taken = {library.addresses for library in blas.loaded() if library.is_on_openmp}
+    taken = {library.addresses for library in blas.loaded_libraries() if library.is_on_openmp}
     for lib in controller().lib_controllers:
         if lib.user_api == "openmp":
             # each lookup by [] makes a function of its own, where an attribute would be threadpoolctl's
@@ -100,5 +100,5 @@ def _module(name: str) -> ModuleType | None:
 
 _threads = BlasThreads(find)
 
-loaded = _threads.loaded
+loaded_pools = _threads.loaded_libraries
 limit = _threads.limit

@@ -140,9 +140,9 @@ class Controller:
 
     def _begin(self) -> None:
         """Begin the next activity: first what needs no idle machine."""
-        errand = self.inventories.next_question() or self._store.next_visit(self.inventories.by_name)
-        if errand is not None:
-            self._advance(Activity(*errand))
+        pending = self.inventories.next_question() or self._store.next_visit(self.inventories.by_name)
+        if pending is not None:
+            self._advance(Activity(*pending))
             return
         self._note_objection()
         if not self.waiting:

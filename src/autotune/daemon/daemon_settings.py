@@ -190,13 +190,13 @@ class DaemonPaths:
         return self.state / "excerpt.yaml"
 
     @property
-    def pulled(self) -> Path:
+    def pulled_folder(self) -> Path:
         """Profiles that were pulled, before and after their canary."""
         return self.state / "pulled"
 
     def pulled_for(self, interpreter: Interpreter) -> Path:
         """Return the state folder of `autotune store pull`: each interpreter has a class of its own."""
-        return self.pulled / f"{zlib.crc32(interpreter.name.encode()):08x}"
+        return self.pulled_folder / f"{zlib.crc32(interpreter.name.encode()):08x}"
 
     @property
     def socket(self) -> Path:

@@ -88,7 +88,7 @@ class Inventory:
         return {name: exp(sum(each) / len(each)) for name, each in logs.items() if each}
 
     @cached_property
-    def settled(self) -> frozenset[Operation]:
+    def settled_operations(self) -> frozenset[Operation]:
         """Operations at a size about which nothing is left to measure."""
         return frozenset(entry.operation for entry in self.entries if entry.is_settled)
 

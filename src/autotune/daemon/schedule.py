@@ -121,7 +121,7 @@ def _job(cause: JobCause, interpreter: str, operation: Operation, reason: str, g
 
 def _demand_jobs(name: str, inventory: Inventory, state: DaemonState) -> Iterator[ScheduledJob]:
     for operation, calls in state.demand.items():
-        if operation.sizes and operation not in inventory.settled:
+        if operation.sizes and operation not in inventory.settled_operations:
             gain = calls * expected_gain(operation, inventory)
             reason = f"Programs called it about {calls:.0f} times, and no entry covers it: {gain:.3g} s to gain."
             yield _job(JobCause.DEMAND, name, operation, reason, gain)
@@ -160,7 +160,7 @@ def _undecided_jobs(name: str, inventory: Inventory, given: ScheduleInput) -> It
         if operation not in CATALOGUE or not is_measured_by_size(entries):
             continue
         for entry in entries:
-            if not entry.is_own or entry.operation in inventory.settled:
+            if not entry.is_own or entry.operation in inventory.settled_operations:
                 continue
             calls = given.state.used.get(entry.operation, 0.0)
             gain = calls * expected_gain(entry.operation, inventory)

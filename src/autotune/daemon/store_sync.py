@@ -116,7 +116,7 @@ def pulled_profiles(paths: DaemonPaths, interpreter: Interpreter) -> list[Path]:
 
 def is_pulled(paths: DaemonPaths, path: str | Path) -> bool:
     """Is this a profile that was pulled?"""
-    return Path(path).is_relative_to(paths.pulled)
+    return Path(path).is_relative_to(paths.pulled_folder)
 
 
 def is_in_force(paths: DaemonPaths, path: Path) -> bool:

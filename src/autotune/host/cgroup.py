@@ -60,12 +60,12 @@ def throttled_seconds(groups: Folders) -> float:
 
 def cpus(groups: Folders) -> frozenset[int] | None:
     """Return the CPUs that the cpuset allows; None where no cpuset says."""
-    return _allowed(groups, CPUS)
+    return _innermost_set(groups, CPUS)
 
 
 def nodes(groups: Folders) -> frozenset[int] | None:
     """Return the NUMA nodes whose memory the cpuset allows; None where no cpuset says."""
-    return _allowed(groups, MEMS)
+    return _innermost_set(groups, MEMS)
 
 
 def memory(groups: Folders) -> int | None:
@@ -120,7 +120,7 @@ def _each(hierarchies: Iterable[list[str]]) -> list[str]:
     return [folder for hierarchy in hierarchies for folder in hierarchy]
 
 
-def _allowed(groups: Folders, names: Iterable[str]) -> frozenset[int] | None:
+def _innermost_set(groups: Folders, names: Iterable[str]) -> frozenset[int] | None:
     """Return the CPUs of the innermost folder that has a set; its ancestors' sets contain it."""
     allowed: frozenset[int] | None = None
     for hierarchy in groups["cpuset"]:

@@ -75,10 +75,10 @@ def _processor(fields: Section) -> Machine:
         x86 = "x86_64" if "lm" in fields.get("flags", "").split() else "i686"
         return Machine(
             architecture=x86 if is_x86 else "ia64",
-            vendor=_known(fields, "vendor_id" if is_x86 else "vendor"),
+            vendor=_first_value(fields, "vendor_id" if is_x86 else "vendor"),
             family=_number(fields, "cpu family" if is_x86 else "family"),
             model=_number(fields, "model"),
-            name=_known(fields, "model name", *([] if is_x86 else ["family"])),
+            name=_first_value(fields, "model name", *([] if is_x86 else ["family"])),
         )
     if "IBM/S390" in fields.get("vendor_id", ""):
         machine = next((match[1] for text in fields.values() if (match := re.search(r"machine = (\d+)", text))), "")
@@ -91,7 +91,7 @@ def _arm(fields: Section) -> Machine:
     # "AArch64" stands here in kernels before 3.17; the Advanced SIMD unit is "asimd" in 64 bits, "neon" in 32
     generation = fields.get("CPU architecture", "")
     is_64_bit = generation == "AArch64" or "asimd" in fields.get("Features", "").split()
-    name = _known(fields, "model name", "Processor")
+    name = _first_value(fields, "model name", "Processor")
     generation_32 = re.search(r"\((v\d[a-z]+)\)", name or "")
     return Machine(
         architecture="aarch64" if is_64_bit else f"arm{generation_32[1]}" if generation_32 else None,
@@ -103,18 +103,18 @@ def _arm(fields: Section) -> Machine:
 
 
 def _other(fields: Section) -> Machine:
-    name = _known(fields, "model name", "Model Name", "cpu", "cpu model", "uarch", "Processor")
+    name = _first_value(fields, "model name", "Model Name", "cpu", "cpu model", "uarch", "Processor")
     power = re.search(r"pvr ([0-9a-f]{4}) ", fields.get("revision", ""))
     isa = fields.get("isa", "")
     return Machine(
         architecture="riscv64" if isa.startswith("rv64") else "alpha" if name == "Alpha" else None,
-        vendor="IBM" if (name or "").startswith("POWER") else _known(fields, "vendor_id"),
+        vendor="IBM" if (name or "").startswith("POWER") else _first_value(fields, "vendor_id"),
         model=_hexadecimal(power[1]) if power else None,
         name=name,
     )
 
 
-def _known(fields: Section, *names: str) -> str | None:
+def _first_value(fields: Section, *names: str) -> str | None:
     """Return the first of these fields that says something."""
     values = (" ".join(fields.get(name, "").split()) for name in names)
     return next((value for value in values if value and value.lower() != "unknown"), None)

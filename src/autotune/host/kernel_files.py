@@ -19,7 +19,7 @@ def read(path: str) -> str | None:
     """
     try:
         # pathlib would cost more here than the read itself
-        with open(path, "rb", buffering=0, opener=_opened) as file:
+        with open(path, "rb", buffering=0, opener=_open_at_once) as file:
             data = b""
             # read() returns None for a pipe that is open, and empty
             while len(data) < LARGEST_FILE and (part := file.read(PART)):
@@ -31,7 +31,7 @@ def read(path: str) -> str | None:
     return data.partition(b"\0")[0].decode("utf-8", "replace").strip()
 
 
-def _opened(path: str, flags: int) -> int:
+def _open_at_once(path: str, flags: int) -> int:
     """Open without waiting: a recording may hold a pipe to which no process will ever write."""
     return os.open(path, flags | _NONBLOCK)
 

@@ -74,22 +74,22 @@ def openblas_function(library: Any, name: str) -> Any:
 def blas_controllers() -> list[Any]:
     """Return a description of each BLAS library loaded now: an OpenBlas, or a controller of threadpoolctl."""
     mapped = mapped_libraries(b"blas", b"libmkl_rt", b"libblis")
-    needs_threadpoolctl = mapped is None or _named(mapped, _OTHER_BLAS)
+    needs_threadpoolctl = mapped is None or _files_beginning(mapped, _OTHER_BLAS)
     controllers = controller().lib_controllers if needs_threadpoolctl else ()
     others = {lib.filepath: lib for lib in controllers if lib.user_api == "blas"}
-    paths = list(others) if mapped is None else _named(mapped, (*_OPENBLAS, *_OTHER_BLAS))
-    described = [_described(path, others.get(path)) for path in paths]
+    paths = list(others) if mapped is None else _files_beginning(mapped, (*_OPENBLAS, *_OTHER_BLAS))
+    described = [_library_at(path, others.get(path)) for path in paths]
     return [library for library in described if library is not None]
 
 
-def _described(path: str, other: Any) -> Any:
+def _library_at(path: str, other: Any) -> Any:
     if other is None or other.internal_api == "openblas":
         with suppress(OSError, AttributeError, UnicodeError):  # closed since, or named so but another library
             return OpenBlas(path)
     return other
 
 
-def _named(paths: Iterable[str], beginnings: tuple[str, ...]) -> list[str]:
+def _files_beginning(paths: Iterable[str], beginnings: tuple[str, ...]) -> list[str]:
     """Return the files whose name begins so."""
     return [path for path in paths if path.rpartition("/")[2].lower().startswith(beginnings)]
 

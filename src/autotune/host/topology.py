@@ -39,7 +39,7 @@ class Topology:
 def topology(root: str, sections: Mapping[int, cpuinfo.Section], shared: cpuinfo.Section) -> Topology:
     """Return the structure of the computer whose files stand below root."""
     system = f"{root}/sys/devices/system"
-    folders = _numbered(f"{system}/cpu", "cpu")
+    folders = _numbers_of(f"{system}/cpu", "cpu")
     online = _online(system, folders) or frozenset(sections) or frozenset(cpuinfo.active(shared))
     present = cpulist(read(f"{system}/cpu/present") or "") or frozenset(folders)
     kind = cpuinfo.processor(sections, shared)
@@ -118,7 +118,7 @@ def _groups(online: frozenset[int], members_of: Callable[[int], frozenset[int] |
     return first_of
 
 
-def _numbered(folder: str, prefix: str) -> list[int]:
+def _numbers_of(folder: str, prefix: str) -> list[int]:
     """List the numbers of the entries of a folder that are called prefix and number, in order."""
     try:
         names = [entry.name for entry in Path(folder).iterdir()]
@@ -171,7 +171,7 @@ def _caches(system: str, cores: Mapping[int, int]) -> tuple[dict[int, int], dict
     cores_read: set[int] = set()
     for cpu, core in sorted(cores.items()):
         folder = f"{system}/cpu/cpu{cpu}/cache"
-        for index in () if core in cores_read else _numbered(folder, "index"):
+        for index in () if core in cores_read else _numbers_of(folder, "index"):
             cores_read.add(core)
             path = f"{folder}/index{index}"
             level = number(f"{path}/level")
@@ -196,7 +196,7 @@ def _nodes(root: str, online: frozenset[int]) -> Mapping[int, frozenset[int]] | 
     """
     system = f"{root}/sys/devices/system"
     folder = f"{system}/node"
-    listed = cpulist(read(f"{folder}/online") or "") or frozenset(_numbered(folder, "node"))
+    listed = cpulist(read(f"{folder}/online") or "") or frozenset(_numbers_of(folder, "node"))
     nodes: dict[int, frozenset[int]] = {}
     for node in sorted(listed - _graphics_nodes(root)):
         text = read(f"{folder}/node{node}/cpulist")

@@ -51,7 +51,7 @@ def affinity() -> frozenset[int] | None:
         return None
     if _first_mask is None:
         _first_mask = mask
-    return _unpinned(mask) if binding_variables(os.environ) else mask
+    return _without_pinning(mask) if binding_variables(os.environ) else mask
 
 
 def binding_variables(environ: Mapping[str, str]) -> list[str]:
@@ -117,10 +117,10 @@ def _server_workers(environ: Mapping[str, str], online: int) -> int:
     )
 
 
-def _unpinned(mask: frozenset[int]) -> frozenset[int]:
+def _without_pinning(mask: frozenset[int]) -> frozenset[int]:
     """Return the union of the masks of all threads of this process, and of the one that was seen first."""
     masks = [mask, _first_mask or mask]
-    masks += [_mask_of(f"/proc/self/task/{thread}") for thread in _listed("/proc/self/task")]
+    masks += [_mask_of(f"/proc/self/task/{thread}") for thread in _names_in("/proc/self/task")]
     return frozenset().union(*masks)
 
 
@@ -137,7 +137,7 @@ def _masks_of_ranks(mark: str, local: int) -> list[frozenset[int]]:
             break
         children = [
             child
-            for thread in _listed(f"/proc/{process}/task")
+            for thread in _names_in(f"/proc/{process}/task")
             for child in (read(f"/proc/{process}/task/{thread}/children") or "").split()
         ]
         ranks = [child for child in children if f"{mark}=" in _environment(child)]
@@ -167,7 +167,7 @@ def _mask_of(process: str) -> frozenset[int]:
     return cpulist(text.strip()) or frozenset()
 
 
-def _listed(folder: str) -> list[str]:
+def _names_in(folder: str) -> list[str]:
     try:
         return os.listdir(folder)  # noqa: PTH208 - pathlib takes 4 ms to load
     except OSError:

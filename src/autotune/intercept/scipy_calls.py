@@ -102,7 +102,7 @@ class ScipyCalls:
         """Replace get_lapack_funcs: the routines that it gives for an operation are met."""
         made: dict[Any, Any] = {}
 
-        def met(names: Any, arrays: Sequence[Any] = (), *options: Any, **keywords: Any) -> Any:
+        def give(names: Any, arrays: Sequence[Any] = (), *options: Any, **keywords: Any) -> Any:
             if type(names) is not tuple or names not in _ROUTINES or not arrays:
                 return self._others(names, get_lapack_funcs(names, arrays, *options, **keywords))
             key = names
@@ -114,13 +114,13 @@ class ScipyCalls:
                 shapes = arrays[0].shape, _columns(arrays[-1])
                 dtype = _DTYPES[functions[0].typecode]
                 functions = [
-                    function if routine is None else self._met(function, routine.named(*shapes), dtype, routine)
+                    function if routine is None else self._stand_in(function, routine.named(*shapes), dtype, routine)
                     for function, routine in zip(functions, _ROUTINES[names], strict=True)
                 ]
                 _remember(made, key, functions)
             return functions
 
-        return met
+        return give
 
     def _others(self, names: Any, functions: Any) -> Any:
         """Return what stands for routines that are no operation: they are recorded, if anything is."""
@@ -148,13 +148,13 @@ class ScipyCalls:
             key = tuple([(value.shape, value.dtype) if isinstance(value, np.ndarray) else value for value in args])
             met = made.get(key)
             if met is None:
-                met = self._met(function, named(*args), args[0].dtype.name)
+                met = self._stand_in(function, named(*args), args[0].dtype.name)
                 _remember(made, key, met)
             return met(*args)
 
         return call
 
-    def _met(
+    def _stand_in(
         self, function: _Compiled, match: Match | None, dtype: str, routine: "_Routine | None" = None
     ) -> _Compiled:
         """Return what stands for the function in calls of one shape."""

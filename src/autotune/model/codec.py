@@ -28,7 +28,7 @@ _MAX_FLOAT = sys.float_info.max
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-def _cached(function: _F) -> _F:
+def _cache_by_type(function: _F) -> _F:
     """Cache a function of annotations, which are hashable although their types do not say so."""
     return cast(_F, cache(function))
 
@@ -94,7 +94,7 @@ def _within(outer: str, error: BadDocument) -> BadDocument:
     return BadDocument(error.reason, f"{outer}{dot}{error.where}"[:200])
 
 
-@_cached
+@_cache_by_type
 def _decoder(kind: Any) -> _Decoder:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
@@ -260,7 +260,7 @@ def _mapping_decoder(key: Any, kind: Any) -> _Decoder:
     return decode_mapping
 
 
-@_cached
+@_cache_by_type
 def _dataclass_decoder(kind: Any, given_names: frozenset[str]) -> Callable[..., Any]:
     types = annotations(kind)
     decoders = {name: _decoder(types[name]) for name in types if name not in given_names}
@@ -299,7 +299,7 @@ def _dataclass_decoder(kind: Any, given_names: frozenset[str]) -> Callable[..., 
     return decode_dataclass
 
 
-@_cached
+@_cache_by_type
 def _encoder(kind: Any) -> _Encoder:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
@@ -335,7 +335,7 @@ def _same(value: Any) -> Any:
     return value
 
 
-@_cached
+@_cache_by_type
 def _dataclass_encoder(kind: Any, omit: frozenset[str]) -> _Encoder:
     types = annotations(kind)
     items = [(name, _encoder(types[name]), default) for name, default in defaults(kind).items() if name not in omit]

@@ -34,7 +34,7 @@ def core() -> Any:
         return loaded
     from numpy import __version__
 
-    return _untried(__version__) or loaded
+    return _untried_reason(__version__) or loaded
 
 
 def refusal(numpy: str | None = None) -> str | None:
@@ -52,7 +52,7 @@ def refusal(numpy: str | None = None) -> str | None:
         from importlib.metadata import version
 
         numpy = version("numpy")
-    return _untried(numpy)
+    return _untried_reason(numpy)
 
 
 def _switched_off() -> str | None:
@@ -84,7 +84,7 @@ def _load() -> Any:
     return _core
 
 
-def _untried(numpy: str) -> str | None:
+def _untried_reason(numpy: str) -> str | None:
     """Return why this Python, or this version of NumPy, is left alone, as a sentence; None if it was tried."""
     if sys.implementation.name != "cpython":
         return f"The C core was not tried with {sys.implementation.name}; {SWITCH}=force uses it all the same."

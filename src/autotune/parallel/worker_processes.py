@@ -129,7 +129,7 @@ def start(
     """
     check_main()
     if blas_threads is not None:
-        blas.loaded()  # here, once, and not in each child
+        blas.loaded_libraries()  # here, once, and not in each child
     workers: list[Worker] = []
     forks = context.get_start_method() == "fork"
     launcher = _Launcher() if forks and any("libgomp" in path for path in mapped_libraries() or ()) else None

@@ -77,7 +77,7 @@ def rungs(
 ) -> tuple[Mapping[tuple[str, str], Sequence[Rung]], list[Refusal]]:
     """Return the rungs of each operation and dtype, best level first, and every entry that is not used.
 
-    Asked when profiles change; which rung covers a size is asked of `climb` at each look-up.
+    Asked when profiles change; which rung covers a size is asked of `look_up` at each look-up.
     """
     built: dict[tuple[str, str], list[Rung]] = {}
     refusals: list[Refusal] = []

@@ -61,7 +61,7 @@ class LookupResult(Record):
     """Why the profile has this level."""
 
 
-def climb(rungs: "Iterable[Rung]", operation: "Operation") -> tuple[LookupResult | None, list[Refusal]]:
+def look_up(rungs: "Iterable[Rung]", operation: "Operation") -> tuple[LookupResult | None, list[Refusal]]:
     """Return the entry of the best level that has evidence for this size, and the nearer ones passed over.
 
     `rungs` are the operation's, best level first. Where no level has evidence, an entry that was too noisy to tell, or

@@ -42,7 +42,7 @@ def _of_dtype(choose: Choose, dtype: str, name: str, size: int) -> Configuration
     return choose(name, dtype, size)
 
 
-def planned(plans: Iterable[LoopPlan], kind: str, dtype: str, layout: int, elements: int) -> Range | None:
+def planned_range(plans: Iterable[LoopPlan], kind: str, dtype: str, layout: int, elements: int) -> Range | None:
     """Return the setting of a loop as the C core looks it up; None: it stays NumPy's."""
     ranges = (plan.ranges for plan in plans if (plan.kind, plan.dtype, plan.layout) == (kind, dtype, layout))
     rows = [row for row in next(ranges, ()) if row.elements <= elements]

@@ -67,13 +67,13 @@ class Resolution:
 
     def find(self, operation: "Operation") -> "LookupResult | None":
         """Return the entry that covers an operation: the best level that has evidence for its size."""
-        return self.climb(operation)[0] if self.names_operation(operation.name, operation.dtype) else None
+        return self.look_up(operation)[0] if self.names_operation(operation.name, operation.dtype) else None
 
-    def climb(self, operation: "Operation") -> "tuple[LookupResult | None, list[Refusal]]":
+    def look_up(self, operation: "Operation") -> "tuple[LookupResult | None, list[Refusal]]":
         """Return the same, and the nearer entries that do not cover an operation, with their reasons."""
-        from autotune.profiles.lookup import climb
+        from autotune.profiles.lookup import look_up
 
-        return climb(self._rungs(operation.name, operation.dtype), operation)
+        return look_up(self._rungs(operation.name, operation.dtype), operation)
 
     def operations(self) -> list["Operation"]:
         """Return every operation and size that some profile for this machine names, used here or refused."""

@@ -43,7 +43,7 @@ def collect(folder: Path, began: float) -> Collected:
     processes = []
     for stem, ledger in ledgers.items():
         note = dict(notes.get(ledger.pid, ())).get(stem)
-        inherited = note or _inherited(ledger.parent, parents, notes)
+        inherited = note or _note_of_ancestor(ledger.parent, parents, notes)
         processes.append(_process(ledger, inherited, began, is_fork=note is None))
     for pid, of_process in notes.items():
         for stem, note in of_process:
@@ -85,7 +85,7 @@ def _unwritten(folder: Path) -> str:
     return f"The recording could not be written: {why}. Set TMPDIR to a folder with a megabyte of room that lasts."
 
 
-def _inherited(
+def _note_of_ancestor(
     pid: int, parents: Mapping[int, int], notes: Mapping[int, list[tuple[str, Mapping[str, Any]]]]
 ) -> Mapping[str, Any]:
     """Return the note of the nearest ancestor that has one: the process that this one was forked from."""

@@ -13,7 +13,7 @@ from autotune.model.interpolation import neighbours
 from autotune.model.operation import Operation
 from autotune.profiles.compiled_copy import LoopPlan
 from autotune.profiles.lookup import Level, LookupResult
-from autotune.profiles.loop_plan import measured_dtype, planned
+from autotune.profiles.loop_plan import measured_dtype, planned_range
 from autotune.recording.recording import ARRAYS, REDUCTIONS, SHORT_LOOP, AfterBlas, Call, Loop
 
 
@@ -162,7 +162,7 @@ def _gain_of_loops(call: Call, loop: Loop, profiles: Profiles, limits: Limits) -
     dtype = measured_dtype(names, loop.dtype, profiles.measured_sizes)
     wanted = [Operation(name=name, dtype=dtype, sizes=(("n", loop.elements),)) for name in names]
     matches = [profiles.find(_within(operation, profiles)) for operation in wanted]
-    setting = planned(profiles.loops, loop.kind, loop.dtype, loop.layout, loop.elements)
+    setting = planned_range(profiles.loops, loop.kind, loop.dtype, loop.layout, loop.elements)
     if setting is not None and limits.loops is None and matches[0] is not None:
         choice = Configuration(workers=setting.workers, chunk=setting.chunk)
         waiting = limits.waiting_share(call.after_blas, loop)

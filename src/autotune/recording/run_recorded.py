@@ -79,7 +79,7 @@ def run_recorded(
         began, throttled = monotonic(), _throttled_seconds()
         stopped: list[Recording] = []
 
-        def recorded(status: int | None, cpu_seconds: float) -> Recording:
+        def recording_of(status: int | None, cpu_seconds: float) -> Recording:
             collected = collect(folder, began)
             usable, limit = usable_cpus()
             return Recording(
@@ -97,7 +97,7 @@ def run_recorded(
 
         def end_recording() -> None:
             stop(folder)
-            stopped.append(recorded(None, 0.0))
+            stopped.append(recording_of(None, 0.0))
             if when_stopped is not None:
                 when_stopped(stopped[0])
 
@@ -116,7 +116,7 @@ def run_recorded(
         if timer is not None:
             timer.cancel()
             timer.join()
-        recording = recorded(process.returncode, used.ru_utime + used.ru_stime)
+        recording = recording_of(process.returncode, used.ru_utime + used.ru_stime)
     return replace(stopped[0], status=process.returncode) if stopped else recording
 
 

@@ -147,7 +147,7 @@ def _rule(resolution: Resolution, operation: Operation, *, is_tuned: bool) -> st
 
 
 def _explain_operation(resolution: Resolution, operation: Operation) -> Explained:
-    match, passed = resolution.climb(operation)
+    match, passed = resolution.look_up(operation)
     override = state.overrides.get(operation)
     rule = _rule(resolution, operation, is_tuned=match is not None and not match.entry.choice.is_default)
     if match is None:

@@ -65,7 +65,7 @@ class LearningCalls:
         self.pairing = pairing
         self.seen_nanoseconds = 0
 
-    def learned(self) -> Learned:
+    def result(self) -> Learned:
         lesson, calls = self.pairing.lesson, self.calls
         pairs, won = (0, 0) if lesson.test is None else (lesson.test.pairs, lesson.test.won)
         return Learned(
@@ -135,7 +135,7 @@ class Learner:
         if pairing.lesson.choice is not None:
             calls.threads, calls.slices = pairing.lesson.choice
             self._guard.watch(calls, LEARNED_FROM_SECONDS)
-            self._on_choice(learning.learned())
+            self._on_choice(learning.result())
             self._confirm_others(learning)
         elif pairing.lesson.candidate is None:
             calls.pause = int(min(2**31, AGAIN * calls.nanoseconds * 1e-9 / max(abs(seconds), LEARNED_FROM_SECONDS)))
@@ -174,7 +174,7 @@ class Learner:
         that one operation of the catalogue covers; the lesson with more evidence is returned.
         """
         lessons = sorted(
-            (learning.learned() for learning in list(self._learning)),
+            (learning.result() for learning in list(self._learning)),
             key=lambda lesson: (not lesson.choice, not lesson.candidate, -lesson.pairs),
         )
         by_operation: dict[object, Learned] = {}

@@ -7,7 +7,7 @@ from functools import wraps
 from math import prod
 from typing import Any, ParamSpec, TypeVar
 
-from autotune.controls.apply_configuration import Configured
+from autotune.controls.apply_configuration import ConfigurationScope
 from autotune.errors import BadSize, UnsupportedPlatform
 from autotune.model.catalogue import Family, row_of
 from autotune.model.configuration import Configuration
@@ -193,15 +193,15 @@ class Tuned:
         return None if sizes is None else config(self._operation, dtype=dtype, **sizes)
 
 
-def enter(configuration: Configuration) -> Configured:
+def enter(configuration: Configuration) -> ConfigurationScope:
     """Begin a scope of this configuration. Where memory cannot be retained, the rest still counts."""
     resolution = state.resolution()
     usable = configuration.cpus if resolution is None else resolution.usable_cpus
-    scope = Configured(configuration, usable_cpus=usable)
+    scope = ConfigurationScope(configuration, usable_cpus=usable)
     try:
         scope.__enter__()
     except UnsupportedPlatform:
-        scope = Configured(configuration.replace(allocator=None), usable_cpus=usable)
+        scope = ConfigurationScope(configuration.replace(allocator=None), usable_cpus=usable)
         scope.__enter__()
     return scope
 

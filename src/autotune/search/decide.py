@@ -63,7 +63,7 @@ def decide(
     refuted = candidate is not None and entry.status is not Status.TUNED
     return replace(
         entry,
-        reason=f"{entry.reason} {environment.company}".rstrip(),
+        reason=f"{entry.reason} {environment.background_load}".rstrip(),
         alternatives=() if refuted or environment.neighbours else alternatives,
     )
 
@@ -148,7 +148,7 @@ def _judge_quiet(entry: Entry, quiet: Candidate) -> Entry:
 def _with_findings(evidence: Evidence, findings: Findings) -> Evidence:
     """Return the evidence with the numbers of the test; no speed-up is stated below the least number of processes."""
     counted = replace(evidence, processes=findings.processes, pairs=len(findings.pairs))
-    if findings.interval is None or findings.expected is None:
+    if findings.interval is None or findings.expected_log_ratio is None:
         return counted
     ratio, low, high = findings.interval
     return replace(
@@ -156,7 +156,7 @@ def _with_findings(evidence: Evidence, findings: Findings) -> Evidence:
         default_seconds=median(pair.default_seconds for pair in findings.pairs),
         speedup=1 / ratio,
         interval=(1 / high, 1 / low),
-        expected_speedup=exp(-findings.expected),
+        expected_speedup=exp(-findings.expected_log_ratio),
         full_capacity_share=findings.full_share,
     )
 

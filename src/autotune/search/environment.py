@@ -41,7 +41,7 @@ class Environment:
         return (self.default_threads or 1) if Knob.BLAS_THREADS in kind.knobs else 1
 
     @property
-    def company(self) -> str:
+    def background_load(self) -> str:
         """Describe the processes that run next to the trials; empty if there are none."""
         copies = f" in {self.copies} copies at once" if self.copies > 1 else ""
         busy = count_of(self.neighbours, "busy process", "busy processes")
@@ -49,12 +49,12 @@ class Environment:
         return f"Measured{copies}{neighbours}." if copies or neighbours else ""
 
     @property
-    def has_company(self) -> bool:
+    def has_background_load(self) -> bool:
         """Do processes of autotune's own run next to the trials, so that full capacity cannot be told?"""
         return self.neighbours > 0 or self.copies > 1
 
 
-def allocations(
+def cpu_subsets(
     text: str, *, cpus: Iterable[Cpu], allowed: Collection[int], usable_cpus: int
 ) -> list[frozenset[int] | None]:
     """Parse a list such as `1,2,4,all` into sets of CPUs, largest first; None stands for all, as they are.

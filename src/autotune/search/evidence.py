@@ -221,7 +221,7 @@ class TrialEvidence:
         groups, reduced = self._groups(configuration)
         shared = self._shared_part()
         return [
-            [_controlled(pair, shared) - (1.0 - shared) * centre for pair in pairs] for pairs, centre in groups
+            [_controlled_time(pair, shared) - (1.0 - shared) * centre for pair in pairs] for pairs, centre in groups
         ], reduced
 
     def _groups(self, configuration: Configuration) -> tuple[list[tuple[Sequence[Pair], float]], bool]:
@@ -267,12 +267,12 @@ class TrialEvidence:
         if self._scatter is None:
             shared = self._shared_part()
             visits = (visit for visits in self.visits.values() for visit in visits)
-            scatter = pair_scatter([_controlled(pair, shared) for pair in visit.pairs] for visit in visits)
+            scatter = pair_scatter([_controlled_time(pair, shared) for pair in visit.pairs] for visit in visits)
             self._scatter = LUCK if scatter is None else max(LEAST_SCATTER, scatter)
         return self._scatter
 
 
-def _controlled(pair: Pair, shared: float) -> float:
+def _controlled_time(pair: Pair, shared: float) -> float:
     """Return the log time of the candidate, less that part of the default's."""
     return log(pair.candidate_seconds) - shared * log(pair.default_seconds)
 

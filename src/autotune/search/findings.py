@@ -101,7 +101,7 @@ class Findings:
         return hodges_lehmann(self.values) if self.values else None
 
     @property
-    def expected(self) -> float | None:
+    def expected_log_ratio(self) -> float | None:
         """Expected log-ratio over the states that this machine was in, each weighted by its part of the time."""
         if not self.full or not self.reduced or self.full_share is None:
             return self.log_ratio
@@ -182,7 +182,7 @@ class Findings:
         The mean and the 90th percentile are tested together with the paired medians: with spinning BLAS threads and a
         busy neighbour the median said 0.98, the mean 1.36 and the 90th percentile 1.70.
         """
-        expected, lost = self.expected, 1.0 - (1.0 if self.full_share is None else self.full_share)
+        expected, lost = self.expected_log_ratio, 1.0 - (1.0 if self.full_share is None else self.full_share)
         if expected is not None and lost >= OCCUPANCY and expected >= bound:
             return (
                 f"Faster at full capacity, but its loss without it outweighs that: capacity is missing {lost:.0%} of "

@@ -65,7 +65,7 @@ class _Size:
         return self.search.evidence
 
     @property
-    def tried(self) -> set[Configuration]:
+    def tested_choices(self) -> set[Configuration]:
         """Configurations that were put to the test."""
         return {test.choice for test in self.tested}
 
@@ -106,7 +106,7 @@ class Calibration:
     """Seconds that confirmation took while exploration went on."""
 
     def __post_init__(self) -> None:
-        self.capacity = None if self.environment.has_company else self.clock.capacity
+        self.capacity = None if self.environment.has_background_load else self.clock.capacity
         self.confirmation = Confirmation(self.clock)
         self.saves_cpu = self.plan.objective is Objective.CPU
 
@@ -119,7 +119,7 @@ class Calibration:
         yield from self._explore()
         for exploration in self.explorations:
             yield from self._nominate(exploration)
-        while self.clock.remaining > 0 and (self.confirmation.open or self._unexplored(within=self.clock.remaining)):
+        while self.clock.remaining > 0 and (self.confirmation.open or self._explorable(within=self.clock.remaining)):
             before = self.clock.plans
             for candidate in self.confirmation.rounds(self._report_round):
                 yield from self._conclude(candidate)
@@ -145,7 +145,7 @@ class Calibration:
         def left() -> float:
             return min(share + self.confirming - self.clock.elapsed, self.clock.remaining)
 
-        while unfinished := self._unexplored(within=left()):
+        while unfinished := self._explorable(within=left()):
             for exploration in sorted(unfinished, key=lambda each: each.promise, reverse=True):
                 if left() > exploration.next_seconds:
                     self._step(exploration, left())
@@ -192,9 +192,11 @@ class Calibration:
     def _confirm_early(self, exploration: Exploration, *, until: float) -> Iterator[Entry]:
         """Put what leads by far to the test, and visit a group of candidates while all CPUs are there.
 
-        A user's function may ignore knobs, which the end of its exploration tells; so it does of CPU time and company.
+        A user's function may ignore knobs, which the end of its exploration tells; so it does of CPU time and
+        background load.
         """
-        early = not (self.saves_cpu or self.environment.has_company or exploration.item.kind.family is Family.USER)
+        has_load = self.environment.has_background_load
+        early = not (self.saves_cpu or has_load or exploration.item.kind.family is Family.USER)
         for operation in exploration.sizes:
             size = self.sizes[operation]
             leader = size.search.leader()
@@ -218,7 +220,7 @@ class Calibration:
                 if seconds > self.clock.remaining:
                     self.too_long[operation] = TOO_LONG.format(seconds=seconds, allowed=self.clock.remaining)
 
-    def _unexplored(self, *, within: float) -> list[Exploration]:
+    def _explorable(self, *, within: float) -> list[Exploration]:
         """Return the explorations that may still find something, and whose next process fits so many seconds."""
         return [
             each
@@ -254,7 +256,7 @@ class Calibration:
 
     def _explore_further(self) -> Iterator[Entry]:
         """Explore one more step where the expected improvement is largest; a better leader goes to the test."""
-        unfinished = self._unexplored(within=self.clock.remaining)
+        unfinished = self._explorable(within=self.clock.remaining)
         if not unfinished:
             return
         exploration = max(unfinished, key=lambda each: each.promise)
@@ -275,15 +277,16 @@ class Calibration:
     def _nominee(self, size: _Size) -> Configuration:
         """Return the configuration to put to the test: by the objective; the fastest where that one has failed."""
         thriftiest = size.evidence.thriftiest(log1p(CPU_SLACK)) if self.saves_cpu else None
-        if thriftiest is not None and (thriftiest not in size.tried or size.best is None):
+        if thriftiest is not None and (thriftiest not in size.tested_choices or size.best is None):
             return thriftiest
         leader = size.search.leader()
-        if self.saves_cpu or leader not in size.tried or any(test.verdict is Verdict.ACCEPTED for test in size.tested):
+        is_accepted = any(test.verdict is Verdict.ACCEPTED for test in size.tested)
+        if self.saves_cpu or is_accepted or leader not in size.tested_choices:
             return leader
-        return size.evidence.runner_up(size.tried)
+        return size.evidence.runner_up(size.tested_choices)
 
     def _put_to_test(self, size: _Size, choice: Configuration) -> None:
-        if choice.is_default or choice in size.tried or len(size.tested) >= len(SHARES):
+        if choice.is_default or choice in size.tested_choices or len(size.tested) >= len(SHARES):
             return
         item, evidence = size.exploration.item, size.evidence
         accepted = size.best if size.entry is not None and size.entry.status is Status.TUNED else None
@@ -350,14 +353,14 @@ class Calibration:
                     test.verdict, test.reason = Verdict.DROPPED, candidate.reason
             goes_on = self.clock.remaining > 0 and not last
             if goes_on and not any(test.verdict is Verdict.ACCEPTED for test in size.tested):
-                following = size.search.leader() if self.saves_cpu else size.evidence.runner_up(size.tried)
+                following = size.search.leader() if self.saves_cpu else size.evidence.runner_up(size.tested_choices)
                 self._put_to_test(size, following)
         if size.under_test:
             return
         yield from self._settle([size.operation])
         if is_accepted and not last and not self.environment.neighbours and not self.saves_cpu:
             # what now seems faster than the accepted choice by far, which had led by luck
-            self._put_to_test(size, size.evidence.rival(size.tried))
+            self._put_to_test(size, size.evidence.rival(size.tested_choices))
 
     # --- decision ---
 

@@ -56,7 +56,7 @@ class Board:
                 is_first, self._confirms = not self._confirms, True
                 return f"Exploration is done. {self._where}  ({_times(event)})" if is_first else None
             case Decided():
-                return _decided(event.entry)
+                return _decision(event.entry)
 
     def line(self, event: Event) -> str:
         """Write the line that is replaced at every event: trial, best so far, elapsed and remaining time."""
@@ -82,7 +82,7 @@ class Board:
         return f"  {name}: {event.configuration} looks {speedup}x as fast as the default"
 
 
-def _decided(entry: Entry) -> str:
+def _decision(entry: Entry) -> str:
     name, evidence = operation_name(entry.operation), entry.evidence
     if entry.status is not Status.TUNED:
         return f"  {name}: {STATUSES[entry.status]}: {entry.reason}"

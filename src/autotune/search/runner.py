@@ -203,7 +203,7 @@ def confirm_choices(request: Request, choices: Sequence[Entry], *, self_test: Se
 
 
 def verify_profile(profile: Profile, *, seconds: float, workload: UserWorkload | None) -> Iterator[Check]:
-    """Measure a profile's choices once more, in the company that they were measured in; the verdict on each.
+    """Measure a profile's choices once more, under the background load of then; the verdict on each.
 
     Scope of effect: holds the host's lock, for `seconds` at most. Raises HostBusy.
     """
@@ -332,7 +332,7 @@ def _default_threads(bench: ProcessBench) -> int | None:
 
 
 def _examine(request: Request, host: _Workbench, report: Listener) -> SelfTest:
-    """Run the self-test, in the company that the trials will have."""
+    """Run the self-test, under the background load that the trials will have."""
     report(SelfTestStarted(elapsed=0.0, remaining=request.seconds))
     shortest, longest = SELF_TEST_SECONDS
     wait = _blas_wait(request, host)
@@ -366,8 +366,8 @@ def _pools_at_work(plan: Plan, host: _Workbench, seconds: float) -> tuple[tuple[
 def _blas_wait(request: Request, host: _Workbench) -> BlasWait:
     """Return how long idle BLAS threads should spin, as an earlier calibration found or as is measured now.
 
-    It is measured where there is the time for it and no company. An earlier result that kept the default is measured
-    again: it may have been noise.
+    It is measured where there is the time for it and no background load. An earlier result that kept the default is
+    measured again: it may have been noise.
     """
     results = (
         BlasWait(exponent=profile.blas_wait, loops=profile.loops_after_blas)
@@ -376,7 +376,7 @@ def _blas_wait(request: Request, host: _Workbench) -> BlasWait:
     )
     earlier = next(results, BlasWait())
     is_known = earlier.exponent not in {None, DEFAULT_EXPONENT}
-    if is_known or request.seconds < WAIT_FROM or host.environment.has_company:
+    if is_known or request.seconds < WAIT_FROM or host.environment.has_background_load:
         return earlier
     measured = measure_blas_wait(
         host.key.software, host.bench.environ, cpus=host.allocation.usable_cpus, seconds=WAIT_SECONDS

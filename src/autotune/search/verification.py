@@ -137,7 +137,7 @@ def _begin(
             Candidate(
                 operation=entry.operation,
                 choice=entry.choice,
-                capacity=None if environment.has_company else clock.capacity,
+                capacity=None if environment.has_background_load else clock.capacity,
                 fewer_cpus=entry.choice.cpus < environment.default_cpus(kind),
                 bound=-log1p(MARGIN) if entry.evidence.cpu_ratio is None else log1p(CPU_SLACK),
                 error=ERROR,

@@ -54,7 +54,7 @@ def output_fault(result: object, out: Array, period: Array) -> str | None:
     return problem
 
 
-def _mapped(plain: Function, inputs: int, *, by_block: Function | None = None) -> Recipe:
+def _block_recipe(plain: Function, inputs: int, *, by_block: Function | None = None) -> Recipe:
     """Compute a function of so many arrays, which writes into `out`, as one call and block by block.
 
     `by_block` computes a block with scratch memory; None: `plain` does.
@@ -66,7 +66,7 @@ def _mapped(plain: Function, inputs: int, *, by_block: Function | None = None) -
         out = np.zeros(n, dtype)
 
         @cache  # many a trial needs no check
-        def expected() -> Array:
+        def expected_result() -> Array:
             exact: Array = plain(*map(extend_precision, periods), out=None).astype(dtype)
             return exact
 
@@ -74,7 +74,7 @@ def _mapped(plain: Function, inputs: int, *, by_block: Function | None = None) -
         return Work(
             plain=partial(plain, *arrays, out=out),
             tuned=lambda configuration: partial(function, **cut(configuration, n)),
-            check=lambda result: output_fault(result, out, expected()),
+            check=lambda result: output_fault(result, out, expected_result()),
         )
 
     return Recipe(prepare)
@@ -230,10 +230,10 @@ RECIPES: Mapping[str, Recipe] = {
     "fill": Recipe(_prepare_fill, layouts=("C", "window")),
     "copy": Recipe(_prepare_copy),
     **{
-        name: _mapped(getattr(np, name), getattr(np, name).nin)
+        name: _block_recipe(getattr(np, name), getattr(np, name).nin)
         for name in ("add", "sqrt", "exp", "log", "sin", "power")
     },
-    "expression": _mapped(whole, 3, by_block=by_block),
+    "expression": _block_recipe(whole, 3, by_block=by_block),
     "temporaries": Recipe(_prepare_temporaries),
     "sum": _reduction(np.sum, _sum),
     "max": _reduction(np.max, lambda *_: PEAK),

@@ -21,7 +21,7 @@ def uniform(rng: Generator, *shape: int, dtype: str, layout: str = "C") -> Array
     Uniform ones, which take 2 ns each where normal ones take 10.
     """
     if dtype in PARTS:
-        return _joined(dtype, *(uniform(rng, *shape, dtype=PARTS[dtype], layout=layout) for _ in range(2)))
+        return _join_parts(dtype, *(uniform(rng, *shape, dtype=PARTS[dtype], layout=layout) for _ in range(2)))
     numbers = rng.random(shape if layout == "C" else shape[::-1], dtype=dtype)  # type: ignore[call-overload]
     numbers -= 0.5
     numbers *= 12**0.5
@@ -34,7 +34,7 @@ def block(rng: Generator, n: int, dtype: str) -> Array:
     The same holds for both parts of complex numbers.
     """
     if dtype in PARTS:
-        return _joined(dtype, *(block(rng, n, PARTS[dtype]) for _ in range(2)))
+        return _join_parts(dtype, *(block(rng, n, PARTS[dtype]) for _ in range(2)))
     return rng.random(min(n, PERIOD), dtype=dtype) + np.dtype(dtype).type(0.5)  # type: ignore[call-overload,no-any-return]
 
 
@@ -43,7 +43,7 @@ def extend_precision(numbers: Array) -> Array:
     return numbers.astype(np.result_type(numbers, np.longdouble))
 
 
-def _joined(dtype: str, real: Array, imaginary: Array) -> Array:
+def _join_parts(dtype: str, real: Array, imaginary: Array) -> Array:
     numbers: Array = np.empty_like(real, dtype)  # in the same memory order
     numbers.real, numbers.imag = real, imaginary
     return numbers

@@ -23,12 +23,12 @@ from autotune.model.operation import Operation
 from autotune.native import core
 
 
-def _exchanged(name: str, function: np.ufunc, kind: int = Reduction.NEVER) -> Recipe:
+def _loop_recipe(name: str, function: np.ufunc, kind: int = Reduction.NEVER) -> Recipe:
     """Make the plain call of another workload, for both sides."""
 
     def prepare(operation: Operation, layout: str, rng: Generator) -> Work:
         work = array_work.RECIPES[name].make(operation, layout, rng)
-        return replace(work, tuned=_planned(work.plain, function, operation, kind))
+        return replace(work, tuned=_tuned_loop(work.plain, function, operation, kind))
 
     return Recipe(prepare)
 
@@ -48,7 +48,7 @@ def _multiply(layout: int) -> Recipe:
         plain = partial(np.multiply, room, factor, out=out)
         return Work(
             plain=plain,
-            tuned=_planned(plain, np.multiply, operation, layout=layout),
+            tuned=_tuned_loop(plain, np.multiply, operation, layout=layout),
             check=lambda result: array_work.output_fault(result, out, expected),
         )
 
@@ -72,12 +72,12 @@ def _add_rows(operation: Operation, _layout: str, rng: Generator) -> Work:
     flat = out.reshape(-1)
     return Work(
         plain=plain,
-        tuned=_planned(plain, np.add, operation, layout=Layout.ROWS),
+        tuned=_tuned_loop(plain, np.add, operation, layout=Layout.ROWS),
         check=lambda result: array_work.output_fault(flat if result is out else result, flat, row + vector),
     )
 
 
-def _planned(
+def _tuned_loop(
     call: Callable[[], object],
     function: np.ufunc,
     operation: Operation,
@@ -115,10 +115,10 @@ def _planned(
 
 
 RECIPES: Mapping[str, Recipe] = {
-    **{f"loop_{name}": _exchanged(name, getattr(np, name)) for name in ("add", "sqrt", "exp", "power")},
+    **{f"loop_{name}": _loop_recipe(name, getattr(np, name)) for name in ("add", "sqrt", "exp", "power")},
     "loop_scale": _multiply(Layout.BROADCAST),
     "loop_strided": _multiply(Layout.STRIDED),
     "loop_rows": Recipe(_add_rows),
-    "loop_max": _exchanged("max", np.maximum, Reduction.EXACT),
-    "loop_sum": _exchanged("sum", np.add, Reduction.ROUNDED),
+    "loop_max": _loop_recipe("max", np.maximum, Reduction.EXACT),
+    "loop_sum": _loop_recipe("sum", np.add, Reduction.ROUNDED),
 }

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autotune.controls import allocator, blas, thread_pools
-from autotune.controls.apply_configuration import Configured
+from autotune.controls.apply_configuration import ConfigurationScope
 from autotune.controls.blas import BlasThreads
 from autotune.controls.blas_setters import Library
 from autotune.model.configuration import Allocator, Configuration, Method, clamp
@@ -102,39 +102,39 @@ def test_no_usable_cpu_is_refused():
 
 
 def test_a_configuration_is_in_force_within_and_gone_after(process):
-    with Configured(Configuration(blas_threads=2, openmp_threads=3, allocator="retain"), usable_cpus=8):
+    with ConfigurationScope(Configuration(blas_threads=2, openmp_threads=3, allocator="retain"), usable_cpus=8):
         assert process == {"threads": 2, "openmp": 3, "retaining": True}
     assert process == BEFORE
 
 
 def test_an_exception_leaves_the_process_as_before(process):
     chosen = Configuration(blas_threads=2, openmp_threads=3, allocator="retain")
-    tuned = Configured(chosen, usable_cpus=8)
+    tuned = ConfigurationScope(chosen, usable_cpus=8)
     with pytest.raises(ZeroDivisionError), tuned:
         raise ZeroDivisionError
     assert process == BEFORE
 
 
 def test_the_default_touches_nothing(process):
-    with Configured(Configuration(), usable_cpus=8):
+    with ConfigurationScope(Configuration(), usable_cpus=8):
         assert process == BEFORE
 
 
 def test_what_is_in_force_is_clamped_and_handed_over(process):
-    with Configured(Configuration(blas_threads=8, workers=2), usable_cpus=4) as in_force:
+    with ConfigurationScope(Configuration(blas_threads=8, workers=2), usable_cpus=4) as in_force:
         assert in_force == Configuration(blas_threads=2, workers=2)
         assert process["threads"] == 2
 
 
 def test_openmp_threads_of_all_workers_fit_the_cpus(process):
-    with Configured(Configuration(openmp_threads=8, workers=2), usable_cpus=4) as in_force:
+    with ConfigurationScope(Configuration(openmp_threads=8, workers=2), usable_cpus=4) as in_force:
         assert in_force == Configuration(openmp_threads=2, workers=2)
         assert process["openmp"] == 2
     assert process == BEFORE
 
 
 def test_one_object_serves_nested_and_repeated_blocks(process):
-    tuned = Configured(Configuration(blas_threads=2), usable_cpus=8)
+    tuned = ConfigurationScope(Configuration(blas_threads=2), usable_cpus=8)
     for _ in range(2):
         with tuned:
             with tuned:
