@@ -83,7 +83,7 @@ SPECIAL = {
     "verifying_runs": {"pairs": 7},
 }
 FLAGS = {"new", "newly_signed", "gone", "busy", "is_searched", "calls", "learns"}
-PARTS = {"for_cpus", "how_to_see", "limited", "undecided"}
+PARTS = {"entries_undecided", "for_cpus", "how_to_see", "limit_text"}
 """Headings and parts of sentences."""
 FUNCTIONS = {
     name: function

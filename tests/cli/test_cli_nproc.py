@@ -57,7 +57,7 @@ def test_why_names_each_limit_and_ends_with_the_count(printed):
 def test_why_marks_the_limit_that_decides(monkeypatch, variables, quota, deciding):
     for name in ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT", "AUTOTUNE_CPUS", "AUTOTUNE_PROCESSES", "SLURM_CPUS_PER_TASK"):
         monkeypatch.delenv(name, raising=False)
-    for module in ("usable_cpus", "cpu_limits"):
+    for module in ("usable_cpus", "limit_sources"):
         monkeypatch.setattr(f"autotune.host.{module}.online_cpus", lambda: 8)
         monkeypatch.setattr(f"autotune.host.{module}.affinity", lambda: frozenset(range(8)))
     monkeypatch.setattr("autotune.host.cgroup.folders", lambda: {"cpu": [["/sys/fs/cgroup/box"]], "cpuset": []})

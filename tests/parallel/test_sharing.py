@@ -305,7 +305,7 @@ def test_what_is_no_handle_is_refused():
 
 def mount_temporary_files(system, monkeypatch):
     """Let the kernel say that temporary files lie on a file system of this kind."""
-    device = os.stat(tempfile.gettempdir()).st_dev
+    device = Path(tempfile.gettempdir()).stat().st_dev
     line = f"1 1 {os.major(device)}:{os.minor(device)} / /tmp rw - {system} none rw\n"
     monkeypatch.setattr(shared_memory, "read", lambda _: line)
 

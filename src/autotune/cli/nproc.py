@@ -8,7 +8,7 @@ import click
 
 from autotune.cli.terminal import json_option, print_json, print_lines
 from autotune.controls.thread_variables import worker_limit
-from autotune.host.cpu_limits import CpuLimit, cpu_limits
+from autotune.host.limit_sources import CpuLimit, cpu_limits
 from autotune.host.usable_cpus import online_cpus, usable_cpus
 from autotune.model.allocation import Limit
 from autotune.runtime.text_table import printable

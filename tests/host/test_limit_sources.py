@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 import autotune
 from autotune.cli.program import program
-from autotune.host.cpu_limits import cpu_limits
+from autotune.host.limit_sources import cpu_limits
 from autotune.host.usable_cpus import online_cpus, usable_cpus
 
 
