@@ -58,6 +58,10 @@ def test_a_configuration_file_is_named_once_it_has_been_read(service):
 
     assert named() is None
     service.paths.settings.touch(0o600)
+    service.paths.settings.write_text("nonsense: 1\n")
+    assert not service.answer({"verb": "reload"}, ROOT)["ok"]
+    assert named() is None
+    service.paths.settings.write_text("")
     service.answer({"verb": "reload"}, ROOT)
     assert named() == str(service.paths.settings)
     service.paths.settings.unlink()

@@ -52,6 +52,7 @@ class DaemonService:
         self._log = DaemonLog() if log is None else log
         settings = load_settings(paths.settings)
         self._settings_read = fingerprint(paths.settings)
+        self._is_configured = bool(self._settings_read)
         self._lock = hold_lock(paths.lock)
         _make_folders(paths)
         remove_leftovers(paths.state)
@@ -127,7 +128,7 @@ class DaemonService:
                     "version": autotune.__version__,
                     "pid": os.getpid(),
                     "resident_bytes": resident_bytes(),
-                    "configuration": str(self.paths.settings) if self._settings_read else None,
+                    "configuration": str(self.paths.settings) if self._is_configured else None,
                     **daemon_status(controller),
                 }
             case "explain":
@@ -165,6 +166,7 @@ class DaemonService:
             problem = f"{error} The former configuration stays in force."
             self._log.write("configuration", problem, level="error")
         else:
+            self._is_configured = bool(self._settings_read)
             self._log.write("configuration", f"{self.paths.settings} was read. {why}")
         notify_systemd("READY=1")
         return problem
