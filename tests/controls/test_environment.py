@@ -21,6 +21,11 @@ def test_scrubbing_takes_out_what_a_dask_nanny_sets_and_says_so():
     assert thread_variables.scrub(environ) == ({"PATH": "/bin"}, ("MALLOC_TRIM_THRESHOLD_", "OMP_NUM_THREADS"))
 
 
+def test_trials_of_a_program_that_is_run_tuned_or_recorded_are_neither():
+    environ = {"AUTOTUNE_START": "record:/f", "AUTOTUNE_START_CHILDREN": "1", "AUTOTUNE_START_REPORT": "/r"}
+    assert thread_variables.scrub(environ) == ({}, ())
+
+
 def test_scrubbing_takes_out_where_threads_run():
     assert thread_variables.scrub({"OMP_PROC_BIND": "true", "KMP_AFFINITY": "compact"})[0] == {}
 

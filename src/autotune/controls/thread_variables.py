@@ -55,6 +55,9 @@ ALLOCATOR = frozenset({
 TUNABLES = "GLIBC_TUNABLES"
 """Also holds the choice of memory-copy kernels, so that only its malloc part is ours to take out."""
 
+STARTS = frozenset({"AUTOTUNE_START", "AUTOTUNE_START_CHILDREN", "AUTOTUNE_START_REPORT"})
+"""Variables by which `autotune run` and recordings reach the Pythons that a program starts (`runtime/startup`)."""
+
 _DIGITS = frozenset("0123456789")
 _LARGEST = 2**31 - 1
 
@@ -62,10 +65,11 @@ _LARGEST = 2**31 - 1
 def scrub(environ: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
     """Return the environment without what a shell, a scheduler or we set for threads, placement and malloc.
 
-    Returns it and the sorted names of the variables taken out (of GLIBC_TUNABLES only the malloc part is).
+    Returns it and the sorted names of the variables taken out (of GLIBC_TUNABLES only the malloc part is). Our own are
+    taken out without a name: under `autotune run --children` a trial would else run tuned.
     """
     steering = THREADS | PLACEMENT | ALLOCATOR
-    clean = {name: value for name, value in environ.items() if name not in steering and name != EXPORTED}
+    clean = {name: value for name, value in environ.items() if name not in steering | STARTS | {EXPORTED}}
     removed = [name for name in environ if name in steering]
     if _malloc_tunables(environ):
         removed.append(TUNABLES)
