@@ -22,6 +22,11 @@ THRIFTIEST = (
     f"Of the configurations within {CPU_SLACK:.0%} of the fastest the default takes the fewest CPU seconds, as far as "
     "can be told."
 )
+NOTHING_TO_TRY = "There is nothing to choose from on this allocation."
+NO_KNOBS = (
+    "There is nothing to choose from: the function takes no knob, and no threads of a library were at work in a first "
+    "trial at the largest size."
+)
 
 
 def decide(
@@ -54,7 +59,7 @@ def decide(
     )
     base = replace(bare, evidence=measured, corners=_corners(kind, environment, evidence))
     if candidate is None:
-        reason = THRIFTIEST if objective is Objective.CPU else _nothing_better(evidence)
+        reason = THRIFTIEST if objective is Objective.CPU else _nothing_better(evidence, kind)
         entry = replace(base, status=Status.DEFAULT_KEPT, reason=reason)
     else:
         entry = _judge(base, candidate, evidence)
@@ -161,11 +166,11 @@ def _with_findings(evidence: Evidence, findings: Findings) -> Evidence:
     )
 
 
-def _nothing_better(evidence: TrialEvidence) -> str:
+def _nothing_better(evidence: TrialEvidence, kind: Kind) -> str:
     """Return why nothing was put to the test."""
     failed = [f"{choice} failed: {failure.reason}" for choice, failure in evidence.failures.items()]
     if not evidence.candidates:
-        return failed[0] if failed else "There is nothing to choose from on this allocation."
+        return failed[0] if failed else NOTHING_TO_TRY if kind.knobs else NO_KNOBS
     best = min(evidence.candidates, key=evidence.estimate)
     gain = evidence.estimate(best)
     seemed = f"The best other configuration, {best}, looked {seeming(exp(-gain))} times as fast as the default"
