@@ -95,16 +95,18 @@ class Applied:
         from autotune.model.units import html_table
 
         threads = "as they are" if self.blas_threads is None else str(self.blas_threads)
-        calls = "no" if state.per_call is None else "yes"
         return html_table(
-            ("BLAS threads of the process", "calls and loops tuned one by one"),
-            [(threads, calls)],
-            caption=f"autotune: {self.why}",
+            ("BLAS threads of the process", "single calls and loops"),
+            [(threads, self._calls() or "plain NumPy")],
+            caption=" ".join(["autotune:", self.why, *self._held_down()]),
         )
 
     def __str__(self) -> str:
-        calls = [] if self._per_call is None or not self.in_force else [self._per_call.summary()]
-        return " ".join(filter(None, [*calls, threads_text(self.blas_threads), self.why, *self._held_down()]))
+        return " ".join(filter(None, [self._calls(), threads_text(self.blas_threads), self.why, *self._held_down()]))
+
+    def _calls(self) -> str:
+        """Return what is done for single calls and loops; empty for nothing."""
+        return "" if self._per_call is None or not self.in_force else self._per_call.summary()
 
     def _held_down(self) -> Iterator[str]:
         """Yield sentences on what a cap, or the user's environment, holds down."""
