@@ -43,6 +43,8 @@ def load_ipython_extension(shell: Any) -> None:
             run_verb(words)
         else:
             run_on_program(words, cell)
+            if words[0] == "advise":
+                print("The program is cells of this notebook: next, `%%autotune calibrate` at the head of one of them.")
         if words[0] == "calibrate":
             from autotune.runtime.applied import refresh
 
