@@ -233,6 +233,20 @@ def test_no_two_test_files_have_one_name():
     assert sorted(set(names)) == sorted(names)
 
 
+def test_no_test_imports_a_test():
+    """Parts that several tests share are in tests/support."""
+    tests = sorted((ROOT / "tests").rglob("test_*.py"))
+    names = {path.stem for path in tests}
+
+    def imported_tests(path):
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                modules = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
+                yield from names.intersection(module.rpartition(".")[2] for module in modules)
+
+    assert words_by_file(tests, imported_tests) == {}
+
+
 def test_every_class_name_has_one_meaning():
     places = {}
     for path in sorted(PACKAGE.rglob("*.py")):

@@ -2,62 +2,14 @@
 
 import sys
 import threading
-from ctypes import CFUNCTYPE, c_int, c_ssize_t
 from types import ModuleType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.remembering_libraries import STARTS_WITH, Remembering, ReturningPrevious
 
 from autotune.controls.blas import BlasThreads
-from autotune.controls.blas_setters import Library
-
-STARTS_WITH = 8
-
-
-class Remembering:
-    """A library that remembers its count; `per_thread` ones, each thread's."""
-
-    def __init__(self, name="libopenblas", *, start=STARTS_WITH, ceiling=STARTS_WITH, largest=64, per_thread=False):
-        self.largest = largest
-        self.start = start
-        self.counts = {}
-        self.per_thread = per_thread
-        # as C functions, which the core calls by their addresses
-        self.library = Library(
-            api="openblas",
-            path=name,
-            get=CFUNCTYPE(c_int)(self.get),
-            put=CFUNCTYPE(c_int, c_ssize_t)(lambda count: self.put(count) or 0),
-            per_thread=per_thread,
-            ceiling=ceiling,
-        )
-
-    @property
-    def whose(self):
-        return threading.get_ident() if self.per_thread else None
-
-    def get(self):
-        return self.counts.get(self.whose, self.start)
-
-    def put(self, count):
-        self.counts[self.whose] = min(count, self.largest)
-
-
-class ReturningPrevious(Remembering):
-    """As MKL does: 0 stands for "as the process", and `put` returns what was there."""
-
-    def __init__(self):
-        super().__init__("libmkl_rt", per_thread=True)
-        self.library.returns_previous = True
-
-    def get(self):
-        return self.counts.get(self.whose, 0) or self.start
-
-    def put(self, count):
-        previous = self.counts.get(self.whose, 0)
-        self.counts[self.whose] = count
-        return previous
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.native import CORE, needs_core
-from test_blas_counting import Remembering, ReturningPrevious
+from support.remembering_libraries import Remembering, ReturningPrevious
 
 from autotune.controls.blas import BlasThreads
 

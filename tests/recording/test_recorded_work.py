@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 from support.profile_builders import make_entry
-from support.recording_builders import QR, call, process, recording, resolution_of
-from test_recording_advice import loop_call
+from support.recording_builders import QR, call, loop_call, process, recording, resolution_of
 
 from autotune.errors import BadSize
 from autotune.intercept.operations import Layout

@@ -5,10 +5,9 @@ from dataclasses import replace
 
 import pytest
 from support.profile_builders import make_entry
-from support.recording_builders import QR, advised, call, process, recording, resolution_of
+from support.recording_builders import QR, advised, call, loop_call, process, recording, resolution_of
 
 from autotune.errors import UsageError
-from autotune.intercept.array_loops import loop_names
 from autotune.intercept.operations import Layout
 from autotune.model.entry import Status
 from autotune.model.operation import Operation
@@ -164,12 +163,6 @@ def test_what_was_measured_without_a_result_is_told_from_what_was_not_measured(s
     assert known_gain(call(operation=QR), resolution_of(entry), Limits()).source is source
     gain = advised(recording(process(call(seconds=5.0, operation=QR))), entry).gain
     assert (gain.open_share, gain.undecided_share) == (0.5, 0.5)
-
-
-def loop_call(elements, *, layout=Layout.CONTIGUOUS, kind="arithmetic", **fields):
-    loop = Loop(kind=kind, dtype="float64", layout=layout, elements=elements)
-    operation = Operation(name=loop_names(kind, layout)[0], sizes=(("n", elements),))
-    return call("add", group=ARRAYS, operation=operation, loop=loop, **fields)
 
 
 def class_entries(*sizes, names=("loop_add", "loop_sqrt"), choice={"workers": 2}):  # noqa: B006 - not changed

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from autotune.intercept.array_loops import loop_names
+from autotune.intercept.operations import Layout
 from autotune.model.allocation import Limit
 from autotune.model.entry import Entry
 from autotune.model.operation import Operation
@@ -9,7 +11,7 @@ from autotune.profiles.compiled_copy import Compiled, Wait, body
 from autotune.profiles.lookup import Level, Rung
 from autotune.profiles.resolve import Resolution, plan_loops
 from autotune.recording.advice import Advice, advise_on
-from autotune.recording.recording import LINALG, Call, RecordedProcess, Recording, ThreadPool
+from autotune.recording.recording import ARRAYS, LINALG, Call, Loop, RecordedProcess, Recording, ThreadPool
 
 
 def call(
@@ -36,6 +38,13 @@ def call(
         operation=operation,
         **fields,
     )
+
+
+def loop_call(elements: int, *, layout: int = Layout.CONTIGUOUS, kind: str = "arithmetic", **fields: Any) -> Call:
+    """Make a call of np.add in whole loops of so many elements."""
+    loop = Loop(kind=kind, dtype="float64", layout=layout, elements=elements)
+    operation = Operation(name=loop_names(kind, layout)[0], sizes=(("n", elements),))
+    return call("add", group=ARRAYS, operation=operation, loop=loop, **fields)
 
 
 QR = Operation(name="qr", sizes=(("m", 50), ("n", 50)))
