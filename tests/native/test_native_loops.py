@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 import threading
+import time
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -576,6 +578,60 @@ def run(code, *options, **keywords):
     return done.stdout
 
 
+def isolated():
+    return CORE.status()["alone"]["isolated"]
+
+
+@contextmanager
+def worth_waking(seconds):
+    """Cut loops from 1,000 elements on whose threads are awake, or that take NumPy so long."""
+    with loops_cut(elements=1000, chunk=10_000, workers=2):
+        CORE.worth_waking(seconds)
+        try:
+            yield
+        finally:
+            CORE.worth_waking(0)
+
+
+@pytest.mark.parametrize("function", [np.log, np.maximum.reduce], ids=["log", "max"])
+def test_sleeping_threads_are_woken_only_for_loops_that_take_long(function):
+    x = np.random.default_rng(3).random(200_000)
+    plain = function(x)
+    with worth_waking(3600):
+        function(x)  # now its pace is known
+        for _ in range(3):
+            time.sleep(0.01)
+            before = isolated()
+            assert cut_by(lambda: function(x)) == 0
+            assert isolated() == before + 1
+        CORE.worth_waking(1e-9)
+        time.sleep(0.01)
+        assert cut_by(lambda: function(x)) == 1
+    assert same(function(x), plain)
+
+
+def test_rows_too_short_to_wake_threads_for_are_numpys():
+    rows, mean = np.random.default_rng(3).random((500, 400)), np.arange(400.0)
+    with worth_waking(3600):
+        for _ in range(4):  # until the paces of the rows and of NumPy's own loops are known
+            np.subtract(rows, mean)
+            time.sleep(0.01)
+        assert cut_by(lambda: np.subtract(rows, mean)) == 0
+
+
+@pytest.mark.real
+def test_threads_are_woken_for_loops_that_follow_each_other():
+    """As soon as a burst has lasted long enough, and from then on for the first loop of each."""
+    x, y = np.random.default_rng(3).random(20_000), np.empty(20_000)
+    with worth_waking(0.002):
+        np.log(x, out=y)
+        time.sleep(0.01)
+        assert cut_by(lambda: np.log(x, out=y)) == 0
+        assert 0 < cut_by(lambda: [np.log(x, out=y) for _ in range(2000)]) < 2000
+        time.sleep(0.01)
+        assert cut_by(lambda: np.log(x, out=y)) == 1
+
+
 @pytest.mark.real
 @pytest.mark.unsanitized
 @pytest.mark.parametrize("fork", ["os.fork", "ctypes.PyDLL(None).fork"])
@@ -608,17 +664,22 @@ def test_a_fork_in_the_middle_of_a_loop_leaves_two_processes_that_finish_it():
     """C's fork() is the signal handler: it comes while the thread that forks computes a slice."""
     printed = run(
         """
-import ctypes
+import ctypes, time
 libc = ctypes.CDLL(None)
-x = np.random.default_rng(1).random(1_000_000)
+x = np.random.default_rng(1).random(4_000_000)
 y, expected, parent = np.empty_like(x), np.log(x), os.getpid()
+def seconds():
+    began = time.perf_counter()
+    np.log(x, out=y)
+    return time.perf_counter() - began
+plain = min(seconds() for _ in range(3))
 libc.signal(signal.SIGALRM, ctypes.cast(libc.fork, ctypes.c_void_p))
 in_the_middle = 0
 with loops_cut(elements=1000, chunk=20_000, workers=2):
     np.log(x, out=y)
-    for turn in range(6):
+    for turn in range(12):
         y.fill(0)
-        signal.setitimer(signal.ITIMER_REAL, 0.001 + 0.0005 * turn)
+        signal.setitimer(signal.ITIMER_REAL, (0.05 + 0.03 * turn) * plain)
         np.log(x, out=y)
         signal.setitimer(signal.ITIMER_REAL, 0)
         assert y.tobytes() == expected.tobytes()

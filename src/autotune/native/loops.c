@@ -29,6 +29,9 @@ static struct class {
     struct plan plans[LAYOUTS];
 } classes[LOOP_CLASSES];
 
+/* Of computing elements with one loop of NumPy's, which differ in their time for each. */
+enum way { WAY_EACH, WAY_REDUCTION, WAY_ROWS, WAYS };
+
 static struct slot {
     /* What a stub reads at every call. `original` does not change while a stub may be called, which is for
      * ever: an extension that replaced the stub may have kept its address. */
@@ -40,6 +43,7 @@ static struct slot {
     int nin, nargs, types[LOOP_OPERANDS];
     npy_intp sizes[LOOP_OPERANDS]; /* bytes of an element */
     atomic_bool in_force;
+    _Atomic(int64_t) paces[WAYS]; /* picoseconds of NumPy's own loop for an element; 0: unknown */
     enum trial trial; /* under the GIL */
     int next;         /* slot of the same ufunc; -1: none */
 } slots[LOOP_SLOTS];
@@ -62,6 +66,16 @@ static atomic_bool rounded;
 static atomic_int usable = 1, callers, blas_threads;
 static _Atomic(int64_t) spinning_until;
 static atomic_ullong cut, alone[LOOP_REASONS];
+
+/* A burst: loops that a plan would cut, each of which begins before the threads that ran the one before would sleep. All
+ * times are of pool_clock(), relaxed and unordered: threads that call at once may mix their bursts, and the worst
+ * that follows is that sleeping threads are woken, or are not. */
+static struct {
+    _Atomic(int64_t) worth; /* nanoseconds of plain loops for which sleeping threads are woken; 0: any */
+    _Atomic(int64_t) end;   /* of the latest loop */
+    _Atomic(int64_t) spent; /* by NumPy's own loops on this burst so far, or what it would have spent */
+    _Atomic(int64_t) last;  /* spent on the burst before: what is expected of the next one */
+} burst;
 
 static loop_observer *observer; /* set before the threshold that has it called */
 static _Atomic(npy_intp) observed_from = NPY_MAX_INTP;
@@ -417,6 +431,42 @@ static enum loop_reason refusal(const struct class *class, npy_intp n, bool lear
     return waits ? LOOP_WAITS : LOOP_MAY_BE_CUT;
 }
 
+/* Nanoseconds of n elements at a pace. */
+static int64_t time_at(const _Atomic(int64_t) *pace, npy_intp n)
+{
+    return (int64_t)((double)load_relaxed(pace) * (double)n / 1000);
+}
+
+/* Is waking the threads worth it for this loop, or for the burst that it belongs to? A pace that is unknown says yes. */
+static bool is_worth_waking(const _Atomic(int64_t) *pace, npy_intp n, int64_t now)
+{
+    const int64_t worth = load_relaxed(&burst.worth), own = time_at(pace, n);
+    if (now - load_relaxed(&burst.end) > pool_spin_time()) {
+        store_relaxed(&burst.last, load_relaxed(&burst.spent));
+        store_relaxed(&burst.spent, 0);
+    }
+    /* a burst that has lasted so long already may go on as long again (the rule of ski rental) */
+    return own == 0 || own >= worth || load_relaxed(&burst.spent) >= worth || load_relaxed(&burst.last) >= worth;
+}
+
+/* Learn a pace from a loop that took so long, on so many threads at most. */
+static void note_pace(_Atomic(int64_t) *pace, npy_intp n, int64_t nanoseconds, int threads)
+{
+    const int64_t before = load_relaxed(pace);
+    const int64_t now = (int64_t)((double)nanoseconds * threads * 1000 / (double)n) + 1;
+    if (before == 0 || now < before) {
+        store_relaxed(pace, now);
+    } else if (threads == 1) { /* slowly: the thread may have lost its CPU */
+        store_relaxed(pace, before + (now - before) / 8);
+    }
+}
+
+static void note_burst(const _Atomic(int64_t) *pace, npy_intp n, int64_t now)
+{
+    store_relaxed(&burst.spent, load_relaxed(&burst.spent) + time_at(pace, n));
+    store_relaxed(&burst.end, now);
+}
+
 static void count_alone(enum loop_reason reason)
 {
     atomic_fetch_add_explicit(&alone[reason], 1, memory_order_relaxed);
@@ -482,6 +532,12 @@ static void run_long(struct slot *slot, char **args, const npy_intp *dimensions,
     if (reason == LOOP_MAY_BE_CUT && workers < 2) {
         reason = LOOP_IS_CROWDED;
     }
+    const bool counts = reason == LOOP_MAY_BE_CUT && learning.lesson == NULL && load_relaxed(&burst.worth) > 0;
+    const int64_t start = counts ? pool_clock() : 0;
+    _Atomic(int64_t) *pace = &slot->paces[rows != NULL ? WAY_ROWS : reduces ? WAY_REDUCTION : WAY_EACH];
+    if (counts && !is_worth_waking(pace, n, start) && pool_sleeps()) {
+        reason = LOOP_IS_ISOLATED;
+    }
     workers = reason == LOOP_MAY_BE_CUT ? workers : 1;
     struct call call = {slot, args, steps, data, n, NULL, 0, NULL, rows, 0};
     bool is_cut = false;
@@ -492,6 +548,13 @@ static void run_long(struct slot *slot, char **args, const npy_intp *dimensions,
         is_cut = run_call(&call, reduces, range, workers);
     }
     atomic_fetch_sub_explicit(&callers, 1, memory_order_relaxed);
+    if (counts) {
+        const int64_t now = pool_clock();
+        if (rows == NULL || rows->is_run) {
+            note_pace(pace, n, now - start, is_cut ? workers : 1);
+        }
+        note_burst(pace, n, now);
+    }
     learning_end(&learning, ran_as_ordered && is_cut == (workers > 1));
     if (is_cut) {
         atomic_fetch_add_explicit(&cut, 1, memory_order_relaxed);
@@ -852,6 +915,8 @@ void loops_observe(loop_observer *function, npy_intp elements)
         settle(&slots[i]);
     }
 }
+
+void loops_worth_waking(int64_t nanoseconds) { atomic_store(&burst.worth, nanoseconds); }
 
 void loops_cpus(int cpus) { atomic_store(&usable, cpus); }
 

@@ -71,11 +71,11 @@ static PyObject *status(PyObject *module, PyObject *unused)
     const struct pool_status pool = pool_status();
     const struct loop_counts loops = loops_counts();
     const unsigned long long *counts = loops.alone;
-    return Py_BuildValue("{s:i,s:i,s:i,s:N,s:K,s:{s:K,s:K,s:K,s:K,s:K,s:K,s:K}}", "limit", pool.limit, "threads",
+    return Py_BuildValue("{s:i,s:i,s:i,s:N,s:K,s:{s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K}}", "limit", pool.limit, "threads",
                          pool.threads, "refusal", pool.refusal, "stopped", PyBool_FromLong(pool.stopped), "cut", loops.cut,
                          "alone", "unplanned", counts[LOOP_IS_UNPLANNED], "short", counts[LOOP_IS_SHORT], "overlapping",
                          counts[LOOP_OVERLAPS], "nested", counts[LOOP_IS_NESTED], "waiting", counts[LOOP_WAITS], "crowded",
-                         counts[LOOP_IS_CROWDED], "refused", counts[LOOP_IS_REFUSED]);
+                         counts[LOOP_IS_CROWDED], "isolated", counts[LOOP_IS_ISOLATED], "refused", counts[LOOP_IS_REFUSED]);
 }
 
 static PyObject *alone(PyObject *module, PyObject *value)
@@ -264,6 +264,16 @@ static PyObject *blas_spins(PyObject *module, PyObject *value)
     Py_RETURN_NONE;
 }
 
+static PyObject *worth_waking(PyObject *module, PyObject *value)
+{
+    const double seconds = PyFloat_AsDouble(value);
+    if (PyErr_Occurred()) {
+        return NULL;
+    }
+    loops_worth_waking(nanoseconds(seconds));
+    Py_RETURN_NONE;
+}
+
 /* --- recording ------------------------------------------------------------------------------------------------------ */
 
 static PyObject *record(PyObject *module, PyObject *args)
@@ -359,6 +369,8 @@ static PyMethodDef functions[] = {
     {"watch_calls", watch_calls, METH_VARARGS,
      "watch_calls(callback, seconds=0, learning=0)\n--\n\n"
      "Let the live guard look at calls that take at least so long, and at calls that learn."},
+    {"worth_waking", worth_waking, METH_O,
+     "Set for how many seconds of NumPy's own loops sleeping threads are woken; 0, the initial value: for any."},
     {"blas_spins", blas_spins, METH_O, "Set for how many seconds BLAS threads spin after a call; 0: not at all."},
     {"record", record, METH_VARARGS, "record(path)\n--\n\nRecord calls into a new file, until the process ends."},
     {"record_ends", record_ends, METH_NOARGS, "Note that the process ends in order."},

@@ -121,6 +121,11 @@ bool pool_is_alone(void) { return is_alone; }
 
 void pool_spin(int64_t nanoseconds) { atomic_store(&pool.spin_ns, nanoseconds); }
 
+int64_t pool_spin_time(void) { return load_relaxed(&pool.spin_ns); }
+
+/* Relaxed: an old value has one job wake threads, or do without them. */
+bool pool_sleeps(void) { return load_relaxed(&pool.sleepers) >= load_relaxed(&pool.started); }
+
 /* --- floating-point state ------------------------------------------------------------------------------ */
 
 static unsigned control_word(void)

@@ -12,6 +12,7 @@
 
 /* Read what other threads may write meanwhile, in no order with other accesses. */
 #define load_relaxed(place) atomic_load_explicit(place, memory_order_relaxed)
+#define store_relaxed(place, value) atomic_store_explicit(place, value, memory_order_relaxed)
 
 enum { POOL_LARGEST = 1024, POOL_PLACEMENTS = 64, POOL_CPUS = 4096 };
 
@@ -38,6 +39,11 @@ void pool_limit(int threads);
 
 /* How long an idle thread spins before it sleeps. */
 void pool_spin(int64_t nanoseconds);
+
+int64_t pool_spin_time(void);
+
+/* Do all threads sleep, or is none started? A job then pays for their waking. */
+bool pool_sleeps(void);
 
 /* A number for this set of CPUs, each below POOL_CPUS; -1 if there is no room for more sets, or no way to move a thread. */
 int pool_place(const int *cpus, int count);

@@ -24,6 +24,7 @@ _ALONE = {
     "nested": "in workers that run side by side",
     "waiting": "while idle BLAS threads spun",
     "crowded": "while other calls had the CPUs",
+    "isolated": "that came alone, and too short to wake threads for",
     "refused": "for which no thread was free",
 }
 """Reasons of the C core for loops that were not cut (`native/module.c`)."""
