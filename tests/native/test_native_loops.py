@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.loop_results import agree, cut_by, operand, replace_loop, same
+from support.loop_results import agree, cut_by, operand, replace_loop, same, signed_nans
 from support.native import CORE, loops_cut, needs_core
 
 from autotune.intercept.array_loops import CLASSES, TYPES, ArrayLoops, ufunc_of
@@ -476,6 +476,31 @@ def test_an_error_in_any_slice_is_raised_in_the_caller(place):
     values[place] = -1
     with loops_cut(), np.errstate(invalid="raise"), pytest.raises(FloatingPointError, match="invalid"):
         np.sqrt(values)
+
+
+def test_errors_of_a_cast_that_a_loop_clears_are_flaws_met_of_by_no_thread():
+    """The loop of tanh clears the processor's flags, those of the cast before it among them."""
+    generator = np.random.default_rng(1)
+    x = (generator.standard_normal(1204) * 10.0 ** generator.integers(-300, 300, 1204)).reshape(14, 86)
+
+    def flaws():
+        flaws_met = []
+        with np.errstate(all="call", call=lambda *flaw: flaws_met.append(flaw)):
+            np.tanh(x, dtype="f")
+        return flaws_met
+
+    plain = flaws()
+    with loops_cut():
+        assert all(flaws() == plain for _ in range(1000))
+
+
+@pytest.mark.parametrize("code", ["f", "d", "F", "D"])
+@pytest.mark.parametrize("n", [131, 511, 2819])
+def test_of_two_nans_the_result_is_the_one_that_numpy_chooses(code, n):
+    """Which depends on the position in a vector register, and on whether one is filled."""
+    for ufunc in (np.add, np.multiply, np.subtract):
+        for other in (signed_nans(code, n, 2), signed_nans(code, 5, 3)[:1], signed_nans(code, 2 * n, 4)[::2]):
+            agree(lambda ufunc=ufunc, other=other: ufunc(signed_nans(code, n, 1), other))
 
 
 def test_rounding_of_the_caller_holds_in_the_workers():

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.loop_results import agree, cut_by, operand, replace_loop, same
+from support.loop_results import agree, cut_by, operand, replace_loop, same, signed_nans
 from support.native import CORE, loops_cut, needs_core
 
 from autotune.intercept.array_loops import CLASSES, ArrayLoops, ufunc_of
@@ -120,6 +120,32 @@ def test_numbers_are_promoted_as_ever(dtype, number):
     for ufunc in (np.add, np.multiply, np.maximum, *([np.less] if compares else [])):
         agree(lambda ufunc=ufunc: ufunc(part, number))
         agree(lambda ufunc=ufunc: ufunc(number, part))
+
+
+@pytest.mark.parametrize("code", ["f", "d", "F", "D"])
+@pytest.mark.parametrize("columns", [16, 19, 70, 131])
+def test_of_two_nans_the_result_is_the_one_that_numpy_chooses(code, columns):
+    part = signed_nans(code, 60 * (columns + 1), 1).reshape(60, columns + 1)[:, 1:]
+    row = signed_nans(code, columns, 2)
+    for ufunc in (np.add, np.multiply, np.subtract):
+        for other in (row, part[::-1], part[:, :1], row[:1].reshape(())):
+
+            def in_place(ufunc=ufunc, other=other):
+                place = np.hstack([part, part])[:, :columns]
+                return ufunc(place, other, out=place)
+
+            agree(lambda ufunc=ufunc, other=other: ufunc(part, other))
+            agree(in_place)
+    agree(lambda: np.square(part))
+
+
+def test_rows_without_two_nans_are_shared_in_place_too(only_rows):
+    part = np.ones((60, 101))[:, 1:]
+    part[3, 3] = -np.nan
+    assert cut_by(lambda: np.multiply(part, 0.5, out=part)) == 1
+    assert cut_by(lambda: part + part[:1]) == 1
+    assert cut_by(lambda: part + part[3]) == 1
+    assert cut_by(lambda: part + np.copysign(part[3], 1.0)) == 0
 
 
 def test_metadata_of_a_dtype_are_those_that_numpy_gives(only_rows):

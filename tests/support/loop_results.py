@@ -50,6 +50,14 @@ def operand(
     return result.astype(dtype.newbyteorder()) if swapped else result
 
 
+def signed_nans(code: str, n: int, seed: int) -> Any:
+    """NaNs of both signs, among numbers."""
+    generator = np.random.default_rng(seed)
+    numbers = generator.standard_normal(2 * n)
+    numbers = np.where(generator.random(2 * n) < 0.5, np.copysign(np.nan, numbers), numbers)
+    return numbers.astype({"F": "f", "D": "d"}.get(code, code)).view(code)[:n]
+
+
 def same(a: Any, b: Any) -> bool:
     """Are the arrays equal to the bit?"""
     return bool(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes())

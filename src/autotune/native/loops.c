@@ -7,6 +7,7 @@
 #include "pool.h"
 
 #include <dlfcn.h>
+#include <fenv.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -185,12 +186,14 @@ static struct loop_range chosen(const struct class *class, enum layout layout, n
     return range;
 }
 
+/* Slices begin at multiples of so many elements, as the array does within a vector register and a cache line, and none is
+ * shorter: which of two NaNs a loop returns depends on the position in a register, and on whether that is filled. */
+enum { LANES = 64 };
+
 /* The chunk near this one that gives every worker equally many slices: four workers take as long for five slices
- * as for eight. A multiple of LANES, so that slices begin as the array does within a vector register and a cache
- * line. */
+ * as for eight. */
 static npy_intp evened(npy_intp chunk, int workers, npy_intp n)
 {
-    enum { LANES = 64 };
     const npy_intp each = n / workers;
     const npy_intp turns = chunk >= each ? 1 : (each + chunk / 2) / chunk;
     return (each / turns / LANES + 1) * LANES;
@@ -214,10 +217,13 @@ struct call {
     npy_intp n;
     char *partial;           /* of a reduction: one element a block */
     npy_intp blocks;
-    atomic_bool *is_decided; /* any() has met a true, or all() a false value */
-    const struct rows *rows; /* NULL: one loop */
+    atomic_bool *is_decided; /* any() has met a true, all() a false value, or rows two NaNs */
+    struct rows *rows;       /* NULL: one loop */
     npy_intp length;         /* of the pieces of a row */
 };
+
+/* The elements of all slices; the last slice takes the rest, too. */
+static npy_intp whole_lanes(const struct call *call) { return call->n - call->n % LANES; }
 
 static void run_slice(void *context, intptr_t first, intptr_t last)
 {
@@ -226,7 +232,7 @@ static void run_slice(void *context, intptr_t first, intptr_t last)
     for (int i = 0; i < call->slot->nargs; i++) {
         args[i] = call->args[i] + first * call->steps[i];
     }
-    const npy_intp n = last - first;
+    const npy_intp n = (last == whole_lanes(call) ? call->n : last) - first;
     call->slot->original(args, &n, call->steps, call->data);
 }
 
@@ -235,6 +241,58 @@ static void run_slice(void *context, intptr_t first, intptr_t last)
 static npy_intp pieces_of_row(const struct call *call)
 {
     return (call->rows->shape[0] + call->length - 1) / call->length;
+}
+
+/* has_nan: is there a NaN among values? In vector registers, since it is asked of an operand of each such call.
+ * different_nans: are two NaNs with different bits the operands of one element? */
+#define NANS(type, bits)                                                                                     \
+    static bool has_nan_##type(const type *values, npy_intp n)                                               \
+    {                                                                                                        \
+        typedef type vector __attribute__((vector_size(16), aligned(sizeof(type)), may_alias));              \
+        typedef bits mask __attribute__((vector_size(16)));                                                  \
+        enum { WIDTH = 16 / sizeof(type) };                                                                  \
+        mask are_nans = {0};                                                                                 \
+        bool is_met = false;                                                                                 \
+        npy_intp i = 0;                                                                                      \
+        for (; i + 4 * WIDTH <= n; i += 4 * WIDTH) {                                                         \
+            const vector *some = (const vector *)(values + i);                                               \
+            are_nans |= (mask)(some[0] != some[0]) | (mask)(some[1] != some[1]) |                            \
+                        (mask)(some[2] != some[2]) | (mask)(some[3] != some[3]);                             \
+        }                                                                                                    \
+        for (int lane = 0; lane < WIDTH; lane++) {                                                           \
+            is_met = is_met || are_nans[lane] != 0;                                                          \
+        }                                                                                                    \
+        for (; i < n; i++) {                                                                                 \
+            is_met = is_met || values[i] != values[i];                                                       \
+        }                                                                                                    \
+        return is_met;                                                                                       \
+    }                                                                                                        \
+    static bool different_nans_##type(char **args, const npy_intp *steps, npy_intp n)                        \
+    {                                                                                                        \
+        const type *a = (const type *)args[0], *b = (const type *)args[1];                                   \
+        const npy_intp a_step = steps[0] != 0, b_step = steps[1] != 0;                                       \
+        if (!has_nan_##type(b, b_step ? n : 1)) {                                                            \
+            return false;                                                                                    \
+        }                                                                                                    \
+        for (npy_intp i = 0; i < n; i++) {                                                                   \
+            const type x = a[i * a_step], y = b[i * b_step];                                                 \
+            if (x != x && y != y && memcmp(&x, &y, sizeof x) != 0) {                                         \
+                return true;                                                                                 \
+            }                                                                                                \
+        }                                                                                                    \
+        return false;                                                                                        \
+    }
+NANS(float, int32_t)
+NANS(double, int64_t)
+
+/* Would NumPy choose a result of this piece by its position? Asked before the piece is computed, which brings its operands into
+ * the cache. */
+static bool depends_on_position(const struct call *call, char **args, npy_intp n)
+{
+    const npy_intp *steps = call->rows->strides[0];
+    return call->rows->picks_nan &&
+           (load_relaxed(call->is_decided) || (call->slot->types[0] == NPY_FLOAT ? different_nans_float(args, steps, n)
+                                                                                 : different_nans_double(args, steps, n)));
 }
 
 /* Run pieces first to last-1 of all rows. */
@@ -261,6 +319,10 @@ static void run_pieces(void *context, intptr_t first, intptr_t last)
         for (int i = 0; i < operands; i++) {
             args[i] = begin[i] + from * steps[i];
         }
+        if (depends_on_position(call, args, n)) {
+            atomic_store_explicit(call->is_decided, true, memory_order_relaxed);
+            return;
+        }
         call->slot->original(args, &n, steps, call->data);
         if (++piece < pieces) {
             continue;
@@ -279,17 +341,28 @@ static void run_pieces(void *context, intptr_t first, intptr_t last)
     }
 }
 
-/* Share rows, or pieces of long ones, among the workers. Returns whether several threads had a part. */
+/* Share rows, or pieces of long ones, among the workers. Returns whether several threads had a part. Where a result depends on
+ * its position, NumPy's own call does all of it, and tells of its floating-point errors. */
 static bool share_rows(struct call *call, struct loop_range range, int workers)
 {
+    atomic_bool is_decided = false;
+    bool is_shared = false;
+    call->is_decided = &is_decided;
     const npy_intp chunk = evened(range.chunk, workers, call->n), row = call->rows->shape[0];
     call->length = chunk < row ? chunk : row;
     const npy_intp items = call->n / row * pieces_of_row(call);
     if (workers < 2) {
         run_pieces(call, 0, items);
+    } else {
+        const npy_intp pieces = (chunk + call->length - 1) / call->length;
+        is_shared = pool_run(run_pieces, call, items, pieces, workers, range.placement) > 1;
+    }
+    if (load_relaxed(&is_decided)) {
+        call->rows->is_run = false;
+        feclearexcept(FE_ALL_EXCEPT);
         return false;
     }
-    return pool_run(run_pieces, call, items, (chunk + call->length - 1) / call->length, workers, range.placement) > 1;
+    return is_shared;
 }
 
 /* --- reductions -------------------------------------------------------------------------------------------- */
@@ -482,7 +555,8 @@ static bool run_call(struct call *call, bool reduces, struct loop_range range, i
         return reduce(call, range, workers);
     }
     if (workers > 1) {
-        return pool_run(run_slice, call, call->n, evened(range.chunk, workers, call->n), workers, range.placement) > 1;
+        const npy_intp chunk = evened(range.chunk, workers, call->n);
+        return pool_run(run_slice, call, whole_lanes(call), chunk, workers, range.placement) > 1;
     }
     call->slot->original(call->args, &call->n, call->steps, call->data);
     return false;
@@ -559,7 +633,8 @@ static void run_long(struct slot *slot, char **args, const npy_intp *dimensions,
     if (is_cut) {
         atomic_fetch_add_explicit(&cut, 1, memory_order_relaxed);
     } else {
-        count_alone(reason == LOOP_MAY_BE_CUT ? LOOP_IS_REFUSED : reason);
+        const bool overlaps = rows != NULL && !rows->is_run; /* two NaNs, one of which is chosen by its position */
+        count_alone(reason != LOOP_MAY_BE_CUT ? reason : overlaps ? LOOP_OVERLAPS : LOOP_IS_REFUSED);
     }
 }
 
@@ -831,7 +906,8 @@ bool loops_give_same_bits(int number, const npy_intp *steps)
     const char *name = slot->ufunc->name;
     const bool is_exact = PyTypeNum_ISINTEGER(type) || PyTypeNum_ISBOOL(type);
     const bool takes_number = is_exact || (PyTypeNum_ISFLOAT(type) && is_among(name, with_number));
-    if (!is_exact && (is_among(name, by_position) || (PyTypeNum_ISCOMPLEX(type) && slot->nin > 1))) {
+    const bool adds = PyTypeNum_ISCOMPLEX(type) && (slot->nin > 1 || strcmp(name, "square") == 0);
+    if (!is_exact && (is_among(name, by_position) || adds)) {
         return false;
     }
     for (int i = 0; i < slot->nargs; i++) {
@@ -840,6 +916,45 @@ bool loops_give_same_bits(int number, const npy_intp *steps)
         }
     }
     return true;
+}
+
+/* Is there a NaN among the elements of an operand? */
+static bool operand_has_nan(const struct rows *rows, int operand, bool is_single)
+{
+    const npy_intp n = rows->strides[0][operand] == 0 ? 1 : rows->shape[0];
+    npy_intp index[LOOP_AXES] = {0};
+    const char *row = rows->first[operand];
+    bool is_met = false;
+    for (int axis = 0; !is_met && axis < rows->axes;) {
+        is_met = is_single ? has_nan_float((const float *)row, n) : has_nan_double((const double *)row, n);
+        for (axis = 1; axis < rows->axes; axis++) {
+            const npy_intp stride = rows->strides[axis][operand];
+            if (stride != 0 && ++index[axis] < rows->shape[axis]) {
+                row += stride;
+                break;
+            }
+            row -= stride * (index[axis] - 1);
+            index[axis] = 0;
+        }
+    }
+    return is_met;
+}
+
+bool loops_pick_nan(const struct rows *rows)
+{
+    enum { FEW = 16 }; /* an operand that is broadcast is looked through before the call */
+    static const char *const commutative[] = {"add", "multiply", NULL};
+    const struct slot *slot = &slots[rows->slot];
+    const bool is_single = slot->types[0] == NPY_FLOAT;
+    bool picks = PyTypeNum_ISFLOAT(slot->types[0]) && is_among(slot->ufunc->name, commutative);
+    for (int i = 0; picks && i < slot->nin; i++) {
+        npy_intp own = 1;
+        for (int axis = 0; axis < rows->axes; axis++) {
+            own *= rows->strides[axis][i] == 0 ? 1 : rows->shape[axis];
+        }
+        picks = own > rows->elements / FEW || operand_has_nan(rows, i, is_single);
+    }
+    return picks;
 }
 
 int loops_result_type(int slot) { return slots[slot].types[slots[slot].nin]; }

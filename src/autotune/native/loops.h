@@ -45,8 +45,9 @@ struct rows {
     npy_intp elements, shape[LOOP_AXES], strides[LOOP_AXES][LOOP_OPERANDS]; /* strides in bytes */
     char *first[LOOP_OPERANDS];
     const char *memory, *end; /* of the result of the loop that stands for them */
-    bool is_trial; /* nothing is to be computed */
-    bool is_run;   /* set by the stub; false at the end: NumPy's own call has to do it */
+    bool picks_nan; /* what loops_pick_nan tells */
+    bool is_trial;  /* nothing is to be computed */
+    bool is_run;    /* set by the stub; false at the end: NumPy's own call has to do it */
 };
 
 /* From `elements` on, until the next range begins. */
@@ -61,7 +62,7 @@ struct loop_range {
 enum loop_reason {
     LOOP_IS_UNPLANNED, /* no plan for its class, layout and size, or one worker there */
     LOOP_IS_SHORT,     /* a reduction of less than one and a half blocks */
-    LOOP_OVERLAPS,     /* a result overlaps an operand, or the order of a reduction decides its result */
+    LOOP_OVERLAPS,     /* a result overlaps an operand, or the order of a reduction or a place in it decides a result */
     LOOP_IS_NESTED,    /* in a worker that is one of several */
     LOOP_WAITS,        /* for BLAS threads that spin */
     LOOP_IS_CROWDED,   /* other loops or BLAS calls have the CPUs */
@@ -145,9 +146,13 @@ int loops_result_type(int slot);
 
 /* Does the loop give the same bits with these steps as with contiguous operands? NumPy may copy rows into a contiguous
  * buffer, for which its loops have separate code. In the code for gaps, functions may differ in the last bit, and a sum of
- * two NaNs may return the other one. Maxima choose between two zeros, and complex sums between two NaNs, by the position
- * in a vector register. */
+ * two NaNs may return the other one. Maxima choose between two zeros, and complex sums and products between two NaNs, by the
+ * position in a vector register. */
 bool loops_give_same_bits(int slot, const npy_intp *steps);
+
+/* May an element be one of two NaNs, which sums and products choose by the position in a vector register? Where two are met,
+ * NumPy's own call does all rows. */
+bool loops_pick_nan(const struct rows *rows);
 
 /* From now on this thread's next long loop whose result lies in rows->memory runs these rows; NULL: none does. Returns the
  * rows that were set before, which the caller restores: garbage collection may call another ufunc within this call. */

@@ -53,7 +53,7 @@ struct job {
     void *context;
     intptr_t count, chunk;
     int placement;
-    fenv_t modes; /* the owner's rounding and exception masks */
+    fenv_t modes; /* the owner's rounding, exception masks and exception flags */
     unsigned control; /* x86: MXCSR, which also holds flush-to-zero and denormals-are-zero */
 };
 
@@ -143,7 +143,6 @@ static void take_modes(const struct job *job)
 #if defined(__x86_64__)
     _mm_setcsr(job->control);
 #endif
-    feclearexcept(FE_ALL_EXCEPT);
 }
 
 /* --- slices --------------------------------------------------------------------------------------------- */
@@ -251,12 +250,13 @@ static void *worker(void *born)
         move_to(job->placement, &place);
         take_modes(job);
         intptr_t first, last;
+        bool has_worked = false;
         while (!load_relaxed(&pool.halted) && take_slice(job, &first, &last)) {
             job->work(job->context, first, last);
+            has_worked = true;
         }
-        int raised = fetestexcept(FE_ALL_EXCEPT);
-        if (raised) {
-            atomic_fetch_or_explicit(&pool.raised, raised, memory_order_relaxed);
+        if (has_worked) {
+            atomic_fetch_or_explicit(&pool.raised, fetestexcept(FE_ALL_EXCEPT), memory_order_relaxed);
         }
         leave();
     }
@@ -456,15 +456,17 @@ int pool_run(pool_work *work, void *context, intptr_t count, intptr_t chunk, int
     atomic_store_explicit(&pool.halted, false, memory_order_relaxed);
     open_gate(helpers);
     intptr_t first, last;
+    bool has_worked = false;
     while (take_slice(&job, &first, &last)) {
         work(context, first, last);
+        has_worked = true;
     }
     close_gate();
-    int raised = load_relaxed(&pool.raised);
+    const int raised = load_relaxed(&pool.raised) | (has_worked ? fetestexcept(FE_ALL_EXCEPT) : 0);
     free_busy();
-    if (raised) {
-        feraiseexcept(raised);
-    }
+    /* What the threads that worked have left: some loops clear all flags, those of casts before them, too. */
+    feclearexcept(FE_ALL_EXCEPT);
+    feraiseexcept(raised);
     return 1 + helpers;
 }
 

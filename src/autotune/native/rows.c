@@ -226,6 +226,17 @@ static bool take_output(struct operands *operands, PyObject *output)
     return true;
 }
 
+/* Is the result the memory of an operand? */
+static bool is_in_place(const struct operands *operands)
+{
+    const int last = operands->count - 1;
+    int i = 0;
+    while (i < last && PyArray_BYTES(operands->arrays[i]) != PyArray_BYTES(operands->arrays[last])) {
+        i++;
+    }
+    return i < last;
+}
+
 /* NumPy copies shorter rows into a buffer and runs one loop over many of them. Sharing them row by row on two threads is
  * slower. */
 enum { SHORT_ROW = 16 };
@@ -369,6 +380,9 @@ static __attribute__((noinline)) PyObject *call_in_rows(PyUFuncObject *ufunc, Py
             operands.types[ufunc->nin] = loops_result_type(rows.slot);
             are_described = (output == NULL || take_output(&operands, output)) && describe_rows(&rows, &operands) &&
                             loops_give_same_bits(rows.slot, rows.strides[0]);
+            rows.picks_nan = are_described && loops_pick_nan(&rows);
+            /* operands that are overwritten could not be given to NumPy's own call any more */
+            are_described = are_described && !(rows.picks_nan && is_in_place(&operands));
         }
     }
     if (are_described && is_observed) {
