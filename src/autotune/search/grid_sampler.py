@@ -1,24 +1,20 @@
 """The search engine as a sampler for any Optuna study over a finite grid."""
 
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from threading import Lock
 from typing import Any
 
 import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
 
 from autotune.search.acquisition import GridVisit, choose, propose
 from autotune.search.search_grid import Grid, Value
-
-with warnings.catch_warnings():
-    warnings.filterwarnings("ignore", "IProgress not found")  # in a notebook without widgets, by Optuna's progress bar
-    import optuna
-    from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-    from optuna.samplers import BaseSampler
-    from optuna.study import StudyDirection
-    from optuna.trial import FrozenTrial, TrialState
 
 MOST_VALUES = 256
 """Values of one parameter that are considered: as many as the thread counts of the largest common machines."""

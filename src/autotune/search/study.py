@@ -4,15 +4,19 @@ Optuna keeps the trials, their states and their order. `acquisition` decides whi
 Optuna through `LogTimeSampler`. Source of the interface: Optuna's guide "User-defined sampler".
 """
 
+import warnings
 from collections.abc import Sequence
 
-import optuna
-from optuna.distributions import CategoricalDistribution
-from optuna.trial import Trial, TrialState
-
 from autotune.search.acquisition import choose, promise
-from autotune.search.grid_sampler import GridSampler
 from autotune.search.search_grid import Grid
+
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", "IProgress not found")  # Optuna's progress bar, in a notebook without widgets
+    import optuna
+    from optuna.distributions import CategoricalDistribution
+    from optuna.trial import Trial, TrialState
+
+    from autotune.search.grid_sampler import GridSampler
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
