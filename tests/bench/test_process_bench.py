@@ -1,6 +1,7 @@
 """The real bench with work that crashes, hangs, lies or prints: every end is a Measurement."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -84,11 +85,11 @@ def test_what_the_work_prints_disturbs_nothing():
     assert len(noisy.seconds) == 1
 
 
-def test_a_crash_is_told_with_its_signal_and_last_words():
+def test_a_crash_is_told_with_its_signal_and_the_line_that_it_arose_in():
     _, crashed = _run("crashing", TWO)
 
     assert crashed.failure.kind is FailureKind.CRASH
-    assert "Its last words: " in crashed.failure.reason
+    assert re.search(r'Its last words: File "[^"]+", line \d+', crashed.failure.reason)
 
 
 def test_work_larger_than_its_allowance_is_refused_before_it_allocates():

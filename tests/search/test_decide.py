@@ -5,7 +5,7 @@ from support.calibration_runs import CRASH, ONE, SMALL, candidate, environment_o
 from support.fake_bench import pairs
 
 from autotune.model.catalogue import kind
-from autotune.model.configuration import DEFAULT
+from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.entry import Status
 from autotune.model.measurement import Failure, FailureKind, Measurement
 from autotune.model.profile import Key, Profile
@@ -115,6 +115,13 @@ def test_a_choice_that_fails_under_test_keeps_the_default():
 
 def test_all_candidates_failing_is_said_with_the_first_reason():
     assert _decide(_evidence(failure=CRASH)).reason == f"blas_threads=1 failed: {CRASH.reason}"
+
+
+@pytest.mark.parametrize("tested", [None, _proved(), _proved(1.05)])
+def test_a_configuration_that_crashed_is_named_next_to_those_that_were_timed(tested):
+    evidence = _evidence(1.2)
+    evidence.failures[Configuration(blas_threads=2)] = CRASH
+    assert f"blas_threads=2 failed: {CRASH.reason}" in _decide(evidence, tested).reason
 
 
 @pytest.mark.parametrize("ratio", [0.995, 1.2])

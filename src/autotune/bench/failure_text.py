@@ -1,5 +1,6 @@
 """Reasons of failed trials and notes on printed text, as short sentences."""
 
+import re
 import signal
 import traceback
 from contextlib import suppress
@@ -15,8 +16,9 @@ def shorten(text: str, limit: int = 300) -> str:
 
 
 def last_words(printed: str) -> str:
-    """Return a sentence with the last printed line; an empty text if there is none."""
-    last = shorten(printed.strip().rpartition("\n")[2], 160)
+    """Return a sentence with the frame that Python's fault handler names, else the last line; empty without either."""
+    crash = re.search(r"^Current thread .*\n(.+)", printed, re.MULTILINE)
+    last = shorten(crash[1] if crash else printed.strip().rpartition("\n")[2], 160)
     return f" Its last words: {last}" if last else ""
 
 

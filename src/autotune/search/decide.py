@@ -1,5 +1,6 @@
 """Decision: from the evidence of exploration and the findings of confirmation to the entry of a profile. Pure."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from math import exp, log1p
 from statistics import median
@@ -66,9 +67,10 @@ def decide(
         if quiet is not None and entry.status is Status.TUNED:
             entry = _judge_quiet(entry, quiet)
     refuted = candidate is not None and entry.status is not Status.TUNED
+    failed = next((text for text in _failures(evidence) if text.partition(":")[0] not in entry.reason), "")
     return replace(
         entry,
-        reason=f"{entry.reason} {environment.background_load}".rstrip(),
+        reason=" ".join(filter(None, (entry.reason, failed, environment.background_load))),
         alternatives=() if refuted or environment.neighbours else alternatives,
     )
 
@@ -168,15 +170,19 @@ def _with_findings(evidence: Evidence, findings: Findings) -> Evidence:
 
 def _nothing_better(evidence: TrialEvidence, kind: Kind) -> str:
     """Return why nothing was put to the test."""
-    failed = [f"{choice} failed: {failure.reason}" for choice, failure in evidence.failures.items()]
     if not evidence.candidates:
-        return failed[0] if failed else NOTHING_TO_TRY if kind.knobs else NO_KNOBS
+        return next(_failures(evidence), NOTHING_TO_TRY if kind.knobs else NO_KNOBS)
     best = min(evidence.candidates, key=evidence.estimate)
     gain = evidence.estimate(best)
     seemed = f"The best other configuration, {best}, looked {seeming(exp(-gain))} times as fast as the default"
     if gain <= -log1p(MARGIN):  # next to neighbours a candidate must be no slower without them, too
         return f"{seemed}, but it was not seen to be as fast without neighbours, or too seldom: it was not tested."
     return f"{seemed}; a gain below {MARGIN:.0%} is not pursued." if gain < 0 else f"{seemed}."
+
+
+def _failures(evidence: TrialEvidence) -> Iterator[str]:
+    """Yield a sentence for each configuration that would fail again, such as by a crash."""
+    return (f"{choice} failed: {failure.reason}" for choice, failure in evidence.failures.items())
 
 
 def _safe_threads(kind: Kind, environment: Environment, evidence: TrialEvidence) -> tuple[int, ...]:
