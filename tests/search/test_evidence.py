@@ -11,7 +11,7 @@ from support.fake_bench import pairs
 
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Failure, FailureKind, Measurement
-from autotune.search.evidence import TrialEvidence
+from autotune.search.evidence import LUCK, TrialEvidence
 from autotune.search.machine_states import Capacity
 
 TWO, FOUR = Configuration(blas_threads=2), Configuration(blas_threads=4)
@@ -193,3 +193,32 @@ def test_what_is_learned_of_full_capacity_later_counts_for_pairs_seen_before():
 
     capacity.probes += [2.0] * 3
     assert evidence.is_pessimistic(TWO)
+
+
+def test_processes_that_differ_put_an_estimate_in_doubt_where_they_are_looked_at():
+    """Sixteen processes of two pairs, each a tenth faster or slower as a whole."""
+    evidence, doubts = TrialEvidence(usable_cpus=4), []
+    for process in range(16):
+        evidence.add(_session({TWO: 0.5 * math.exp(0.1 * (-1) ** process)}, rounds=2))
+    for evidence.is_large in (False, True):
+        evidence.learn(TWO, ())
+        doubts.append(evidence.doubt(TWO))
+    assert doubts[0] < LUCK
+    assert doubts[1] == pytest.approx(1.4826 * math.sqrt(16 / 15) * 0.1 / math.sqrt(16), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("choice", "default_cpus", "likely"), [(FOUR, 1, 0.8 / 2), (TWO, 1, 0.8), (FOUR, 4, 0.8), (TWO, 4, 0.8 * 2)]
+)
+def test_a_side_is_taken_to_lose_what_was_missing_of_the_cpus_that_it_uses(choice, default_cpus, likely):
+    """Two of four CPUs were there."""
+    capacity = Capacity(usable_cpus=4, probes=[4.0] * 30)
+    evidence = TrialEvidence(usable_cpus=4, default_cpus=default_cpus, capacity=capacity, is_large=True)
+    evidence.add(
+        [
+            _measured(DEFAULT, 0.01, 0.01),
+            replace(_measured(choice, 0.008, 0.008), pairs=pairs([0.01] * 2, [0.008] * 2, capacity=2.0)),
+        ]
+    )
+    assert evidence.likely(choice) == pytest.approx(math.log(likely))
+    assert evidence.estimate(choice) == pytest.approx(math.log(0.8))

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from importlib import import_module
-from math import inf, log2
+from math import exp, inf, log2
 
 import pytest
 from support.calibration_runs import probed
@@ -15,7 +15,7 @@ from autotune.model.catalogue import CATALOGUE, operation
 from autotune.model.configuration import Configuration
 from autotune.model.measurement import Failure, FailureKind
 from autotune.search.environment import Environment
-from autotune.search.explore import PLAYOFFS, Exploration
+from autotune.search.explore import DECIDERS, PLAYOFFS, REPEATED_RACES, Exploration
 from autotune.search.plan import Item
 from autotune.search.size_search import BATCH, FRACTION
 from autotune.search.time_budget import CALLS_OF_CANDIDATE, CALLS_OF_DEFAULT, Clock, candidates_within, least_seconds
@@ -166,7 +166,41 @@ def test_leaders_that_races_cannot_tell_apart_are_measured_further():
         return seconds * luck.lognormvariate(0, 0.1)
 
     _, bench, _ = explored(answer, cpus=64)
-    assert [plan.rounds for plan in bench.plans[-len(PLAYOFFS) :]] == [pairs for _, pairs in PLAYOFFS]
+    further = [pairs for _, pairs in (*PLAYOFFS, *DECIDERS)]
+    assert [plan.rounds for plan in bench.plans[-len(further) :]] == further
+
+
+def test_the_best_one_is_not_lost_to_processes_that_differ_more_than_their_pairs():
+    """Every configuration is a twentieth faster or slower in each process, and its neighbours differ by a fiftieth."""
+    sign_of = {}
+
+    def answer(operation, configuration, luck):
+        sign = sign_of.setdefault((luck, configuration), luck.choice((-1, 1)))
+        seconds = 0.01 * (1 + abs((configuration.blas_threads or 128) - 30) / 50)
+        return seconds * exp(0.05 * sign + luck.gauss(0, 0.02))
+
+    evidence, _, _ = explored(answer, cpus=64)
+    assert abs(evidence.leader(0.0).blas_threads - 30) <= 1
+
+
+def test_a_race_that_ran_without_capacity_is_run_again():
+    """Half of 64 CPUs are missing from the race with six pairs of each on."""
+    size = operation("qr", n=200)
+    capacity = probed(usable_cpus=64, known_best=64.0)
+    item = Item(kind=CATALOGUE["qr"], dtype="float64", operations=(size,))
+    environment = Environment(usable_cpus=64, default_threads=64)
+    exploration = Exploration(item, [size], environment=environment, capacity=capacity, seed=0)
+    bench = FakeBench(lambda _, configuration, luck: needle(30)(_, configuration, luck) * luck.lognormvariate(0, 0.1))
+    clock = Clock(bench=bench, capacity=capacity, budget=1e6)
+    bench.capacity = 64.0
+    while exploration.next_step.rounds != 6:
+        exploration.take(clock.run(exploration.next_step, seconds=1e6), clock.elapsed)
+    bench.capacity = 32.0
+    raced = []
+    while exploration.next_step.rounds == 6:
+        raced.append(exploration.next_step.cases)
+        exploration.take(clock.run(exploration.next_step, seconds=1e6), clock.elapsed)
+    assert raced == [raced[0]] * (1 + REPEATED_RACES)
 
 
 def test_a_knob_that_was_not_shown_to_matter_is_not_set():

@@ -51,6 +51,12 @@ class Confirmation:
         """Put a candidate to the test."""
         self.candidates.append(candidate)
 
+    def withdraw(self, candidate: Candidate) -> None:
+        """Take a candidate back that was not visited."""
+        self.candidates = [each for each in self.candidates if each is not candidate]
+        groups = ([each for each in group if each is not candidate] for group in self._waiting)
+        self._waiting = [group for group in groups if group]
+
     def rounds(self, begin: Callable[[], None] = lambda: None) -> Iterator[Candidate]:
         """Go round until nothing is open, or the time is over; yields those that this decides, calls `begin` each time.
 

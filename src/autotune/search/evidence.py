@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import inf, log, log1p, sqrt
-from statistics import median
+from statistics import fmean, median
 from typing import NamedTuple
 
 import numpy as np
@@ -15,14 +15,14 @@ from autotune.bench.statistics import hodges_lehmann
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Failure, FailureKind, Measurement, Pair, Session
 from autotune.model.operation import Operation
-from autotune.search.machine_states import Capacity, Visit, pair_scatter
+from autotune.search.machine_states import Capacity, Visit, scatter_within
 from autotune.search.sequential_test import MARGIN
 from autotune.search.space import parsimony
 
 SURE = 2.0
 """Standard errors by which a configuration may be better or worse than it seems."""
 LUCK = 0.004
-"""Standard deviation between processes that is assumed: memory layout and the like, in log-ratio."""
+"""Standard deviation between processes that is assumed at least: memory layout and the like, in log-ratio."""
 OFTEN = 16
 """Pairs that are enough for a configuration to lead, however often others were measured."""
 LEAST_SCATTER = 0.003
@@ -36,6 +36,8 @@ class _Summary(NamedTuple):
     """Estimate of a configuration, and what it rests on."""
 
     log_ratio: float
+    best_pair: float
+    """Lowest log-ratio of all its pairs."""
     pairs: int
     processes: int
     reduced: bool
@@ -52,6 +54,8 @@ class TrialEvidence:
     """CPUs that plain NumPy uses."""
     capacity: Capacity | None = None
     """Of this machine; None where it plays no part."""
+    is_large: bool = False
+    """Is the space too large to be measured whole? Then processes tell how much they differ."""
     visits: dict[Configuration, list[Visit]] = field(default_factory=lambda: defaultdict(list))
     default_seconds: list[float] = field(default_factory=list)
     failures: dict[Configuration, Failure] = field(default_factory=dict)
@@ -66,6 +70,7 @@ class TrialEvidence:
     """By full capacity, too, which decides which pairs count and is learned for as long as the calibration lasts."""
     _scatter: float | None = None
     _shared: float | None = None
+    _luck: float | None = None
 
     def add(self, measurements: Iterable[Measurement], elapsed: float = 0.0) -> None:
         """Take in what one process measured of this operation, the default first."""
@@ -102,7 +107,7 @@ class TrialEvidence:
 
     def _forget(self) -> None:
         self._cache.clear()
-        self._scatter = self._shared = None
+        self._scatter = self._shared = self._luck = None
 
     @property
     def candidates(self) -> list[Configuration]:
@@ -112,6 +117,20 @@ class TrialEvidence:
     def estimate(self, configuration: Configuration) -> float:
         """Return the log-ratio to the default, at full capacity where it was seen."""
         return self._summary(configuration).log_ratio
+
+    def likely(self, configuration: Configuration) -> float:
+        """Return its log-ratio as a reason to look at it.
+
+        Of a large space what was only seen while CPUs were missing is taken for what it foretells of full capacity.
+        """
+        if not self.is_large or self.capacity is None or not self._summary(configuration).reduced:
+            return self.estimate(configuration)
+        cpus = {"cpus": configuration.cpus, "default_cpus": self.default_cpus}
+        return median(visit.foretold(self.capacity, **cpus) for visit in self.visits[configuration])
+
+    def sober(self, configuration: Configuration) -> float:
+        """Return its log-ratio as a reason to choose it: missing CPUs never speak for it."""
+        return max(self.estimate(configuration), self.likely(configuration))
 
     def is_pessimistic(self, configuration: Configuration) -> bool:
         """Was it timed only while CPUs were missing, although it uses no fewer than the default?"""
@@ -131,7 +150,8 @@ class TrialEvidence:
         """Standard error of the estimate."""
         summary = self._summary(configuration)
         # two components of variance: between pairs of a process, and between processes
-        return sqrt(EFFICIENCY * self._pair_scatter() ** 2 / summary.pairs + LUCK**2 / summary.processes)
+        pair_variance, luck = EFFICIENCY * self._pair_scatter() ** 2, self._process_luck()
+        return sqrt(pair_variance / summary.pairs + luck**2 / summary.processes)
 
     def upper(self, configuration: Configuration) -> float:
         """Return the log-ratio that it hardly exceeds; infinite with a single pair."""
@@ -145,7 +165,7 @@ class TrialEvidence:
 
     def best_pair(self, configuration: Configuration) -> float:
         """Lowest log-ratio of all its pairs."""
-        return min(map(min, self._log_ratios(configuration)[0]))
+        return self._summary(configuration).best_pair
 
     def pairs(self, configuration: Configuration) -> int:
         """Pairs in which it was timed."""
@@ -158,7 +178,7 @@ class TrialEvidence:
         A thriftier one has to be within the tie even if it is slower than it seems by its standard error: of
         many that seem equal, the thriftiest is too often one that was lucky.
         """
-        estimates = {choice: self.estimate(choice) for choice in self._well_known()} | {DEFAULT: 0.0}
+        estimates = {choice: self.sober(choice) for choice in self._well_known()} | {DEFAULT: 0.0}
         first = min(estimates, key=estimates.__getitem__)
         best = estimates[first] + tie
         if estimates[DEFAULT] <= best:
@@ -170,13 +190,13 @@ class TrialEvidence:
     def runner_up(self, tried: Collection[Configuration]) -> Configuration:
         """Return the best that was not put to the test yet; the default where nothing is much better."""
         rest = [choice for choice in self.candidates if choice not in tried]
-        best = min(rest, key=self.estimate, default=DEFAULT)
-        return best if best != DEFAULT and self.estimate(best) < -2 * log1p(MARGIN) else DEFAULT
+        best = min(rest, key=self.sober, default=DEFAULT)
+        return best if best != DEFAULT and self.sober(best) < -2 * log1p(MARGIN) else DEFAULT
 
     def rival(self, tried: Collection[Configuration]) -> Configuration:
         """Return what surely seems best of those that were not put to the test; else the default."""
         rest = [choice for choice in self.candidates if choice not in tried]
-        return min(rest, key=lambda each: self.estimate(each) + self.doubt(each), default=DEFAULT)
+        return min(rest, key=lambda each: self.sober(each) + self.doubt(each), default=DEFAULT)
 
     def cpu_ratio(self, configuration: Configuration) -> float:
         """Return the CPU seconds over the default's, in log-ratio.
@@ -209,7 +229,7 @@ class TrialEvidence:
         if key not in self._cache:
             ratios, reduced = self._log_ratios(configuration)
             pooled = [value for values in ratios for value in values]
-            self._cache[key] = _Summary(hodges_lehmann(pooled), len(pooled), len(ratios), reduced)
+            self._cache[key] = _Summary(hodges_lehmann(pooled), min(pooled), len(pooled), len(ratios), reduced)
         return self._cache[key]
 
     def _log_ratios(self, configuration: Configuration) -> tuple[list[list[float]], bool]:
@@ -267,9 +287,22 @@ class TrialEvidence:
         if self._scatter is None:
             shared = self._shared_part()
             visits = (visit for visits in self.visits.values() for visit in visits)
-            scatter = pair_scatter([_controlled_time(pair, shared) for pair in visit.pairs] for visit in visits)
+            scatter = scatter_within([_controlled_time(pair, shared) for pair in visit.pairs] for visit in visits)
             self._scatter = LUCK if scatter is None else max(LEAST_SCATTER, scatter)
         return self._scatter
+
+    def _process_luck(self) -> float:
+        """Return the standard deviation between processes beyond what the scatter of their pairs explains."""
+        if self._luck is None:
+            self._luck = LUCK
+            processes = [ratios for choice in self.visits if len(ratios := self._log_ratios(choice)[0]) > 1]
+            values = [[hodges_lehmann(pairs) for pairs in ratios] for ratios in processes]
+            scatter = scatter_within(values) if self.is_large else None
+            if scatter is not None and sum(map(len, values)) >= OFTEN:
+                fewer = fmean(1 / len(pairs) for ratios in processes for pairs in ratios)
+                explained = EFFICIENCY * self._pair_scatter() ** 2 * fewer
+                self._luck = max(LUCK, sqrt(max(0.0, scatter**2 - explained)))
+        return self._luck
 
 
 def _controlled_time(pair: Pair, shared: float) -> float:

@@ -30,6 +30,10 @@ RACES = ((16, 4), (12, 4), (8, 6), (6, 8), (4, 10), (3, 12), (3, 16))
 """(configurations, pairs of each) of each race, from many and few to few and many; each in a fresh process."""
 PLAYOFFS = ((4, 16),) * 4
 """The same for those that the races could not tell apart, before the test's own data begins."""
+DECIDERS = (*((8, 4),) * 16, *((4, 4),) * 32)
+"""The same in a large space, as long as others may be better: where processes differ, many short ones tell more."""
+REPEATED_RACES = 12
+"""Races of a large space that are run again, at most, where CPUs were missing in every pair: they told nothing."""
 KNOB_PAIRS = 8
 """Of the leader, and of it without each of its knobs, where the user's work may ignore one."""
 QUIET_CANDIDATES, QUIET_PAIRS = 6, 6
@@ -72,11 +76,14 @@ class Exploration:
             for operation in operations
         }
         self._has_neighbours = environment.neighbours > 0
+        self._capacity = capacity
+        self._lost = False
+        """Were CPUs missing in every pair of the last step?"""
+        self._repeated = self.steps_taken = 0
+        self._pair_seconds = 0.0
         self._steps = self._plan_steps()
         self.next_step = next(self._steps, None)
         """The next process; None when nothing is open."""
-        self.steps_taken = 0
-        self._pair_seconds = 0.0
 
     @property
     def evidence(self) -> dict[Operation, TrialEvidence]:
@@ -105,8 +112,9 @@ class Exploration:
             if operation in measured:
                 tried += size.take(measured[operation], elapsed, quiet=self.next_step.quiet)
         self.steps_taken += 1
-        pairs = sum(len(measurement.pairs) for measurement in session.measurements)
-        self._pair_seconds = max(0.0, session.wall_seconds) / pairs if pairs else 0.0
+        pairs = [pair for measurement in session.measurements for pair in measurement.pairs]
+        self._lost = self._capacity is not None and bool(pairs) and not any(map(self._capacity.is_full, pairs))
+        self._pair_seconds = max(0.0, session.wall_seconds) / len(pairs) if pairs else 0.0
         self.next_step = next(self._steps, None)
         return tried
 
@@ -121,13 +129,27 @@ class Exploration:
             *[(SizeSearch.seen_without_capacity, MANY_PAIRS)] * LOST_CAPACITY_STEPS,
             (lambda size: size.cross(crossings(self.evidence).get(size.operation, ())), CROSSING_PAIRS),
             *((partial(SizeSearch.racers, wanted=count), pairs) for count, pairs in (*RACES, *PLAYOFFS)),
-            (SizeSearch.without_knobs, KNOB_PAIRS),
         ]
         for batch_of, pairs in stages:
-            if step := self._step(batch_of, pairs):
-                yield step
+            yield from self._repeat(batch_of, pairs)
+        for count, pairs in DECIDERS:
+            before = self.steps_taken
+            yield from self._repeat(partial(SizeSearch.deciders, wanted=count), pairs)
+            if self.steps_taken == before:
+                break
+        if step := self._step(SizeSearch.without_knobs, KNOB_PAIRS):
+            yield step
         if self._has_neighbours and (step := self._step(lambda size: size.leaders(QUIET_CANDIDATES), QUIET_PAIRS)):
             yield replace(step, quiet=True)
+
+    def _repeat(self, batch_of: BatchOf, pairs: int) -> Iterator[TrialPlan]:
+        """Yield a step, again where it told nothing of a large space since CPUs were missing; none without a batch."""
+        while step := self._step(batch_of, pairs):
+            yield step
+            is_large = any(size.is_large for size in self.sizes.values())
+            if not (is_large and self._lost and self._repeated < REPEATED_RACES):
+                return
+            self._repeated += 1
 
     def _step(self, batch_of: BatchOf, pairs: int | None = None) -> TrialPlan | None:
         """Return the step that measures a batch of every size; None where all are empty."""

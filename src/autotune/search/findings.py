@@ -9,7 +9,7 @@ import numpy as np
 from autotune.bench.noise import is_undisturbed
 from autotune.bench.statistics import hodges_lehmann, pair_log_ratios
 from autotune.model.measurement import Pair
-from autotune.search.machine_states import OCCUPANCY, Capacity, Visit, log_ratios_of, pair_scatter
+from autotune.search.machine_states import OCCUPANCY, Capacity, Visit, log_ratios_of, scatter_within
 from autotune.search.sequential_test import (
     LEAST_PROCESSES,
     LEAST_PROCESSES_OF_LARGE_GAIN,
@@ -213,5 +213,5 @@ def _log_ratios(processes: Iterable[Sequence[Pair]]) -> list[float]:
 
 
 def _pair_error(processes: Sequence[Sequence[Pair]]) -> float:
-    scatter = pair_scatter(map(pair_log_ratios, processes))
+    scatter = scatter_within(map(pair_log_ratios, processes))
     return 0.0 if scatter is None else scatter / sqrt(sum(map(len, processes)) / len(processes))

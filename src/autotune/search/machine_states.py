@@ -8,7 +8,7 @@ default, and they may speak for one that uses fewer.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from math import log, sqrt
+from math import inf, log, sqrt
 from statistics import quantiles
 
 import numpy as np
@@ -88,10 +88,12 @@ class Capacity:
         latest, best = sorted(self.probes[-LATEST:]), self.best
         return best is None or latest[len(latest) // 2] >= _full_from(best)
 
-    def missing(self, pair: Pair) -> float:
-        """Return the log of the factor by which CPUs that were missing next to a pair can have slowed down a side."""
+    def missing(self, pair: Pair, cpus: float = inf) -> float:
+        """Return the log of the factor by which missing CPUs can have slowed down a side that uses so many."""
         best = self.best
-        return 0.0 if pair.capacity is None or best is None else max(0.0, log(best / max(pair.capacity, 1.0)))
+        if pair.capacity is None or best is None:
+            return 0.0
+        return max(0.0, log(min(best, cpus) / max(pair.capacity, 1.0)))
 
     def is_full(self, pair: Pair) -> bool:
         """Was the pair timed at full capacity? Without a probe it counts as such."""
@@ -168,6 +170,15 @@ class Visit:
         values = (log_ratio([pair]) - capacity.missing(pair) for pair in self.at_any_capacity())
         return hodges_lehmann(list(values))
 
+    def foretold(self, capacity: Capacity, *, cpus: int, default_cpus: int) -> float:
+        """Return the log-ratio at full capacity, had either side lost as much as CPUs that it uses were missing."""
+        return hodges_lehmann(
+            [
+                log_ratio([pair]) - capacity.missing(pair, cpus) + capacity.missing(pair, default_cpus)
+                for pair in self.at_any_capacity()
+            ]
+        )
+
 
 def _quiet_or_all(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
     """Select the undisturbed pairs, or all where there are none."""
@@ -179,12 +190,12 @@ def log_ratio(pairs: Sequence[Pair]) -> float:
     return hodges_lehmann(pair_log_ratios(pairs))
 
 
-def pair_scatter(processes: Iterable[Sequence[float]]) -> float | None:
-    """Return the standard deviation of one pair's log-ratio within a process; None where no process has two pairs."""
+def scatter_within(groups: Iterable[Sequence[float]]) -> float | None:
+    """Return the standard deviation of one value within its group; None where no group has two."""
     apart: list[float] = []
-    for ratios in processes:
-        if len(ratios) > 1:
-            values = np.asarray(ratios)
+    for group in groups:
+        if len(group) > 1:
+            values = np.asarray(group)
             # Bessel's correction: deviations from a centre of the same values are too small
             bias = sqrt(len(values) / (len(values) - 1))
             apart += list(np.abs(values - hodges_lehmann(list(values))) * bias)

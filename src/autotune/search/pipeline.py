@@ -270,9 +270,18 @@ class Calibration:
         """Put the leader of every size to the test, unless one is under test already; yields what needs no test."""
         for operation in exploration.sizes:
             size = self.sizes[operation]
+            self._withdraw(size)
             if not size.under_test:
                 self._put_to_test(size, self._nominee(size))
         yield from self._settle(exploration.sizes)
+
+    def _withdraw(self, size: _Size) -> None:
+        """Take back what was put to the test while it led, and leads no more: unvisited, it has cost no error yet."""
+        test = size.tested[-1] if size.tested and not size.quiet else None
+        if test is None or test.verdict is not Verdict.OPEN or test.visits or test.choice == size.search.leader():
+            return
+        size.tested.pop()
+        self.confirmation.withdraw(test)
 
     def _nominee(self, size: _Size) -> Configuration:
         """Return the configuration to put to the test: by the objective; the fastest where that one has failed."""

@@ -97,7 +97,6 @@ class SizeSearch:
         self._has_neighbours = environment.neighbours > 0
         self._is_users = item.kind.family is Family.USER
         self._study: Study | None = None
-        self._is_large = False
         self._untried: list[int] = []
         """Points of a small space."""
         self._proved: set[Configuration] = set()
@@ -112,10 +111,10 @@ class SizeSearch:
         if grid is not None:
             suggested = suggestions(warm_starts, operation, cpus)
             grid = with_chunks(grid, suggested)
-            self._is_large = len(grid.points) > WHOLE
-            ways = {} if self._is_large else _ways(grid)
+            self.evidence.is_large = len(grid.points) > WHOLE
+            ways = {} if self.is_large else _ways(grid)
             first = _first_points(grid, suggested, ways.values(), cpus)
-            if not self._is_large:
+            if not self.is_large:
                 self._untried = list(dict.fromkeys([*first, *range(len(grid.points))]))
                 if not self._is_users:
                     first_batch = min(first_batch, max(FIRST_OF_SMALL, len(ways) + 1))
@@ -127,6 +126,11 @@ class SizeSearch:
         self._first_batch = first_batch
 
     @property
+    def is_large(self) -> bool:
+        """Is its space too large to be measured whole?"""
+        return self.evidence.is_large
+
+    @property
     def promise(self) -> float:
         """Improvement on the leader that may still be found, in log-ratio; a whole one before the first step."""
         evidence = self.evidence
@@ -134,8 +138,8 @@ class SizeSearch:
             return 0.0
         if not evidence.candidates:
             return 1.0
-        leader = min(evidence.candidates, key=evidence.estimate)
-        best = min(0.0, evidence.estimate(leader))
+        leader = min(evidence.candidates, key=evidence.likely)
+        best = min(0.0, evidence.likely(leader))
         second = min((self._lower(choice) for choice in evidence.candidates if choice != leader), default=0.0)
         unseen = UNSEEN if self.searching or self._is_unverified(leader) else 0.0
         return max(0.0, min(best - second, -second), unseen)
@@ -147,8 +151,8 @@ class SizeSearch:
         """
         if self._study is None or not self.searching:
             return []
-        most = BATCH if self._steps else int(min(BATCH if self._is_large else WHOLE, self._first_batch))
-        if not self._is_large:
+        most = BATCH if self._steps else int(min(BATCH if self.is_large else WHOLE, self._first_batch))
+        if not self.is_large:
             points, self._untried = self._untried[:most], self._untried[most:]
             return self._try(sorted(points))
         grid = self._study.grid
@@ -170,16 +174,19 @@ class SizeSearch:
             or (evidence.is_optimistic(choice) and evidence.lower(choice) < -log1p(MARGIN))
         ]
         sure = [choice for choice in evidence.candidates if choice not in poor]
-        if min(map(evidence.estimate, sure), default=0.0) < -4 * log1p(MARGIN):
+        best = min(map(evidence.estimate, sure), default=0.0)
+        if self.is_large:
+            poor = [choice for choice in poor if evidence.likely(choice) < best + TIE]
+        elif best < -4 * log1p(MARGIN):
             return []
-        return self._again(sorted(poor, key=evidence.estimate)[:BATCH])
+        return self._again(sorted(poor, key=evidence.likely)[:BATCH])
 
     def cross(self, ways: Iterable[Configuration]) -> list[Configuration]:
         """Return a configuration of each way: the best that is known, else the one with nearly the leader's chunk.
 
         None of a small space, all of which was measured.
         """
-        if self._study is None or not self._is_large or DEFAULT in self.evidence.failures:
+        if self._study is None or not self.is_large or DEFAULT in self.evidence.failures:
             return []
         grid = self._study.grid
         leader = self.evidence.leader(0.0)
@@ -206,15 +213,15 @@ class SizeSearch:
         if not evidence.candidates or (self._settled and (wanted > BATCH or self._raced)):
             return []
         self._raced = wanted <= BATCH
-        leaders = sorted(evidence.candidates, key=evidence.estimate)
+        leaders = sorted(evidence.candidates, key=evidence.likely)
         first = leaders[0]
-        if min(map(evidence.lower, leaders)) > -log1p(MARGIN):
+        if min(evidence.likely(each) - SURE * evidence.doubt(each) for each in leaders) > -log1p(MARGIN):
             return []
-        within = evidence.estimate(first) + SURE * evidence.doubt(first) - TIE
+        within = evidence.likely(first) + SURE * evidence.doubt(first) - TIE
         rivals = [choice for choice in leaders[1:] if self._lower(choice) < within]
         if self._is_unverified(first):
             return self._again(self._contenders(leaders, wanted))
-        if not rivals and (len(leaders) == 1 or evidence.doubt(first) < max(TIE, -evidence.estimate(first) / 4)):
+        if not rivals and (len(leaders) == 1 or evidence.doubt(first) < max(TIE, -evidence.likely(first) / 4)):
             return []
         return self._again(self._contenders([first, *(rivals or leaders[1:RIVALS])], wanted))
 
@@ -227,13 +234,20 @@ class SizeSearch:
     def _lower(self, choice: Configuration) -> float:
         """Return the log-ratio that a configuration hardly falls below."""
         evidence = self.evidence
-        few = evidence.pairs(choice) < FEW and self._is_large
-        lower = evidence.estimate(choice) - (FEW_ERRORS if few else 1.0) * SURE * evidence.doubt(choice)
-        return min(lower, evidence.best_pair(choice)) if self._is_large and evidence.pairs(choice) < SPOILED else lower
+        seeming, pairs = evidence.likely(choice), evidence.pairs(choice)
+        few = pairs < FEW and self.is_large
+        lower = seeming - (FEW_ERRORS if few else 1.0) * SURE * evidence.doubt(choice)
+        if not self.is_large or pairs >= SPOILED:
+            return lower
+        return min(lower, evidence.best_pair(choice) + seeming - evidence.estimate(choice))
 
     def _is_unverified(self, leader: Configuration) -> bool:
         """Did one of many configurations become the leader by a single process, which may have been its luck?"""
-        return self._is_large and len(self.evidence.visits[leader]) < 2 and not self._settled
+        return self.is_large and len(self.evidence.visits[leader]) < 2 and not self._settled
+
+    def deciders(self, wanted: int) -> list[Configuration]:
+        """Return so many of the leaders of a large space, as long as others may be better."""
+        return self.racers(wanted) if self.is_large else []
 
     def without_knobs(self) -> list[Configuration]:
         """Return the leader, and it without each of its knobs in turn. Only the user's work may ignore a knob."""
@@ -295,16 +309,16 @@ class SizeSearch:
             is_sound = has_timings(measurement) and has_timings(default) and choice in self.evidence.visits
             value = self.evidence.estimate(choice) if is_sound else None
             if self._study is not None and (point := position(self._study.grid, choice)) is not None:
-                self._study.tell(point, value)
+                self._study.tell(point, self.evidence.likely(choice) if is_sound else None)
             tried.append((measurement, value))
         self.searching = DEFAULT not in self.evidence.failures and self._is_worthwhile()
         return tried
 
     def _is_worthwhile(self) -> bool:
         """Is another step worth its time? First the study proposes, then the leader's surroundings are seen."""
-        if self._study is None or not self._is_large:
+        if self._study is None or not self.is_large:
             return bool(self._untried)
-        best = min(map(self.evidence.estimate, self.evidence.candidates), default=0.0)
+        best = min(map(self.evidence.likely, self.evidence.candidates), default=0.0)
         self._idle = 0 if best < self._best - TIE else self._idle + 1
         self._best = min(best, self._best)
         if self._proposing and (self._idle >= self._patience or self._steps >= self._most):
@@ -325,7 +339,7 @@ class SizeSearch:
 
     def _surroundings(self, grid: Grid) -> list[int]:
         """Return the points nearest to the leader that were not measured yet."""
-        leader = position(grid, min(self.evidence.candidates, key=self.evidence.estimate))
+        leader = position(grid, min(self.evidence.candidates, key=self.evidence.likely))
         assert leader is not None
         apart = np.abs(grid.coordinates - grid.coordinates[leader]).sum(axis=1)
         unknown = (int(point) for point in np.argsort(apart, kind="stable"))
