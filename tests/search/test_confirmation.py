@@ -177,6 +177,14 @@ def test_a_gain_that_the_loss_without_capacity_outweighs_is_refused_with_both_na
     assert "50% of the time" in reason
 
 
+def test_a_loss_without_capacity_that_exploration_saw_counts_where_the_test_met_full_capacity_only():
+    tested = candidate(*[full(0.95)] * 32, explored=(reduced(1.4),))
+    verdict_, reason = judge_with(HALF, tested)
+    assert verdict_ is Verdict.DROPPED
+    assert "50% of the time" in reason
+    assert verdict(candidate(*[full(0.95)] * 32, explored=(full(1.4),)), HALF) is Verdict.ACCEPTED
+
+
 def test_a_small_loss_without_capacity_is_outweighed():
     assert verdict(candidate(*[full(0.55), reduced(1.05)] * 8), HALF) is Verdict.ACCEPTED
 

@@ -74,6 +74,14 @@ def test_an_entry_records_both_states_of_the_machine():
     assert "1.41x" in evidence.capacity_note
 
 
+def test_of_a_choice_that_was_timed_at_full_capacity_only_no_speed_up_over_both_states_is_stated():
+    evidence = _decide(tested=_proved(), capacity=HALF).evidence
+    assert evidence.expected_speedup is None
+    assert evidence.capacity_note == (
+        "The machine was at full capacity 50% of the time; without it the choice was never timed."
+    )
+
+
 def test_a_choice_that_fell_keeps_the_default_and_says_why():
     entry = _decide(tested=_proved(1.05))
     assert (entry.status, entry.choice) == (Status.DEFAULT_KEPT, DEFAULT)

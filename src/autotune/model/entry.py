@@ -49,7 +49,7 @@ class Evidence(Record, kw_only=True):
     interval: Annotated[tuple[Positive, Positive], Ascending()] | None = None
     """Lower and upper end of its 95 % interval."""
     expected_speedup: Positive | None = None
-    """Expected speed-up over the states of the machine that were seen."""
+    """Expected speed-up over the states of the machine; None where the choice was timed in one of them only."""
     speedup_limit: Positive | None = None
     """Speed-up that the best other configuration hardly exceeds (error 10 %), where the time ended before its test and
     the default was kept for so little."""
@@ -92,16 +92,16 @@ class Evidence(Record, kw_only=True):
         """Return a sentence on the states of the machine, where it was below full capacity for a time that counts."""
         if not self.was_short_of_capacity:
             return ""
-        return (
-            f"The machine was at full capacity {self.full_capacity_share:.0%} of the time; over all of it the expected "
-            f"speed-up is {self.expected_speedup:.2f}x."
-        )
+        over_all = "without it the choice was never timed."
+        if self.expected_speedup is not None:
+            over_all = f"over all of it the expected speed-up is {self.expected_speedup:.2f}x."
+        return f"The machine was at full capacity {self.full_capacity_share:.0%} of the time; {over_all}"
 
     @property
     def was_short_of_capacity(self) -> bool:
         """Whether the machine was below full capacity for a time that counts."""
         share = self.full_capacity_share
-        return share is not None and share <= NEARLY_FULL and self.expected_speedup is not None
+        return share is not None and share <= NEARLY_FULL
 
 
 class Entry(Record, kw_only=True):

@@ -155,7 +155,7 @@ def _judge_quiet(entry: Entry, quiet: Candidate) -> Entry:
 def _with_findings(evidence: Evidence, findings: Findings) -> Evidence:
     """Return the evidence with the numbers of the test; no speed-up is stated below the least number of processes."""
     counted = replace(evidence, processes=findings.processes, pairs=len(findings.pairs))
-    if findings.interval is None or findings.expected_log_ratio is None:
+    if findings.interval is None:
         return counted
     ratio, low, high = findings.interval
     return replace(
@@ -163,7 +163,7 @@ def _with_findings(evidence: Evidence, findings: Findings) -> Evidence:
         default_seconds=median(pair.default_seconds for pair in findings.pairs),
         speedup=1 / ratio,
         interval=(1 / high, 1 / low),
-        expected_speedup=exp(-findings.expected_log_ratio),
+        expected_speedup=None if findings.expected_log_ratio is None else exp(-findings.expected_log_ratio),
         full_capacity_share=findings.full_share,
     )
 

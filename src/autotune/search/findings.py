@@ -51,6 +51,9 @@ class Findings:
         def at_full(visits: Iterable[Visit]) -> list[tuple[Pair, ...]]:
             return [visit.at_full(capacity, fewer_cpus=fewer_cpus) for visit in visits]
 
+        def at_reduced(visits: Iterable[Visit]) -> list[float]:
+            return log_ratios_of(visit.at_reduced(capacity) for visit in visits)
+
         full, everything = at_full(visits), [visit.at_any_capacity() for visit in visits]
         timed = [visit for visit in (*explored, *visits) if visit.pairs]
         self.fewer_cpus = fewer_cpus
@@ -58,8 +61,8 @@ class Findings:
         """Part of the time that this machine was at full capacity; None if it was never probed."""
         self.full = log_ratios_of(full)
         """At full capacity."""
-        self.reduced = log_ratios_of(visit.at_reduced(capacity) for visit in visits)
-        """While CPUs were missing."""
+        self.reduced = at_reduced(visits) or at_reduced(explored)
+        """While CPUs were missing; where the test never met that, in exploration, which so may speak against it."""
         self.everything = log_ratios_of(everything)
         """At whatever capacity."""
         self.full_pairs, self.everything_pairs = _log_ratios(full), _log_ratios(everything)
@@ -102,9 +105,14 @@ class Findings:
 
     @property
     def expected_log_ratio(self) -> float | None:
-        """Expected log-ratio over the states that this machine was in, each weighted by its part of the time."""
-        if not self.full or not self.reduced or self.full_share is None:
+        """Expected log-ratio over the states that this machine was in, each weighted by its part of the time.
+
+        None where CPUs were missing for a time that counts, and it was timed at full capacity only.
+        """
+        if not self.full or self.full_share is None:
             return self.log_ratio
+        if not self.reduced:
+            return self.log_ratio if 1.0 - self.full_share < OCCUPANCY else None
         return self.full_share * hodges_lehmann(self.full) + (1.0 - self.full_share) * hodges_lehmann(self.reduced)
 
     def capital(self, bound: float) -> float:
