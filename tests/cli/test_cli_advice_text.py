@@ -93,6 +93,12 @@ def test_seconds_fit_their_column(seconds, shown):
     assert line_with("sort float64", printed).split()[3:5] == ["10", shown]
 
 
+@pytest.mark.parametrize(("calls", "shown"), [(999_999, "999,999"), (4_346_153, "4.35e+06")])
+def test_counts_of_calls_fit_their_column(calls, shown):
+    met = call("sort", group=OTHERS, calls=calls, seconds=10.0)
+    assert line_with("sort float64", text(recording(process(met)), width=80)).split()[3] == shown
+
+
 def test_rows_of_little_time_are_one_line_a_group():
     many = [call("add", group=ARRAYS, size=f"n~{size}", seconds=0.01) for size in range(2, 9)]
     printed = text(recording(process(call(seconds=5.0, operation=QR), *many)))

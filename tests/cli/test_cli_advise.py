@@ -89,6 +89,28 @@ def test_assignments_indices_freed_arrays_random_numbers_and_scipy_are_recorded(
     assert calls["free"] >= 1
 
 
+ALL_OF_SCIPY = """
+import numpy as np, scipy.fft, scipy.sparse, scipy.signal, scipy.ndimage, scipy.spatial, scipy.optimize
+x = np.ones((40, 40))
+scipy.signal.lfilter([1.0, 2.0], [1.0, 0.5], x)
+scipy.ndimage.gaussian_filter(x, 1.0)
+scipy.spatial.distance.cdist(x, x)
+scipy.optimize.linear_sum_assignment(x)
+"""
+
+
+def test_functions_of_all_modules_of_scipy_are_recorded_in_one_program(tmp_path):
+    _, advice = advise(tmp_path, code=ALL_OF_SCIPY)
+    names = {call["name"] for call in advice["calls"]}
+    expected = [
+        "signal._linear_filter",
+        "ndimage.correlate1d",
+        "spatial.cdist_euclidean",
+        "optimize.linear_sum_assignment",
+    ]
+    assert [name for name in expected if name not in names] == []
+
+
 SHORT = """
 import numpy as np
 small, middle, large = np.ones(10), np.ones(100), np.ones(100_000)
@@ -108,6 +130,30 @@ def test_short_calls_that_are_passed_over_are_counted_and_long_ones_are_never_pa
     assert 40_000 - 127 <= calls["n~10"] + calls["n~1e+02"] <= 40_000 + 10
     # 10,000 of which each counts for 64 on average: a standard deviation of 9 %
     assert 5_500 < calls["n~1e+02"] < 14_500
+
+
+MIXED = """
+import time
+import numpy as np
+sizes = range(1, 12)
+for m in sizes:
+    for k in sizes:
+        for n in sizes:
+            np.ones((m, k)) @ np.ones((k, n))
+few, many = np.ones(5, "f4"), np.random.default_rng(0).random(2_000_000)
+began = time.perf_counter()
+for _ in range(5):
+    for _ in range(30_000):
+        few.argmax()
+    np.sort(many)
+print(time.perf_counter() - began)
+"""
+
+
+def test_long_calls_among_many_short_ones_count_once_where_there_are_no_more_rows(tmp_path):
+    done, advice = advise(tmp_path, code=MIXED)
+    (mixed,) = (call for call in advice["calls"] if call["name"] == "other calls")
+    assert 0.5 * float(done.stdout) < mixed["seconds"] < 1.1 * float(done.stdout)
 
 
 CHILDREN = {

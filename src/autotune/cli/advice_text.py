@@ -89,7 +89,7 @@ def _table(advice: Advice, width: int) -> Iterator[str]:
     for row in shown:
         call = row.call
         name = f"{call.name} {call.dtype}".rstrip()
-        cells = (name, call.size, f"{call.calls:,}", _seconds(call.seconds), f"{row.share:.0%}", _gain_cell(row))
+        cells = (name, call.size, _count(call.calls), _seconds(call.seconds), f"{row.share:.0%}", _gain_cell(row))
         yield from table.row(cells)
     for group in GROUPS:
         rest = [row for row in advice.calls if row not in shown and row.call.group == group]
@@ -98,10 +98,15 @@ def _table(advice: Advice, width: int) -> Iterator[str]:
             calls = sum(row.call.calls for row in rest)
             share = sum(row.share for row in rest)
             yield from table.row(
-                (f"{len(rest)} more: {group}", "", f"{calls:,}", _seconds(seconds), f"{share:.0%}", "")
+                (f"{len(rest)} more: {group}", "", _count(calls), _seconds(seconds), f"{share:.0%}", "")
             )
     outside = 1 - advice.call_share
     yield from table.row(("the rest", "", "", "", f"{outside:.0%}", ""))
+
+
+def _count(calls: int) -> str:
+    """Format a count so that it fits a column of eight."""
+    return f"{calls:,}" if calls < 1_000_000 else f"{calls:.3g}"
 
 
 def _seconds(seconds: float) -> str:

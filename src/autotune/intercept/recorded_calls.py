@@ -43,6 +43,11 @@ _SCIPY_MODULES = (
     "scipy.sparse._sparsetools",
     "scipy.signal._sigtools",
     "scipy.ndimage._nd_image",
+    "scipy.spatial._distance_pybind",
+    "scipy.spatial._distance_wrap",
+    "scipy.sparse.linalg._dsolve._superlu",
+    "scipy.interpolate._dierckx",
+    "scipy.optimize._lsap",
 )
 """Modules whose built-in functions are recorded, as far as this SciPy has them."""
 _SCIPY_UFUNCS = "scipy.special._ufuncs"
