@@ -33,6 +33,12 @@ static struct class {
 /* Of computing elements with one loop of NumPy's, which differ in their time for each. */
 enum way { WAY_EACH, WAY_REDUCTION, WAY_ROWS, WAYS };
 
+/* What the calls so far have shown, all relaxed. */
+struct pace {
+    _Atomic(int64_t) element; /* picoseconds of NumPy's own loop for an element; 0: unknown */
+    _Atomic(int64_t) burst;   /* nanoseconds of the latest burst that began with such a call */
+};
+
 static struct slot {
     /* What a stub reads at every call. `original` does not change while a stub may be called, which is for
      * ever: an extension that replaced the stub may have kept its address. */
@@ -44,7 +50,7 @@ static struct slot {
     int nin, nargs, types[LOOP_OPERANDS];
     npy_intp sizes[LOOP_OPERANDS]; /* bytes of an element */
     atomic_bool in_force;
-    _Atomic(int64_t) paces[WAYS]; /* picoseconds of NumPy's own loop for an element; 0: unknown */
+    struct pace paces[WAYS];
     enum trial trial; /* under the GIL */
     int next;         /* slot of the same ufunc; -1: none */
 } slots[LOOP_SLOTS];
@@ -75,7 +81,7 @@ static struct {
     _Atomic(int64_t) worth; /* nanoseconds of plain loops for which sleeping threads are woken; 0: any */
     _Atomic(int64_t) end;   /* of the latest loop */
     _Atomic(int64_t) spent; /* by NumPy's own loops on this burst so far, or what it would have spent */
-    _Atomic(int64_t) last;  /* spent on the burst before: what is expected of the next one */
+    struct pace *_Atomic first; /* of the call that it began with */
 } burst;
 
 static loop_observer *observer; /* set before the threshold that has it called */
@@ -505,36 +511,42 @@ static enum loop_reason refusal(const struct class *class, npy_intp n, bool lear
 }
 
 /* Nanoseconds of n elements at a pace. */
-static int64_t time_at(const _Atomic(int64_t) *pace, npy_intp n)
+static int64_t time_at(const struct pace *pace, npy_intp n)
 {
-    return (int64_t)((double)load_relaxed(pace) * (double)n / 1000);
+    return (int64_t)((double)load_relaxed(&pace->element) * (double)n / 1000);
 }
 
-/* Is waking the threads worth it for this loop, or for the burst that it belongs to? A pace that is unknown says yes. */
-static bool is_worth_waking(const _Atomic(int64_t) *pace, npy_intp n, int64_t now)
+/* Is waking the threads worth it for this loop, or for the burst that it belongs to? A pace that is unknown says yes. A burst
+ * is expected to last as long as the latest one that began with such a loop. */
+static bool is_worth_waking(struct pace *pace, npy_intp n, int64_t now)
 {
     const int64_t worth = load_relaxed(&burst.worth), own = time_at(pace, n);
-    if (now - load_relaxed(&burst.end) > pool_spin_time()) {
-        store_relaxed(&burst.last, load_relaxed(&burst.spent));
+    struct pace *first = load_relaxed(&burst.first);
+    if (first == NULL || now - load_relaxed(&burst.end) > pool_spin_time()) {
+        if (first != NULL) {
+            store_relaxed(&first->burst, load_relaxed(&burst.spent));
+        }
+        first = pace;
+        store_relaxed(&burst.first, first);
         store_relaxed(&burst.spent, 0);
     }
     /* a burst that has lasted so long already may go on as long again (the rule of ski rental) */
-    return own == 0 || own >= worth || load_relaxed(&burst.spent) >= worth || load_relaxed(&burst.last) >= worth;
+    return own == 0 || own >= worth || load_relaxed(&burst.spent) >= worth || load_relaxed(&first->burst) >= worth;
 }
 
 /* Learn a pace from a loop that took so long, on so many threads at most. */
-static void note_pace(_Atomic(int64_t) *pace, npy_intp n, int64_t nanoseconds, int threads)
+static void note_pace(struct pace *pace, npy_intp n, int64_t nanoseconds, int threads)
 {
-    const int64_t before = load_relaxed(pace);
+    const int64_t before = load_relaxed(&pace->element);
     const int64_t now = (int64_t)((double)nanoseconds * threads * 1000 / (double)n) + 1;
     if (before == 0 || now < before) {
-        store_relaxed(pace, now);
+        store_relaxed(&pace->element, now);
     } else if (threads == 1) { /* slowly: the thread may have lost its CPU */
-        store_relaxed(pace, before + (now - before) / 8);
+        store_relaxed(&pace->element, before + (now - before) / 8);
     }
 }
 
-static void note_burst(const _Atomic(int64_t) *pace, npy_intp n, int64_t now)
+static void note_burst(const struct pace *pace, npy_intp n, int64_t now)
 {
     store_relaxed(&burst.spent, load_relaxed(&burst.spent) + time_at(pace, n));
     store_relaxed(&burst.end, now);
@@ -608,7 +620,7 @@ static void run_long(struct slot *slot, char **args, const npy_intp *dimensions,
     }
     const bool counts = reason == LOOP_MAY_BE_CUT && learning.lesson == NULL && load_relaxed(&burst.worth) > 0;
     const int64_t start = counts ? pool_clock() : 0;
-    _Atomic(int64_t) *pace = &slot->paces[rows != NULL ? WAY_ROWS : reduces ? WAY_REDUCTION : WAY_EACH];
+    struct pace *pace = &slot->paces[rows != NULL ? WAY_ROWS : reduces ? WAY_REDUCTION : WAY_EACH];
     if (counts && !is_worth_waking(pace, n, start) && pool_sleeps()) {
         reason = LOOP_IS_ISOLATED;
     }
