@@ -11,6 +11,7 @@ import ctypes
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
@@ -251,6 +252,17 @@ def after_product(n: int) -> Call:
     return After(before=lambda: a @ a, call=lambda: np.log(x, out=out))
 
 
+def alone(function: np.ufunc) -> Callable[[int], Call]:
+    """Make a call of as few elements as are planned, a millisecond after the last one: the pool's threads sleep."""
+
+    def pause() -> None:
+        end = time.perf_counter() + 1e-3
+        while time.perf_counter() < end:
+            pass
+
+    return lambda _n: After(before=pause, call=into(function)(FIRST))
+
+
 # --- programs of other projects, as they are ---------------------------------------------------
 
 
@@ -334,6 +346,12 @@ PROGRAMS = {
         for n in (10, 1000, 10_000)
     },
     "small_add_square": Program(title="np.add of 30 x 30 elements, over plain", make=square_add, short=True),
+    **{
+        f"alone_{function.__name__}": Program(
+            title=f"np.{function.__name__} of {FIRST:,} elements, each 1 ms after the last", make=same(alone(function))
+        )
+        for function in (np.add, np.log)
+    },
     "rows_centred": Program(title="np.subtract(x, mean, out=y) of 10,000 rows of 1,000", make=same(centred)),
     "rows_distances": Program(title="a[:, None] - b, 10 million", make=same(distances)),
     "rows_stencil": Program(title="a step of the heat equation in 2-D, 10 million", make=same(stencil)),
