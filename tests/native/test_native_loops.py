@@ -478,16 +478,16 @@ def test_an_error_in_any_slice_is_raised_in_the_caller(place):
         np.sqrt(values)
 
 
-def test_errors_of_a_cast_that_a_loop_clears_are_flaws_met_of_by_no_thread():
+def test_errors_of_a_cast_that_a_loop_clears_are_none_of_the_call():
     """The loop of tanh clears the processor's flags, those of the cast before it among them."""
     generator = np.random.default_rng(1)
     x = (generator.standard_normal(1204) * 10.0 ** generator.integers(-300, 300, 1204)).reshape(14, 86)
 
     def flaws():
-        flaws_met = []
-        with np.errstate(all="call", call=lambda *flaw: flaws_met.append(flaw)):
+        met = []
+        with np.errstate(all="call", call=lambda *flaw: met.append(flaw)):
             np.tanh(x, dtype="f")
-        return flaws_met
+        return met
 
     plain = flaws()
     with loops_cut():
