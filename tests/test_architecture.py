@@ -247,6 +247,27 @@ def test_no_test_imports_a_test():
     assert words_by_file(tests, imported_tests) == {}
 
 
+def test_no_test_reaches_a_private_name_of_the_package():
+    """A seam that a test needs is a parameter, or a name that the package offers."""
+    private = {name for module in MODULES for name in names_bound(module) if re.fullmatch(r"_[a-z]\w*[a-z0-9]", name)}
+    private -= {"_core", "_find_libraries_with_dl_iterate_phdr"}  # a module, as NumPy's; and a method of threadpoolctl
+
+    def reached(path):
+        for node in ast.walk(tree(path)):
+            match node:
+                case ast.Attribute(value=ast.Name(id="self" | "cls")):
+                    pass
+                case ast.Attribute(attr=name):
+                    yield from private.intersection([name])
+                case ast.Call(func=ast.Attribute(attr="setattr"), args=[_, ast.Constant(value=str(name)), *_]):
+                    yield from private.intersection([name])
+                case ast.Constant(value=str(program)):  # or the name of an attribute with its module
+                    yield from private.intersection(re.findall(r"\w\.(_\w+)", program))
+
+    tests = sorted((ROOT / "tests").rglob("*.py"))
+    assert words_by_file(tests, reached) == {}
+
+
 def test_every_class_name_has_one_meaning():
     places = {}
     for path in sorted(PACKAGE.rglob("*.py")):

@@ -352,17 +352,20 @@ def test_a_fork_next_to_a_call_that_imports_leaves_a_child_that_computes(fork, e
 def test_a_child_forked_while_all_of_it_is_being_taken_off_can_do_so_too():
     code = """
         import os, signal, threading, warnings, autotune
+        from autotune.intercept.numpy_calls import NumpyCalls
         from autotune.runtime.process_state import state
         warnings.simplefilter("ignore")
         applied = autotune.apply()
-        taken, over = threading.Event(), threading.Event()
-        def hold(lock=state.per_call._lock):
-            with lock:
-                taken.set()
+        begun, over, parent, remove = threading.Event(), threading.Event(), os.getpid(), NumpyCalls.remove
+        def remove_slowly(tap):
+            if os.getpid() == parent:
+                begun.set()
                 over.wait()
-        thread = threading.Thread(target=hold)
+            remove(tap)
+        NumpyCalls.remove = remove_slowly
+        thread = threading.Thread(target=state.per_call.stop)
         thread.start()
-        taken.wait()
+        begun.wait()
         child = os.fork()
         if not child:
             signal.alarm(60)
