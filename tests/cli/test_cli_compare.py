@@ -21,6 +21,11 @@ WORK = (
 )
 
 
+def pairs_of_one():
+    run = CommandRun(seconds=1.0, status=0, output=b"")
+    return PairedRuns(first=run, plain=(run,), variant=(run,))
+
+
 def test_reports_of_all_processes_are_those_of_the_mean_run(tmp_path):
     for number in range(4):
         (tmp_path / f"{number}.json").write_text(json.dumps(REPORT))
@@ -99,6 +104,13 @@ def test_a_profile_named_what_if_is_in_force_in_the_tuned_runs_alone(tmp_path):
     document = json.loads(done.stdout)
     assert (document["in_force"]["calls"], document["in_force"]["tuned"]) == (5, 5)
     assert document["same_output"] is True
+
+
+def test_a_profile_named_what_if_that_is_not_used_is_told(monkeypatch, tmp_path):
+    monkeypatch.setattr("autotune.bench.command_pairs.run_pairs", lambda *_, **__: pairs_of_one())
+    (tmp_path / "no.yaml").write_text("nothing")
+    done = CliRunner().invoke(compare, ["--profile", str(tmp_path / "no.yaml"), "--", "true"])
+    assert "no.yaml is not used" in done.stderr
 
 
 @pytest.mark.real

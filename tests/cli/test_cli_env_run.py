@@ -237,13 +237,13 @@ LOOPS = [make_entry(name, choice={"workers": 2}, n=n) for name in ("loop_add", "
 @pytest.mark.parametrize(
     ("entries", "variables", "options", "effect"),
     [
-        ((SVD, *LOOPS), {}, (), "Calls and loops of its Pythons run as measured."),
-        ((SVD,), {}, (), "Calls of its Pythons run as measured, loops of ufuncs as plain NumPy: no profile"),
+        ((SVD, *LOOPS), {}, (), "Calls and loops of its Pythons run as profiles say."),
+        ((SVD,), {}, (), "Calls of its Pythons run as profiles say, loops of ufuncs as plain NumPy: no profile"),
         (LOOPS, {}, (), "Long loops of its Pythons run as measured, calls of linear algebra as plain NumPy: no"),
         ((SVD, *LOOPS), {"OMP_NUM_THREADS": "1"}, (), "plain NumPy: OMP_NUM_THREADS=1 leaves them one thread."),
         ((), {}, (), "Calls and loops of its Pythons run as plain NumPy: no profile here covers them."),
         ((), {}, ("--learn",), "No profile here covers calls or loops of its Pythons. They are learned."),
-        ((SVD, *LOOPS), {}, ("--learn",), "run as measured. Others are learned."),
+        ((SVD, *LOOPS), {}, ("--learn",), "run as profiles say. Others are learned."),
         ((SVD, *LOOPS), {"AUTOTUNE_NATIVE": "0"}, (), "as plain NumPy: AUTOTUNE_NATIVE=0 turns the C core off."),
     ],
 )
@@ -353,7 +353,7 @@ def test_run_says_that_options_of_python_keep_it_out_and_leaves_nothing_for_its_
     words = ("--", "/usr/bin/python3.12", *options, "other.py")
     done, replaced = tuned_here(*words, choice=ONE_THREAD)
     assert "plain NumPy" in done.stderr
-    assert "run as measured" not in done.stderr
+    assert "as profiles say" not in done.stderr
     assert "AUTOTUNE_START" not in replaced["environ"]
     _, replaced = tuned_here("--children", *words, choice=ONE_THREAD)
     assert replaced["environ"]["AUTOTUNE_START"] == "apply"

@@ -15,6 +15,7 @@ from autotune.cli.terminal import begin_line, json_option, json_text, note, prin
 from autotune.errors import UsageError
 
 if TYPE_CHECKING:
+    from autotune.profiles.resolve import Resolution
     from autotune.recording.advice import Advice
     from autotune.recording.recording import Recording
 
@@ -89,9 +90,7 @@ def advise_here(recorded: "Recording", profile: Path | None) -> "Advice":
     from autotune.runtime.process_settings import why_plain
 
     resolution = resolve(profile)
-    for refusal in resolution.refusals:
-        if profile is not None and Path(refusal.path) == profile.absolute() and refusal.entry is None:
-            note(messages.refused_file(refusal.path, refusal.reason))
+    note_refusal(profile, resolution)
     plain = why_plain(resolution)
     own = wait_policy.exponent_of(os.environ)
     exponent = resolution.wait.exponent if own is None else own
@@ -103,6 +102,13 @@ def advise_here(recorded: "Recording", profile: Path | None) -> "Advice":
         loops_after_blas=resolution.wait.loops if exponent == resolution.wait.exponent else {},
     )
     return advise_on(recorded, resolution, limits)
+
+
+def note_refusal(profile: Path | None, resolution: "Resolution") -> None:
+    """Say why a profile that the command line names is not used, if it is not."""
+    for refusal in resolution.refusals:
+        if profile is not None and Path(refusal.path) == profile.absolute() and refusal.entry is None:
+            note(messages.refused_file(refusal.path, refusal.reason))
 
 
 def tell(advice: "Advice", output: Path | None, *, as_json: bool) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autotune.cli import messages
+from autotune.cli.advise import note_refusal
 from autotune.cli.options import PRESENT_FILE, parse_duration
 from autotune.cli.program import FAILED
 from autotune.cli.run import EFFECT, REPORT, RunOptions, run_options
@@ -50,10 +51,13 @@ def compare(
       autotune compare -- python simulate.py --steps 100
       autotune compare --blas-threads 1 --pairs 10 -- python simulate.py
     """
+    from autotune.profiles.resolve import resolve
     from autotune.recording.run_recorded import temporary_folder
 
     options, seconds = RunOptions(**settings).words(), parse_duration(budget)
     named = {} if profile is None else {"AUTOTUNE_PROFILE": str(profile.absolute())}
+    if profile is not None:
+        note_refusal(profile, resolve(profile))
     with temporary_folder("autotune-compare-") as folder:
         runs = run_tuned_pairs(words, options, named | {REPORT: folder}, pairs=pairs, seconds=seconds, seed=seed)
         force = mean_report(Path(folder), len(runs.variant))

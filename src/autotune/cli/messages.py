@@ -203,9 +203,9 @@ def calls_run(*, calls: bool, loops: bool, why_no_loops: str | None, learns: boo
     """Describe what `run` does for calls of linear algebra and for loops of ufuncs, of which profiles cover these."""
     none = "no profile here covers them."
     if calls and loops:
-        said = "Calls and loops of its Pythons run as measured."
+        said = "Calls and loops of its Pythons run as profiles say."
     elif calls:
-        said = f"Calls of its Pythons run as measured, loops of ufuncs as plain NumPy: {why_no_loops or none}"
+        said = f"Calls of its Pythons run as profiles say, loops of ufuncs as plain NumPy: {why_no_loops or none}"
     elif loops:
         said = f"Long loops of its Pythons run as measured, calls of linear algebra as plain NumPy: {none}"
     elif learns:

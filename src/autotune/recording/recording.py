@@ -192,7 +192,7 @@ class Recording:
     def from_dict(cls, values: Any) -> Self:
         """Return the recording that `as_dict` made these of. Raises UsageError for anything else."""
         if not isinstance(values, dict) or values.get("schema") != SCHEMA:
-            raise UsageError(f"This is no recording: its schema is not {SCHEMA!r}.")
+            raise UsageError(f"This is no recording that this version of autotune reads: its schema is not {SCHEMA!r}.")
         recorded: Self = decode(cls, {name: value for name, value in values.items() if name != "schema"}, "recording")
         processes = (
             replace(process, calls=tuple(map(_within_catalogue, process.calls))) for process in recorded.processes
