@@ -1,11 +1,10 @@
 """Counts and times of the recorder, in processes of their own: a recording ends with its process."""
 
 import os
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from support.native import needs_core
+from support.native import WHOLE, needs_core
 from support.programs import printed
 
 from autotune.recording.ledger import read_ledger
@@ -82,8 +81,6 @@ alone()
 
 ROWS = 3
 SHORT = "none, or no longer than NumPy's buffer"
-WHOLE = tuple(map(int, version("numpy").split(".")[:2])) >= (2, 3)
-"""Does NumPy reduce an array by one call of its loop? Before 2.3 it came in pieces of 8,192 elements."""
 LOOPS = {  # loops of a call: class, layout, whether they round, number of them, elements of each
     "np.add(np.ones((300, 300)), np.ones((300, 300)))": (3, 1, False, 1, 90_000),
     "np.add(np.ones((300, 300)), 2.0)": (3, 2, False, 1, 90_000),

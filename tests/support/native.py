@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 CORE: Any = core()
 
 needs_core = pytest.mark.skipif(isinstance(CORE, str), reason=str(CORE))
+
+WHOLE = tuple(map(int, version("numpy").split(".")[:2])) >= (2, 3)
+"""Does NumPy reduce a contiguous array by one call of its loop? Before 2.3 it came in pieces of 8,192 elements."""
 
 
 @contextmanager
