@@ -70,6 +70,15 @@ def test_the_best_command_line_is_alone_on_standard_output(tune):
     assert "2.00x (1.90 to 2.10) as good as the command as it stands, by its time" in result.stderr
 
 
+def test_the_command_line_has_the_variables_of_idle_threads_as_run_sets_them(tune, monkeypatch):
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    sleeping = replace(WON, choice=Configuration(blas_threads=1, wait="sleep"))
+    line = tune(*SIMULATE, entry=sleeping).stdout
+    assert "OPENBLAS_THREAD_TIMEOUT=20" in line
+    assert "GOMP_SPINCOUNT" not in line
+    assert json.loads(tune("--json", *SIMULATE, entry=sleeping).stdout)["environment"]["KMP_BLOCKTIME"] == "0"
+
+
 def test_where_cpu_seconds_were_the_objective_those_are_told(tune):
     saved = replace(WON, evidence=replace(WON.evidence, cpu_ratio=0.52))
     assert "It took 0.52 of its CPU seconds." in tune(*SIMULATE, entry=saved).stderr

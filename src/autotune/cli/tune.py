@@ -1,7 +1,9 @@
 """`autotune tune`."""
 
+import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -15,6 +17,7 @@ from autotune.cli.progress import progress
 from autotune.cli.request_options import objective_option
 from autotune.cli.terminal import json_option, note, print_json
 from autotune.cli.write_outcome import Kept, keep, place
+from autotune.controls import wait_policy
 from autotune.errors import UsageError
 from autotune.host.usable_cpus import usable_cpus
 from autotune.model.entry import Entry, Status
@@ -96,7 +99,8 @@ def tune(
     with progress() as report:
         entry = tune_command(request, report=report)
     kept = keep(profile_with(entry, path), path, sizes_named=True)
-    tell(command, entry, kept, by_metric=metric is not None, own_name=name is not None, as_json=as_json)
+    as_run = replace(command, runtimes=wait_policy.adjustable_runtimes(os.environ))  # whose variables `run` sets
+    tell(as_run, entry, kept, by_metric=metric is not None, own_name=name is not None, as_json=as_json)
     return FAILED if entry.status is Status.FAILED or kept.path != path else 0
 
 
