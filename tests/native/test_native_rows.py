@@ -35,7 +35,8 @@ def only_rows():
 
 
 x = operand("d", 6000, 1).reshape(60, 100)
-cube = operand("d", 6000, 1).reshape(10, 20, 30)
+x[np.isnan(x)] = np.nan  # sums and products of NaNs that differ are left to NumPy
+cube = x.reshape(10, 20, 30)
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,8 @@ def operand(
         values[generator.random(n) < 0.3] = 3
     else:
         values = generator.standard_normal(n) * 10.0 ** generator.integers(-5, 5, n)
-        special = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, 5e-324, 1e300])
-        values = np.where(generator.random(n) < 0.05, special[generator.integers(0, 8, n)], values)
+        special = np.array([np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, 5e-324, 1e300])
+        values = np.where(generator.random(n) < 0.05, special[generator.integers(0, len(special), n)], values)
         with np.errstate(all="ignore"):
             values = values.astype(dtype)
         if dtype.kind == "c":
