@@ -166,6 +166,7 @@ def test_reproducible_keeps_one_count_for_everything():
     assert (applied.blas_threads, blas.current(), state.per_call.counts()[1]) == (None, before, 0)
     assert autotune.config("qr", n=100) is None
     assert "one count for everything" in str(autotune.explain())
+    assert str(applied).startswith("Calls are not switched: one count")
 
 
 def test_explain_says_what_is_done_for_single_calls():
