@@ -238,13 +238,13 @@ def test_until_an_operation_is_explored_one_candidate_of_it_at_most_is_tested():
 
 def test_what_was_put_to_the_test_early_gives_way_to_a_better_leader_while_nothing_was_bet_on_it():
     """Long before the best of 63 thread counts is found, others lead by far."""
-    bench = FakeBench(lambda _, configuration, __: 0.005 * (1 + abs((configuration.blas_threads or 64) - 20) / 20))
+    bench = FakeBench(lambda _, configuration, __: 0.005 * (1 + abs((configuration.blas_threads or 64) - 37) / 20))
     request = Request(operations=("qr",), sizes=({"n": 100},), budget_seconds=600.0)
     (entry,), _, _ = run_calibration(bench, request, environment_of(64))
 
     tested = {case.configurations for plan in bench.plans for case in plan.cases if len(case.configurations) == 1}
     assert tested == {(entry.choice,)}
-    assert entry.choice.blas_threads == 20
+    assert entry.choice.blas_threads == 37
 
 
 def test_plain_losers_are_dropped_after_one_trial():
