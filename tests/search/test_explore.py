@@ -6,14 +6,14 @@ from math import exp, inf, log2
 
 import pytest
 from support.calibration_runs import probed
-from support.fake_bench import FakeBench
+from support.fake_bench import FakeBench, pairs
 from support.profile_builders import KEY, make_entry, profile
 from support.simulated_machines import USERS
 
 from autotune.bench.ladder import seconds_of
 from autotune.model.catalogue import CATALOGUE, operation
-from autotune.model.configuration import Configuration
-from autotune.model.measurement import Failure, FailureKind
+from autotune.model.configuration import DEFAULT, Configuration
+from autotune.model.measurement import Failure, FailureKind, Measurement
 from autotune.search.environment import Environment
 from autotune.search.explore import DECIDERS, PLAYOFFS, RACES, REPEATED_RACES, Exploration
 from autotune.search.plan import Item
@@ -300,3 +300,29 @@ def test_no_choice_on_a_simulated_machine_is_slower_than_the_default(simulations
         for _, result in script.compared(task, noise, seed, ["autotune"]):
             assert result.against_default <= 0.01
             assert result.share <= 0.25
+
+
+def test_a_leader_that_was_seen_at_full_capacity_by_one_process_only_is_raced():
+    """One pair in which CPUs went away after the probe makes a configuration seem twice as fast as all others."""
+    size = operation("qr", n=200)
+    item = Item(kind=CATALOGUE["qr"], dtype="float64", operations=(size,))
+    capacity = probed(*[64.0] * 30, usable_cpus=64)
+    environment = Environment(usable_cpus=64, default_threads=64)
+    exploration = Exploration(item, [size], environment=environment, capacity=capacity, seed=0)
+    search, (lucky, *others) = exploration.sizes[size], [Configuration(blas_threads=count) for count in range(20, 28)]
+    for there in (64.0, 32.0):
+        lucky_pairs = pairs([0.02], [0.01], capacity=there)
+        other_pairs = pairs([0.01] * 4, [0.009] * 4, capacity=64.0)
+        timed = [(lucky, lucky_pairs), *((choice, other_pairs) for choice in others)]
+        search.take(
+            [
+                Measurement(operation=size, configuration=DEFAULT, seconds=(0.01,)),
+                *(
+                    Measurement(operation=size, configuration=choice, seconds=(0.01,), pairs=own)
+                    for choice, own in timed
+                ),
+            ],
+            0.0,
+            quiet=False,
+        )
+    assert lucky in search.racers(4)

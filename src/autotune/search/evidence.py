@@ -167,6 +167,11 @@ class TrialEvidence:
         """Lowest log-ratio of all its pairs."""
         return self._summary(configuration).best_pair
 
+    def is_known(self, configuration: Configuration, pairs: int) -> bool:
+        """Does its estimate rest on two processes and so many pairs: at full capacity, where it was seen?"""
+        summary = self._summary(configuration)
+        return summary.processes > 1 and summary.pairs >= pairs
+
     def pairs(self, configuration: Configuration) -> int:
         """Pairs in which it was timed."""
         return sum(len(visit.pairs) for visit in self.visits[configuration])

@@ -242,8 +242,8 @@ class SizeSearch:
         return min(lower, evidence.best_pair(choice) + seeming - evidence.estimate(choice))
 
     def _is_unverified(self, leader: Configuration) -> bool:
-        """Did one of many configurations become the leader by a single process, which may have been its luck?"""
-        return self.is_large and len(self.evidence.visits[leader]) < 2 and not self._settled
+        """Did one of many configurations become the leader by one process or a few pairs, which may have been luck?"""
+        return self.is_large and not self.evidence.is_known(leader, FEW) and not self._settled
 
     def deciders(self, wanted: int) -> list[Configuration]:
         """Return so many of the leaders of a large space, as long as others may be better."""
