@@ -144,9 +144,11 @@ def test_rows_without_two_nans_are_shared_in_place_too(only_rows):
     part = np.ones((60, 101))[:, 1:]
     part[3, 3] = -np.nan
     assert cut_by(lambda: np.multiply(part, 0.5, out=part)) == 1
+    assert cut_by(lambda: np.add(part, np.ones((60, 101))[:, 1:], out=part)) == 1
     assert cut_by(lambda: part + part[:1]) == 1
     assert cut_by(lambda: part + part[3]) == 1
     assert cut_by(lambda: part + np.copysign(part[3], 1.0)) == 0
+    assert cut_by(lambda: np.add(part, np.copysign(part, 1.0), out=part)) == 0
 
 
 def test_metadata_of_a_dtype_are_those_that_numpy_gives(only_rows):

@@ -226,6 +226,7 @@ struct call {
     atomic_bool *is_decided; /* any() has met a true, all() a false value, or rows two NaNs */
     struct rows *rows;       /* NULL: one loop */
     npy_intp length;         /* of the pieces of a row */
+    bool only_looks;         /* for two NaNs, and computes nothing */
 };
 
 /* The elements of all slices; the last slice takes the rest, too. */
@@ -329,7 +330,9 @@ static void run_pieces(void *context, intptr_t first, intptr_t last)
             atomic_store_explicit(call->is_decided, true, memory_order_relaxed);
             return;
         }
-        call->slot->original(args, &n, steps, call->data);
+        if (!call->only_looks) {
+            call->slot->original(args, &n, steps, call->data);
+        }
         if (++piece < pieces) {
             continue;
         }
@@ -352,17 +355,18 @@ static void run_pieces(void *context, intptr_t first, intptr_t last)
 static bool share_rows(struct call *call, struct loop_range range, int workers)
 {
     atomic_bool is_decided = false;
-    bool is_shared = false;
     call->is_decided = &is_decided;
     const npy_intp chunk = evened(range.chunk, workers, call->n), row = call->rows->shape[0];
     call->length = chunk < row ? chunk : row;
-    const npy_intp items = call->n / row * pieces_of_row(call);
-    if (workers < 2) {
-        run_pieces(call, 0, items);
-    } else {
-        const npy_intp pieces = (chunk + call->length - 1) / call->length;
-        is_shared = pool_run(run_pieces, call, items, pieces, workers, range.placement) > 1;
+    const npy_intp items = call->n / row * pieces_of_row(call), pieces = (chunk + call->length - 1) / call->length;
+    if (call->rows->picks_nan && call->rows->is_in_place) {
+        /* operands that are overwritten could not be given to NumPy's own call any more */
+        call->only_looks = true;
+        pool_run(run_pieces, call, items, pieces, workers, range.placement);
+        call->only_looks = false;
+        call->rows->picks_nan = load_relaxed(&is_decided);
     }
+    const bool is_shared = pool_run(run_pieces, call, items, pieces, workers, range.placement) > 1;
     if (load_relaxed(&is_decided)) {
         call->rows->is_run = false;
         feclearexcept(FE_ALL_EXCEPT);
@@ -625,7 +629,7 @@ static void run_long(struct slot *slot, char **args, const npy_intp *dimensions,
         reason = LOOP_IS_ISOLATED;
     }
     workers = reason == LOOP_MAY_BE_CUT ? workers : 1;
-    struct call call = {slot, args, steps, data, n, NULL, 0, NULL, rows, 0};
+    struct call call = {slot, args, steps, data, n, NULL, 0, NULL, rows, 0, false};
     bool is_cut = false;
     const bool ran_as_ordered = workers == range.workers;
     if (rows != NULL && workers < 2 && learning.lesson == NULL) {

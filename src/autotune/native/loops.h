@@ -45,9 +45,10 @@ struct rows {
     npy_intp elements, shape[LOOP_AXES], strides[LOOP_AXES][LOOP_OPERANDS]; /* strides in bytes */
     char *first[LOOP_OPERANDS];
     const char *memory, *end; /* of the result of the loop that stands for them */
-    bool picks_nan; /* what loops_pick_nan tells */
-    bool is_trial;  /* nothing is to be computed */
-    bool is_run;    /* set by the stub; false at the end: NumPy's own call has to do it */
+    bool picks_nan;   /* what loops_pick_nan tells */
+    bool is_in_place; /* the result is the memory of an operand */
+    bool is_trial;    /* nothing is to be computed */
+    bool is_run;      /* set by the stub; false at the end: NumPy's own call has to do it */
 };
 
 /* From `elements` on, until the next range begins. */

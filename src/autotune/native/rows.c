@@ -381,8 +381,7 @@ static __attribute__((noinline)) PyObject *call_in_rows(PyUFuncObject *ufunc, Py
             are_described = (output == NULL || take_output(&operands, output)) && describe_rows(&rows, &operands) &&
                             loops_give_same_bits(rows.slot, rows.strides[0]);
             rows.picks_nan = are_described && loops_pick_nan(&rows);
-            /* operands that are overwritten could not be given to NumPy's own call any more */
-            are_described = are_described && !(rows.picks_nan && is_in_place(&operands));
+            rows.is_in_place = are_described && is_in_place(&operands);
         }
     }
     if (are_described && is_observed) {
