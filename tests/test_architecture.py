@@ -259,6 +259,8 @@ def test_no_test_reaches_a_private_name_of_the_package():
                     pass
                 case ast.Attribute(attr=name):
                     yield from private.intersection([name])
+                case ast.ImportFrom(names=names):
+                    yield from private.intersection(alias.name for alias in names)
                 case ast.Call(func=ast.Attribute(attr="setattr"), args=[_, ast.Constant(value=str(name)), *_]):
                     yield from private.intersection([name])
                 case ast.Constant(value=str(program)):  # or the name of an attribute with its module

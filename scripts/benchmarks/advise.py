@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Attribution of the time in NumPy and SciPy by `advise`, its cost, and the gains foretold by `calibrate -- CMD`.
+"""Attribution of the time in NumPy and SciPy by `advise`, its cost, and the gains predicted by `calibrate -- CMD`.
 
     scripts/benchmarks/run advise                     attribution and overhead of each program of advise_programs.py
     scripts/benchmarks/run advise --gains             calibrates for each instead, 2 minutes a program
@@ -13,7 +13,7 @@ both meet the machine's states alike; the ratio with its 95 % interval over pair
 to the start. Whole runs side by side tell nothing about 3 % where CPUs come and go within seconds. One BLAS thread:
 those of the process that rests would spin. The C library keeps all memory: else it gives the heap back at other moments
 in a process that holds other objects, recorder or not (175 and 190 more page faults a round, +5 and +9 %, in two
-programs). Gains: the speed-up of the whole run as `calibrate` foretells it, and as pairs of runs measure it. Seven
+programs). Gains: the speed-up of the whole run as `calibrate` predicts it, and as pairs of runs measure it. Seven
 programs take 10 minutes on two quiet CPUs, and 15 with --gains. Rows are printed as they come.
 """
 
@@ -102,7 +102,7 @@ class GainRow:
 
     @property
     def is_kept(self) -> bool:
-        """Is the gain not surely more than 5 points from the one that was foretold?"""
+        """Is the gain not surely more than 5 points from the predicted one?"""
         if self.predicted is None or self.measured is None:
             return True
         low, high = self.measured_interval or (self.measured, self.measured)

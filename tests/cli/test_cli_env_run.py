@@ -239,7 +239,7 @@ LOOPS = [make_entry(name, choice={"workers": 2}, n=n) for name in ("loop_add", "
     [
         ((SVD, *LOOPS), {}, (), "Calls and loops of its Pythons run as profiles say."),
         ((SVD,), {}, (), "Calls of its Pythons run as profiles say, loops of ufuncs as plain NumPy: no profile"),
-        (LOOPS, {}, (), "Long loops of its Pythons run as measured, calls of linear algebra as plain NumPy: no"),
+        (LOOPS, {}, (), "Long loops of its Pythons run as profiles say, calls of linear algebra as plain NumPy: no"),
         ((SVD, *LOOPS), {"OMP_NUM_THREADS": "1"}, (), "plain NumPy: OMP_NUM_THREADS=1 leaves them one thread."),
         ((), {}, (), "Calls and loops of its Pythons run as plain NumPy: no profile here covers them."),
         ((), {}, ("--learn",), "No profile here covers calls or loops of its Pythons. They are learned."),

@@ -605,36 +605,37 @@ def isolated():
 
 
 @contextmanager
-def worth_waking(seconds):
-    """Cut loops from 1,000 elements on whose threads are awake, or that take NumPy so long."""
-    with loops_cut(elements=1000, chunk=10_000, workers=2):
-        CORE.worth_waking(seconds)
+def woken_from(seconds, *, elements=1000):
+    """Cut loops of so many elements whose threads are awake, or that take NumPy so long."""
+    with loops_cut(elements=elements, chunk=10_000, workers=2):
+        CORE.wake_from(seconds)
         try:
             yield
         finally:
-            CORE.worth_waking(0)
+            CORE.wake_from(0)
 
 
 @pytest.mark.parametrize("function", [np.log, *([np.maximum.reduce] if WHOLE else [])])
 def test_sleeping_threads_are_woken_only_for_loops_that_take_long(function):
     x = np.random.default_rng(3).random(200_000)
     plain = function(x)
-    with worth_waking(3600):
+    with woken_from(3600):
         function(x)  # now its pace is known
         for _ in range(3):
             time.sleep(0.01)
             before = isolated()
             assert cut_by(lambda: function(x)) == 0
             assert isolated() == before + 1
-        CORE.worth_waking(1e-9)
+        CORE.wake_from(1e-9)
         time.sleep(0.01)
         assert cut_by(lambda: function(x)) == 1
     assert same(function(x), plain)
 
 
+@pytest.mark.real
 def test_rows_too_short_to_wake_threads_for_are_numpys():
     rows, mean = np.random.default_rng(3).random((500, 400)), np.arange(400.0)
-    with worth_waking(3600):
+    with woken_from(3600):
         for _ in range(4):  # until the paces of the rows and of NumPy's own loops are known
             np.subtract(rows, mean)
             time.sleep(0.01)
@@ -643,15 +644,25 @@ def test_rows_too_short_to_wake_threads_for_are_numpys():
 
 @pytest.mark.real
 def test_threads_are_woken_for_loops_that_follow_each_other():
-    """As soon as a burst has lasted long enough, and from then on for the first loop of each."""
+    """As soon as a series has lasted long enough, and from then on for the first loop of each."""
     x, y = np.random.default_rng(3).random(20_000), np.empty(20_000)
-    with worth_waking(0.002):
+    with woken_from(0.02):  # longer than a call that has lost its CPU
         np.log(x, out=y)
         time.sleep(0.01)
         assert cut_by(lambda: np.log(x, out=y)) == 0
-        assert 0 < cut_by(lambda: [np.log(x, out=y) for _ in range(2000)]) < 2000
+        assert 0 < cut_by(lambda: [np.log(x, out=y) for _ in range(5000)]) < 5000
         time.sleep(0.01)
         assert cut_by(lambda: np.log(x, out=y)) == 1
+
+
+@pytest.mark.real
+def test_a_series_of_rows_goes_on_when_numpys_own_call_has_ended():
+    rows, mean, out = np.random.default_rng(3).random((500, 400)), np.arange(400.0), np.empty((500, 400))
+    with woken_from(0.002, elements=20_000):  # no loop that NumPy runs itself is as long
+        for _ in range(4):
+            np.subtract(rows, mean, out=out)
+            time.sleep(0.01)
+        assert cut_by(lambda: [np.subtract(rows, mean, out=out) for _ in range(500)]) > 0
 
 
 @pytest.mark.real

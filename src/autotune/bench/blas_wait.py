@@ -22,7 +22,7 @@ from typing import Any
 
 from autotune.bench.statistics import mean_interval
 from autotune.controls.supervise import Supervised
-from autotune.controls.wait_policy import DEFAULT_EXPONENT, SHORTER, VARIABLE
+from autotune.controls.wait_policy import DEFAULT_EXPONENT, SHORTER_EXPONENTS, VARIABLE
 from autotune.model.betting import median_interval
 from autotune.model.software import Software
 
@@ -93,7 +93,7 @@ def choose(start: Start, *, seconds: float, clock: Callable[[], float], pause: C
             rounds += _one_set(start, pause, lambda: clock() - began > MOST_TIMES * seconds)
             if clock() - began >= seconds and count + 1 < LEAST_SETS:
                 return None
-        chosen = next((exponent for exponent in SHORTER if loses_nothing(rounds, exponent)), None)
+        chosen = next((exponent for exponent in SHORTER_EXPONENTS if loses_nothing(rounds, exponent)), None)
         if chosen is None:
             return BlasWait(exponent=DEFAULT_EXPONENT, seconds=clock() - began)
         loops = []
@@ -111,7 +111,7 @@ def _one_set(start: Start, pause: Callable[[], None], is_late: Callable[[], bool
     Raises TimeoutError when `is_late`.
     """
     with ExitStack() as stack:
-        trials = {exponent: stack.enter_context(start(exponent)) for exponent in (None, *SHORTER)}
+        trials = {exponent: stack.enter_context(start(exponent)) for exponent in (None, *SHORTER_EXPONENTS)}
         rounds: list[Round] = []
         order = deque(trials)
         for _ in range(ROUNDS):

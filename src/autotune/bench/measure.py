@@ -94,7 +94,7 @@ def measure(job: TrialJob, post: Post, copies: Copies) -> None:
     end = post.began + (inf if job.seconds is None else job.seconds)
     gc.disable()
     costs = _Costs(float, start=monotonic() - post.began)
-    probe = CapacityProbe(1 if job.background_load else job.usable_cpus, job.spin_rate)
+    probe = CapacityProbe(1 if job.has_background_load else job.usable_cpus, job.spin_rate)
     for place in range(len(job.tasks)):
         until = sampling.share(monotonic(), end, len(job.tasks) - place)
         task = _TaskRun(job, place, post, copies, probe, costs)
@@ -357,7 +357,7 @@ class _TaskRun:
     def _load(self) -> pressure.Load:
         """Read the load. With copies and neighbours, all processes of the parent count as own."""
         with self._costs.of("readings"):
-            if self._job.background_load:
+            if self._job.has_background_load:
                 return pressure.read(pid=self._job.parent, cpus=affinity())
             # the work of these families may have child processes that use the CPUs
             if self._family in {Family.USER, Family.SHARING, Family.TASKS}:
@@ -369,7 +369,7 @@ class _TaskRun:
         """Whether own threads may have waited for each other; idle BLAS threads still spin after their arm."""
         calls_blas = self._family in {Family.USER, Family.LINALG, Family.STACK, Family.TASKS}
         threads = self._most_workers + (self._most_threads - 1 if calls_blas else 0)
-        return self._job.background_load or threads > self._job.certain_cpus
+        return self._job.has_background_load or threads > self._job.certain_cpus
 
     def _sample(self, side: _Side, layout: str, loops: int, ready: Callable[[], None] | None = None) -> float:
         """Put an arm into force and time so many calls; `ready` is called just before them. Returns seconds."""

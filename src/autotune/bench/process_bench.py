@@ -180,7 +180,7 @@ class ProcessBench:
                 seed=plan.seed,
                 seconds=plan.seconds,
                 certain_cpus=min(self._schedulable_cpus, self._quota or self._schedulable_cpus),
-                background_load=self._copies > 1 or (self._neighbours > 0 and not plan.quiet),
+                has_background_load=self._copies > 1 or (self._neighbours > 0 and not plan.quiet),
                 copies=self._copies,
                 parent=os.getpid(),
                 spin_rate=self._spin_rate,

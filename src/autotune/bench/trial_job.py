@@ -53,7 +53,7 @@ class TrialJob:
     usable_cpus: int = 1
     certain_cpus: float = 1.0
     """CPUs' worth of time that affinity and quota leave to it, before other processes take their share."""
-    background_load: bool = False
+    has_background_load: bool = False
     """Whether other processes of its parent run next to it: neighbours, or copies."""
     copies: int = 1
     """Processes that run the trial at once."""

@@ -207,7 +207,7 @@ def calls_run(*, calls: bool, loops: bool, why_no_loops: str | None, learns: boo
     elif calls:
         said = f"Calls of its Pythons run as profiles say, loops of ufuncs as plain NumPy: {why_no_loops or none}"
     elif loops:
-        said = f"Long loops of its Pythons run as measured, calls of linear algebra as plain NumPy: {none}"
+        said = f"Long loops of its Pythons run as profiles say, calls of linear algebra as plain NumPy: {none}"
     elif learns:
         said = "No profile here covers calls or loops of its Pythons."
     else:

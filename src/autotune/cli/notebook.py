@@ -44,7 +44,7 @@ def load_ipython_extension(shell: Any) -> None:
         else:
             run_on_program(words, cell)
             if words[0] == "advise":
-                print("The program is cells of this notebook: next, `%%autotune calibrate` at the head of one of them.")
+                print("In this notebook `%%autotune VERB` at the head of a cell stands for `autotune VERB -- CMD`.")
         if words[0] == "calibrate":
             from autotune.runtime.applied import refresh
 

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 VARIABLE = "OPENBLAS_THREAD_TIMEOUT"
 DEFAULT_EXPONENT = 28
-SHORTER = (20, 22)
+SHORTER_EXPONENTS = (20, 22)
 """Exponents that a calibration chooses among, the shortest first: 0.4 and 1.6 ms. Shorter ones slow QR down by 10 to
 40 %, since its threads have to be woken within a call (measured with OpenBLAS 0.3.31)."""
-EXPONENTS = (*SHORTER, DEFAULT_EXPONENT)
+EXPONENTS = (*SHORTER_EXPONENTS, DEFAULT_EXPONENT)
 """Those by which a recording tells what follows calls of BLAS (SPIN_NS of `native/recorder.c`)."""
 SHORTEST, LONGEST = 4, 30
 """Exponents that OpenBLAS takes (openblas_env.c, blas_server.c)."""

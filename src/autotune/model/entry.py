@@ -49,7 +49,8 @@ class Evidence(Record, kw_only=True):
     interval: Annotated[tuple[Positive, Positive], Ascending()] | None = None
     """Lower and upper end of its 95 % interval."""
     expected_speedup: Positive | None = None
-    """Expected speed-up over the states of the machine; None where the choice was timed in one of them only."""
+    """Expected speed-up over the states of the machine; None where CPUs were missing for 10 % of the time or more and
+    the choice was timed at full capacity only."""
     speedup_limit: Positive | None = None
     """Speed-up that the best other configuration hardly exceeds (error 10 %), where the time ended before its test and
     the default was kept for so little."""

@@ -30,13 +30,16 @@ static struct class {
     struct plan plans[LAYOUTS];
 } classes[LOOP_CLASSES];
 
-/* Of computing elements with one loop of NumPy's, which differ in their time for each. */
+/* Ways in which one of NumPy's loops is called; its time for an element differs between them. */
 enum way { WAY_EACH, WAY_REDUCTION, WAY_ROWS, WAYS };
 
-/* What the calls so far have shown, all relaxed. */
+/* Powers of four of the elements of a call: its time for an element differs in and out of the caches. */
+enum { MAGNITUDES = 8 };
+
+/* What the calls so far have shown. Relaxed. */
 struct pace {
     _Atomic(int64_t) element; /* picoseconds of NumPy's own loop for an element; 0: unknown */
-    _Atomic(int64_t) burst;   /* nanoseconds of the latest burst that began with such a call */
+    _Atomic(int64_t) series;  /* nanoseconds of the latest series that began with such a call */
 };
 
 static struct slot {
@@ -50,7 +53,7 @@ static struct slot {
     int nin, nargs, types[LOOP_OPERANDS];
     npy_intp sizes[LOOP_OPERANDS]; /* bytes of an element */
     atomic_bool in_force;
-    struct pace paces[WAYS];
+    struct pace paces[WAYS][MAGNITUDES];
     enum trial trial; /* under the GIL */
     int next;         /* slot of the same ufunc; -1: none */
 } slots[LOOP_SLOTS];
@@ -74,15 +77,15 @@ static atomic_int usable = 1, callers, blas_threads;
 static _Atomic(int64_t) spinning_until;
 static atomic_ullong cut, alone[LOOP_REASONS];
 
-/* A burst: loops that a plan would cut, each of which begins before the threads that ran the one before would sleep. All
- * times are of pool_clock(), relaxed and unordered: threads that call at once may mix their bursts, and the worst
- * that follows is that sleeping threads are woken, or are not. */
+/* A series: loops that a plan would cut, each of which begins before the threads that ran the one before would sleep. Times
+ * are of pool_clock(). Relaxed: threads that call at once may mix their series, and the worst that follows is that sleeping
+ * threads are woken, or are not. */
 static struct {
     _Atomic(int64_t) worth; /* nanoseconds of plain loops for which sleeping threads are woken; 0: any */
     _Atomic(int64_t) end;   /* of the latest loop */
-    _Atomic(int64_t) spent; /* by NumPy's own loops on this burst so far, or what it would have spent */
+    _Atomic(int64_t) spent; /* that NumPy's own loops take for this series so far */
     struct pace *_Atomic first; /* of the call that it began with */
-} burst;
+} series;
 
 static loop_observer *observer; /* set before the threshold that has it called */
 static _Atomic(npy_intp) observed_from = NPY_MAX_INTP;
@@ -520,22 +523,34 @@ static int64_t time_at(const struct pace *pace, npy_intp n)
     return (int64_t)((double)load_relaxed(&pace->element) * (double)n / 1000);
 }
 
-/* Is waking the threads worth it for this loop, or for the burst that it belongs to? A pace that is unknown says yes. A burst
- * is expected to last as long as the latest one that began with such a loop. */
-static bool is_worth_waking(struct pace *pace, npy_intp n, int64_t now)
+static struct pace *pace_of(struct slot *slot, enum way way, npy_intp n)
 {
-    const int64_t worth = load_relaxed(&burst.worth), own = time_at(pace, n);
-    struct pace *first = load_relaxed(&burst.first);
-    if (first == NULL || now - load_relaxed(&burst.end) > pool_spin_time()) {
-        if (first != NULL) {
-            store_relaxed(&first->burst, load_relaxed(&burst.spent));
-        }
-        first = pace;
-        store_relaxed(&burst.first, first);
-        store_relaxed(&burst.spent, 0);
+    const int magnitude = (63 - __builtin_clzll((unsigned long long)n | 1)) / 2 - 4; /* 0 below 1,024 elements */
+    return &slot->paces[way][magnitude < 0 ? 0 : magnitude < MAGNITUDES ? magnitude : MAGNITUDES - 1];
+}
+
+/* Begin a series with a loop that begins now, or go on with one. Returns the pace of its first loop. */
+static struct pace *begin_or_continue(struct pace *pace, int64_t now)
+{
+    struct pace *first = load_relaxed(&series.first);
+    if (first != NULL && now - load_relaxed(&series.end) <= pool_spin_time()) {
+        return first;
     }
-    /* a burst that has lasted so long already may go on as long again (the rule of ski rental) */
-    return own == 0 || own >= worth || load_relaxed(&burst.spent) >= worth || load_relaxed(&first->burst) >= worth;
+    if (first != NULL) {
+        store_relaxed(&first->series, load_relaxed(&series.spent));
+    }
+    store_relaxed(&series.first, pace);
+    store_relaxed(&series.spent, 0);
+    return pace;
+}
+
+/* Is waking the threads worth it for this loop, or for its series? That is expected to last as long as the latest one that
+ * began with such a loop, and, once it has lasted as long as is worth waking for, to last as long again (ski-rental problem;
+ * Karlin, Manasse, Rudolph and Sleator 1988). A pace that is unknown says yes. */
+static bool is_worth_waking(const struct pace *first, const struct pace *pace, npy_intp n)
+{
+    const int64_t worth = load_relaxed(&series.worth), own = time_at(pace, n);
+    return own == 0 || own >= worth || load_relaxed(&series.spent) >= worth || load_relaxed(&first->series) >= worth;
 }
 
 /* Learn a pace from a loop that took so long, on so many threads at most. */
@@ -545,15 +560,16 @@ static void note_pace(struct pace *pace, npy_intp n, int64_t nanoseconds, int th
     const int64_t now = (int64_t)((double)nanoseconds * threads * 1000 / (double)n) + 1;
     if (before == 0 || now < before) {
         store_relaxed(&pace->element, now);
-    } else if (threads == 1) { /* slowly: the thread may have lost its CPU */
+    } else if (threads == 1) { /* exponential moving average: a slow call may have lost its CPU */
         store_relaxed(&pace->element, before + (now - before) / 8);
     }
 }
 
-static void note_burst(const struct pace *pace, npy_intp n, int64_t now)
+/* Add a loop to the series. */
+static void note_series(const struct pace *pace, npy_intp n, int64_t end)
 {
-    store_relaxed(&burst.spent, load_relaxed(&burst.spent) + time_at(pace, n));
-    store_relaxed(&burst.end, now);
+    store_relaxed(&series.spent, load_relaxed(&series.spent) + time_at(pace, n));
+    store_relaxed(&series.end, end);
 }
 
 static void count_alone(enum loop_reason reason)
@@ -622,10 +638,10 @@ static void run_long(struct slot *slot, char **args, const npy_intp *dimensions,
     if (reason == LOOP_MAY_BE_CUT && workers < 2) {
         reason = LOOP_IS_CROWDED;
     }
-    const bool counts = reason == LOOP_MAY_BE_CUT && learning.lesson == NULL && load_relaxed(&burst.worth) > 0;
-    const int64_t start = counts ? pool_clock() : 0;
-    struct pace *pace = &slot->paces[rows != NULL ? WAY_ROWS : reduces ? WAY_REDUCTION : WAY_EACH];
-    if (counts && !is_worth_waking(pace, n, start) && pool_sleeps()) {
+    const bool is_timed = reason == LOOP_MAY_BE_CUT && learning.lesson == NULL && load_relaxed(&series.worth) > 0;
+    const int64_t start = is_timed ? pool_clock() : 0;
+    struct pace *pace = pace_of(slot, rows != NULL ? WAY_ROWS : reduces ? WAY_REDUCTION : WAY_EACH, n);
+    if (is_timed && !is_worth_waking(begin_or_continue(pace, start), pace, n) && pool_sleeps()) {
         reason = LOOP_IS_ISOLATED;
     }
     workers = reason == LOOP_MAY_BE_CUT ? workers : 1;
@@ -638,19 +654,20 @@ static void run_long(struct slot *slot, char **args, const npy_intp *dimensions,
         is_cut = run_call(&call, reduces, range, workers);
     }
     atomic_fetch_sub_explicit(&callers, 1, memory_order_relaxed);
-    if (counts) {
+    const bool is_done = rows == NULL || rows->is_run;
+    if (is_timed) {
         const int64_t now = pool_clock();
-        if (rows == NULL || rows->is_run) {
+        if (is_done && !(reduces && slot->reduction >= REDUCE_ANY)) { /* these may end at the first element */
             note_pace(pace, n, now - start, is_cut ? workers : 1);
         }
-        note_burst(pace, n, now);
+        note_series(pace, n, is_done ? now : now + time_at(pace, n)); /* NumPy's own call ends later */
     }
-    learning_end(&learning, ran_as_ordered && is_cut == (workers > 1));
+    learning_end(&learning, is_done && ran_as_ordered && is_cut == (workers > 1));
     if (is_cut) {
         atomic_fetch_add_explicit(&cut, 1, memory_order_relaxed);
     } else {
-        const bool overlaps = rows != NULL && !rows->is_run; /* two NaNs, one of which is chosen by its position */
-        count_alone(reason != LOOP_MAY_BE_CUT ? reason : overlaps ? LOOP_OVERLAPS : LOOP_IS_REFUSED);
+        /* rows that were begun and not done: two NaNs, one of which is chosen by its position */
+        count_alone(reason != LOOP_MAY_BE_CUT ? reason : is_done ? LOOP_IS_REFUSED : LOOP_OVERLAPS);
     }
 }
 
@@ -1047,7 +1064,7 @@ void loops_observe(loop_observer *function, npy_intp elements)
     }
 }
 
-void loops_worth_waking(int64_t nanoseconds) { atomic_store(&burst.worth, nanoseconds); }
+void loops_wake_from(int64_t nanoseconds) { atomic_store(&series.worth, nanoseconds); }
 
 void loops_cpus(int cpus) { atomic_store(&usable, cpus); }
 

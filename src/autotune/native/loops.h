@@ -63,11 +63,11 @@ struct loop_range {
 enum loop_reason {
     LOOP_IS_UNPLANNED, /* no plan for its class, layout and size, or one worker there */
     LOOP_IS_SHORT,     /* a reduction of less than one and a half blocks */
-    LOOP_OVERLAPS,     /* a result overlaps an operand, or the order of a reduction or a place in it decides a result */
+    LOOP_OVERLAPS,     /* a result overlaps an operand, or depends on an order or on the position in a vector register */
     LOOP_IS_NESTED,    /* in a worker that is one of several */
     LOOP_WAITS,        /* for BLAS threads that spin */
     LOOP_IS_CROWDED,   /* other loops or BLAS calls have the CPUs */
-    LOOP_IS_ISOLATED,  /* the threads sleep, and it, or the burst that it begins, is too short to wake them for */
+    LOOP_IS_ISOLATED,  /* the threads sleep, and it, or its series, is too short to wake them for */
     LOOP_IS_REFUSED,   /* another loop has the pool, or no thread could be started */
     LOOP_REASONS,
     LOOP_MAY_BE_CUT = LOOP_REASONS,
@@ -106,11 +106,8 @@ void loops_after_blas(int class_number, npy_intp elements);
 /* May sums and products of floating-point numbers be cut? */
 void loops_reductions(bool rounded);
 
-/* Wake sleeping threads only for loops, or bursts of loops, that take NumPy this long; 0, the initial value: for any.
- *
- * Waking costs the caller 5 us, or 40 us where the CPU is virtual: a loop of 20 us that is cut takes twice as long if
- * nothing was cut in the 50 us before. */
-void loops_worth_waking(int64_t nanoseconds);
+/* Wake sleeping threads only for loops, or series of loops, that take NumPy this long; 0, the initial value: for any. */
+void loops_wake_from(int64_t nanoseconds);
 
 /* CPUs that calls at once share. */
 void loops_cpus(int usable);

@@ -264,13 +264,13 @@ static PyObject *blas_spins(PyObject *module, PyObject *value)
     Py_RETURN_NONE;
 }
 
-static PyObject *worth_waking(PyObject *module, PyObject *value)
+static PyObject *wake_from(PyObject *module, PyObject *value)
 {
     const double seconds = PyFloat_AsDouble(value);
     if (PyErr_Occurred()) {
         return NULL;
     }
-    loops_worth_waking(nanoseconds(seconds));
+    loops_wake_from(nanoseconds(seconds));
     Py_RETURN_NONE;
 }
 
@@ -369,7 +369,7 @@ static PyMethodDef functions[] = {
     {"watch_calls", watch_calls, METH_VARARGS,
      "watch_calls(callback, seconds=0, learning=0)\n--\n\n"
      "Let the live guard look at calls that take at least so long, and at calls that learn."},
-    {"worth_waking", worth_waking, METH_O,
+    {"wake_from", wake_from, METH_O,
      "Set for how many seconds of NumPy's own loops sleeping threads are woken; 0, the initial value: for any."},
     {"blas_spins", blas_spins, METH_O, "Set for how many seconds BLAS threads spin after a call; 0: not at all."},
     {"record", record, METH_VARARGS, "record(path)\n--\n\nRecord calls into a new file, until the process ends."},

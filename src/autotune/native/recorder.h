@@ -27,7 +27,7 @@ struct record_row {
      * of the longest loop, log2 of its elements; others: log2 of the elements; u: 1 if shapes may make several loops; -1 */
     int64_t sizes[4];
     _Atomic(uint64_t) calls, timed, nanoseconds, elements; /* nanoseconds: of the timed ones. l: loops and their elements */
-    /* l: nanoseconds of calls that began while idle BLAS threads spin, for each time that these may spin */
+    /* l: nanoseconds of calls that began within SPIN_NS[i] after a call of BLAS */
     _Atomic(uint64_t) after_blas[SPINS];
 };
 

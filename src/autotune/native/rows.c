@@ -79,8 +79,8 @@ static void drop(struct operands *operands)
     }
 }
 
-/* Does a number have a value that this array's type holds, without a cast that NumPy may warn of? NumPy 2.0 and 2.1 can be
- * told to choose a larger type for other integers, and then wrap around those that are assigned. */
+/* Can the array's type hold this number exactly, or as a rounded float? Then NumPy assigns it without a warning. Other integers
+ * are left to NumPy: 2.0 and 2.1 may promote them by value, and wrap around what is assigned. */
 static bool holds(PyArrayObject *array, PyObject *number)
 {
     const int type = PyArray_TYPE(array);

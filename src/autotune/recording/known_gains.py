@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
-from autotune.controls.wait_policy import EXPONENTS
+from autotune.controls.wait_policy import DEFAULT_EXPONENT, EXPONENTS
 from autotune.intercept.array_loops import item_bytes, loop_names
 from autotune.model.configuration import Configuration
 from autotune.model.entry import Entry, Status
@@ -60,8 +60,8 @@ class KnownGain:
     low: float | None = None
     high: float | None = None
     """Ends of the 95 % interval; between sizes, of theirs; of similar sizes, the least and the largest speed-up."""
-    expected: float | None = None
-    """Speed-up over all states of the machine, where it differs from the one at full capacity."""
+    expected_speedup: float | None = None
+    """Speed-up over all states of the machine; None where that is not known."""
     choice: str = ""
     """The configuration, such as "blas_threads=1"."""
     basis: Basis = Basis.SIZE
@@ -106,8 +106,8 @@ class Limits:
     """Reason for which loops run plain; None: they need not."""
     blas_threads: int | None = None
     """Threads that the user's variables allow BLAS; None: as many as there are CPUs."""
-    spin_exponent: int | None = None
-    """Idle BLAS threads spin for 2**spin_exponent cycles, when most loops are not cut; None: not at all."""
+    spin_exponent: int = DEFAULT_EXPONENT
+    """Idle BLAS threads spin for 2**spin_exponent cycles, when most loops are not cut."""
     loops_after_blas: Mapping[str, int] = field(default_factory=dict)
     """Kinds of loops that are cut while they spin, with the elements of 8 bytes from which on."""
 
@@ -120,13 +120,13 @@ class Limits:
 
     def waiting_share(self, after_blas: AfterBlas, loop: Loop) -> float:
         """Return the part of a call's time in which its loops run plain because BLAS threads spin."""
-        exponent, from_elements = self.spin_exponent, self.loops_after_blas.get(loop.kind)
-        if exponent is None or self.blas_threads == 1:
+        from_elements = self.loops_after_blas.get(loop.kind)
+        if self.blas_threads == 1:
             return 0.0
         if from_elements is not None and loop.elements * item_bytes(loop.dtype) >= from_elements * 8:
             return 0.0
         shares = zip(EXPONENTS, after_blas, strict=True)
-        return next((share for longest, share in shares if exponent <= longest), after_blas[-1])
+        return next((share for longest, share in shares if self.spin_exponent <= longest), after_blas[-1])
 
 
 def known_gain(call: Call, profiles: Profiles, limits: Limits) -> KnownGain:
@@ -190,7 +190,7 @@ def _claim(match: LookupResult, choice: Configuration, profiles: Profiles, basis
     )
     if evidence.speedup is not None:
         low, high = evidence.interval or (None, None)
-        return replace(gain, speedup=evidence.speedup, low=low, high=high, expected=evidence.expected_speedup)
+        return replace(gain, speedup=evidence.speedup, low=low, high=high, expected_speedup=evidence.expected_speedup)
     if evidence.interval is not None:  # measured with other limits of the CPUs, within which the choice is
         low, high = evidence.interval
         return replace(gain, speedup=low, low=low, high=high)

@@ -75,10 +75,11 @@ def program_gain(gains: Iterable[tuple[Call, KnownGain]], total: float) -> Progr
             if gain.speedup is None:
                 continue
             share *= 1 - gain.waiting
-            over_all_states = (gain.expected or gain.speedup) / gain.speedup  # the interval moves along
-            saved += share * (1 - 1 / (gain.speedup * over_all_states))
-            least += share * (1 - 1 / ((gain.low or gain.speedup) * over_all_states))
-            most += share * (1 - 1 / ((gain.high or gain.speedup) * over_all_states))
+            expected = gain.expected_speedup or gain.speedup
+            moved = expected / gain.speedup  # the interval moves along
+            saved += share * (1 - 1 / expected)
+            least += share * (1 - 1 / ((gain.low or gain.speedup) * moved))
+            most += share * (1 - 1 / ((gain.high or gain.speedup) * moved))
         elif gain.source in {GainSource.UNDECIDED, GainSource.NOISY}:
             undecided += share
         elif gain.source in {GainSource.NOT_MEASURED, GainSource.SIMILAR}:

@@ -87,18 +87,18 @@ def join_calls(calls: Iterable[Call]) -> tuple[Call, ...]:
                 before,
                 calls=before.calls + call.calls,
                 seconds=before.seconds + call.seconds,
-                after_blas=_mean(before, call),
+                after_blas=_mean_after_blas(before, call),
             )
         )
     return tuple(sorted(joined.values(), key=lambda call: -call.seconds))
 
 
-def _mean(one_call: Call, other: Call) -> AfterBlas:
+def _mean_after_blas(first: Call, second: Call) -> AfterBlas:
     """Average the parts after BLAS, weighted by the seconds of both calls."""
-    share = one_call.seconds / max(1e-12, one_call.seconds + other.seconds)
+    share = first.seconds / max(1e-12, first.seconds + second.seconds)
     short, medium, default = (
-        share * part + (1 - share) * of_other
-        for part, of_other in zip(one_call.after_blas, other.after_blas, strict=True)
+        share * part + (1 - share) * of_second
+        for part, of_second in zip(first.after_blas, second.after_blas, strict=True)
     )
     return short, medium, default
 

@@ -20,11 +20,11 @@ WIDTH = 80
 _ALONE = {
     "unplanned": "that no entry covers by their size and operands",
     "short": "too short to reduce in blocks",
-    "overlapping": "whose result depends on the order, or overlaps an operand",
+    "overlapping": "whose result depends on the order or the position of elements, or overlaps an operand",
     "nested": "in workers that run side by side",
     "waiting": "while idle BLAS threads spun",
     "crowded": "while other calls had the CPUs",
-    "isolated": "that came alone, and too short to wake threads for",
+    "isolated": "that came alone, too short to wake threads for",
     "refused": "for which no thread was free",
 }
 """Reasons of the C core for loops that were not cut (`native/module.c`)."""

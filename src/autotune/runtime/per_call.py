@@ -43,10 +43,10 @@ _SCIPYS_FIRST = ("scipy.linalg._basic",)
 _ALL_PLAIN = "No call of linear algebra has a tuned entry: all run plain."
 _ALL_LEARNED = "No call of linear algebra has a tuned entry: they are learned about."
 _EACH_SWITCHED = "Each call of numpy.linalg, matmul and dot runs with the threads measured for it."
-WORTH_WAKING_SECONDS = 150e-6
-"""Time of plain loops for which sleeping threads are woken. On two virtual CPUs waking costs the caller 20 to 40 us: a
-loop of 20 us that is cut 0.2 ms after the last one takes 1.75 times as long, one of 80 us 0.93 times. Calibrations
-measure loops one after the other, whose threads are awake."""
+WAKE_FROM_SECONDS = 150e-6
+"""Time of NumPy's own loops for which sleeping threads are woken. Waking costs 5 us, on virtual CPUs 20 to 40 us: a
+loop of 20 us that is cut 0.2 ms after the last one takes 1.75 times as long, one of 80 us 1.08 times
+(`scripts/benchmarks/run native`, rows `alone_`). Twice that time leaves a margin for slower machines."""
 _MOST_CALLS = 4096
 """Operations at a size that are told apart; others still get their threads, but are not counted."""
 
@@ -112,7 +112,7 @@ class PerCall:
         if self._core is not None:
             self._core.watch_calls(None)
             self._core.blas_spins(0)
-            self._core.worth_waking(0)
+            self._core.wake_from(0)
         if self.learner is not None:
             self.learner.release()
         blas.end_switching()
@@ -377,7 +377,7 @@ class PerCall:
         if cpus < 2 or not (reductions or learn or plans):
             return
         self._core.configure(cpus)
-        self._core.worth_waking(WORTH_WAKING_SECONDS)
+        self._core.wake_from(WAKE_FROM_SECONDS)
         self._core.blas_spins(wait_policy.spin_seconds(wait_policy.process.exponent))
         kinds = {plan.kind for plan in plans}
         self._loops = loops = ArrayLoops(

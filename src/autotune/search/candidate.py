@@ -142,8 +142,8 @@ class Candidate:
         return self.findings.capital(self.bound) >= 1.0 / self.error
 
     @property
-    def expected_log_ratio(self) -> float:
-        """Log-ratio as far as is known: of its test where there are two processes, else of exploration.
+    def estimated_log_ratio(self) -> float:
+        """Log-ratio of its test where there are two processes, else of exploration.
 
         What processes without full capacity say of a candidate that uses all CPUs is no reason to expect less of it.
         """
@@ -156,12 +156,12 @@ class Candidate:
     @property
     def expected_gain(self) -> float:
         """Weighted gain in log-ratio, as far as is known."""
-        return self.weight * max(0.0, self.thrift or self.proved - self.expected_log_ratio)
+        return self.weight * max(0.0, self.thrift or self.proved - self.estimated_log_ratio)
 
     @property
     def processes_left(self) -> float:
         """About how many more processes it takes, those that happen to count for nothing among them."""
-        findings, value = self.findings, self.expected_log_ratio
+        findings, value = self.findings, self.estimated_log_ratio
         large = value < -LARGE_GAIN and not self.fewer_cpus
         usual = LEAST_PROCESSES_OF_LARGE_GAIN if large else 7.0 if value < -0.1 else 12.0
         if not large and len(self.visits) + len(self.explored) < LEAST_BEFORE_DROPPING:

@@ -70,7 +70,7 @@ def decide(
     failed = next((text for text in _failures(evidence) if text.partition(":")[0] not in entry.reason), "")
     return replace(
         entry,
-        reason=" ".join(filter(None, (entry.reason, failed, environment.background_load))),
+        reason=" ".join(filter(None, (entry.reason, failed, environment.background_load_text))),
         alternatives=() if refuted or environment.neighbours else alternatives,
     )
 

@@ -41,7 +41,7 @@ class Environment:
         return (self.default_threads or 1) if Knob.BLAS_THREADS in kind.knobs else 1
 
     @property
-    def background_load(self) -> str:
+    def background_load_text(self) -> str:
         """Describe the processes that run next to the trials; empty if there are none."""
         copies = f" in {self.copies} copies at once" if self.copies > 1 else ""
         busy = count_of(self.neighbours, "busy process", "busy processes")

@@ -61,8 +61,10 @@ class Findings:
         """Part of the time that this machine was at full capacity; None if it was never probed."""
         self.full = log_ratios_of(full)
         """At full capacity."""
-        self.reduced = at_reduced(visits) or at_reduced(explored)
-        """While CPUs were missing; where the test never met that, in exploration, which so may speak against it."""
+        self.reduced = at_reduced(visits)
+        """While CPUs were missing."""
+        self.reduced_or_explored = self.reduced or at_reduced(explored)
+        """The same; where the test never met that, of exploration, which so may speak against it."""
         self.everything = log_ratios_of(everything)
         """At whatever capacity."""
         self.full_pairs, self.everything_pairs = _log_ratios(full), _log_ratios(everything)
@@ -109,11 +111,14 @@ class Findings:
 
         None where CPUs were missing for a time that counts, and it was timed at full capacity only.
         """
+        return self._weigh_states(self.reduced)
+
+    def _weigh_states(self, reduced: Sequence[float]) -> float | None:
         if not self.full or self.full_share is None:
             return self.log_ratio
-        if not self.reduced:
+        if not reduced:
             return self.log_ratio if 1.0 - self.full_share < OCCUPANCY else None
-        return self.full_share * hodges_lehmann(self.full) + (1.0 - self.full_share) * hodges_lehmann(self.reduced)
+        return self.full_share * hodges_lehmann(self.full) + (1.0 - self.full_share) * hodges_lehmann(reduced)
 
     def capital(self, bound: float) -> float:
         """Capital won against the hypothesis that the candidate is not faster than `bound`.
@@ -190,7 +195,8 @@ class Findings:
         The mean and the 90th percentile are tested together with the paired medians: with spinning BLAS threads and a
         busy neighbour the median said 0.98, the mean 1.36 and the 90th percentile 1.70.
         """
-        expected, lost = self.expected_log_ratio, 1.0 - (1.0 if self.full_share is None else self.full_share)
+        expected = self._weigh_states(self.reduced_or_explored)
+        lost = 1.0 - (1.0 if self.full_share is None else self.full_share)
         if expected is not None and lost >= OCCUPANCY and expected >= bound:
             return (
                 f"Faster at full capacity, but its loss without it outweighs that: capacity is missing {lost:.0%} of "

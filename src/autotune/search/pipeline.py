@@ -278,7 +278,8 @@ class Calibration:
     def _withdraw(self, size: _Size) -> None:
         """Take back what was put to the test while it led, and leads no more: unvisited, it has cost no error yet."""
         test = size.tested[-1] if size.tested and not size.quiet else None
-        if test is None or test.verdict is not Verdict.OPEN or test.visits or test.choice == size.search.leader():
+        is_early = test is not None and test.verdict is Verdict.OPEN and not test.visits and len(size.tested) == 1
+        if test is None or not is_early or self.saves_cpu or test.choice == size.search.leader():
             return
         size.tested.pop()
         self.confirmation.withdraw(test)

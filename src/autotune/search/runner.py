@@ -203,7 +203,7 @@ def confirm_choices(request: Request, choices: Sequence[Entry], *, self_test: Se
 
 
 def verify_profile(profile: Profile, *, seconds: float, workload: UserWorkload | None) -> Iterator[Check]:
-    """Measure a profile's choices once more, under the background load of then; the verdict on each.
+    """Measure a profile's choices once more, under their background load; return the verdict on each.
 
     Scope of effect: holds the host's lock, for `seconds` at most. Raises HostBusy.
     """
