@@ -11,7 +11,7 @@ from support.fake_bench import pairs
 
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Failure, FailureKind, Measurement
-from autotune.search.evidence import LUCK, TrialEvidence
+from autotune.search.evidence import LEAST_PROCESS_SCATTER, TrialEvidence
 from autotune.search.machine_states import Capacity
 
 TWO, FOUR = Configuration(blas_threads=2), Configuration(blas_threads=4)
@@ -203,7 +203,7 @@ def test_processes_that_differ_put_an_estimate_in_doubt_where_they_are_looked_at
     for evidence.is_large in (False, True):
         evidence.learn(TWO, ())
         doubts.append(evidence.doubt(TWO))
-    assert doubts[0] < LUCK
+    assert doubts[0] < LEAST_PROCESS_SCATTER
     assert doubts[1] == pytest.approx(1.4826 * math.sqrt(16 / 15) * 0.1 / math.sqrt(16), rel=0.01)
 
 
@@ -220,5 +220,5 @@ def test_a_side_is_taken_to_lose_what_was_missing_of_the_cpus_that_it_uses(choic
             replace(_measured(choice, 0.008, 0.008), pairs=pairs([0.01] * 2, [0.008] * 2, capacity=2.0)),
         ]
     )
-    assert evidence.likely(choice) == pytest.approx(math.log(likely))
+    assert evidence.predicted(choice) == pytest.approx(math.log(likely))
     assert evidence.estimate(choice) == pytest.approx(math.log(0.8))

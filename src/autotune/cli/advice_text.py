@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from shlex import join
 
+from autotune.cli.messages import RUN_START_SECONDS
 from autotune.model.units import count_of
 from autotune.profiles.folders import Layer, layer_of
 from autotune.recording.advice import WORTH_MEASURING, Advice, AdvisedCall, Next
@@ -16,9 +17,6 @@ LEAST_WAITING = 0.05
 """Part of the time of a call below which it is not said that it runs plain, since BLAS threads spin."""
 LEAST_SHARE = 0.005
 """Part of the run below which a call has no row."""
-
-START_SECONDS = 0.1
-"""Time that `autotune run` takes to start."""
 
 NO_CALLS = (
     "No call of NumPy or SciPy was recorded: no process of this command loaded NumPy, or none could be seen "
@@ -201,9 +199,9 @@ def _next(advice: Advice) -> str:
             share = f"AUTOTUNE_PROCESSES={crowd.processes} " if crowd is not None and crowd.processes > 1 else ""
             said = f"Next: {share}autotune {advice.next} -- {command}"
             saved = advice.recording.wall_seconds * (1 - 1 / advice.gain.speedup)
-            is_short = crowd is None and saved < START_SECONDS
+            is_short = crowd is None and saved < RUN_START_SECONDS
             return said + (
-                f" Its start, some {START_SECONDS} s, takes more than a run like this saves." if is_short else ""
+                f" Its start, some {RUN_START_SECONDS} s, takes more than a run like this saves." if is_short else ""
             )
         case _:
             here = "here" if advice.recording.is_complete else "in the recorded time"

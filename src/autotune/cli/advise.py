@@ -90,7 +90,8 @@ def advise_here(recorded: "Recording", profile: Path | None) -> "Advice":
     from autotune.runtime.process_settings import why_plain
 
     resolution = resolve(profile)
-    note_refusal(profile, resolution)
+    if profile is not None:
+        note_refusal(profile, resolution)
     plain = why_plain(resolution)
     own = wait_policy.exponent_of(os.environ)
     exponent = resolution.wait.exponent if own is None else own
@@ -104,10 +105,10 @@ def advise_here(recorded: "Recording", profile: Path | None) -> "Advice":
     return advise_on(recorded, resolution, limits)
 
 
-def note_refusal(profile: Path | None, resolution: "Resolution") -> None:
+def note_refusal(profile: Path, resolution: "Resolution") -> None:
     """Say why a profile that the command line names is not used, if it is not."""
     for refusal in resolution.refusals:
-        if profile is not None and Path(refusal.path) == profile.absolute() and refusal.entry is None:
+        if Path(refusal.path) == profile.absolute() and refusal.entry is None:
             note(messages.refused_file(refusal.path, refusal.reason))
 
 

@@ -92,21 +92,18 @@ def lines(runs: "PairedRuns", force: "InForceThere") -> Iterator[str]:
         yield messages.failed_in_every_run(runs.failure)
         return
     yield speedup_text(runs.speedup, runs.interval, len(runs.plain))
-    same, other = (
-        "All runs ended with the same exit status.",
-        "The exit statuses of the runs differ (--json lists them).",
-    )
     output = {
         True: "They wrote the same.",
         False: "The tuned runs wrote something else than the plain ones.",
         None: "The output varies between plain runs, so that it cannot be compared.",
     }[runs.same_output]
-    yield f"{same if runs.same_status else other} {output}"
+    status = messages.SAME_STATUS if runs.same_status else messages.OTHER_STATUS
+    yield f"{status} {output}"
     seconds = median(run.seconds for run in runs.plain)
     if seconds < SHORT_SECONDS:
         yield (
-            f"A plain run takes {seconds:.2g} s, and the start of `autotune run`, some 0.1 s, is part of "
-            "each tuned one: give the command more to do."
+            f"A plain run takes {seconds:.2g} s, and the start of `autotune run`, some "
+            f"{messages.RUN_START_SECONDS} s, is part of each tuned one: give the command more to do."
         )
     in_force = (
         f"In force in a run: {force.tuned:.0f} of {force.calls:.0f} calls of linear algebra had a thread count of "

@@ -147,6 +147,10 @@ def verifying_runs(pairs: int) -> str:
     return f"Running the command in {count_of(pairs, 'pair')}, plain and tuned."
 
 
+RUN_START_SECONDS = 0.1
+"""Time that `autotune run` takes to start, as messages state it."""
+SAME_STATUS = "All runs ended with the same exit status."
+OTHER_STATUS = "The exit statuses of the runs differ (--json lists them)."
 NO_VERIFY_RUNS = "No runs of the command were asked for."
 RECORDED_IN_PART = (
     "The recording ended before the command did, whose time is not known: `autotune compare -- CMD` runs it in pairs."

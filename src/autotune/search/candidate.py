@@ -42,7 +42,7 @@ MOST_PROCESSES = 96
 OBJECTED_PROCESSES = 12
 """From which on the objection to a proved candidate stands when the time is over: its means or tails are slower."""
 ASSUMED_PROCESSES = 2.0
-"""Processes that the usual number counts for when it is foretold how many a candidate still takes."""
+"""Processes that the usual number counts for when it is predicted how many a candidate still takes."""
 YOUNG_PROCESSES = 4.0
 """Expected of a candidate that was seen in one process only and does not seem much faster: most fall at the next."""
 PATIENCE = 4

@@ -21,7 +21,7 @@ from autotune.search.space import parsimony
 
 SURE = 2.0
 """Standard errors by which a configuration may be better or worse than it seems."""
-LUCK = 0.004
+LEAST_PROCESS_SCATTER = 0.004
 """Standard deviation between processes that is assumed at least: memory layout and the like, in log-ratio."""
 OFTEN = 16
 """Pairs that are enough for a configuration to lead, however often others were measured."""
@@ -70,7 +70,7 @@ class TrialEvidence:
     """By full capacity, too, which decides which pairs count and is learned for as long as the calibration lasts."""
     _scatter: float | None = None
     _shared: float | None = None
-    _luck: float | None = None
+    _process_scatter: float | None = None
 
     def add(self, measurements: Iterable[Measurement], elapsed: float = 0.0) -> None:
         """Take in what one process measured of this operation, the default first."""
@@ -107,7 +107,7 @@ class TrialEvidence:
 
     def _forget(self) -> None:
         self._cache.clear()
-        self._scatter = self._shared = self._luck = None
+        self._scatter = self._shared = self._process_scatter = None
 
     @property
     def candidates(self) -> list[Configuration]:
@@ -118,19 +118,19 @@ class TrialEvidence:
         """Return the log-ratio to the default, at full capacity where it was seen."""
         return self._summary(configuration).log_ratio
 
-    def likely(self, configuration: Configuration) -> float:
-        """Return its log-ratio as a reason to look at it.
+    def predicted(self, configuration: Configuration) -> float:
+        """Return the log-ratio that ranks configurations for further timings.
 
-        Of a large space what was only seen while CPUs were missing is taken for what it foretells of full capacity.
+        In a large space it is the one predicted for full capacity where only reduced capacity was seen.
         """
         if not self.is_large or self.capacity is None or not self._summary(configuration).reduced:
             return self.estimate(configuration)
         cpus = {"cpus": configuration.cpus, "default_cpus": self.default_cpus}
-        return median(visit.foretold(self.capacity, **cpus) for visit in self.visits[configuration])
+        return median(visit.log_ratio_at_full_capacity(self.capacity, **cpus) for visit in self.visits[configuration])
 
-    def sober(self, configuration: Configuration) -> float:
-        """Return its log-ratio as a reason to choose it: missing CPUs never speak for it."""
-        return max(self.estimate(configuration), self.likely(configuration))
+    def conservative(self, configuration: Configuration) -> float:
+        """Return the larger of the estimate and the prediction, so that missing CPUs never speak for a choice."""
+        return max(self.estimate(configuration), self.predicted(configuration))
 
     def is_pessimistic(self, configuration: Configuration) -> bool:
         """Was it timed only while CPUs were missing, although it uses no fewer than the default?"""
@@ -150,8 +150,8 @@ class TrialEvidence:
         """Standard error of the estimate."""
         summary = self._summary(configuration)
         # two components of variance: between pairs of a process, and between processes
-        pair_variance, luck = EFFICIENCY * self._pair_scatter() ** 2, self._process_luck()
-        return sqrt(pair_variance / summary.pairs + luck**2 / summary.processes)
+        pair_variance, process_scatter = EFFICIENCY * self._pair_scatter() ** 2, self._find_process_scatter()
+        return sqrt(pair_variance / summary.pairs + process_scatter**2 / summary.processes)
 
     def upper(self, configuration: Configuration) -> float:
         """Return the log-ratio that it hardly exceeds; infinite with a single pair."""
@@ -183,7 +183,7 @@ class TrialEvidence:
         A thriftier one has to be within the tie even if it is slower than it seems by its standard error: of
         many that seem equal, the thriftiest is too often one that was lucky.
         """
-        estimates = {choice: self.sober(choice) for choice in self._well_known()} | {DEFAULT: 0.0}
+        estimates = {choice: self.conservative(choice) for choice in self._well_known()} | {DEFAULT: 0.0}
         first = min(estimates, key=estimates.__getitem__)
         best = estimates[first] + tie
         if estimates[DEFAULT] <= best:
@@ -195,13 +195,13 @@ class TrialEvidence:
     def runner_up(self, tried: Collection[Configuration]) -> Configuration:
         """Return the best that was not put to the test yet; the default where nothing is much better."""
         rest = [choice for choice in self.candidates if choice not in tried]
-        best = min(rest, key=self.sober, default=DEFAULT)
-        return best if best != DEFAULT and self.sober(best) < -2 * log1p(MARGIN) else DEFAULT
+        best = min(rest, key=self.conservative, default=DEFAULT)
+        return best if best != DEFAULT and self.conservative(best) < -2 * log1p(MARGIN) else DEFAULT
 
     def rival(self, tried: Collection[Configuration]) -> Configuration:
         """Return what surely seems best of those that were not put to the test; else the default."""
         rest = [choice for choice in self.candidates if choice not in tried]
-        return min(rest, key=lambda each: self.sober(each) + self.doubt(each), default=DEFAULT)
+        return min(rest, key=lambda each: self.conservative(each) + self.doubt(each), default=DEFAULT)
 
     def cpu_ratio(self, configuration: Configuration) -> float:
         """Return the CPU seconds over the default's, in log-ratio.
@@ -293,21 +293,23 @@ class TrialEvidence:
             shared = self._shared_part()
             visits = (visit for visits in self.visits.values() for visit in visits)
             scatter = scatter_within([_controlled_time(pair, shared) for pair in visit.pairs] for visit in visits)
-            self._scatter = LUCK if scatter is None else max(LEAST_SCATTER, scatter)
+            self._scatter = LEAST_PROCESS_SCATTER if scatter is None else max(LEAST_SCATTER, scatter)
         return self._scatter
 
-    def _process_luck(self) -> float:
+    def _find_process_scatter(self) -> float:
         """Return the standard deviation between processes beyond what the scatter of their pairs explains."""
-        if self._luck is None:
-            self._luck = LUCK
+        if not self.is_large:
+            return LEAST_PROCESS_SCATTER
+        if self._process_scatter is None:
+            self._process_scatter = LEAST_PROCESS_SCATTER
             processes = [ratios for choice in self.visits if len(ratios := self._log_ratios(choice)[0]) > 1]
             values = [[hodges_lehmann(pairs) for pairs in ratios] for ratios in processes]
-            scatter = scatter_within(values) if self.is_large else None
+            scatter = scatter_within(values)
             if scatter is not None and sum(map(len, values)) >= OFTEN:
                 fewer = fmean(1 / len(pairs) for ratios in processes for pairs in ratios)
                 explained = EFFICIENCY * self._pair_scatter() ** 2 * fewer
-                self._luck = max(LUCK, sqrt(max(0.0, scatter**2 - explained)))
-        return self._luck
+                self._process_scatter = max(LEAST_PROCESS_SCATTER, sqrt(max(0.0, scatter**2 - explained)))
+        return self._process_scatter
 
 
 def _controlled_time(pair: Pair, shared: float) -> float:

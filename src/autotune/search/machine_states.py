@@ -170,8 +170,8 @@ class Visit:
         values = (log_ratio([pair]) - capacity.missing(pair) for pair in self.at_any_capacity())
         return hodges_lehmann(list(values))
 
-    def foretold(self, capacity: Capacity, *, cpus: int, default_cpus: int) -> float:
-        """Return the log-ratio at full capacity, had either side lost as much as CPUs that it uses were missing."""
+    def log_ratio_at_full_capacity(self, capacity: Capacity, *, cpus: int, default_cpus: int) -> float:
+        """Return the log-ratio predicted for full capacity: each side is taken to have lost those CPUs that it uses."""
         return hodges_lehmann(
             [
                 log_ratio([pair]) - capacity.missing(pair, cpus) + capacity.missing(pair, default_cpus)
