@@ -220,5 +220,5 @@ def test_a_side_is_taken_to_lose_what_was_missing_of_the_cpus_that_it_uses(choic
             replace(_measured(choice, 0.008, 0.008), pairs=pairs([0.01] * 2, [0.008] * 2, capacity=2.0)),
         ]
     )
-    assert evidence.predicted(choice) == pytest.approx(math.log(likely))
+    assert evidence.prediction(choice) == pytest.approx(math.log(likely))
     assert evidence.estimate(choice) == pytest.approx(math.log(0.8))

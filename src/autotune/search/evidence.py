@@ -118,7 +118,7 @@ class TrialEvidence:
         """Return the log-ratio to the default, at full capacity where it was seen."""
         return self._summary(configuration).log_ratio
 
-    def predicted(self, configuration: Configuration) -> float:
+    def prediction(self, configuration: Configuration) -> float:
         """Return the log-ratio that ranks configurations for further timings.
 
         In a large space it is the one predicted for full capacity where only reduced capacity was seen.
@@ -130,7 +130,7 @@ class TrialEvidence:
 
     def conservative(self, configuration: Configuration) -> float:
         """Return the larger of the estimate and the prediction, so that missing CPUs never speak for a choice."""
-        return max(self.estimate(configuration), self.predicted(configuration))
+        return max(self.estimate(configuration), self.prediction(configuration))
 
     def is_pessimistic(self, configuration: Configuration) -> bool:
         """Was it timed only while CPUs were missing, although it uses no fewer than the default?"""

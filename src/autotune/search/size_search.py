@@ -138,8 +138,8 @@ class SizeSearch:
             return 0.0
         if not evidence.candidates:
             return 1.0
-        leader = min(evidence.candidates, key=evidence.predicted)
-        best = min(0.0, evidence.predicted(leader))
+        leader = min(evidence.candidates, key=evidence.prediction)
+        best = min(0.0, evidence.prediction(leader))
         second = min((self._lower(choice) for choice in evidence.candidates if choice != leader), default=0.0)
         unseen = UNSEEN if self.searching or self._is_unverified(leader) else 0.0
         return max(0.0, min(best - second, -second), unseen)
@@ -176,10 +176,10 @@ class SizeSearch:
         sure = [choice for choice in evidence.candidates if choice not in poor]
         best = min(map(evidence.estimate, sure), default=0.0)
         if self.is_large:
-            poor = [choice for choice in poor if evidence.predicted(choice) < best + TIE]
+            poor = [choice for choice in poor if evidence.prediction(choice) < best + TIE]
         elif best < -4 * log1p(MARGIN):
             return []
-        return self._again(sorted(poor, key=evidence.predicted)[:BATCH])
+        return self._again(sorted(poor, key=evidence.prediction)[:BATCH])
 
     def cross(self, ways: Iterable[Configuration]) -> list[Configuration]:
         """Return a configuration of each way: the best that is known, else the one with nearly the leader's chunk.
@@ -213,15 +213,15 @@ class SizeSearch:
         if not evidence.candidates or (self._settled and (wanted > BATCH or self._raced)):
             return []
         self._raced = wanted <= BATCH
-        leaders = sorted(evidence.candidates, key=evidence.predicted)
+        leaders = sorted(evidence.candidates, key=evidence.prediction)
         first = leaders[0]
-        if min(evidence.predicted(each) - SURE * evidence.doubt(each) for each in leaders) > -log1p(MARGIN):
+        if min(evidence.prediction(each) - SURE * evidence.doubt(each) for each in leaders) > -log1p(MARGIN):
             return []
-        within = evidence.predicted(first) + SURE * evidence.doubt(first) - TIE
+        within = evidence.prediction(first) + SURE * evidence.doubt(first) - TIE
         rivals = [choice for choice in leaders[1:] if self._lower(choice) < within]
         if self._is_unverified(first):
             return self._again(self._contenders(leaders, wanted))
-        if not rivals and (len(leaders) == 1 or evidence.doubt(first) < max(TIE, -evidence.predicted(first) / 4)):
+        if not rivals and (len(leaders) == 1 or evidence.doubt(first) < max(TIE, -evidence.prediction(first) / 4)):
             return []
         return self._again(self._contenders([first, *(rivals or leaders[1:RIVALS])], wanted))
 
@@ -234,7 +234,7 @@ class SizeSearch:
     def _lower(self, choice: Configuration) -> float:
         """Return the log-ratio that a configuration hardly falls below."""
         evidence = self.evidence
-        seeming, pairs = evidence.predicted(choice), evidence.pairs(choice)
+        seeming, pairs = evidence.prediction(choice), evidence.pairs(choice)
         few = pairs < FEW and self.is_large
         lower = seeming - (FEW_ERRORS if few else 1.0) * SURE * evidence.doubt(choice)
         if not self.is_large or pairs >= SPOILED:
@@ -309,7 +309,7 @@ class SizeSearch:
             is_sound = has_timings(measurement) and has_timings(default) and choice in self.evidence.visits
             value = self.evidence.estimate(choice) if is_sound else None
             if self._study is not None and (point := position(self._study.grid, choice)) is not None:
-                self._study.tell(point, self.evidence.predicted(choice) if is_sound else None)
+                self._study.tell(point, self.evidence.prediction(choice) if is_sound else None)
             tried.append((measurement, value))
         self.searching = DEFAULT not in self.evidence.failures and self._is_worthwhile()
         return tried
@@ -318,7 +318,7 @@ class SizeSearch:
         """Is another step worth its time? First the study proposes, then the leader's surroundings are seen."""
         if self._study is None or not self.is_large:
             return bool(self._untried)
-        best = min(map(self.evidence.predicted, self.evidence.candidates), default=0.0)
+        best = min(map(self.evidence.prediction, self.evidence.candidates), default=0.0)
         self._idle = 0 if best < self._best - TIE else self._idle + 1
         self._best = min(best, self._best)
         if self._proposing and (self._idle >= self._patience or self._steps >= self._most):
@@ -339,7 +339,7 @@ class SizeSearch:
 
     def _surroundings(self, grid: Grid) -> list[int]:
         """Return the points nearest to the leader that were not measured yet."""
-        leader = position(grid, min(self.evidence.candidates, key=self.evidence.predicted))
+        leader = position(grid, min(self.evidence.candidates, key=self.evidence.prediction))
         assert leader is not None
         apart = np.abs(grid.coordinates - grid.coordinates[leader]).sum(axis=1)
         unknown = (int(point) for point in np.argsort(apart, kind="stable"))
