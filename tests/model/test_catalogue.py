@@ -18,6 +18,7 @@ from autotune.model.catalogue import (
     is_whole,
     item_size,
     kind,
+    nearest_names,
     operation,
 )
 from autotune.model.operation import Operation
@@ -116,6 +117,10 @@ def test_an_unknown_name_comes_with_the_nearest_ones():
         kind("choleksy")
     assert caught.value.nearest[0] == "cholesky"
     assert "Did you mean cholesky" in str(caught.value)
+
+
+def test_a_name_that_is_known_from_two_places_is_suggested_once():
+    assert nearest_names("qrr", ["qr", "qr"]).count("qr") == 1
 
 
 @pytest.mark.parametrize("name", ["xyzzy-1234", "bogus", "foo"])

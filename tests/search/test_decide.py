@@ -166,6 +166,12 @@ def test_what_a_choice_costs_in_memory_is_told_with_it_and_only_with_it():
     assert _decide(evidence, tested=_proved(1.05)).evidence.retained_bytes is None
 
 
+def test_what_looked_faster_next_to_neighbours_and_was_never_tested_is_noisy():
+    entry = _decide(_evidence(0.6), environment=Environment(usable_cpus=2, neighbours=2))
+    assert entry.status is Status.NOISY
+    assert "not tested" in entry.reason
+
+
 def test_what_is_slower_without_the_neighbours_is_not_tuned():
     quiet = _proved(1.1)
     quiet.verdict, quiet.reason = Verdict.DROPPED, "It is slower."

@@ -43,8 +43,8 @@ def compare(
     """Run a command plain and as `autotune run` starts it, in pairs of fresh runs, and print the speed-up.
 
     The command has to do the same work each time. Its input is empty; what it prints is compared and not
-    shown. The exit status is 1 if the command failed, or if a run ended with another status or wrote something
-    else than the others. Options of `run` apply to the tuned runs.
+    shown. The exit status is 1 if the command failed, or if a run ended with another status or, where plain runs
+    write the same, wrote something else. Options of `run` apply to the tuned runs.
 
     \b
     Examples:

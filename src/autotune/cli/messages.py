@@ -74,7 +74,11 @@ def entries_undecided(counts: str, command: str, *, busy: bool, budget: str | No
     """
     said = f"Without a decision: {counts}"
     if busy:
-        return f"{said} Others used the CPUs: repeat the same command at a quieter moment."
+        return (
+            f"{said} Others used the CPUs: repeat the same command at a quieter moment. Where fewer BLAS threads "
+            "looked faster, `autotune compare --blas-threads 1 -- CMD` and `autotune tune -- CMD` measure a whole "
+            "program now."
+        )
     enough = "" if budget is None else f" By what is known so far --budget {budget} would be enough."
     return f"{said}{enough} To decide the rest: {command}"
 

@@ -308,7 +308,7 @@ def nearest_names(name: str, others: Iterable[str] = ()) -> list[str]:
     """Return up to three names of the catalogue, or others, that share most of their letters with a misspelt one."""
     from difflib import get_close_matches  # 2 ms that only a misspelling pays
 
-    return get_close_matches(name, [*CATALOGUE, *ALIASES, *others], n=3, cutoff=0.65)
+    return get_close_matches(name, list(dict.fromkeys([*CATALOGUE, *ALIASES, *others])), n=3, cutoff=0.65)
 
 
 def row_of(name: str) -> Kind | None:

@@ -59,9 +59,11 @@ def decide(
         safe_threads=_safe_threads(kind, environment, evidence),
     )
     base = replace(bare, evidence=measured, corners=_corners(kind, environment, evidence))
-    if candidate is None:
-        reason = THRIFTIEST if objective is Objective.CPU else _nothing_better(evidence, kind)
-        entry = replace(base, status=Status.DEFAULT_KEPT, reason=reason)
+    if candidate is None and objective is Objective.CPU:
+        entry = replace(base, status=Status.DEFAULT_KEPT, reason=THRIFTIEST)
+    elif candidate is None:
+        status, reason = _nothing_tested(evidence, kind)
+        entry = replace(base, status=status, reason=reason)
     else:
         entry = _judge(base, candidate, evidence)
         if quiet is not None and entry.status is Status.TUNED:
@@ -168,16 +170,18 @@ def _with_findings(evidence: Evidence, findings: Findings) -> Evidence:
     )
 
 
-def _nothing_better(evidence: TrialEvidence, kind: Kind) -> str:
-    """Return why nothing was put to the test."""
+def _nothing_tested(evidence: TrialEvidence, kind: Kind) -> tuple[Status, str]:
+    """Return the status and the reason of an entry of which nothing was put to the test."""
     if not evidence.candidates:
-        return next(_failures(evidence), NOTHING_TO_TRY if kind.knobs else NO_KNOBS)
+        return Status.DEFAULT_KEPT, next(_failures(evidence), NOTHING_TO_TRY if kind.knobs else NO_KNOBS)
     best = min(evidence.candidates, key=evidence.estimate)
     gain = evidence.estimate(best)
     seemed = f"The best other configuration, {best}, looked {seeming(exp(-gain))} times as fast as the default"
     if gain <= -log1p(MARGIN):  # next to neighbours a candidate must be no slower without them, too
-        return f"{seemed}, but it was not seen to be as fast without neighbours, or too seldom: it was not tested."
-    return f"{seemed}; a gain below {MARGIN:.0%} is not pursued." if gain < 0 else f"{seemed}."
+        untested = "but it was not seen to be as fast without neighbours, or too seldom: it was not tested."
+        return Status.NOISY, f"{seemed}, {untested}"
+    small = f"; a gain below {MARGIN:.0%} is not pursued." if gain < 0 else "."
+    return Status.DEFAULT_KEPT, f"{seemed}{small}"
 
 
 def _failures(evidence: TrialEvidence) -> Iterator[str]:
