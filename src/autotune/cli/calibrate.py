@@ -94,6 +94,7 @@ def calibrate(
 
     With a command after -- one run of it is recorded, and just what it calls is measured, ordered by the time that it
     takes; pairs of runs of the command then tell what it gained. Its input is empty and what it prints is not shown.
+    These runs come on top of the --budget; --verify-runs 0 leaves out the pairs.
 
     With --copies the profile is for one of K processes that share the CPUs: it applies where a launcher, or
     AUTOTUNE_PROCESSES=K, says so.

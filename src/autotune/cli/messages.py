@@ -324,7 +324,7 @@ STANDINGS = {
     "slower": "SLOWER than plain NumPy",
     "failed": "FAILED",
     "open": "could not be told",
-    "refused": "not for this machine",
+    "refused": "not verified here",
 }
 
 

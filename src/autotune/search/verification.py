@@ -36,7 +36,7 @@ class Standing(StrEnum):
     OPEN = "open"
     """It could not be told: the time ended before, the machine was too busy, or timings scatter too much."""
     REFUSED = "refused"
-    """It is not for this machine."""
+    """It is for another machine, or is none that `verify` can measure."""
 
     @property
     def bad(self) -> bool:
@@ -154,7 +154,7 @@ def _kind_of(name: str, workload: UserWorkload | None) -> Kind:
 def _fit_here(entry: Entry, origin: Key, site: fit.Site, names: set[str]) -> Entry | str:
     """Return the entry as it would be used here, or why it cannot be verified."""
     if entry.operation.name.startswith(COMMANDS):
-        return "It is a whole command; `autotune tune` measures it against itself."
+        return "It is a whole command: `autotune tune -- CMD` measures it again."
     if entry.operation.name not in names:
         return "It is not in the catalogue; name the function that it was measured with by --workload."
     return fit.transfer(entry, origin, site)
