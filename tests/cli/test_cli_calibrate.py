@@ -355,3 +355,10 @@ def test_without_a_store_nothing_is_said_of_one(calibrate):
 )
 def test_the_budget_that_would_be_enough_is_named_where_it_is_known(needed, turns, budget):
     assert enough_for(needed, Request(budget_seconds=60.0), turns=turns) == budget
+
+
+@pytest.mark.parametrize("words", [["python", "a b.py"], ["a b.py"]])
+def test_a_command_without_dashes_is_told_where_it_goes(words):
+    result = CliRunner().invoke(program, ["calibrate", *words])
+    assert result.exit_code == 2
+    assert "autotune calibrate -- python 'a b.py'" in result.output

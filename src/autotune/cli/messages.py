@@ -151,6 +151,10 @@ def verifying_runs(pairs: int) -> str:
     return f"Running the command in {count_of(pairs, 'pair')}, plain and tuned."
 
 
+def command_without_dashes(command: str) -> str:
+    return f"A command comes after --: `autotune calibrate -- {command}`."
+
+
 RUN_START_SECONDS = 0.1
 """Time that `autotune run` takes to start, as messages state it."""
 SAME_STATUS = "All runs ended with the same exit status."

@@ -40,6 +40,9 @@ class WithCommand(click.Command):
             place = args.index("--")
             ctx.meta[COMMAND] = tuple(args[place + 1 :])
             args = args[:place]
+        elif args and (Path(args[0]).name.startswith("python") or args[0].endswith(".py")):
+            python = ["python"] if args[0].endswith(".py") else []
+            raise UsageError(messages.command_without_dashes(join([*python, *args])))
         return super().parse_args(ctx, args)
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
