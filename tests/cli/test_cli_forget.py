@@ -122,3 +122,9 @@ def test_a_full_disk_leaves_the_profile_as_it_was_and_is_told_with_the_file(own,
     assert (result.exit_code, own.read_bytes()) == (3, before)
     assert str(own) in result.output.replace("\n", "")
     assert "only its output is lost" not in result.output
+
+
+def test_a_command_is_suggested_by_the_name_of_its_entry(own):
+    command = make_entry("command.simulate", choice={"blas_threads": 1})
+    profile_files.write(of_this_machine(*QR, command), own)
+    assert "Did you mean command.simulate" in forget("simulate").stderr

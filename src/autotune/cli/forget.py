@@ -13,6 +13,7 @@ from autotune.cli.terminal import json_option, note, print_json, print_lines
 from autotune.errors import EnvironmentProblem, UnknownOperation, UsageError
 from autotune.model.catalogue import nearest_names, row_of
 from autotune.model.entry import Entry
+from autotune.model.policy import COMMANDS
 from autotune.profiles import folders, profile_files
 from autotune.runtime.text_table import operation_name, printable
 
@@ -61,7 +62,8 @@ def nothing_removed(selection: Selection) -> str:
     own_names = {entry.operation.name for entry in entries}
     for name in selection.names:
         if row_of(name) is None and name not in own_names:
-            raise UnknownOperation(name, nearest_names(name, own_names))
+            command = [COMMANDS + name] if COMMANDS + name in own_names else []
+            raise UnknownOperation(name, command or nearest_names(name, own_names))
     if selection.files:
         return messages.nothing_to_forget(words)
     state = in_force()
