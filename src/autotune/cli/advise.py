@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from autotune.cli import advice_text, messages
+from autotune.cli import advice_text
 from autotune.cli.options import FILE, PRESENT_FILE, parse_duration
 from autotune.cli.program import FAILED
 from autotune.cli.run import cannot_start, recording_variables
-from autotune.cli.terminal import begin_line, json_option, json_text, note, print_lines, width, write_error
+from autotune.cli.terminal import begin_line, json_option, json_text, print_lines, width, write_error
 from autotune.errors import UsageError
 
 if TYPE_CHECKING:
-    from autotune.profiles.resolve import Resolution
     from autotune.recording.advice import Advice
     from autotune.recording.recording import Recording
 
@@ -91,6 +90,8 @@ def advise_here(recorded: "Recording", profile: Path | None) -> "Advice":
 
     resolution = resolve(profile)
     if profile is not None:
+        from autotune.cli.in_force import note_refusal
+
         note_refusal(profile, resolution)
     plain = why_plain(resolution)
     own = wait_policy.exponent_of(os.environ)
@@ -103,13 +104,6 @@ def advise_here(recorded: "Recording", profile: Path | None) -> "Advice":
         loops_after_blas=resolution.wait.loops if exponent == resolution.wait.exponent else {},
     )
     return advise_on(recorded, resolution, limits)
-
-
-def note_refusal(profile: Path, resolution: "Resolution") -> None:
-    """Say why a profile that the command line names is not used, if it is not."""
-    for refusal in resolution.refusals:
-        if Path(refusal.path) == profile.absolute() and refusal.entry is None:
-            note(messages.refused_file(refusal.path, refusal.reason))
 
 
 def tell(advice: "Advice", output: Path | None, *, as_json: bool) -> bool:

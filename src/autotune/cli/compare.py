@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autotune.cli import messages
-from autotune.cli.advise import note_refusal
 from autotune.cli.options import PRESENT_FILE, parse_duration
 from autotune.cli.program import FAILED
 from autotune.cli.run import EFFECT, REPORT, RunOptions, run_options
@@ -51,6 +50,7 @@ def compare(
       autotune compare -- python simulate.py --steps 100
       autotune compare --blas-threads 1 --pairs 10 -- python simulate.py
     """
+    from autotune.cli.in_force import note_refusal
     from autotune.profiles.resolve import resolve
     from autotune.recording.run_recorded import temporary_folder
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from autotune.cli import messages
 from autotune.cli.options import parse_sizes
+from autotune.cli.terminal import note
 from autotune.errors import BadSize, UnknownOperation
 from autotune.host.detect import detect
 from autotune.model.catalogue import ALIASES, nearest_names, row_of
@@ -15,7 +16,7 @@ from autotune.model.policy import COMMANDS, memory_allowance
 from autotune.model.record import Record
 from autotune.profiles import folders
 from autotune.profiles.lookup import LookupResult
-from autotune.profiles.resolve import profile_paths, resolve, resolve_before_numpy
+from autotune.profiles.resolve import Resolution, profile_paths, resolve, resolve_before_numpy
 
 if TYPE_CHECKING:
     from autotune.model.profile import Profile
@@ -55,6 +56,13 @@ class InForce(Record, kw_only=True):
             return None
         main = profile_files.read(Path(max(files, key=lambda profile: profile.in_force).path))
         return main.replace(entries=tuple(match.entry for match in self.entries))
+
+
+def note_refusal(profile: Path, resolution: Resolution) -> None:
+    """Say why a profile that the command line names is not used, if it is not."""
+    for refusal in resolution.refusals:
+        if Path(refusal.path) == profile.absolute() and refusal.entry is None:
+            note(messages.refused_file(refusal.path, refusal.reason))
 
 
 def not_covered(names: Sequence[str], sizes: Sequence[str], measured: Iterable[str], *, dtype: str = DTYPES[0]) -> str:
