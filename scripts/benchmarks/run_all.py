@@ -116,8 +116,10 @@ def machine() -> dict[str, Any]:
     from autotune.host.usable_cpus import usable_cpus
 
     versions = software(load=True)
+    cpu = detect()[0]
+    numbers = [f"{name} {value}" for name, value in (("family", cpu.family), ("model", cpu.model)) if value is not None]
     return {
-        "cpu": detect()[0].name,
+        "cpu": f"{cpu.name} ({', '.join(numbers)})" if numbers else cpu.name,
         "usable_cpus": usable_cpus()[0],
         "system": platform.system(),
         "python": platform.python_version(),
