@@ -28,10 +28,10 @@ VISIT_SECONDS = 0.2
 START_SECONDS = 0.1
 """Of a process, before its first pair."""
 LEAST_SPAN = 4.0
-"""Seconds from a candidate's first process to its last before it is accepted: neighbours in time share their luck."""
+"""Seconds from a candidate's first process to its last before it is accepted: processes close in time are alike."""
 SMALL_GAIN = log1p(0.1)
-"""When the time is over, a candidate whose gain is surely smaller leaves the default in place: there was no time to
-find what little it may gain."""
+"""When the time is over, the default stays if the upper bound of a candidate's gain is smaller: there was no time
+to find so small a gain."""
 SMALL_GAIN_ERRORS = 1.28
 """Standard errors by which it may be better than it seems then: of candidates that gain 10 % one in ten is lost so."""
 LITTLE_GAIN = (
@@ -46,7 +46,7 @@ ASSUMED_PROCESSES = 2.0
 YOUNG_PROCESSES = 4.0
 """Expected of a candidate that was seen in one process only and does not seem much faster: most fall at the next."""
 PATIENCE = 4
-"""Times as many processes, after which waiting for undisturbed pairs at full capacity ends."""
+"""Multiple of the processes after which waiting for undisturbed pairs at full capacity ends."""
 CALLS_WITHOUT_ANSWER = 3
 """Processes in a row that did not reach a candidate, after which it is given up."""
 
@@ -100,10 +100,10 @@ class Candidate:
     visits: list[Visit] = field(default_factory=list)
     verdict: Verdict = Verdict.OPEN
     reason: str = ""
-    """Why it fell, as a sentence."""
+    """Reason why it was dropped, as a sentence."""
     failure: Failure | None = None
     speedup_limit: float | None = None
-    """Speed-up that it hardly exceeds, of a candidate that fell because the time was over."""
+    """Upper bound of the speed-up of a candidate that was dropped because the time was over."""
     _unanswered: int = 0
     _findings: Findings | None = None
     _findings_of: tuple[int, int] = (0, 0)
@@ -160,7 +160,7 @@ class Candidate:
 
     @property
     def processes_left(self) -> float:
-        """About how many more processes it takes, those that happen to count for nothing among them."""
+        """Estimated number of further processes, including those that will not count."""
         findings, value = self.findings, self.estimated_log_ratio
         large = value < -LARGE_GAIN and not self.fewer_cpus
         usual = LEAST_PROCESSES_OF_LARGE_GAIN if large else 7.0 if value < -0.1 else 12.0
@@ -206,7 +206,7 @@ class Candidate:
 
 
 def judge(candidate: Candidate) -> tuple[Verdict, str]:
-    """Judge a candidate by what its processes say so far; the verdict and, of a dropped candidate, why it fell."""
+    """Judge a candidate by its processes so far: the verdict, and the reason if it is dropped."""
     findings = candidate.findings
     objection = findings.objection(candidate.bound)
     least = LEAST_PROCESSES if candidate.fewer_cpus else LEAST_PROCESSES_OF_LARGE_GAIN
@@ -214,7 +214,7 @@ def judge(candidate: Candidate) -> tuple[Verdict, str]:
     if is_proved and objection is None:
         span = candidate.visits[-1].elapsed - candidate.visits[0].elapsed
         return (Verdict.ACCEPTED if span >= LEAST_SPAN else Verdict.OPEN), ""
-    # more processes hardly remove the objection to a proved candidate: its means or tails are slower
+    # more processes seldom remove the objection to a proved candidate: its means or tails are slower
     most = candidate.most_processes // 3 if is_proved else candidate.most_processes
     is_over = len(candidate.visits) >= PATIENCE * candidate.most_processes
     if findings.gains_little(candidate.bound) or findings.processes >= most or (is_over and not candidate.fewer_cpus):
@@ -223,7 +223,7 @@ def judge(candidate: Candidate) -> tuple[Verdict, str]:
 
 
 def _reason(candidate: Candidate, objection: str | None) -> str:
-    """Return why a candidate falls: of too few processes for an interval what the speed-up hardly exceeds."""
+    """Return why a candidate is dropped; with too few processes for an interval, the upper bound of its speed-up."""
     findings = candidate.findings
     if objection is not None and findings.log_ratio is not None and findings.log_ratio < candidate.bound:
         return objection
@@ -233,4 +233,4 @@ def _reason(candidate: Candidate, objection: str | None) -> str:
     if findings.interval is not None or most == inf:
         return f"Not proved faster: {findings}"
     processes = count_of(len(candidate.explored) + len(candidate.visits), "process", "processes")
-    return f"Not proved faster: after {processes} the speed-up is hardly above {exp(most):.2f}."
+    return f"Not proved faster: after {processes} the speed-up is at most {exp(most):.2f} (2 standard errors)."
