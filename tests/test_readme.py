@@ -87,3 +87,9 @@ def test_the_readme_is_short_and_begins_with_an_example():
     text = (ROOT / "README.md").read_text("utf-8")
     assert len(text.split()) <= 900
     assert len(text.partition("```")[0].split()) <= 120
+
+
+def test_every_path_that_contributing_names_exists():
+    paths = re.findall(r"`((?:src|tests|scripts|docs)/[\w./-]+)`", (ROOT / "CONTRIBUTING.md").read_text("utf-8"))
+    assert paths
+    assert [path for path in paths if not (ROOT / path).exists()] == []
