@@ -1,4 +1,4 @@
-"""A function of one's own: calibrated once, then run with what was found.
+"""Your own function: calibrated once, then run with what was found.
 
     autotune calibrate --workload own_function.py:smooth n=200000 --budget 2m
     python own_function.py

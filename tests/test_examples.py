@@ -31,7 +31,7 @@ ON_ITS_OWN = ["script.py", "scikit_learn.py", "own_function.py", "simulate.py", 
 
 @pytest.fixture
 def environment(tmp_path):
-    """Folders of one's own, and `autotune` on the path."""
+    """Separate folders, and `autotune` on the path."""
     kept = {
         name: value
         for name, value in os.environ.items()

@@ -18,6 +18,7 @@ import pytest
         ("try: ...\nexcept OSError as told: ...", "the name 'told'"),
         ("if (mine := 1): ...", "the name 'mine'"),
         ("def asked(): ...", "the name 'asked'"),
+        ("# Keep at most so many bytes", "the word 'so many'"),
     ],
 )
 def test_an_offence_is_found(text, reason):
@@ -25,8 +26,11 @@ def test_an_offence_is_found(text, reason):
 
 
 def test_a_function_of_the_package_is_no_participle():
-    text = "def _settled(): ...\ndef tuned(): ...\ndef is_settled(): ...\ndef seed(): ..."
-    assert list(check_prose.offences("src/a.py", text)) == [(1, "the function '_settled', a bare participle")]
+    text = "def _settled(): ...\ndef tuned(): ...\ndef is_settled(): ...\ndef seed(): ...\ndef lost(): ..."
+    assert list(check_prose.offences("src/a.py", text)) == [
+        (1, "the function '_settled', a bare participle"),
+        (5, "the function 'lost', a bare participle"),
+    ]
     assert list(check_prose.offences("tests/a.py", text)) == []
 
 

@@ -102,7 +102,7 @@ class GainRow:
 
     @property
     def is_kept(self) -> bool:
-        """Is the gain not surely more than 5 points from the predicted one?"""
+        """Can the gain be within 5 points of the predicted one?"""
         if self.predicted is None or self.measured is None:
             return True
         low, high = self.measured_interval or (self.measured, self.measured)
@@ -171,7 +171,7 @@ def build_sampler(folder: Path) -> Path:
 
 
 def words(name: str, rounds: int | str) -> list[str]:
-    """Return the command that runs a program so many rounds, or serves them."""
+    """Return the command that runs the rounds of a program, or serves them."""
     return [sys.executable, "-m", "benchmarks.advise_programs", name, str(rounds)]
 
 
@@ -212,7 +212,7 @@ def _served(command: list[str]) -> subprocess.Popen[str]:
 
 
 def _turn(process: subprocess.Popen[str], rounds: int) -> float:
-    """Return the seconds that a process takes for so many rounds."""
+    """Return the seconds that a process takes for a number of rounds."""
     print(rounds, file=process.stdin, flush=True)
     return _answer(process)
 

@@ -139,7 +139,7 @@ def calibrated(cluster: Nodes, budget: float, store: Path, watch: Any = None) ->
 
 
 def with_hosts(count: int, seconds: float, budget: float, *, kill: bool = False) -> dict[str, Any]:
-    """Run one calibration with so many hosts; `kill` kills the first worker that is in the middle of something."""
+    """Run one calibration with `count` hosts; `kill` kills the first worker that is in the middle of something."""
     with nodes(seconds) as cluster, tempfile.TemporaryDirectory() as store:
         workers = {f"host-{number}": cluster.worker(f"host-{number}") for number in range(count)}
         _until_there(cluster.address, count)

@@ -400,7 +400,7 @@ def noticed(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def shadow_numpy(folder: Path) -> None:
-    """Make a NumPy of one's own, of links to the real one."""
+    """Make a separate NumPy, of links to the real one."""
     import numpy as np
 
     real = Path(np.__file__).parent

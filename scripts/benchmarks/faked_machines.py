@@ -4,8 +4,9 @@
     scripts/benchmarks/run faked_machines                                     16, 96 and 256 CPUs, three curves
     scripts/benchmarks/run faked_machines --cpus 96 --curves scaling --budget 25 --json
 
-Each row runs `autotune calibrate --workload` where /sys, /proc/cpuinfo and Python's affinity say that there are so many
-CPUs; the work sleeps as long as a curve of its workers says. It needs mount namespaces: root, or user namespaces.
+Each row runs `autotune calibrate --workload` where /sys, /proc/cpuinfo and Python's affinity give the row's
+number of CPUs; the work sleeps as long as a curve of its workers says. It needs mount namespaces: root, or user
+namespaces.
 Exits with 1 if a choice is over 2 % worse than the best, sets a knob other than the workers, or took over 30 s.
 """
 

@@ -253,7 +253,7 @@ def _run(module: str, name: str, side: str, program: Program, options: argparse.
 
 
 def _await_capacity(deadline: float) -> bool:
-    """Wait until as many spinning threads as there are CPUs do nearly so many times the work of one; False if not.
+    """Wait for full capacity: a spinning thread for each CPU does nearly as much work as one alone. False if not.
 
     True as well where there is nothing to probe, on one CPU.
     """

@@ -58,7 +58,7 @@ assert "yaml" not in sys.modules
 
 
 def largest(count: int) -> tuple[Profile, int]:
-    """Return a profile of this machine with so many entries, and a size of svd that is among them."""
+    """Return a profile of this machine with `count` entries, and a size of svd that is among them."""
     site = this_site(*usable_cpus())
     kinds = [kind for kind in CATALOGUE.values() if not kind.name.startswith("batch")]
     each = -(-count // len(kinds))

@@ -2,7 +2,7 @@
 
 Medians over fresh pages, which take turns. `in_view` is when the first screen stands, `drawn` when every figure
 does, both in seconds since the page was asked for; `cpu` is what the page's thread worked for all of it, which a
-busy machine hardly changes. The profile is calibrated on a simulated machine, so the page is always the same.
+busy machine changes little. The profile is calibrated on a simulated machine, so the page is always the same.
 Exit code 1 if a median, or a page's size, is over its limit.
 
     python scripts/benchmarks/run report [--pages 7] [--json]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Scores searches by the regret of the configurations that they would choose after so many evaluations.
+"""Scores searches by the regret of the configurations that they would choose after a number of evaluations.
 
     scripts/benchmarks/run score_search --instances 20 --seeds 2                   generated families of spaces
     scripts/benchmarks/run score_search --families libraries,sawtooth --searchers autotune,random,tpe,gp,smac
@@ -375,7 +375,7 @@ def summary(searcher: str, replays: Sequence[Replays], arguments: argparse.Names
 
 
 def expectation(seconds: Sequence[float], visits: int) -> float:
-    """Return the expected best of so many random points: the sum of the i-th best times its probability to be it."""
+    """Return the expected best of `visits` random points: the sum of the i-th best times its probability to be it."""
     times = sorted(seconds)
     size, drawn = len(times), min(visits, len(times))
     total = math.comb(size, drawn)

@@ -9,8 +9,8 @@ Each run is what `autotune calibrate` does with its usual budget, from the reque
 catalogue; processes, inputs and discarded calls cost the virtual time that they cost on a real machine. `open` counts
 the entries that are undecided or noisy. The share of the gain is the sum of the logarithms of the true speed-ups of
 what was chosen over that of the best configurations; `slower` counts choices that truly take over 1 % longer than plain
-NumPy. With `--verify` the choices are measured once more two hours later, as `autotune verify` does within so many
-seconds: `holds` of `verified`.
+NumPy. With `--verify` the choices are measured once more two hours later, as `autotune verify` does within this
+number of seconds: `holds` of `verified`.
 """
 
 import argparse

@@ -6,7 +6,7 @@
     scripts/benchmarks/run store --only folder,s3 --seconds 10    shorter storms
     scripts/benchmarks/run store --only warm --machines 40
 
-    crowd    so many hosts of 50 classes publish into one folder; then one host pulls: what it reads
+    crowd    hosts of 50 classes publish into one folder; then one host pulls: what it reads
     pull     a class with 200 publishers of 100 entries each, cold and with local copies; apply() afterwards
     merge    1,000 profiles of 100 entries
     folder   8 writers and 4 readers in one folder: torn reads, lost publications

@@ -83,7 +83,7 @@ def main() -> int:
 
 
 def visit(bench: ProcessBench, chosen: Operation, visits: int, seconds: float) -> Row:
-    """Visit one operation so many times."""
+    """Visit one operation `visits` times."""
     case = Case(operation=chosen, configurations=(_candidate(chosen),))
     plans = (TrialPlan(cases=(case,), rounds=PAIRS, seed=seed, seconds=seconds) for seed in range(visits))
     sessions = [bench.run(plan) for plan in plans]
@@ -194,7 +194,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--visits", type=int, default=5, help="to each operation (default 5)")
     parser.add_argument("--seconds", type=float, default=0.4, help="of a visit (default 0.4)")
-    parser.add_argument("--processes", type=int, default=0, help="compare so many processes of either kind")
+    parser.add_argument("--processes", type=int, default=0, help="number of processes of either kind to compare")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 

@@ -1,12 +1,12 @@
 """Every exception that autotune raises, drawn as a tree.
 
 AutotuneError
-├── UsageError                 the caller asked for something that cannot be asked (exit code 2)
+├── UsageError                 the request is invalid (exit code 2)
 │   ├── UnknownOperation       no operation has this name; holds the nearest names
 │   ├── BadSize                a size is malformed, missing or not a size of the operation
 │   ├── BadWorkload            the user's function cannot be loaded, or takes no such arguments
 │   ├── BadBudget              the time allowed is too small for a single operation
-│   ├── BadSettings            a configuration file, or an option in its place, says what cannot be
+│   ├── BadSettings            a configuration file, or an option in its place, has an invalid setting
 │   └── BadDocument            a document (YAML, JSON) does not hold what it should; holds the place and the reason
 ├── EnvironmentProblem         the machine or the environment does not allow it (exit code 3)
 │   ├── HostBusy               another trial runs on this host; holds who
@@ -61,7 +61,7 @@ class AutotuneError(Exception):
 
 
 class UsageError(AutotuneError, ValueError):
-    """The caller asked for something that cannot be asked."""
+    """The request is invalid."""
 
 
 class UnknownOperation(UsageError):
@@ -91,7 +91,7 @@ class BadBudget(UsageError):
 
 
 class BadSettings(UsageError):
-    """A configuration file, or an option in its place, says what cannot be."""
+    """A configuration file, or an option in its place, has an invalid setting."""
 
 
 class BadDocument(UsageError):

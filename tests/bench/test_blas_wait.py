@@ -32,7 +32,7 @@ class FakeClock:
 
 
 def fake_trial(factor, clock, seconds, loops):
-    """Calls take so many times as long as with the default; None: the process dies."""
+    """Calls take `factor` times as long as with the default; None: the process dies."""
 
     def ask(what):
         clock.now += seconds
@@ -47,7 +47,7 @@ def fake_trial(factor, clock, seconds, loops):
 
 
 def chosen(slowdowns, *, loops=None, seconds=100.0, turn_seconds=0.1, count=None):
-    """Choose where calls take so many times as long as with the default, by exponent."""
+    """Choose by slow-downs: how many times as long calls take as with the default, by exponent."""
     clock = FakeClock()
     started = []
 

@@ -16,7 +16,7 @@ two = pytest.mark.skipif(
 @two
 @pytest.mark.real
 def test_each_profile_is_measured_with_its_cpus_and_speaks_for_them(tmp_path):
-    """The default of each is what plain NumPy does with so many CPUs; with as many, its entries apply."""
+    """The default of each is what plain NumPy does with its number of CPUs; with as many, its entries apply."""
     folders = {f"XDG_{name}_HOME": str(tmp_path / name) for name in ("CONFIG", "STATE", "CACHE")}
     limits = ("AUTOTUNE_CPUS", "AUTOTUNE_PROCESSES", "AUTOTUNE_STATE_DIR", "AUTOTUNE_PROFILE", "AUTOTUNE_STORE")
     environ = {name: value for name, value in os.environ.items() if name not in limits} | folders

@@ -12,7 +12,7 @@ doctor = importlib.import_module("autotune.cli.doctor")
 
 @pytest.fixture
 def loads(monkeypatch):
-    """Two moments a third of a second apart, between which others took so many seconds of CPU time."""
+    """Two moments a third of a second apart, and the seconds of CPU time that others took between them."""
 
     def between(others, stolen=0.0):
         moments = iter(

@@ -309,7 +309,7 @@ def test_a_library_of_scipys_that_is_not_like_the_measured_one_is_left_alone(lib
 def test_of_several_libraries_none_is_taken_for_scipys_unless_it_is_known(library):
     threads = BlasThreads(lambda: [library.library, Remembering("/usr/lib/libblas.so").library])
     threads.begin_switching(8)
-    assert threads.switch_scipy_too(8) == "the BLAS library that SciPy calls cannot be told."
+    assert threads.switch_scipy_too(8) == "the BLAS library that SciPy calls is unknown."
 
 
 def test_without_switching_for_numpy_there_is_none_for_scipy(threads):

@@ -313,7 +313,7 @@ def test_thousands_of_files_are_taken_in_several_visits(folder):
     assert visits == [100, 100, 50, 0]
 
 
-def test_of_a_flood_of_names_only_so_many_are_listed(folder):
+def test_a_flood_of_names_is_listed_up_to_a_limit(folder):
     for number in range(20):
         leave_in(folder, "{", f"{number}.json")
     assert len(taken(folder, max_names=7).refused) == 7

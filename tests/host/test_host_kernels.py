@@ -15,7 +15,7 @@ from autotune.model.machine import Cpu
 
 
 def computer(packages=1, nodes=1, l3_groups=1, cores=1, threads=1, *, siblings_last=False, gap=0, **without):
-    """CPUs of so many packages x nodes in each x L3 groups in each x cores in each x threads in each.
+    """CPUs of packages x nodes in each x L3 groups in each x cores in each x threads in each.
 
     Threads of a core follow each other, or come after all first threads (`siblings_last`); `gap` numbers are
     left out after each CPU. `without` names the groups that the computer does not tell.

@@ -606,7 +606,7 @@ def isolated():
 
 @contextmanager
 def woken_from(seconds, *, elements=1000):
-    """Cut loops of so many elements whose threads are awake, or that take NumPy so long."""
+    """Cut loops of `elements` or more whose threads are awake, or that take NumPy `seconds`."""
     with loops_cut(elements=elements, chunk=10_000, workers=2):
         CORE.wake_from(seconds)
         try:

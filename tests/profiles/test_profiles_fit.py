@@ -353,7 +353,7 @@ def test_one_confirmed_entry_does_not_lend_its_hosts_to_another():
     verdict = ladder([source], HERE, alone.operation)
     assert verdict.entry is None
     assert [refusal.reason for refusal in verdict.refused] == [
-        "hosts: one host alone has measured it; 2 must agree, or a trusted signer vouch for it."
+        "hosts: one host alone has measured it; 2 must agree, or a trusted signer sign it."
     ]
 
 

@@ -449,7 +449,7 @@ def test_a_size_in_between_is_chosen_from_what_the_copy_keeps_of_both_neighbours
 
 
 def test_ten_thousand_entries_are_there_and_only_what_is_asked_is_parsed(monkeypatch):
-    """So many pass the limits of our own reader, too."""
+    """Ten thousand entries pass the limits of the project's own reader, too."""
     sizes = [make_entry(f"op_{n // 50}", choice=ONE, safe=(1, 2, 4), m=n % 50 + 1, n=128) for n in range(10_000)]
     write(of_this_machine(*sizes))
     resolve()

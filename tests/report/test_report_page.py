@@ -106,7 +106,7 @@ def test_what_was_tested_and_did_not_stand_is_drawn_at_one():
 
 def test_an_entry_that_failed_is_there_without_times():
     failed = with_evidence(make_entry("qr", status=Status.FAILED, m=8, n=8), default_seconds=None)
-    assert "could not be told or measured" in drawn(of(failed))
+    assert "could not be verified or measured" in drawn(of(failed))
 
 
 def test_a_whole_command_without_sizes_is_shown():

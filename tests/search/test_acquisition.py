@@ -16,7 +16,7 @@ CURVE = Grid.full({"threads": tuple(range(1, 65))})
 
 
 def search(grid, log_time, visits, *, seed=0, first=()):
-    """Visit so many points; `log_time` is a function of a point's values, None for a failure."""
+    """Visit points; `log_time` is a function of a point's values, None for a failure."""
     seen = []
     for _ in range(visits):
         point = propose(grid, seen, first=first, seed=seed)
@@ -176,7 +176,7 @@ def test_any_noise_leads_to_legal_proposals(seed, visits):
     assert all(0 <= visit.point < 64 for visit in seen)
 
 
-def test_what_was_hardly_looked_at_promises_much_and_what_was_seen_whole_nothing():
+def test_what_was_seldom_visited_promises_much_and_what_was_seen_whole_nothing():
     def log_time(point):
         return abs(math.log(point[0] / 20))
 

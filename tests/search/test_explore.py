@@ -23,7 +23,7 @@ from autotune.search.warm_starts import warm_starts
 
 
 def explored(answer, *, cpus, name="qr", n=200, steps=1000, starts=(), kind=None, seconds=inf, **size):
-    """The evidence on one size after so many steps, with the bench and the exploration."""
+    """The evidence on one size after `steps`, with the bench and the exploration."""
     bench = FakeBench(answer)
     kind = kind or CATALOGUE[name]
     target = operation(name, n=n, **size)

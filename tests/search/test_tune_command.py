@@ -20,7 +20,7 @@ from autotune.search.tune_command import CommandRequest, command_plan
 
 
 def tuned(takes, *, usable_cpus=4, first_seconds=1.0, said=None, command=None, cpu_seconds=None, **options):
-    """The entry of a command that takes so many seconds with a configuration, give or take 1 %."""
+    """The entry of a command whose time depends on the configuration, give or take 1 %."""
 
     def answer(operation, configuration, luck):
         outcome = takes(configuration)

@@ -90,5 +90,5 @@ def probed(*probes: float, usable_cpus: int = 2, known_best: float | None = None
 
 
 def environment_of(cpus: int = 2, **more: Any) -> Environment:
-    """An allocation of so many CPUs, all of which BLAS uses by default."""
+    """An allocation of `cpus` CPUs, all of which BLAS uses by default."""
     return Environment(usable_cpus=cpus, default_threads=cpus, **more)

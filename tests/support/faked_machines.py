@@ -48,7 +48,7 @@ class Calibrated:
 
 
 def calibrate_curve(folder: Path, curve: str, *, cpus: int, seconds: float) -> Calibrated:
-    """Run `autotune calibrate` for a curve of `sleeping_work` on a machine of so many CPUs.
+    """Run `autotune calibrate` for a curve of `sleeping_work` on a faked machine.
 
     Raises CalledProcessError with the command's output where it fails; skips where there are no mount namespaces.
     """

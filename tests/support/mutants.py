@@ -22,7 +22,7 @@ PARTS = [
 
 
 def mutants(data: bytes, count: int | None = None, seed: int = 7) -> Iterator[bytes]:
-    """Yield so many mutants of some bytes, each with one to four changes."""
+    """Yield `count` mutants of some bytes, each with one to four changes."""
     chance = random.Random(seed)
     for _ in range(MUTANTS if count is None else count):
         mutant = data

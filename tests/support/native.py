@@ -25,7 +25,7 @@ WHOLE = tuple(map(int, version("numpy").split(".")[:2])) >= (2, 3)
 
 @contextmanager
 def loops_cut(*, elements: int = 128, chunk: int = 64, workers: int = 4, reductions: bool = False) -> Iterator[Any]:
-    """Within a `with`, cut every loop of so many elements or more."""
+    """Within a `with`, cut every loop of `elements` or more."""
     CORE.configure(workers)
     loops = ArrayLoops(CORE)
     assert loops.install() is None

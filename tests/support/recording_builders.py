@@ -41,7 +41,7 @@ def call(
 
 
 def loop_call(elements: int, *, layout: int = Layout.CONTIGUOUS, kind: str = "arithmetic", **fields: Any) -> Call:
-    """Make a call of np.add in whole loops of so many elements."""
+    """Make a call of np.add in whole loops of `elements`."""
     loop = Loop(kind=kind, dtype="float64", layout=layout, elements=elements)
     operation = Operation(name=loop_names(kind, layout)[0], sizes=(("n", elements),))
     return call("add", group=ARRAYS, operation=operation, loop=loop, **fields)

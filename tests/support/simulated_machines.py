@@ -126,7 +126,7 @@ class Computer:
         return 1.0 / (serial + (1.0 - serial) / self._reach(threads, inside=False))
 
     def _reach(self, threads: int, *, inside: bool = True) -> float:
-        """Return the work of so many threads in units of one thread's; `inside` the memory's bandwidth."""
+        """Return the work of threads in units of one thread's; `inside` the memory's bandwidth."""
         beyond = max(0, min(threads, self.cpus) - self.cores)
         reached = min(threads, self.cores) + beyond * self.second_thread
         return (reached**-4.0 + self.bandwidth**-4.0) ** -0.25 if inside else max(reached, 0.5)
@@ -161,7 +161,7 @@ NORMAL = [float(value) for value in np.random.default_rng(13).standard_normal(2*
 """Numbers from which every machine takes its own."""
 
 Noise = Callable[[np.random.Generator, int], Array]
-"""So many samples' worth of what happens to everybody, as logarithms of factors."""
+"""Common noise of a number of samples, as logarithms of factors."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -544,7 +544,7 @@ OPERATIONS: Sequence[tuple[str, Mapping[str, Sequence[int]]]] = (
 
 
 def draw(seed: int, *, least: int = 75, most: int = 10_000) -> Task:
-    """A machine and an operation whose space has so many configurations, the default not counted."""
+    """A machine and an operation whose space has `least` to `most` configurations, the default not counted."""
     random = np.random.default_rng([23, seed])
     while True:
         computer = Computer.draw(int(random.integers(2**31)))

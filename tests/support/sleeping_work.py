@@ -1,4 +1,4 @@
-"""Functions that sleep as long as work with so many workers would take on this machine, in three shapes.
+"""Functions that sleep as long as work would take on this machine, by the number of workers, in three shapes.
 
 The shapes are those that thread counts have on machines of 64 to 256 CPUs: a serial part with a cost of each worker,
 equal tasks in whole waves, and a library that falls back to one thread beyond some count.
@@ -13,7 +13,7 @@ WORK_SECONDS = 0.06
 
 
 def seconds(curve: str, workers: int, cpus: int) -> float:
-    """Return the time of a curve with so many workers on so many CPUs."""
+    """Return the time of a curve with `workers` on `cpus`."""
     if curve == "scaling":
         parallel = 0.04 + 0.96 / workers + 6.0 * (workers - 1) / cpus**2
     elif curve == "waves":

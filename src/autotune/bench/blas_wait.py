@@ -27,7 +27,7 @@ from autotune.model.betting import median_interval
 from autotune.model.software import Software
 
 MOST_LOST = 1.05
-"""Time of calls in a row over the default's that counts as nothing lost: upper 95 % bound of the median over rounds."""
+"""Largest time of calls in a row over the default's that counts as no loss: the upper 95 % bound of the median."""
 MOST_LOST_BY_ONE = 1.04
 """The same for the median of each kind of call, so that one does not pay for another."""
 ROUNDS = 8
@@ -35,10 +35,10 @@ ROUNDS = 8
 LEAST_SETS, MOST_SETS = 2, 6
 """Sets of fresh processes."""
 MOST_TIMES = 2.0
-"""Times the time allowed after which nothing is said: on a busy machine calls can take a hundred times as long."""
+"""Multiple of the time allowed after which it ends without a result: a busy machine can be a hundred times slower."""
 PAUSE_SECONDS = 0.12
-"""Before each turn: no threads of another process spin any longer, and the CPUs have rested for as long as before any
-other turn. A turn after a shorter pause is 10 % faster."""
+"""Pause before each turn: spinning threads of other processes end, and the CPUs rest equally long. A turn after a
+shorter pause is 10 % faster."""
 ANSWER_SECONDS = 30.0
 """Time limit of one turn."""
 
@@ -67,7 +67,7 @@ Start = Callable[[int | None], AbstractContextManager[Ask]]
 
 
 def measure_blas_wait(software: Software, environ: Mapping[str, str], *, cpus: int, seconds: float) -> BlasWait | None:
-    """Measure the exponent for this machine in so many seconds, with loops on so many CPUs.
+    """Measure the exponent for this machine within `seconds`, with loops on `cpus` CPUs.
 
     None where there is no time for it, or nothing to choose: only OpenBLAS with threads of its own has the knob, and an
     exponent that the user has set in the trials' environment is kept.

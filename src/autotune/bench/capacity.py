@@ -6,7 +6,7 @@ They spin inside OpenSSL's PBKDF2, which holds no GIL and touches no memory, so 
 
 One thread spins alone just before and just after them. Its rate is no constant of the machine: on a virtual machine
 whose two CPUs share a core with other guests it was seen at 1.5 and at 2.9 million iterations a second, for seconds
-each, and where it was fast two threads were hardly faster. Against the best rate ever seen the capacity and the true
+each, and where it was fast two threads were little faster. Against the best rate ever seen the capacity and the true
 speed-up of two workers had a rank correlation of -0.65; against the rate at that moment, of +0.69.
 """
 
@@ -27,9 +27,9 @@ LARGEST_COST = 0.1
 UNIT_SECONDS = 100e-6
 """Length of one call. A probe ends up to one call late."""
 GIL_SECONDS = 10e-6
-"""Python code around a call takes this long, while other threads wait for the GIL: a call lasts so long for each."""
+"""Time of the Python code around a call, which holds the GIL. A call lasts this long for each of the threads."""
 ALONE_SECONDS = 0.001
-"""One thread spins alone for so long before the others join it, and again after."""
+"""Duration for which one thread spins alone before the others join it, and again after them."""
 
 
 class CapacityProbe:
@@ -135,7 +135,7 @@ def _first_rate(spin: Spin) -> float:
 
 
 def _spinner() -> Spin | None:
-    """Return a function that computes for so many iterations without the GIL; None where Python has no OpenSSL."""
+    """Return a function that computes a number of iterations without the GIL; None where Python has no OpenSSL."""
     try:
         from hashlib import pbkdf2_hmac
     except ImportError:

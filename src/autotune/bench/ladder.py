@@ -30,8 +30,8 @@ CORNERS: Mapping[str, tuple[tuple[int, int], ...]] = {
     "normal": ((300, 100), (1000, 1000), (2000, 1000)),
     "thorough": ((300, 100), (1000, 1000), (2000, 1000), (100, 10), (1000, 10)),
 }
-"""Rows of the matrices of many tasks, and tasks. Between these corners lies all else: a few of the tasks stand for all,
-so many cost no more."""
+"""Rows of the matrices of many tasks, and tasks. All else lies between these corners. A few of the
+tasks stand for all, so that many tasks cost no more than few."""
 
 SHARED_LENGTHS: Mapping[str, tuple[int, ...]] = {
     "quick": (1_000_000,),
@@ -112,9 +112,9 @@ def seconds_of(kind: Kind, operation: Operation) -> float:
 def measured_tasks(n: int, tasks: int, *, usable_cpus: int) -> int:
     """Choose how many of many equal tasks to run, so that their time stands for all: it grows by whole waves.
 
-    So many that making a pool of threads, which is paid once, weighs as little as it does for all of them: the
-    work of 100 products of 300 x 300; and in twos of whole waves, one task for each CPU, or in one where tasks take
-    long. Fewer tasks than that run all, since there the last, unfilled wave counts.
+    The work is that of 100 products of 300 x 300, so that the start of a pool of threads, which is paid once, weighs as
+    little as it does for all tasks. The number is a multiple of two waves, or of one where tasks take long; a wave is
+    one task for each CPU. Fewer tasks than that all run, since there the last, unfilled wave counts.
     """
     seconds = 2.0 * n**3 / (FLOPS["batch_matmul"] / 2)  # of one task on one CPU
     wave = usable_cpus if 2 * seconds > LONGEST_WAVES else 2 * usable_cpus

@@ -69,7 +69,7 @@ class _Side:
 
 
 class _Refusal(Exception):
-    """A fault of an arm that is seen before it raises, by its kind and in a sentence."""
+    """Failure of an arm that is detected before an exception: its kind, and a sentence."""
 
 
 class _ReferenceFailed(Exception):
@@ -156,7 +156,7 @@ class _TaskRun:
 
     @contextmanager
     def _turn(self, arm: Arm, seconds: float) -> Iterator[None]:
-        """Run a step of an arm of at most so many seconds; whatever it raises is recorded as the arm's failure."""
+        """Run a step of an arm that may take `seconds`; an exception is recorded as the arm's failure."""
         self._post.mark(self._place, arm.index, seconds)
         try:
             yield
@@ -344,7 +344,7 @@ class _TaskRun:
                 await_rest(REST_SECONDS)
 
     def _probe_capacity(self, patience: float) -> bool:
-        """Probe the capacity unless the last probe was a moment ago; False if own threads spin for so long."""
+        """Probe the capacity unless the last probe was a moment ago; False if own threads do not stop spinning."""
         if self._probe.due:
             with self._costs.of("probe"):
                 if not await_rest(patience):
@@ -372,7 +372,7 @@ class _TaskRun:
         return self._job.has_background_load or threads > self._job.certain_cpus
 
     def _sample(self, side: _Side, layout: str, loops: int, ready: Callable[[], None] | None = None) -> float:
-        """Put an arm into force and time so many calls; `ready` is called just before them. Returns seconds."""
+        """Put an arm into force and time `loops` calls; `ready` is called just before them. Returns seconds."""
         call = self._call(side, layout)
         self._copies.join(self._place, side.arm.index)
         with ConfigurationScope(side.configuration, usable_cpus=self._job.thread_limit(side.configuration)):

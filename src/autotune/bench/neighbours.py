@@ -12,7 +12,7 @@ from autotune.model.measurement import Bench, Session, TrialPlan
 
 @contextmanager
 def neighbours(count: int) -> Iterator[tuple[int, ...]]:
-    """Keep so many processes spinning within the `with`; gives their process ids.
+    """Keep `count` processes spinning within the `with`; gives their process ids.
 
     Scope of effect: each takes what the scheduler gives it of this process's CPUs, pinned nowhere. They end with the
     `with`, and with this process. Raises OSError if one cannot be started.
@@ -23,7 +23,7 @@ def neighbours(count: int) -> Iterator[tuple[int, ...]]:
 
 
 class Accompanied:
-    """A Bench with neighbours, which rest while a plan asks for quiet. One that is gone is taken for resting."""
+    """A Bench with neighbours, which rest while a plan asks for quiet. A neighbour that has ended counts as resting."""
 
     def __init__(self, bench: Bench, pids: Sequence[int]) -> None:
         self._bench = bench

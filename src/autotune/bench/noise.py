@@ -80,7 +80,7 @@ def seconds_taken(before: Load, after: Load) -> float:
 
 
 def blur(cpus: int) -> float:
-    """Return the CPU seconds of others that cannot be told from zero on this many CPUs.
+    """Return the CPU seconds of others that cannot be distinguished from zero on this many CPUs.
 
     The kernel charges each CPU's whole ticks to the process that runs when a tick ends. The difference of
     two such counts is off by a triangular error with a standard deviation of 0.41 ticks a CPU; three of those for

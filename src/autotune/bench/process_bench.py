@@ -52,7 +52,7 @@ class ProcessBench:
         Seconds that any step of a default may take: preparing its inputs, one call, a warm-up. Other configurations
         may take 20 times as long as the default, and a sixth of the patience in any case.
     copies
-        So many copies of each trial run at once, each of which may take its part of the memory and all of the CPUs.
+        Number of copies of each trial that run at once. Each may take its part of the memory and all of the CPUs.
     neighbours
         Busy processes that this process keeps next to the trials, and that do not count as interference.
 
@@ -89,7 +89,7 @@ class ProcessBench:
         """End the servers of trials."""
 
     def wait(self, exponent: int | None) -> None:
-        """Have idle BLAS threads of later trials spin so long, unless the user has said how long."""
+        """Set the spin time of idle BLAS threads in later trials, unless the user has set it."""
         if VARIABLE not in self.environ and variables(exponent):
             self.environ = {**self.environ, **variables(exponent)}
             _close(self._servers)
@@ -100,7 +100,7 @@ class ProcessBench:
         return self.compare([self._task(case) for case in plan.cases], plan)
 
     def compare(self, tasks: Sequence[Task], plan: TrialPlan) -> Session:
-        """Measure these tasks to the letter, with the plan's rounds, seed and time.
+        """Measure exactly these tasks, with the plan's rounds, seed and time.
 
         For the self-test, which compares the default with itself.
         """
@@ -168,7 +168,7 @@ class ProcessBench:
         return TrialProcess(self._server(preload=not workloads), words, patience=self._patience, until=until)
 
     def _trial(self, records: Sequence["_TaskRecord"], plan: TrialPlan, until: float) -> list["_Probe"]:
-        """Run one process over what is left; what comes of it stands in the records. Returns its probes."""
+        """Run one process over the remaining tasks, and record its results. Returns its probes."""
         began = monotonic()
         probes: list[_Probe] = []
         try:
@@ -231,7 +231,7 @@ class _Probe(NamedTuple):
     """A probe of capacity."""
 
     moment: float
-    """By the clock of the pairs, which all processes of a machine share."""
+    """Time on the clock of the pairs, which all processes of a machine share."""
     capacity: float
 
 

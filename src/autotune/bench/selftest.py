@@ -36,7 +36,7 @@ class SelfTest:
 
     resolution: float | None = None
     """Half-width of the 95 % interval of the log-ratio between the default and itself, in a fresh process. Differences
-    below it cannot be told from noise."""
+    below it cannot be distinguished from noise."""
     capacity: float | None = None
     """The highest capacity that was probed meanwhile, in units of one CPU's work; None with one usable CPU."""
     memory_bandwidth: float | None = None
@@ -60,7 +60,7 @@ def run_selftest(
     seed: int = 0,
     rates: bool = True,
 ) -> SelfTest:
-    """Test the machine: the bench compares the default with itself, for so many seconds.
+    """Test the machine: the bench compares the default with itself.
 
     The rates, on `usable_cpus` threads and with an eighth of `memory_bytes` at most, take one or two seconds more. They
     are for reports: nothing is decided by them.

@@ -27,7 +27,7 @@ LOOPS = {"functions": ((np.exp, 1_000_000),), "arithmetic": ((np.add, 1_000_000)
 def calls_in_a_row() -> Callable[[], dict[str, float]]:
     """Make the operands. Return a function that measures the seconds of a call of each kind.
 
-    Products wake the threads once, QR many times. So many calls of a kind take about ten milliseconds.
+    Products wake the threads once, QR many times. The calls of each kind take about ten milliseconds together.
     """
     a, b = (np.random.default_rng(0).random((n, n)) for n in (128, 512))
     c = b[:256, :256].copy()

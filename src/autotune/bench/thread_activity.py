@@ -49,7 +49,7 @@ def _others_run() -> bool:
 def pools_at_work(job: TrialJob, post: Post) -> tuple[str, ...]:
     """Call the default of the job's only task twice; return the names of the pools that were busy.
 
-    With one BLAS thread it tells of the other pools. A pool's own threads cannot be told from others, so that all
+    With one BLAS thread it shows the other pools. A pool's own threads cannot be distinguished, so that all
     loaded pools are named if any thread but the calling one worked. FFT workers, of which there is one by default, are
     as many as the usable CPUs meanwhile. With the default's BLAS threads it tells whether BLAS may have a part.
     """
@@ -67,7 +67,7 @@ def pools_at_work(job: TrialJob, post: Post) -> tuple[str, ...]:
 
     with blas.limit(1), thread_pools.limit(job.usable_cpus):
         pools = busy(lambda: [pool.api for pool in thread_pools.loaded_pools()])
-    alone = (blas.current() or 1) < 2  # then it cannot be told
+    alone = (blas.current() or 1) < 2  # then it is unknown
     return tuple(sorted({*pools, *(PRESUMED if alone else busy(lambda: list(PRESUMED)))}))
 
 

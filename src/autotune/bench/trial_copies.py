@@ -58,7 +58,7 @@ class Copies:
 
 
 def fork(copies: int) -> list[socket.socket] | socket.socket:
-    """Fork so many copies of this process. The trial gets a line to each of them, a copy the one to the trial.
+    """Fork copies of this process. The trial gets a socket to each of them, a copy the socket to the trial.
 
     To be called before any thread is started. A copy prints nothing; it belongs to the trial's process group,
     and ends once the trial is gone.

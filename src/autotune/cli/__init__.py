@@ -1,4 +1,4 @@
-"""Words on a terminal: one verb per file; the only package that prints or exits."""
+"""Command line: one verb per file; the only package that prints or exits."""
 
 VERBS = {
     "advise": "Record one run of a command, and say what autotune can do for it here.",

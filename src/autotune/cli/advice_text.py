@@ -14,7 +14,7 @@ from autotune.runtime.text_table import TextColumn, TextTable, wrap
 
 MOST_ROWS = 15
 LEAST_WAITING = 0.05
-"""Part of the time of a call below which it is not said that it runs plain, since BLAS threads spin."""
+"""Least part of a call's time with spinning BLAS threads for which the text says that the call runs plain."""
 LEAST_SHARE = 0.005
 """Part of the run below which a call has no row."""
 
@@ -24,7 +24,7 @@ NO_CALLS = (
 )
 
 LEAST_NAME, MOST_NAME = 20, 32
-"""Columns of the names of calls: as many as the longest word has, so that no name is broken."""
+"""Width of the column of calls: that of the longest word, so that no name is broken."""
 UNRECORDED = "No call of NumPy or SciPy could be recorded, for the reason that follows."
 
 _ORIGINS = {Layer.SHIPPED: "shipped profile", Layer.CLUSTER: "pulled profile"}
@@ -133,7 +133,7 @@ def _gain_cell(row: AdvisedCall) -> str:
 
 
 def _grounds(gain: KnownGain) -> Iterator[str]:
-    """Yield in a few words what else than a measurement of this size, on this machine, the figures come from."""
+    """Yield in a few words the origin of figures that are not of this size or this machine."""
     if gain.basis is not Basis.SIZE:
         yield str(gain.basis)
     if gain.waiting >= LEAST_WAITING:

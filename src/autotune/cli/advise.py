@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from autotune.recording.recording import Recording
 
 _MOST_BYTES = 2**26
-"""Of a recording whose command is run again: thousands of processes."""
+"""Largest size of a recording to read: thousands of processes."""
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
-@click.option("--stop-after", metavar="TIME", help="Record so long, such as 2m, and let the command run on.")
+@click.option("--stop-after", metavar="TIME", help="Record for this time only, such as 2m; the command runs on.")
 @click.option("--record", "kept", type=FILE, help="Keep the recording here.")
 @click.option("--recording", type=PRESENT_FILE, help="Advise on a kept recording.")
 @click.option("--profile", type=click.Path(path_type=Path, exists=True), help="A profile that goes before all others.")

@@ -64,7 +64,7 @@ if TYPE_CHECKING:
 @click.option(
     "--cpus",
     metavar="N,N,...",
-    help="Measure for programs that are given so many CPUs, such as 1,2,4,all: a profile for each.",
+    help="Measure for programs that are given N CPUs, such as 1,2,4,all: a profile for each number.",
 )
 @store_option
 @json_option
@@ -88,7 +88,7 @@ def calibrate(
 
     Where a store is named, what it knows of this machine's relatives is tried first.
 
-    With --cpus each profile is measured under an affinity mask of so many CPUs, the largest first, and what it
+    With --cpus each profile is measured under an affinity mask of N CPUs, the largest first, and what it
     finds is tried first for the smaller ones; a budget is for all of them together. --output then names a file
     for each: profile-2cpu.yaml.
 
@@ -193,7 +193,7 @@ class AllocationRun(Record, kw_only=True):
 
 
 def plan_allocations(cpus: str | None, output: Path | None) -> list[AllocationRun]:
-    """Return the allocations to be measured, the largest first. Raises UsageError for what cannot be."""
+    """Return the allocations to be measured, the largest first. Raises UsageError for CPUs that are not usable."""
     masks = allocations_of(cpus)
     turns = []
     for mask in masks:

@@ -184,7 +184,7 @@ class ResultWriter:
                 self._last[place] = profile
 
     def _path(self, key: Key) -> Path:
-        """Return the file of a class; its name differs from that of a profile of one's own machine."""
+        """Return the file of a class; its name differs from that of this machine's own profile."""
         if key in self.kept:
             return self.kept[key].output
         if self.output is None:

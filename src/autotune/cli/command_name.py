@@ -37,7 +37,7 @@ class TunedCommand(Record, kw_only=True):
 
 
 def command_name(name: str | None, words: Sequence[str]) -> str:
-    """Return the name of a command's entry. Raises UsageError for a name that cannot stand in a profile.
+    """Return the name of a command's entry. Raises UsageError for a name that a profile cannot hold.
 
     Without a name it is made from the first Python file or module, else from the program: `python -m http.server` is
     http_server.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from autotune.model.profile import Profile
 
 WIDE = 96
-"""From so many columns of the terminal a speed-up and its interval stand on one line."""
+"""Least width of the terminal, in columns, at which a speed-up and its interval are on one line."""
 TOLD_APART = 0.05
 """Difference of two speed-ups, as a logarithm, from which on both are shown."""
 STYLES = {Status.TUNED: "green", Status.UNDECIDED: "yellow", Status.NOISY: "yellow", Status.FAILED: "red"}

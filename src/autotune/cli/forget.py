@@ -44,7 +44,7 @@ def forget(words: tuple[str, ...], as_json: bool) -> int:
         print_json("forget/1", {"profiles": rows})
     for path, entries in removed if not as_json else ():
         print_lines(operation_name(entry.operation) for entry in entries)
-        note(messages.forgotten(len(entries), path))
+        note(messages.removed_entries(len(entries), path))
     if missing is None:
         return 0
     note(printable(missing))

@@ -91,7 +91,7 @@ def not_covered(names: Sequence[str], sizes: Sequence[str], measured: Iterable[s
 
 
 def memory_exceeded(name: str, sizes: Sequence[str], dtype: str) -> Iterator[tuple[int, int]]:
-    """Yield the bytes that an operation needs and may have, for each of these sizes that no calibration here takes."""
+    """Yield the bytes that an operation needs and may have, for each of these sizes that is too large here."""
     row, allowed = row_of(name), memory_allowance(detect()[1].memory_bytes)
     if row is None or allowed is None:
         return

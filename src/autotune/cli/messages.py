@@ -1,6 +1,6 @@
-"""The sentences that verbs say next to their results: what happened, what follows from it, and what to do.
+"""Sentences that verbs print next to their results: what happened, what follows from it, and what to do.
 
-An error's sentence stands where it is raised; a line of a table or of progress stands where it is formatted. The types
+An error's sentence is written where it is raised; a line of a table or of progress where it is formatted. The types
 of entries and the catalogue are not loaded for sentences: `autotune run` starts without them.
 """
 
@@ -68,7 +68,7 @@ SAME_UNTIL_DECIDED = "the same command with --until-decided."
 
 
 def entries_undecided(counts: str, command: str, *, busy: bool, budget: str | None = None) -> str:
-    """Tell of entries without a decision, `counts` by their status; `busy` if the load of others is the likely cause.
+    """Describe entries without a decision, `counts` by their status; `busy` if the load of others is the likely cause.
 
     `budget` is what would be enough, as far as that is known.
     """
@@ -178,7 +178,7 @@ def runs_too_long(pairs: int, needed: float, allowed: float) -> str:
 
 
 def failed_in_every_run(status: int) -> str:
-    """Tell of a command whose runs all ended with this status; negative: the signal that ended them."""
+    """Describe a command whose runs all ended with this status; negative: the signal that ended them."""
     end = f"signal {-status} ended it" if status < 0 else f"exit status {status}"
     return f"The command failed in every run ({end}), so there is no speed-up: run it alone to see why."
 
@@ -289,7 +289,7 @@ def not_measured(names: Sequence[str], sizes: Sequence[str], measured: Sequence[
 
 
 def does_not_fit(name: str, sizes: Sequence[str], *, needed: int, allowed: int) -> str:
-    """Describe sizes, of which the largest need so many bytes, more than a calibration may take here."""
+    """Describe sizes, of which the largest need more bytes than a calibration may take here."""
     return (
         f"No entry in force covers {' '.join([name, *sizes])}, and none can be measured here: its arrays take "
         f"{units.memory(needed)}, a calibration at most {units.memory(allowed)}, a quarter of the memory."
@@ -306,7 +306,7 @@ def not_in_catalogue(name: str, nearest: Sequence[str]) -> str:
     )
 
 
-def forgotten(count: int, path: object) -> str:
+def removed_entries(count: int, path: object) -> str:
     return f"{count_of(count, 'entry was', 'entries were')} removed from {path}."
 
 

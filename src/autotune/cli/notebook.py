@@ -70,7 +70,7 @@ def run_on_program(words: Sequence[str], code: str) -> None:
 
 
 def run_verb(words: Sequence[str]) -> None:
-    """Run a verb in a process of its own, and show its output in the cell as it comes."""
+    """Run a verb in a separate process, and show its output in the cell as it arrives."""
     command = [sys.executable, "-m", "autotune", *words]
     environment = {**os.environ, "COLUMNS": "100"}
     with subprocess.Popen(  # noqa: S603 - this Python, with words that the user typed

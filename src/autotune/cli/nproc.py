@@ -54,5 +54,5 @@ def describe(limit: CpuLimit) -> str:
 
 
 def decides(limit: CpuLimit, kind: str, usable: int) -> bool:
-    """Does it make the number of usable CPUs? Of two caps it is that of so many CPUs."""
+    """Does it make the number of usable CPUs? Of two caps it is the one with that number."""
     return limit.limit == kind and (limit.limit != Limit.CAP or limit.value == usable)

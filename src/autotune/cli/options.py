@@ -49,7 +49,7 @@ def workload_option(text: str) -> Callable[[Callable[..., Any]], Callable[..., A
 
 
 class Selection(Record, kw_only=True):
-    """The entries that a command line means: of these operations, all if none is named, and of these sizes."""
+    """The entries that a command line selects: of these operations, all if none is named, and of these sizes."""
 
     files: tuple[Path, ...] = ()
     """Profiles that are named, instead of those in force."""

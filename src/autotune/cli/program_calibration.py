@@ -1,4 +1,4 @@
-"""Calibration for one program: what it calls is measured, and what it gains is told."""
+"""Calibration for one program: the calls that it makes are measured, and its gain is printed."""
 
 import os
 import sys
@@ -27,7 +27,7 @@ VERIFY_RUNS = 3
 START_PAIRS = 3
 """Pairs of processes that load NumPy: the time that `autotune run` adds is many times their scatter."""
 BUDGET_SECONDS = 120.0
-"""For a program, if no budget is named: it calls a few operations, and not the whole catalogue."""
+"""Default budget for a program, which calls a few operations and not the whole catalogue."""
 COMMAND = "autotune.command"
 
 

@@ -93,7 +93,7 @@ def read_subjects(paths: Sequence[Path]) -> list[Subject]:
 
 
 def narrow(subject: Subject, selection: Selection) -> Subject:
-    """Keep the entries that are meant, and what their search measured."""
+    """Keep the selected entries, and the measurements of their search."""
     sessions = [
         session.replace(measurements=tuple(row for row in session.measurements if selection.contains(row.operation)))
         for session in subject.sessions

@@ -115,10 +115,10 @@ def publish(profiles: tuple[Path, ...], store: str | None, sign: bool, key: Path
 @click.option("--fresh", is_flag=True, help="Forget local copies: what was withdrawn is gone at once.")
 @json_option
 def pull(store: str | None, fresh: bool, as_json: bool) -> int:
-    """Bring what the store holds for this machine to where its programs look.
+    """Copy the store's profiles for this machine to where its programs look.
 
     Only this machine's class is read, and a few of the same CPU. Programs never open a connection: they read the local
-    mirror that this leaves. A store that is away changes nothing. Exits with 1 if the store has nothing for this
+    mirror that this leaves. An unreachable store changes nothing. Exits with 1 if the store has nothing for this
     machine.
 
     \b
@@ -350,7 +350,7 @@ def profiles_of_this_host() -> Iterator[tuple[Path, Profile]]:
 
 
 def remove_file(place: "Store", file: "FlaggedFile") -> bool:
-    """Remove a file; False, with a message, if the store keeps it. Raises StoreProblem if the store is away."""
+    """Remove a file; False, with a message, if the store keeps it. Raises StoreProblem if the store is unreachable."""
     try:
         place.remove(file.folder, file.name)
     except StoreProblem as problem:

@@ -32,7 +32,7 @@ def relatives(url: str | None, key: Key) -> list[Profile]:
 
 
 class Log:
-    """A listener that remembers what was tried when, and how long all would take, and tells another."""
+    """A listener that records when each configuration was tried and how long all take, and forwards events."""
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
@@ -49,7 +49,7 @@ class Log:
 
 
 def note_warm_start(profile: Profile, stored: Sequence[Profile], tried: Sequence[Tried]) -> None:
-    """Tell the choices from relatives and the time saved; nothing if relatives had proved nothing."""
+    """Print the choices from relatives and the time saved; nothing if relatives had proved nothing."""
     from autotune.search.warm_starts import suggestions, warm_starts
 
     taught = warm_starts(stored)
@@ -83,7 +83,7 @@ def saved_seconds(tried: Sequence[Tried], brought: Mapping[Operation, Configurat
 
 
 def _part(trials: Mapping[Configuration, float], choice: Configuration | None) -> float:
-    """Return the part of a size's trials that came to lie behind its choice instead of before it.
+    """Return the part of a size's trials that came after its choice instead of before it.
 
     `trials` says when each configuration was first measured. A small space is measured whole in one step, no matter who
     knows what: none of it was saved.

@@ -93,7 +93,7 @@ def nothing_to_verify(profile: "Profile", selection: Selection) -> str:
 
 
 def has_failed(checks: "list[Check]") -> bool:
-    """Does one not hold or fail, or is nothing in it for this machine?"""
+    """Does a choice no longer hold, does one fail, or is none for this machine?"""
     standings = {check.standing for check in checks}
     return any(standing.bad for standing in standings) or standings == {"refused"}
 

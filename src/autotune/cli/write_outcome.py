@@ -31,12 +31,12 @@ class Kept(Record, kw_only=True):
     measured: Profile
     """The profile that this run measured."""
     profile: Profile
-    """The profile that was written: that, and the entries of earlier runs that it does not replace."""
+    """The profile that was written: the new entries, and those of earlier runs that they do not replace."""
     path: Path
     output: Path
     """The path that was asked for."""
     why: str | None = None
-    """Why it is somewhere else; None if it is where it should be."""
+    """Reason why it was written elsewhere; None if it is at the intended path."""
     outcome: "Outcome | None" = None
     """Of the calibration, where it was one."""
     sizes_named: bool = False
@@ -44,7 +44,7 @@ class Kept(Record, kw_only=True):
     was_busy: bool = False
     """Whether others used the CPUs when the calibration began."""
     budget_needed: str | None = None
-    """The budget that would decide all, as far as that is known."""
+    """Budget that would decide all entries; None if unknown."""
 
 
 def place(key: Key, output: Path | None) -> Path:
@@ -66,7 +66,7 @@ def place(key: Key, output: Path | None) -> Path:
 
 
 def _there(path: Path) -> Profile | None:
-    """Return the profile that is in a place already. Raises UsageError if it is something else."""
+    """Return the profile at a path. Raises UsageError if another file is there."""
     if not os.path.exists(path):  # noqa: PTH110 - false in a folder that may not be entered: writing will fail and say so
         return None
     try:
@@ -77,7 +77,7 @@ def _there(path: Path) -> Profile | None:
 
 
 def keep(profile: Profile, path: Path, *, sizes_named: bool = False) -> Kept:
-    """Write a profile to this path, or where it can be, together with the entries that are there already.
+    """Write a profile to this path, or to one that is writable, together with the entries that are there already.
 
     Raises EnvironmentProblem if no place on this machine takes it; it is printed then.
     """

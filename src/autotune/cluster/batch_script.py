@@ -92,7 +92,7 @@ _DIRECTIVES = {
 }
 """The head of each file. A line with a name that has no value is left out.
 
-LSF gives one slot on each of so many hosts; Grid Engine runs an array job with one task for each host, and `exclusive`
+LSF gives one slot on each of the hosts; Grid Engine runs an array job with one task for each host, and `exclusive`
 is the usual name of the complex for whole hosts.
 """
 _LAUNCH = {

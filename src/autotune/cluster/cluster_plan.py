@@ -21,7 +21,7 @@ CONFIRMATION = 0.4
 ASKED = 3
 """Hosts, at most, that measure an entry."""
 ATTEMPTS = 3
-"""Workers that may be lost over a unit before it is given up: it may be what kills them."""
+"""Workers that may be lost over a unit before it is given up: the unit may be the cause."""
 PAUSE_SECONDS = 5.0
 """Time until a host on which another calibration runs is tried again."""
 
@@ -44,7 +44,7 @@ class SearchUnit:
     name: str
     dtype: str
     seconds: float
-    """Estimated time of one call of each size: tells the longest unit."""
+    """Estimated time of one call of each size, by which the longest unit is found."""
 
     def __str__(self) -> str:
         return self.name if self.dtype == "float64" else f"{self.name} {self.dtype}"
@@ -98,7 +98,7 @@ class _UnitState:
     took: float = 0.0
     """Seconds of the exploration."""
     lost: int = 0
-    """Workers that went away while they measured it."""
+    """Workers that were lost while they measured it."""
     failed: dict[str, str] = field(default_factory=dict)
     """Hosts on which it could not be measured, with the reason."""
 
@@ -108,7 +108,7 @@ class _UnitState:
 
     @property
     def unconfirmed_entries(self) -> tuple[Entry, ...]:
-        """Tuned entries of the first host that too few others chose as well."""
+        """Tuned entries of the first host that too few other hosts chose, too."""
         first, *rest = self.answers.values()
         agreed = [(entry.operation, entry.choice) for entries in rest for entry in entries]
         return tuple(
@@ -178,7 +178,7 @@ class ClusterPlan:
         self._classes[job.node.key].tested[job.node.host] = tested
 
     def record_profile(self, job: NodeJob, profile: Profile, seconds: float) -> None:
-        """Record an exploration or a confirmation that took so many seconds."""
+        """Record an exploration or a confirmation, and the seconds that it took."""
         state = self._end(job, seconds)
         assert state is not None
         if job.task is NodeTask.CONFIRM and all(entry.reason.startswith(OUT_OF_TIME) for entry in profile.entries):
@@ -282,7 +282,7 @@ class ClusterPlan:
 
     def _budget(self, group: _ClassState, chosen: _UnitState) -> float | None:
         """Return the seconds of a job: its part of what the class has left; None if nothing is left."""
-        left = self._left(group)
+        left = self._remaining_seconds(group)
         if left <= 0:
             return None
         hosts, measured = self._hosts(group.key), self._measured_now(group.key)
@@ -297,7 +297,7 @@ class ClusterPlan:
             return max(LEAST_BUDGET_SECONDS, min(left, max(left * CONFIRMATION / parts, chosen.took)))
         return max(LEAST_BUDGET_SECONDS, left / parts)
 
-    def _left(self, group: _ClassState) -> float:
+    def _remaining_seconds(self, group: _ClassState) -> float:
         """Return the seconds of a class's budget that are neither spent nor promised to a running job."""
         promised = sum(job.seconds for job in self.running.values() if job.node.key == group.key)
         return self.budget - group.spent - promised
@@ -305,7 +305,7 @@ class ClusterPlan:
     def _open(self) -> Iterator[tuple[Key, _UnitState]]:
         """Yield the units that can still be measured, by hosts that are present or may come back."""
         for group in self._classes.values():
-            if self._left(group) <= 0:
+            if self._remaining_seconds(group) <= 0:
                 continue
             hosts, gone = self._hosts(group.key), not self._present(group.key)
             for state in group.units:
@@ -336,7 +336,7 @@ class ClusterPlan:
         return reason or f"{end} ended before a host {'confirmed' if state.is_searched else 'measured'} it."
 
     def _end(self, job: NodeJob, seconds: float = 0.0) -> _UnitState | None:
-        """End a job that took so many seconds of the budget; return the state of its unit, None for a self-test."""
+        """End a job and book its seconds; return the state of its unit, None for a self-test."""
         del self.running[job.node.worker]
         group = self._classes[job.node.key]
         group.spent += seconds

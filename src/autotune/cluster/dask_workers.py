@@ -17,9 +17,9 @@ from autotune.host.numeric_libraries import series
 
 CONNECT_SECONDS = 20.0
 ANSWER_SECONDS = 20.0
-"""Time in which a new worker has to name its Python version."""
+"""Time limit for the introduction of a new worker."""
 PREFIX = "autotune-"
-"""Begins the keys of our tasks: Dask's dashboard shows it, and clients recognise each other's tasks by it."""
+"""Prefix of the keys of autotune's tasks: Dask's dashboard shows it, and clients recognise each other's tasks by it."""
 INTRODUCTION = f"{PREFIX}{NodeTask.INTRODUCE}-"
 
 Answer = dict[str, Any]

@@ -12,14 +12,14 @@ from collections.abc import Callable
 Callback = Callable[[], object]
 
 importing = RLock()
-"""To be held by a thread that imports modules in the middle of a program's call. Python's forks wait for it: the child
-would inherit the locks of half-imported modules, which no thread of its own ever opens."""
+"""Lock for a thread that imports modules in the middle of a program's call. Python's forks wait for it: the child would
+inherit the locks of half-imported modules, which none of its threads could release."""
 
 is_cut_off = False
-"""Is this a child that C code forked while another thread held `importing`? It must not import these modules."""
+"""Was this child forked by C code while another thread held `importing`? It must not import these modules."""
 
 _pid: int | None = None
-"""The process that was met last; None before the first callback."""
+"""Id of the process at the last check; None before the first callback."""
 _callbacks: list[Callback] = []
 
 

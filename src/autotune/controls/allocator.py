@@ -181,7 +181,7 @@ def _cap_bytes(cap_bytes: int | None) -> int:
 
 @cache
 def _support() -> tuple[str | None, int]:
-    """Return why not, and the cap where none is given. Costs 0.5 ms, and stays the same in one process."""
+    """Return why memory cannot be retained, and the default cap. Costs 0.5 ms; constant within a process."""
     memory, settings = usable_bytes(), thread_variables.allocator_settings(os.environ)
     reason = refusal(libc=_glibc(), replaced=_is_replaced(), memory_bytes=memory, settings=settings)
     return reason, memory_allowance(memory) or LARGEST_CAP
@@ -205,7 +205,7 @@ def _glibc() -> str | None:
 
 
 def _is_replaced() -> bool:
-    """Is the malloc that this program calls another one than glibc's?
+    """Does this program call another malloc than glibc's?
 
     Another allocator brings its own malloc_usable_size. The address of malloc itself tells nothing: in a Python that
     is linked to a fixed address, as Debian's and Ubuntu's, it is that of a stub in the program.

@@ -69,7 +69,7 @@ class BlasThreads:
         return thread_variables.user_limit(os.environ, api=library.api, is_on_openmp=library.is_on_openmp)
 
     def set_threads(self, threads: int | None) -> int | None:
-        """Make this the count while no scope is active; None puts back what was there before.
+        """Set the count that holds while no scope is active; None restores the previous one.
 
         Process-wide, for the libraries loaded now; those loaded later take it at the next scope or `refresh`,
         SciPy's as soon as it is imported. Returns the count then in force: other code's limit, or an
@@ -96,7 +96,7 @@ class BlasThreads:
         return ThreadLimit(self, threads)
 
     def refresh(self) -> None:
-        """Give the count in force to libraries loaded since, and to a thread that comes in new.
+        """Set the current count in libraries that were loaded since, and in a new thread.
 
         Costs 0.1 us, and 0.1 to 0.6 ms after Python modules were imported.
         """
@@ -135,7 +135,7 @@ class BlasThreads:
             self._settle()
             library = blas_setters.of_scipy(self._libraries) if self._switches else None
             if library is None:
-                return "the BLAS library that SciPy calls cannot be told."
+                return "the BLAS library that SciPy calls is unknown."
             if not library.is_like(self._libraries[0]):
                 return f"its {library} was not measured, but {self._libraries[0]}."
             return self._switch_for(library, usable_cpus)
@@ -171,7 +171,7 @@ class BlasThreads:
             self._settle()
 
     def _look(self) -> bool:
-        """Take in libraries loaded since the last look; True if there are any."""
+        """Add libraries that were loaded since the last call; True if there are any."""
         if self._modules < 0:
             after_fork.register(self.after_fork)
         self._modules = len(sys.modules)
@@ -214,7 +214,7 @@ class BlasThreads:
             self._here().settle(self._base)
 
     def _here(self) -> "_Domain":
-        """Return the counts that this thread has for itself."""
+        """Return the counts of this thread alone."""
         try:
             domain: _Domain = self._thread.domain
         except AttributeError:

@@ -58,7 +58,7 @@ class Library:
         return self._ceiling if threads == self._start else threads
 
     def is_like(self, other: "Library") -> bool:
-        """Does what was measured with the other one hold for this? Their patch level may differ, as a profile's may."""
+        """Do measurements with the other library hold for this one? The patch level may differ, as in a profile."""
         own, others = ((series(each.version or ""), each.api) for each in (self, other))
         return own == others and self.per_thread == other.per_thread
 

@@ -25,7 +25,7 @@ def expect_no_longer(modules: Sequence[str]) -> None:
 
 
 def are_imported(modules: Sequence[str]) -> bool:
-    """Are they there, and has their code run to its end? Python marks those whose code still runs."""
+    """Are these modules imported completely? Python marks those whose code still runs."""
     if any(name not in sys.modules for name in modules):
         return False
     specs = [getattr(sys.modules[name], "__spec__", None) for name in modules]
@@ -33,7 +33,7 @@ def are_imported(modules: Sequence[str]) -> bool:
 
 
 class _Watch:
-    """A finder that finds nothing: every import asks it for its module, and by then others are loaded.
+    """A finder that finds no module. Every import calls it, which shows that earlier imports are complete.
 
     It replaces nothing. It stays among the finders, inert, once nothing is expected any more, since taking an
     entry out of sys.meta_path makes an import in another thread skip one of Python's own.

@@ -1,4 +1,4 @@
-"""A thread that does something now and then, and rests while the program forks."""
+"""A thread that calls a function periodically, and pauses while the program forks."""
 
 import _thread
 import os

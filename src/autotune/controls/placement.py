@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def cpus_for(placement: Placement | None, workers: int) -> frozenset[int] | None:
-    """Return the CPUs for so many workers of the calling thread; None to leave them where they are.
+    """Return the CPUs for `workers` of the calling thread; None to leave them where they are.
 
     Of several groups that have room it is the one that the caller runs in, where its data are likely to be. The
     first call of a process reads the machine's structure (some ms, more on large machines).
@@ -35,7 +35,7 @@ def cpus_for(placement: Placement | None, workers: int) -> frozenset[int] | None
 def choose(
     placement: Placement, workers: int, cpus: "Sequence[Cpu]", current: int | None = None
 ) -> frozenset[int] | None:
-    """Return the group of these CPUs for so many workers; None if none has room for them.
+    """Return the group of these CPUs for `workers`; None if none has room for them.
 
     The one with the `current` CPU, else the largest, of equals the first. Pure.
     """
@@ -91,7 +91,7 @@ class Placed:
 
 
 def current(workers: int) -> frozenset[int] | None:
-    """Return the CPUs for so many workers by the placement in force in this thread."""
+    """Return the CPUs for `workers` by the placement in force in this thread."""
     return cpus_for(_here.placement, workers)
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 TRACKER_SECONDS = 1.0
 """Seconds that multiprocessing's resource trackers may outlive a kill: they remove the shared memory of the dead."""
 KILL_SECONDS = 5.0
-"""Seconds of repeated kills: forks that race with the killer have to lose."""
+"""Seconds for which kills are repeated, so that a process that forks faster than it is killed ends, too."""
 POLL_SECONDS = 0.005
 """Seconds between looks at a child if the system has no pidfd_open(2)."""
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -87,7 +87,8 @@ def die_with_parent(parent: int) -> None:
 def end_descendants(child: int, *, adopting: bool, grace: float = 0.0) -> None:
     """End all descendants of this process, of which `child` leads a process group, and reap them.
 
-    With `grace` they get SIGTERM and so many seconds first. To be called by the process that adopts their orphans.
+    With `grace` they get SIGTERM and are given these seconds first. The process that adopts their orphans has to call
+    this.
     """
     if grace and signal_group(child, signal.SIGTERM):
         until = monotonic() + grace
@@ -269,7 +270,7 @@ class Supervised:
         return self.wait(0)
 
     def wait(self, seconds: float | None = None) -> Ending | None:
-        """Wait for the command's end, up to so many seconds; None if it still runs."""
+        """Wait for the command's end, at most `seconds`; None if it still runs."""
         watch = select.poll()  # select(2) takes descriptors below 1024 only
         watch.register(self.report, select.POLLIN)
         if self._ending is None and watch.poll(None if seconds is None else 1000 * seconds):

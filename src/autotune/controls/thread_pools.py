@@ -53,7 +53,7 @@ def _module_pools() -> Iterator[Library]:
 
 
 def _is_started(module: ModuleType) -> bool:
-    """Does its pool run? numba starts its threads at the first question about them, which must not be ours."""
+    """Does its pool run? numba starts its threads at the first query, which autotune must not make."""
     layer = getattr(module, "threading_layer", None)
     if layer is None:
         return True

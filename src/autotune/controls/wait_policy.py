@@ -131,7 +131,7 @@ class WaitPolicy:
 
 
 def _spinning() -> "list[BlasLibrary]":
-    """List the libraries whose threads go by the variable, NumPy's first."""
+    """List the libraries whose threads follow the variable, NumPy's first."""
     return [each for each in libraries() if each.api == "openblas" and each.threading == "pthreads"]
 
 
@@ -145,7 +145,7 @@ def _refusal() -> str | None:
         with open("/proc/self/environ", "rb") as file:  # noqa: PTH123 - a millisecond less
             start = dict(line.partition(b"=")[::2] for line in file.read().split(b"\0"))
     except OSError:
-        return "it cannot be told which variables have changed since the program began."
+        return "it is unknown which variables have changed since the program began."
     for name in _READ_AGAIN:
         value = os.environ.get(name)
         if start.get(name.encode()) != (None if value is None else os.fsencode(value)):

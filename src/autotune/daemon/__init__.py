@@ -1,1 +1,1 @@
-"""Keeps the profile true by itself: decides when to measure what, and has children do it."""
+"""Keeps profiles up to date: decides when to measure what, and lets child processes do it."""

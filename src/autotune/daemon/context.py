@@ -31,13 +31,13 @@ class DaemonLog:
             self._stream.flush()
 
     def begin(self, subject: str, why: str, *, level: str = "warning") -> None:
-        """Write a condition that lasts, once until its reason changes."""
+        """Log a lasting condition once, and again when its reason changes."""
         if self._lasting.get(subject) != why:
             self._lasting[subject] = why
             self.write(subject, why, level=level)
 
     def end(self, subject: str, why: str) -> None:
-        """Write that a lasting condition has ended, if it had begun."""
+        """Log the end of a lasting condition that was logged."""
         if self._lasting.pop(subject, None) is not None:
             self.write(subject, why)
 

@@ -42,7 +42,7 @@ _CREDENTIALS = struct.Struct("=iII")
 
 @dataclass(frozen=True, slots=True)
 class SocketPeer:
-    """The process at the other end; None where the kernel does not say."""
+    """Id of the process at the other end; None where the kernel does not give it."""
 
     uid: int | None
     gid: int | None = None

@@ -16,7 +16,7 @@ PROGRAM_CHECK_SECONDS = 1.0
 HOST_BUSY_SECONDS = 120.0
 """Before another attempt after another process held the host's measuring lock."""
 STABLE_SECONDS = 600.0
-"""A window that stayed open so long makes the next quiet period short again."""
+"""Duration of an open window after which the next quiet period is short again."""
 MAX_DOUBLINGS = 5
 
 

@@ -213,5 +213,5 @@ def turn_of(host: str, subject: str, first_seen: float, *, spread: float) -> flo
 
 
 def stable_fraction(*words: str) -> float:
-    """Map words to a number from 0 to 1, always the same one, evenly distributed over all words."""
+    """Hash words to a number from 0 to 1."""
     return zlib.crc32("\0".join(words).encode()) / 2**32

@@ -1,4 +1,4 @@
-"""Control groups: where their files lie for this process, and which limits they set.
+"""Control groups: the files that limit this process, and the limits in them.
 
 A limit of any ancestor binds (`cpu.max` on a systemd slice, a pod or a job step), so every folder from the
 process's own group up to the mount point is read. Versions 1 and 2, both at once (hybrid), and the cpuset
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from autotune.host.kernel_files import cpulist, read, whole
 
 DEEPEST = 128
-"""Levels of groups looked at, from the mount point on; Kubernetes nests six, systemd some more."""
+"""Most levels of groups that are read, from the mount point on; Kubernetes nests six, systemd some more."""
 MOST_MOUNTS = 64
 """Of cgroup file systems; version 1 has one for each of its 14 controllers."""
 CONTROLLERS = ("cpu", "cpuset", "memory")
@@ -21,7 +21,7 @@ Folders = dict[str, list[list[str]]]
 CPUS = ("cpuset.cpus.effective", "cpuset.effective_cpus", "cpuset.cpus", "cpus")
 MEMS = ("cpuset.mems.effective", "cpuset.effective_mems", "cpuset.mems", "mems")
 MEMORY = ("memory.max", "memory.high", "memory.limit_in_bytes")
-"""Above `memory.high` the kernel does not kill, but it makes every allocation wait: a limit as well."""
+"""Counted as a limit: above `memory.high` the kernel does not kill, but every allocation waits."""
 UNLIMITED = 2**60
 """Bytes from which on a limit is none: version 1 writes the largest number of whole pages, about 2**63."""
 

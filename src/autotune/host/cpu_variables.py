@@ -150,7 +150,7 @@ def test_workers(environ: Mapping[str, str]) -> int:
 
 
 def invalid(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Return our variables that are set to something that is not a whole number of at least 1."""
+    """Return the variables of autotune whose values are no whole numbers of at least 1."""
     return tuple(name for name in (CAP, PROCESSES) if environ.get(name, "1") and count(environ.get(name, "1")) is None)
 
 

@@ -18,7 +18,7 @@ SERIALS = ("/sys/class/dmi/id/product_uuid", "/sys/class/dmi/id/board_serial", "
 
 
 def host_id() -> str:
-    """Return the same text for every process on this host, another on every other; it does not tell the host's name.
+    """Return a text that is the same for every process on a host and differs between hosts; it hides the name.
 
     $AUTOTUNE_HOST_ID if set (hashed if it could not be part of a file name). Else a hash: of the machine id
     with the host name, since computers cloned from one image share the id; in containers without a machine id

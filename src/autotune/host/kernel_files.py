@@ -5,7 +5,7 @@ import os
 LARGEST_FILE = 1 << 24
 """Bytes read of a file at most; /proc/cpuinfo of 4096 CPUs has 6 MB."""
 PART = 1 << 16
-"""Bytes read at a time: Python gets memory for so many before it reads, which maps new pages if they are many."""
+"""Bytes read at a time. Python allocates them before it reads; large allocations map new pages."""
 LARGEST_CPU = 1 << 13
 """CPU or node numbers from here on are taken for garbage; Linux builds for at most 8192 CPUs."""
 

@@ -23,7 +23,7 @@ class CpuLimit:
 
 
 def cpu_limits(environ: Mapping[str, str] | None = None) -> tuple[CpuLimit, ...]:
-    """List every limit that `usable_cpus` counts, set or not, in the order in which they apply."""
+    """List every limit that `usable_cpus` counts, set or not, in the order in which it is applied."""
     environ = os.environ if environ is None else environ
     folders, online, allowed = cgroup.folders(), online_cpus(), affinity()
     each_quota = {folder: cgroup.quota({"cpu": [[folder]]}) for tree in folders["cpu"] for folder in tree}

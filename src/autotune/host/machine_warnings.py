@@ -44,7 +44,7 @@ NO_IDENTITY = (
 )
 
 TOO_BUSY = 0.1
-"""Part of the CPUs' time taken by others from which a calibration leaves entries as too noisy to tell."""
+"""Part of the CPUs' time taken by others from which on a calibration leaves entries noisy."""
 
 
 def machine_warnings(
@@ -239,7 +239,7 @@ def _name(library: BlasLibrary) -> str:
 
 
 def _variable(library: BlasLibrary) -> str:
-    """Return the variable that the library goes by; OpenBLAS built on OpenMP goes by OpenMP's (tried with 0.3.21)."""
+    """Return the variable that the library reads; OpenBLAS built on OpenMP reads OpenMP's (tried with 0.3.21)."""
     if library.threading == "openmp" and library.api == "openblas":
         return "OMP_NUM_THREADS"
     return {"openblas": "OPENBLAS_NUM_THREADS", "mkl": "MKL_NUM_THREADS", "blis": "BLIS_NUM_THREADS"}.get(

@@ -65,7 +65,7 @@ def _pools(*, load: bool) -> list[dict[str, Any]]:
 
 
 def _description(pool: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of a BlasLibrary that decide the answer."""
+    """Return the fields of a BlasLibrary that are part of a profile's key."""
     return {
         "api": pool["internal_api"],
         "version": pool.get("version"),

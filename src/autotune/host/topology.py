@@ -236,7 +236,7 @@ def _kinds(root: str, online: frozenset[int]) -> dict[int, str]:
 
 
 def _kinds_by_capacity(capacities: Mapping[int, int]) -> dict[int, str]:
-    """Tell kinds by the capacity that the kernel's scheduler knows of each CPU, 1024 for the fastest."""
+    """Distinguish kinds by the kernel's capacity of each CPU, 1024 for the fastest."""
     tops: list[int] = []
     for value in sorted(set(capacities.values()), reverse=True):
         if not tops or value < SAME_KIND * tops[-1]:

@@ -30,14 +30,14 @@ class FileRule(Record):
 
     max_bytes: int
     any_owner: bool = False
-    """Accept a file whatever its owner and mode, as for display; else it must be root's or this user's."""
+    """Accept any owner and mode, as for display; otherwise the file must belong to root or this user."""
     owners: frozenset[int] = frozenset()
     """Further user ids that are accepted."""
     group_may_write: bool = False
     check_folder: bool = False
     """Check the mode of the folder, too: who can write there can exchange the file."""
     check_folder_owner: bool = False
-    """Check the owner of the folder as well. Without it an exchanged file must still have an accepted owner."""
+    """Check the owner of the folder, too. Without this an exchanged file must still have an accepted owner."""
     follow_links: bool = False
     """Follow a symbolic link; with `check_folder` both its folder and that of its target are checked."""
     secret: bool = False

@@ -69,7 +69,7 @@ def pinned_from() -> frozenset[int] | None:
 
 
 def schedulable_cpus() -> int:
-    """Count the CPUs that this process may run on: what plain NumPy goes by, whatever a quota or a cap leaves."""
+    """Count the CPUs that this process may run on. Plain NumPy starts a thread for each, despite a quota or a cap."""
     return len(affinity() or ()) or online_cpus()
 
 

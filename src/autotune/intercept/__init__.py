@@ -1,1 +1,1 @@
-"""Calls of NumPy and SciPy that are met below their public names."""
+"""Calls of NumPy and SciPy that are intercepted below their public names."""

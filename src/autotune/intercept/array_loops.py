@@ -97,7 +97,7 @@ _LIKE: Mapping[str, Sequence[tuple[int, int]]] = {
     "complex64": ((4, 1),),
     "complex128": ((5, 1),),
 }
-"""Numbers of the groups that go by what was measured for a dtype, each with its elements for one of that."""
+"""Numbers of the groups that use the measurements of a dtype, each with its elements for one element of that dtype."""
 
 _NEVER = 2**62
 """More elements than any array has."""
@@ -192,7 +192,7 @@ class ArrayLoops:
         return 0 if cpus is None else int(self._core.place(cpus))
 
     def after_blas(self, kind: str, elements: int) -> None:
-        """Let loops of a kind with at least so many elements of 8 bytes be cut while BLAS threads spin, too."""
+        """Let loops of a kind with at least `elements` elements of 8 bytes be cut while BLAS threads spin, too."""
         first = LOOP_KINDS.index(kind) * len(_ITEM_BYTES)
         for group, item in enumerate(_ITEM_BYTES):
             self._core.after_blas(first + group, max(1, elements * 8 // item))

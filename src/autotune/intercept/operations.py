@@ -120,7 +120,7 @@ class Layout:
 
 
 class Range(Record):
-    """Setting of loops from so many elements on."""
+    """Setting of loops from a number of elements on."""
 
     elements: int
     chunk: int

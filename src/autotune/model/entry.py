@@ -52,7 +52,7 @@ class Evidence(Record, kw_only=True):
     """Expected speed-up over the states of the machine; None where CPUs were missing for 10 % of the time or more and
     the choice was timed at full capacity only."""
     speedup_limit: Positive | None = None
-    """Speed-up that the best other configuration hardly exceeds (error 10 %), where the time ended before its test and
+    """Upper bound of the best other configuration's speed-up (error 10 %), where the time ended before its test and
     the default was kept for so little."""
     full_capacity_share: Share | None = None
     """Share of the time at full capacity; None if that was not probed."""
@@ -85,7 +85,7 @@ class Evidence(Record, kw_only=True):
 
     @property
     def is_confirmed(self) -> bool:
-        """Return whether enough hosts agree about the entry, or a trusted signer vouches for it."""
+        """Return whether enough hosts agree about the entry, or a trusted signer signed it."""
         return (self.hosts or 1) >= AGREEING_HOSTS or self.signer is not None
 
     @property
@@ -136,7 +136,7 @@ class Entry(Record, kw_only=True):
 
     @property
     def is_firm(self) -> bool:
-        """Return whether it is decided, and not for want of time: it may replace, or outvote, another entry."""
+        """Return whether evidence decided it, not the end of the time: it may replace, or outvote, another entry."""
         return self.is_decided and not self.is_tentative
 
     @property

@@ -1,4 +1,4 @@
-"""The hardware that decides the answer, and the part of it that this process may use."""
+"""The hardware that a profile is for, and the part of it that this process may use."""
 
 from collections.abc import Iterable, Sequence
 

@@ -20,11 +20,11 @@ class FailureKind(StrEnum):
     ERROR = "error"
     """The work raised an exception."""
     PROTOCOL = "protocol"
-    """The process ended, or wrote, in a way that cannot be understood."""
+    """The process ended unexpectedly, or its output is invalid."""
     NOISY = "noisy"
     """The machine was too busy for timings to mean anything."""
     NOT_REACHED = "not-reached"
-    """The time allowed ended, or another configuration ended the process, before its turn."""
+    """The time allowed was over, or another configuration ended the process, before its turn."""
 
 
 class Failure(Record, kw_only=True):

@@ -139,7 +139,7 @@ class Profile(Record, kw_only=True):
     provenance: Provenance = Provenance()
     """Origin of the measurements."""
     blas_wait: Exponent | None = None
-    """Idle BLAS threads spin for so many cycles, as an exponent of 2, before they sleep; 28: OpenBLAS's default."""
+    """Cycles for which idle BLAS threads spin before they sleep, as an exponent of 2; 28 is OpenBLAS's default."""
     loops_after_blas: Mapping[Name, SizeValue] = {}
     """Classes of whole-array loops that gain while BLAS threads spin, with the elements from which on they do."""
 

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from dataclasses import Field
 
 REQUIRED: Any = object()
-"""Stands for the default of a field that has none."""
+"""Marks a field without a default."""
 
 
 class _DataclassFields:

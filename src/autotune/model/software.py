@@ -1,4 +1,4 @@
-"""The software that decides the answer: BLAS libraries, NumPy and Python."""
+"""The software that a profile is for: BLAS libraries, NumPy and Python."""
 
 from autotune.model.record import Record
 

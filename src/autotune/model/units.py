@@ -14,7 +14,7 @@ STATUSES = {
 _SCALES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 UNKNOWN = "-"
 LARGEST_SEEMING = 10.0
-"""Speed-up from which single timings tell of a disturbance, or of a large gain, but not how large."""
+"""Speed-up above which single timings show a disturbance or a large gain, but not its size."""
 SPARE_TIME = 1.2
 """Budget that is advised, over the time that is expected to be needed."""
 WIDE_INTERVAL = 1.2
@@ -37,7 +37,7 @@ def clock(value: float) -> str:
 
 
 def budget(needed: float) -> str:
-    """Format the budget to advise where so many seconds are needed, such as `45s` or `12m`, as `--budget` takes it."""
+    """Format the budget to advise where `needed` seconds are needed, such as `45s` or `12m`, as `--budget` takes it."""
     spare = ceil(SPARE_TIME * needed)
     return f"{spare}s" if spare < 60 else f"{ceil(spare / 60)}m"
 

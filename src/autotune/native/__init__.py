@@ -56,7 +56,7 @@ def refusal(numpy: str | None = None) -> str | None:
 
 
 def _switched_off() -> str | None:
-    """Return why the core stays off whether it is there or not; None if it need not."""
+    """Return why the core is off even if it is installed; None if it may be on."""
     if os.environ.get(SWITCH, "") == "0":
         return f"{SWITCH}=0 turns the C core off."
     if python_build() == "free-threaded":  # to load the core would give this Python its GIL back
@@ -87,14 +87,14 @@ def _load() -> Any:
 def _untried_reason(numpy: str) -> str | None:
     """Return why this Python, or this version of NumPy, is left alone, as a sentence; None if it was tried."""
     if sys.implementation.name != "cpython":
-        return f"The C core was not tried with {sys.implementation.name}; {SWITCH}=force uses it all the same."
+        return f"The C core was not tried with {sys.implementation.name}; {SWITCH}=force uses it even so."
     oldest, newest = TRIED_PYTHON
     if not oldest <= sys.version_info[:2] <= newest:
         version = ".".join(map(str, sys.version_info[:2]))
-        return f"The C core was not tried with Python {version}; {SWITCH}=force uses it all the same."
+        return f"The C core was not tried with Python {version}; {SWITCH}=force uses it even so."
     if series(numpy) not in TRIED_NUMPY:
         return (
             f"The C core was not tried with NumPy {numpy} (but with {min(TRIED_NUMPY)} to "
-            f"{max(TRIED_NUMPY)}); {SWITCH}=force uses it all the same."
+            f"{max(TRIED_NUMPY)}); {SWITCH}=force uses it even so."
         )
     return None

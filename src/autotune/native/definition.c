@@ -17,7 +17,7 @@ struct descriptor {
     PyMethodDef *definition;
 };
 
-/* Have the kernel read so many bytes, and write back what is there already: it tells where this process would be ended. */
+/* Have the kernel read these bytes and write them back: it returns an error where this process would be killed. */
 static bool is_accessible(void *place, size_t bytes, bool writable)
 {
     int ends[2];

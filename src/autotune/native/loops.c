@@ -176,7 +176,7 @@ static bool is_reduction(const struct slot *slot, char **args, const npy_intp *s
     return slot->nin == 2 && slot->nargs == 3 && args[0] == args[2] && steps[0] == 0 && steps[2] == 0;
 }
 
-/* What the plan says for so many elements; workers 1: nothing. */
+/* The plan's setting for n elements; workers 1: none. */
 static struct loop_range chosen(const struct class *class, enum layout layout, npy_intp n)
 {
     const struct plan *plan = &class->plans[layout];
@@ -195,8 +195,9 @@ static struct loop_range chosen(const struct class *class, enum layout layout, n
     return range;
 }
 
-/* Slices begin at multiples of so many elements, as the array does within a vector register and a cache line, and none is
- * shorter: which of two NaNs a loop returns depends on the position in a register, and on whether that is filled. */
+/* Slices begin at multiples of this number of elements, as the array does within a vector register and a cache line,
+ * and none is shorter: which of two NaNs a loop returns depends on the position in a register, and on whether that is
+ * filled. */
 enum { LANES = 64 };
 
 /* The chunk near this one that gives every worker equally many slices: four workers take as long for five slices
@@ -553,7 +554,7 @@ static bool is_worth_waking(const struct pace *first, const struct pace *pace, n
     return own == 0 || own >= worth || load_relaxed(&series.spent) >= worth || load_relaxed(&first->series) >= worth;
 }
 
-/* Learn a pace from a loop that took so long, on so many threads at most. */
+/* Learn a pace from a loop: its time, on at most `threads`. */
 static void note_pace(struct pace *pace, npy_intp n, int64_t nanoseconds, int threads)
 {
     const int64_t before = load_relaxed(&pace->element);

@@ -133,7 +133,7 @@ extern _Atomic(npy_intp) loops_rows_from;
 /* The slot of the loop for inputs of these types; -1: none that may run rows. */
 int loops_slot_for_rows(const PyUFuncObject *ufunc, const int *types);
 
-/* Are calls in rows of so many elements covered there? */
+/* Are calls in rows of this number of elements covered there? */
 bool loops_cover_rows(int slot, npy_intp elements);
 
 /* Pass a call in rows to the observer. */

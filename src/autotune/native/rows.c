@@ -180,7 +180,7 @@ static bool is_same_or_apart(PyArrayObject *first, PyArrayObject *second)
     return high <= other_low || other_high <= low;
 }
 
-/* Has each element memory of its own? Surely so if a step along each axis, the shortest first, leads past all before. */
+/* Has each element memory of its own? It has if a step along each axis, the shortest first, leads past all before. */
 static bool has_own_elements(PyArrayObject *array)
 {
     npy_intp steps[LOOP_AXES], lengths[LOOP_AXES], past = PyArray_ITEMSIZE(array);

@@ -354,7 +354,7 @@ static PyMemberDef calls_members[] = {
     {"slices", T_INT, offsetof(Calls, slices), 0, "Of a loop: slices for each of the threads."},
     {"trial_slices", T_INT, offsetof(Calls, trial_slices), 0, "The same of the next one alone."},
     {"elements", T_LONGLONG, offsetof(Calls, elements), 0, "Of the loop that is told; 1 for linear algebra."},
-    {"pause", T_UINT, offsetof(Calls, pause), 0, "So many long ones are not told to the guard."},
+    {"pause", T_UINT, offsetof(Calls, pause), 0, "Number of long ones that are not reported to the guard."},
     {"count", T_ULONGLONG, offsetof(Calls, count), 0, "So far."},
     {"nanoseconds", T_LONGLONG, offsetof(Calls, nanoseconds), 0, "Of the calls that were timed."},
     {NULL, 0, 0, 0, NULL},

@@ -30,7 +30,7 @@ typedef struct {
     int trial;                /* threads of the next one alone, while they learn; 0: as the others */
     int slices, trial_slices; /* of a loop: slices for each of the threads */
     long long elements;       /* of the loop that is told; 1 for linear algebra */
-    unsigned int pause;       /* so many long calls are not told to the guard */
+    unsigned int pause;       /* number of long calls that are not reported to the guard */
     unsigned long long count;
     long long nanoseconds;    /* of those that were timed */
     struct record_row *row;   /* of the recording; NULL: they have none */
@@ -86,7 +86,7 @@ bool is_switch(PyObject *object);
  * NULL: none. */
 void switch_guard(PyObject *callback, int64_t long_nanoseconds, int64_t learn_nanoseconds);
 
-/* Let the callback look at a call that has ended, which took so many nanoseconds. `disturbed`: another call was in flight, or
+/* Let the callback look at a call that has ended, and at its nanoseconds. `disturbed`: another call was in flight, or
  * it raised. Returns false, with an exception set, if the callback or a signal handler in it raised one. */
 bool switch_tell(Calls *calls, int64_t spent, bool control, int trial, bool disturbed);
 

@@ -228,7 +228,7 @@ class _Target:
         self._example: Any = None
 
     def store(self, index: Index, result: Any) -> None:
-        """Put a block's results in their place; the first block that comes decides on number and dtypes."""
+        """Write a block's results to their place; the first block to arrive sets their number and dtypes."""
         values = as_tuple(result)
         if not self._ends:
             with self._lock:
@@ -271,7 +271,7 @@ def check_shape(function: Function, result: Any, expected: Shape) -> None:
 
 
 def check_type(function: Function, result: Any) -> None:
-    """Raise UsageError for results that would lose their mask, or what else makes them, in a plain array."""
+    """Raise UsageError for results that a plain array cannot hold, such as masked arrays."""
     for value in as_tuple(result):
         if type(value) not in PLAIN_TYPES:
             raise UsageError(

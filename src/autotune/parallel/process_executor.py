@@ -68,7 +68,7 @@ class ProcessExecutor(ProcessPoolExecutor):
         return cast("Future[T]", future)
 
     def explain(self, error: BrokenProcessPool) -> None:
-        """Let the error say what the usual reason is if no worker ever came up."""
+        """Add the usual reason to the error if no worker could be started."""
         if not self._sign.poll():
             error.args = (f"The worker processes ended before their first task. {UNGUARDED}",)
 

@@ -1,4 +1,4 @@
-"""Random numbers: one stream for every block of a fixed size, so the numbers do not depend on who computes them.
+"""Random numbers: one stream for every block of a fixed size, so that no number depends on the thread that draws it.
 
 Block b (in C order, of BLOCK elements) comes from the generator
 

@@ -1,4 +1,4 @@
-"""Reductions: fixed blocks, combined in a fixed tree, so that the result does not depend on who computes them.
+"""Reductions: fixed blocks, combined in a fixed tree, so that the result does not depend on the threads.
 
 What is reduced to one element is cut into blocks of BLOCK elements (the last one holds half to one and a half; of an
 array that is not contiguous, as near to that as whole rows allow). NumPy reduces each block, and the partial results

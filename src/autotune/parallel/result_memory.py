@@ -47,7 +47,7 @@ class KeptMemory:
     """
 
     def __init__(self, most: int | None = None) -> None:
-        """Keep at most so many bytes; None: as many as suit the memory that this process may use."""
+        """Keep at most `most` bytes; None: as many as suit the memory that this process may use."""
         self._most = most
         self._by_id: dict[int, NDArray[np.uint8]] = {}
         """Oldest first."""
@@ -88,7 +88,7 @@ class KeptMemory:
 
 
 def most_bytes(usable: int | None) -> int:
-    """Return the bytes to keep at most where a process may use so many; None: unknown."""
+    """Return the most bytes to keep where a process may use `usable` bytes; None: unknown."""
     return LIMIT if usable is None else min(LIMIT, usable // SHARE)
 
 

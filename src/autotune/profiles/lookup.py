@@ -48,7 +48,7 @@ class Rung(Record):
     """Why the profile has this level."""
     entries: "Sequence[Entry]"
     same_allocation: bool = True
-    """Was it measured with as many usable CPUs, for the same reason? Asked while profiles are compiled only."""
+    """Was it measured with equally many usable CPUs and the same kind of limit? Known while profiles are compiled."""
 
 
 class LookupResult(Record):
@@ -89,7 +89,7 @@ def look_up(rungs: "Iterable[Rung]", operation: "Operation") -> tuple[LookupResu
 
 
 def is_refused(entry: "Entry") -> bool:
-    """Does this entry only stand in for a refused one? See `fit.blank`."""
+    """Is this entry the placeholder of a refused one? See `fit.blank`."""
     return entry.evidence.default_seconds is None and entry.status == "noisy"
 
 

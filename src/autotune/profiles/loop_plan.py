@@ -33,7 +33,7 @@ def loop_plans(choose: Choose, measured: Measured, *, cpus: int) -> list[LoopPla
 
 
 def measured_dtype(names: Iterable[str], dtype: str, measured: Callable[[str, str], Collection[object]]) -> str:
-    """Return the dtype whose entries loops go by: a complex type of which nothing was measured has those of float64."""
+    """Return the dtype whose entries decide about loops: float64 for a complex type of which nothing was measured."""
     is_own = dtype in REAL_DTYPES or any(measured(name, dtype) for name in names)
     return dtype if is_own else "float64"
 

@@ -280,7 +280,7 @@ def _compile(files: list[tuple[Layer, str]], site: "Site", circumstances: str, f
 
 
 def plan_loops(resolution: Resolution, *, cpus: int) -> list[LoopPlan]:
-    """Return the plans of the loops that entries cover, with at most so many workers."""
+    """Return the plans of the loops that entries cover, with at most a worker for each CPU."""
     from autotune.model.operation import Operation
     from autotune.profiles.loop_plan import loop_plans
 

@@ -1,4 +1,4 @@
-"""A profile as YAML for people: what made it on top, entries grouped by operation, one thought a line.
+"""A profile as YAML for people: its origin on top, entries grouped by operation, one field or group a line.
 
 Equal profiles give equal bytes. Numbers keep six significant digits, more than any measurement has.
 """

@@ -19,7 +19,7 @@ _NAMES = """
 DTYPES = dict(zip("?bBhHiIlLqQefdgFDGO", _NAMES.split(), strict=True))
 """By type code."""
 _SECOND_HALVES = frozenset({"qr_reduced", "qr_complete"})
-"""A QR decomposition calls two compiled functions: this is the second, and no call of its own."""
+"""Second compiled function of a QR decomposition, which is not counted as a call."""
 _REDUCTIONS = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min", "logical_or": "any",
                "logical_and": "all"}  # fmt: skip
 _SHARED = frozenset(name for row in CLASSES.values() for name in row.ufuncs.split())

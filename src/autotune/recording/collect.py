@@ -27,7 +27,7 @@ class Collected:
 
 
 def collect(folder: Path, began: float) -> Collected:
-    """Read what lies there now. `began` is when the command was started, in seconds of CLOCK_MONOTONIC."""
+    """Read the files that are there now. `began` is the command's start, in seconds of CLOCK_MONOTONIC."""
     notes: dict[int, list[tuple[str, Mapping[str, Any]]]] = {}
     for path in sorted(folder.glob("*.json")):
         with suppress(OSError, ValueError):

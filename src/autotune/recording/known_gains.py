@@ -66,7 +66,7 @@ class KnownGain:
     """The configuration, such as "blas_threads=1"."""
     basis: Basis = Basis.SIZE
     operation: str = ""
-    """The measured operation that speaks for it, such as "loop_add" for an np.multiply."""
+    """The measured operation that decides about it, such as "loop_add" for an np.multiply."""
     level: str = ""
     """Fit level of the entry: "this-host", "same-class", ...; empty without an entry."""
     profile: str = ""
@@ -205,7 +205,7 @@ def _claim(match: LookupResult, choice: Configuration, profiles: Profiles, basis
 
 
 def _measured_around(match: LookupResult, profiles: Profiles) -> list[Entry]:
-    """Return the measured entries that a choice between sizes, or above them, follows from."""
+    """Return the measured entries from which a choice between sizes, or above them, is derived."""
     operation = match.entry.operation
     measured = (profiles.measured_entry(size) for size in profiles.measured_sizes(operation.name, operation.dtype))
     decided = [

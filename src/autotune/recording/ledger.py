@@ -154,7 +154,7 @@ def _loops(part: LedgerRow) -> InnerLoops:
 
 
 def stop_ledger(path: Path) -> None:
-    """Ask the process that writes a ledger to record nothing more. It looks at every call."""
+    """Ask the process that writes a ledger to stop recording. It checks this at every call."""
     with path.open("r+b") as file:
         file.seek(_STATE_OFFSET)
         file.write(struct.pack("=I", _ASKED_TO_STOP))

@@ -14,7 +14,7 @@ class ProgramGain:
     speedup: float
     low: float
     high: float
-    """If all calls were at the lower, or all at the upper ends of their intervals: wider than 95 %."""
+    """Speed-ups with all calls at the lower, and at the upper, ends of their intervals: wider than 95 %."""
     decided_share: float
     """Part of the run's time in calls that were measured here."""
     open_share: float
@@ -47,7 +47,7 @@ class VerifiedGain:
 
 
 def total_seconds(recording: Recording) -> float:
-    """Return the time that shares are parts of: that of all processes, as far as they were at work.
+    """Return the total that shares are parts of: the time for which all processes were active.
 
     A process that other recorded processes work for counts with its CPU time, since it waits for them; threads that
     call at once count each. Nothing is less than the run's wall time.
@@ -56,7 +56,7 @@ def total_seconds(recording: Recording) -> float:
 
 
 def spans(processes: Sequence[RecordedProcess]) -> list[float]:
-    """Return the seconds for which each process was at work."""
+    """Return the seconds for which each process was active."""
     parents = {process.parent for process in processes}
     return [
         max(process.cpu_seconds if process.pid in parents else process.end - process.start, process.call_seconds)

@@ -31,7 +31,7 @@ class Loop:
     kind: str
     """One of `intercept.operations.LOOP_KINDS`."""
     dtype: str
-    """The dtype whose measurements they go by."""
+    """The dtype whose measurements decide about them."""
     layout: int
     """One of `intercept.array_loops.Layout`."""
     elements: int

@@ -23,7 +23,7 @@ NEEDS_PROCESSES = "Recording a command needs the process calls of Linux or macOS
 
 _FORWARDED = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 _LEFT_TO_THE_COMMAND = ("SIGINT", "SIGQUIT")
-"""The terminal sends these to the command too; it decides, and this process goes on to tell what was recorded."""
+"""Signals that the terminal sends to the command, too. The command decides; this process goes on and reports."""
 
 
 def run_recorded(

@@ -13,7 +13,7 @@ WORTH_SAYING = 0.02
 SMALL_ARRAY = 1000
 """Elements up to which the overhead of a call, about 0.5 us, is most of its time."""
 TURNS_A_SECOND = 10.0
-"""Changes of the calling thread that show threads at work at once: CPython's GIL is handed over every 5 ms."""
+"""Changes of the calling thread that show threads that run at once: CPython's GIL changes hands every 5 ms."""
 SLOW_PRODUCTS = frozenset({"matmul", "dot", "inner", "vdot", "matvec", "vecdot", "matmat"})
 NOT_STEERED = frozenset({"jax", "tensorflow"})
 """Libraries that take no thread count from the variables that `autotune tune` sets."""
@@ -25,7 +25,7 @@ def trouble(recording: Recording) -> tuple[str, ...]:
     total = total_seconds(recording)
     calls = [call for process in recording.processes for call in process.calls]
     return (
-        *_unseen(recording),
+        *_recording_gaps(recording),
         *([crowd.sentence] if (crowd := crowding(recording)) else []),
         *_environment(recording),
         *_costs_of_operands(calls, total),
@@ -33,7 +33,7 @@ def trouble(recording: Recording) -> tuple[str, ...]:
     )
 
 
-def _unseen(recording: Recording) -> Iterator[str]:
+def _recording_gaps(recording: Recording) -> Iterator[str]:
     for interpreter in recording.without_autotune:
         yield f"{interpreter} has no autotune: its calls were not recorded. Install autotune for it."
     yield from dict.fromkeys(text for process in recording.processes for text in process.unseen)
@@ -88,7 +88,7 @@ def _blas_seconds(process: RecordedProcess) -> float:
 
 
 def processes_at_once(processes: Sequence[RecordedProcess]) -> int:
-    """Return how many processes were at work at once, at most; one that waits for its children does not count."""
+    """Return the most processes that were active at once; one that waits for its children does not count."""
     parents = {process.parent for process in processes}
     leaves = [process for process in processes if process.pid not in parents] or list(processes)
     # at equal times an end comes first

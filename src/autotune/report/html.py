@@ -14,7 +14,7 @@ from autotune.report.rows import Row
 MOST_OPERATIONS = 120
 """Operations with figures of their own; the catalogue has 35, in two dtypes. The tables hold all."""
 MOST_DRAWN = 400
-"""Rows of a table that its figure shows, those with the largest gain first: more cannot be told apart."""
+"""Rows of a table that its figure shows, those with the largest gain first: more would not be legible."""
 
 
 class HtmlColumn(Record):

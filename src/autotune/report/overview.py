@@ -33,7 +33,7 @@ def header(subject: Subject, entries: Sequence[Row]) -> str:
     figures.append((str(kept), "keep NumPy&rsquo;s default: nothing was proved faster"))
     rest = len(entries) - len(gains) - kept
     if rest:
-        figures.append((str(rest), "could not be told or measured"))
+        figures.append((str(rest), "could not be verified or measured"))
     items = "".join(f"<div><dt>{what}</dt><dd>{number}</dd></div>" for number, what in figures)
     return (
         f'<header><p class="kicker">autotune report</p><h1>{_headline(gains, of=len(entries))}</h1>'

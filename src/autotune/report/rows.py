@@ -127,7 +127,7 @@ def points(subject: Subject) -> list[Row]:
 
 
 def brief(configuration: Configuration) -> str:
-    """Return a configuration in a few letters: `2 threads`, `4 workers, 32k`, `memfd, 2 workers`."""
+    """Return a short text of a configuration: `2 threads`, `4 workers, 32k`, `memfd, 2 workers`."""
     threads, workers, chunk = configuration.blas_threads, configuration.workers, configuration.chunk
     openmp = configuration.openmp_threads
     named = [value for value in configuration.as_dict().values() if isinstance(value, str)]
@@ -141,7 +141,7 @@ def brief(configuration: Configuration) -> str:
 
 
 def amount(count: int) -> str:
-    """Return a count of elements in a few letters: `512`, `1024`, `32.8k` (thousands), `1M`."""
+    """Return a short text of a count of elements: `512`, `1024`, `32.8k` (thousands), `1M`."""
     if count < 10_000 and count % 1000:
         return str(count)
     for scale, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
@@ -156,7 +156,7 @@ def sizes(operation: Operation) -> str:
 
 
 def at(operation: Operation) -> str:
-    """Return all sizes in a few letters: `512` for a square, `64 x 4096` for another matrix, else `n=16 count=1000`."""
+    """Return a short text of all sizes: `512` for a square, `64 x 4096` for another matrix, else `n=16 count=1000`."""
     values = [value for _, value in operation.sizes]
     if len(values) == 1:
         return amount(values[0])

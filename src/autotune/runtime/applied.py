@@ -1,4 +1,4 @@
-"""Puts profiles into force for the process, as a set of wishes says, and takes them off again."""
+"""Puts profiles into force for the process, as a set of wishes says, and undoes it."""
 
 import os
 import sys

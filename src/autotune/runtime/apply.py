@@ -23,19 +23,19 @@ def apply(
     record: bool | None = None,
     watch: bool = False,
 ) -> Applied:
-    """Put the measured choices into force for this process. Acts at once; in a `with`, until its end.
+    """Put the measured choices into force for this process, at once; in a `with`, until its end.
 
     NumPy is imported if it has not been. Each call of linear algebra and each product runs with the BLAS threads
     measured for its operation, dtype and size; long loops of ufuncs run on the CPUs that were measured to be faster,
     with results that are equal to the bit; and the BLAS library gets the number of threads that makes some measured
-    sizes faster and none slower. Without a profile only the limits of the CPUs are kept to.
+    sizes faster and none slower. Without a profile BLAS is only kept to the CPUs that the process may use.
 
     Parameters
     ----------
     profile : path, optional
         A profile, or a folder of profiles, that goes before all others. By default $AUTOTUNE_PROFILE.
     strict : bool
-        Raise what otherwise leaves NumPy as it is and stands in `why` and explain().
+        Raise an error where NumPy would otherwise stay as it is, with the reason in `why` and explain().
     processes : int, optional
         Number of processes that share the CPUs, where the environment does not say so.
     children : bool
@@ -46,8 +46,8 @@ def apply(
     per_call : bool
         False: set the BLAS thread count of the process, and leave single calls and loops alone. Else numpy.linalg, `@`,
         matmul, dot, inner, vdot and ndarray.dot, and scipy.linalg once it is imported, are switched at 0.1 to 0.2 us a
-        call, and simultaneous calls share the CPUs. It needs the C core, and takes no public
-        object's place; on an unknown version of NumPy or SciPy calls are left alone, and explain() says so.
+        call, and simultaneous calls share the CPUs. It needs the C core, and replaces no public object. With a
+        version of NumPy or SciPy that was not tried, calls stay plain, and explain() says so.
     reductions : bool
         Also compute sums and products of floating-point numbers (and mean, var, std) in fixed blocks on several CPUs:
         their last bits differ from plain NumPy's, and do not depend on the number of CPUs. Needs NumPy 2.3 or newer.
@@ -67,7 +67,7 @@ def apply(
         Count the calls, with and without an entry, for the daemon, in one small file that is written when the
         process ends. None: as $AUTOTUNE_RECORD says.
     watch : bool
-        Take up new profiles and a new CPU quota within a minute, for programs that run for long. A thread looks for
+        Use new profiles and a new CPU quota within a minute, for programs that run for a long time. A thread looks for
         them; calls pay nothing.
 
     Returns
@@ -83,7 +83,7 @@ def apply(
     Notes
     -----
     Scope of effect: this process, including BLAS libraries that are loaded later. Limits set by the user or
-    another library hold. Calling it again reads profiles and CPU quota again, and takes the former call's place.
+    another library hold. Calling it again reads profiles and CPU quota again, and replaces the former call.
     It never measures, never opens a connection, and costs some 10 to 40 ms, once.
 
     Examples

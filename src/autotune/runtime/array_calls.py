@@ -326,7 +326,7 @@ def _size(arrays: tuple[Any, ...]) -> int:
 
 
 def _cut(chosen: "Configuration", size: int) -> _CutKeywords:
-    """Return how work on so many elements, or matrices of a stack, is cut."""
+    """Return how work on `size` elements, or matrices of a stack, is cut."""
     workers = chosen.workers or 1
     chunk = chosen.chunk or max(1, size // (CHUNKS_A_WORKER * workers))
     return _CutKeywords(workers=workers, chunk=chunk, placement=chosen.placement)

@@ -105,7 +105,7 @@ def _loops_off(resolution: Resolution | None) -> str:
 
 
 def _entry_name(name: str, resolution: Resolution) -> str:
-    """Return the name that entries have: that of the catalogue, or of a command that was tuned under it."""
+    """Return the name of the entries: that of the catalogue, or of a command that was tuned under it."""
     command = COMMANDS + name
     is_command = resolution.names_operation(command) and not resolution.names_operation(name)
     return command if is_command else ALIASES.get(name, name)

@@ -88,7 +88,7 @@ class Guard:
         self.dropped: list[Dropped] = []
 
     def watch(self, calls: "Calls", shortest_seconds: float = LONG_SECONDS) -> "Watched":
-        """Watch calls from now on, those that take so long."""
+        """Watch calls from now on, those that take `shortest_seconds` or more."""
         watched = calls.watched = Watched(
             shortest_seconds, since_seconds=calls.nanoseconds * 1e-9, slack=self._slack(calls)
         )
@@ -105,7 +105,8 @@ class Guard:
         if watched.has_lost and threads is not None:
             watched.is_over = True
             calls.pause = _FOR_EVER
-            dropped = Dropped(calls.operation, calls.dtype, dict(calls.sizes), threads, watched.pairs, watched.lost)
+            pairs, lost = watched.pairs, watched.lost_pairs
+            dropped = Dropped(calls.operation, calls.dtype, dict(calls.sizes), threads, pairs, lost)
             self.dropped.append(dropped)
             calls.threads = None if is_loop(calls.operation) else self._default
             self._on_drop(dropped)
@@ -115,7 +116,7 @@ class Guard:
             calls.pause = watched.pause()
 
     def savings(self, wall_seconds: float) -> Saved | None:
-        """Return what the choices have saved in so many seconds of the process; None before the first control.
+        """Return what the choices have saved while the process ran; None before the first control.
 
         No claim exceeds these seconds.
         """
@@ -162,7 +163,7 @@ class Watched:
         return self._test.pairs
 
     @property
-    def lost(self) -> int:
+    def lost_pairs(self) -> int:
         """Pairs in which the default was faster."""
         return self._test.won
 
@@ -179,7 +180,7 @@ class Watched:
         return True
 
     def pause(self) -> int:
-        """Return how many calls need not be told, and count them: those before the next control's neighbour."""
+        """Return how many calls need no report, and count them: those before the next control's neighbour."""
         calls = max(0, self._next - self.calls - 2) if self._waiting is None else 0
         self.calls += calls
         return calls

@@ -16,8 +16,7 @@ MOST_SLICES = 16
 MOST_LESSONS = 1000
 """Operations at a size that are learned about in one process; others run as at rest."""
 AGAIN = 10.0
-"""A lesson without a gain begins anew after so many times the seconds that its calls have taken: others may have
-used the CPUs."""
+"""Multiple of the time of a lesson without a gain after which it begins anew: others may have used the CPUs."""
 
 
 class Learned(NamedTuple):

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from autotune.model.betting import SignTest
 
 SHARE = 0.01
-"""Of the time of the calls that learn, at most so much is spent on losing candidates."""
+"""Largest share of the time of the calls that learn that is spent on losing candidates."""
 ERROR = 0.01
 """Probability that a process takes up any choice that is no faster than the default by the margin."""
 MARGIN = 0.01
@@ -37,7 +37,7 @@ MOST_PAIRS = 256
 HOPELESS_PAIRS = 16
 """Of a confirmation, from which on it ends if no more than half of them were won."""
 CLOSE = 1.4
-"""Counts whose ratio is less are as fast as each other, as far as exploration can tell."""
+"""Log-ratio below which exploration cannot distinguish counts."""
 LEAST_RISK = 0.05
 """Share of a call's time that any candidate is taken to lose at most, if nothing worse was seen of it."""
 PAIR_SECONDS = 5e-6
@@ -56,7 +56,7 @@ class Account:
         self._confirmations = 0
 
     def allows(self, seconds: float) -> bool:
-        """May a candidate lose so many seconds now?"""
+        """May a candidate lose these seconds now?"""
         return self.lost_seconds + seconds <= SHARE * self.total_seconds
 
     def next_error(self) -> float:
@@ -129,7 +129,7 @@ class Lesson:
         return exp(-median(ratios)) if ratios else None
 
     def may_begin(self, default_seconds: float) -> bool:
-        """Return whether a pair may begin, where the default takes so many seconds."""
+        """Return whether a pair may begin, where the default takes `default_seconds`."""
         return self.candidate is not None and self._account.allows(default_seconds * self._most_loss())
 
     def pair(self, default_seconds: float, candidate_seconds: float) -> None:
@@ -198,12 +198,12 @@ class Lesson:
 
 
 def _typical(values: list[float]) -> float:
-    """Return the median; of one or two values, which may both be disturbed, the largest."""
+    """Return the median; the largest of one or two values, which may both be disturbed."""
     return median(values) if len(values) > 2 else max(values)
 
 
 class Pairing:
-    """Makes pairs of adjacent calls: the candidate runs before or after the default, by a toss."""
+    """Makes pairs of adjacent calls, with the candidate before or after the default at random."""
 
     __slots__ = ("_first", "_is_ordered", "_overdue", "_toss", "_waiting", "lesson")
 
@@ -256,7 +256,7 @@ class Pairing:
         self._is_ordered = False
 
     def pause(self, seconds: float) -> int:
-        """Return how many calls of so many seconds need not be looked at, so that looking costs 1 % at most."""
+        """Return how many calls of `seconds` each need not be looked at, so that looking costs 1 % at most."""
         return 0 if self._waiting is not None or self._is_ordered else int(PAIR_SECONDS / SHARE / max(seconds, 1e-6))
 
 

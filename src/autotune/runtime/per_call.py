@@ -48,7 +48,7 @@ WAKE_FROM_SECONDS = 150e-6
 loop of 20 us that is cut 0.2 ms after the last one takes 1.75 times as long, one of 80 us 1.08 times
 (`scripts/benchmarks/run native`, rows `alone_`). Twice that time leaves a margin for slower machines."""
 _MOST_CALLS = 4096
-"""Operations at a size that are told apart; others still get their threads, but are not counted."""
+"""Most operations and sizes that are counted; others still get their threads."""
 
 
 class PerCall:
@@ -57,13 +57,13 @@ class PerCall:
     def __init__(
         self, resolution: "Resolution", setting: "Setting", override: "Callable[[Operation, Configuration], None]"
     ) -> None:
-        """Store what to go by; `override` is told of configurations that this process found out to be better."""
+        """Store the resolution; `override` gets configurations that this process found to be better."""
         self._resolution = resolution
         self._setting = setting
         self._override = override
         self._began = perf_counter()
         self._lock = RLock()
-        """SciPy may come, in some other thread, just as all of it is being taken off."""
+        """Guards against another thread that imports SciPy while everything is being undone."""
         self._calls: dict[tuple[Any, ...], Calls] = {}
         self._taps: list[_Tap] = []
         self._core: Any = None

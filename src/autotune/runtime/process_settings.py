@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 DISABLED = "AUTOTUNE_DISABLE is set."
 NOT_APPLIED = "autotune.apply() was not called."
 _TIGHT = {Limit.QUOTA, Limit.CAP, Limit.SHARED}
-"""Limits that BLAS libraries do not see, and so start more threads than there are CPUs to run them."""
+"""Limits that BLAS libraries ignore, so that they start more threads than there are CPUs to run them."""
 _SCIPYS_BLAS = ("scipy.linalg._fblas", "scipy.linalg._flapack")
 """Modules with which SciPy's wheel brings a BLAS of its own."""
 

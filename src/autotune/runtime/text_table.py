@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from autotune.model.operation import Operation
 
 NARROW = 72
-"""Below so many columns of the terminal a table becomes a list."""
+"""Least width of the terminal, in columns, for a table; on a narrower one it becomes a list."""
 _GAP = "  "
 
 

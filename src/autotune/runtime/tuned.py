@@ -194,7 +194,7 @@ class Tuned:
 
 
 def enter(configuration: Configuration) -> ConfigurationScope:
-    """Begin a scope of this configuration. Where memory cannot be retained, the rest still counts."""
+    """Begin a scope of this configuration. Where memory cannot be retained, the other knobs still apply."""
     resolution = state.resolution()
     usable = configuration.cpus if resolution is None else resolution.usable_cpus
     scope = ConfigurationScope(configuration, usable_cpus=usable)
@@ -217,7 +217,7 @@ def _call_within(
 
 
 def sizes_of(operation: str, arrays: Sequence[Any]) -> dict[str, int] | None:
-    """Return the sizes of an operation of the catalogue on these arrays; None if they do not tell, or are empty."""
+    """Return the sizes of a catalogue's operation on these arrays; None if they are empty or do not determine them."""
     row = row_of(operation)
     if row is None or not arrays:
         return None

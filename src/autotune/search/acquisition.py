@@ -27,7 +27,7 @@ FIRST, MOST_FIRST = 4, 8
 AVOIDED = 1.0
 """Penalty on an initial point, in parts of the range, times its probability of failing."""
 TURN = 4
-"""Every so many visits a turn is given to what the model may not see: the edge of a step, a tooth, or a category
+"""One visit in four goes to what the model may not see: the edge of a step, a tooth, or a category
 that was neglected. Of 2, 3, 4 and none no number was best on every family."""
 SURPRISE, FALL = 0.3, 0.4
 """Probability that a point far from all others differs from what the model expects, and mean of the log-ratio by which
@@ -205,7 +205,7 @@ def _doubted_points(data: _Data, model: Model) -> set[int]:
 
 
 def _turn(grid: Grid, data: _Data, model: Model, visits: Sequence[GridVisit]) -> Points:
-    """Return the points whose turn it is whatever the model expects; none at most visits.
+    """Return the points that this visit is reserved for, whatever the model expects; at most visits none.
 
     Neglected categories and bisection take turns. A batch has one kind of turn, and what is pending in it bounds no
     bisection. With turns point by point, bounded by what is pending, 12 simulated machines under five noises took
@@ -315,7 +315,7 @@ def _survival(grid: Grid, data: _Data, candidates: npt.NDArray[np.intp]) -> npt.
 
 
 def _reaches(grid: Grid, left: npt.NDArray[np.intp], right: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
-    """Tell (left, right) where one asks for as much as the other of everything: memory and threads run out upwards."""
+    """Mark (left, right) where one point needs as much of everything as the other: larger needs fail more often."""
     a, b = grid.coordinates[left][:, None, :], grid.coordinates[right][None, :, :]
     return np.asarray(np.where(grid.categorical, a == b, a >= b).all(axis=2))
 

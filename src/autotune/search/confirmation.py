@@ -58,9 +58,9 @@ class Confirmation:
         self._waiting = [group for group in groups if group]
 
     def rounds(self, begin: Callable[[], None] = lambda: None) -> Iterator[Candidate]:
-        """Go round until nothing is open, or the time is over; yields those that this decides, calls `begin` each time.
+        """Run rounds until no candidate is open or the time is over; yields those decided, and calls `begin` each time.
 
-        What is added meanwhile is visited as well.
+        Candidates that are added meanwhile are visited, too.
         """
         while self.open and self._clock.remaining > 0:
             before = self._clock.plans
@@ -102,7 +102,7 @@ class Confirmation:
                 yield candidate
 
     def close(self) -> Iterator[Candidate]:
-        """Judge the undecided ones once the time is over; what gains little at best falls. Yields those decided."""
+        """Judge the undecided ones once the time is over; drop what gains little at best. Yields those decided."""
         yield from self.judge(self.open)
         for candidate in self.open:
             candidate.give_up()

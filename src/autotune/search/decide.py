@@ -171,7 +171,7 @@ def _with_findings(evidence: Evidence, findings: Findings) -> Evidence:
 
 
 def _nothing_tested(evidence: TrialEvidence, kind: Kind) -> tuple[Status, str]:
-    """Return the status and the reason of an entry of which nothing was put to the test."""
+    """Return the status and the reason of an entry whose candidates were not tested."""
     if not evidence.candidates:
         return Status.DEFAULT_KEPT, next(_failures(evidence), NOTHING_TO_TRY if kind.knobs else NO_KNOBS)
     best = min(evidence.candidates, key=evidence.estimate)

@@ -50,7 +50,7 @@ class Environment:
 
     @property
     def has_background_load(self) -> bool:
-        """Do processes of autotune's own run next to the trials, so that full capacity cannot be told?"""
+        """Do processes of autotune itself run next to the trials, so that full capacity cannot be detected?"""
         return self.neighbours > 0 or self.copies > 1
 
 

@@ -101,7 +101,7 @@ class TrialEvidence:
         self._forget()
 
     def learn(self, configuration: Configuration, visits: Iterable[Visit]) -> None:
-        """Take in the processes of a configuration's test: what led by luck leads no more."""
+        """Add the processes of a configuration's test, after which a lead by chance is gone."""
         self.visits[configuration].extend(visits)
         self._forget()
 
@@ -154,13 +154,13 @@ class TrialEvidence:
         return sqrt(pair_variance / summary.pairs + process_scatter**2 / summary.processes)
 
     def upper(self, configuration: Configuration) -> float:
-        """Return the log-ratio that it hardly exceeds; infinite with a single pair."""
+        """Return an upper bound of its log-ratio; infinite with a single pair."""
         if self.pairs(configuration) < 2:
             return inf
         return self.estimate(configuration) + SURE * self.doubt(configuration)
 
     def lower(self, configuration: Configuration) -> float:
-        """Return the log-ratio that it hardly falls below."""
+        """Return a lower bound of its log-ratio."""
         return self.estimate(configuration) - SURE * self.doubt(configuration)
 
     def best_pair(self, configuration: Configuration) -> float:
@@ -168,7 +168,7 @@ class TrialEvidence:
         return self._summary(configuration).best_pair
 
     def is_known(self, configuration: Configuration, pairs: int) -> bool:
-        """Does its estimate rest on two processes and so many pairs: at full capacity, where it was seen?"""
+        """Does its estimate rest on two processes and enough pairs: at full capacity, where it was seen?"""
         summary = self._summary(configuration)
         return summary.processes > 1 and summary.pairs >= pairs
 
@@ -199,7 +199,7 @@ class TrialEvidence:
         return best if best != DEFAULT and self.conservative(best) < -2 * log1p(MARGIN) else DEFAULT
 
     def rival(self, tried: Collection[Configuration]) -> Configuration:
-        """Return what surely seems best of those that were not put to the test; else the default."""
+        """Return the configuration with the best upper bound of those that were not tested; else the default."""
         rest = [choice for choice in self.candidates if choice not in tried]
         return min(rest, key=lambda each: self.conservative(each) + self.doubt(each), default=DEFAULT)
 

@@ -22,7 +22,7 @@ from autotune.search.size_search import SizeSearch
 from autotune.search.time_budget import candidates_within
 
 FEW_PAIRS, MANY_PAIRS, PAIRS_OF_FIRST_STEP = 2, 4, 16
-"""Pairs of each configuration in a step of the search: as many as make so many in all."""
+"""Pairs of each configuration in a step of the search: 16 divided by their number, but 2 to 4."""
 LOST_CAPACITY_STEPS = 3
 """Further steps for candidates that were only seen while CPUs were missing."""
 CROSSING_PAIRS = 4
@@ -121,7 +121,7 @@ class Exploration:
     def _plan_steps(self) -> Iterator[TrialPlan]:
         """Yield every step; between two of them the session of the first has been taken in."""
         alone = [operation for operation, size in self.sizes.items() if not size.has_choice]
-        if alone:  # the default is measured all the same
+        if alone:  # the default is measured even so
             yield TrialPlan(cases=tuple(Case(operation=size, configurations=()) for size in alone), rounds=1)
         while step := self._step(lambda size: size.next_batch(self._leaders_around(size))):
             yield step

@@ -157,11 +157,11 @@ class Findings:
         return len(self.full) == 1 and PLAIN_ERRORS * self._error(self.full) - self.full[0] < _worthwhile(bound)
 
     def gains_little(self, bound: float) -> bool:
-        """Is the gain surely too small to be worth further processes?"""
+        """Is the upper bound of the gain too small to be worth further processes?"""
         return self.is_plain_loser(bound) or self.most_gain(DROP_ERRORS) < _worthwhile(bound)
 
     def most_gain(self, errors: float) -> float:
-        """Gain, in log-ratio, that a candidate has if it is so many errors better than it seems; infinite if unknown.
+        """Upper bound of the gain, in log-ratio: `errors` standard errors above the estimate; infinite if unknown.
 
         A candidate that uses at least as many CPUs as the default is not given up before it was seen at full capacity,
         unless it would gain nothing if all CPUs that were missing had been its own. Of one that uses fewer the
@@ -181,7 +181,7 @@ class Findings:
         return max(most(values), at_full)
 
     def _error(self, values: Sequence[float]) -> float:
-        """Standard error of an estimate from so many processes.
+        """Standard error of an estimate from these processes.
 
         Until they can tell, they are taken to differ by the usual scatter, or by what that of their pairs explains.
         """

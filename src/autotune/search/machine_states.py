@@ -21,12 +21,12 @@ FULL_PART = 0.7
 """Of the way from one CPU to the best capacity: from there on a pair counts as timed at full capacity. Of two CPUs the
 probe says about 1 or about 2, of two hardware threads of one core about 1 or 1.3."""
 BEST_OF = 20
-"""The best capacity is the largest but one in so many probes: a single probe may say too much."""
+"""The best capacity is the largest but one of every 20 probes: a single probe may be too high."""
 LEAST_PART = 0.25
 """Of the way from one CPU to all usable ones: what delivers less is not taken for the best state of any machine. Two
 hardware threads of one core deliver 1.2 to 1.4 CPUs' work."""
 LATEST = 3
-"""The state of this moment is that of the median of so many probes: a burst may hit one of them."""
+"""The present state is that of the median of 3 probes: a burst may hit one of them."""
 OCCUPANCY = 0.1
 """Part of the time from which a state counts."""
 DISTURBED = 0.5
@@ -48,7 +48,7 @@ class Capacity:
     _count: int = 0
     _best: float | None = None
     _share: float | None = None
-    """Best capacity, and share of the time at it, of so many probes."""
+    """Best capacity of these probes, and share of the time at it."""
 
     def add(self, session: Session) -> None:
         """Take in the probes of one process."""
@@ -89,7 +89,7 @@ class Capacity:
         return best is None or latest[len(latest) // 2] >= _full_from(best)
 
     def missing(self, pair: Pair, cpus: float = inf) -> float:
-        """Return the log of the factor by which missing CPUs can have slowed down a side that uses so many."""
+        """Return the log of the factor by which missing CPUs can have slowed down a side that uses `cpus`."""
         best = self.best
         if pair.capacity is None or best is None:
             return 0.0

@@ -142,13 +142,13 @@ class Calibration:
         )
         yield from self._first_pass(FIRST_PASS_SHARE * share)
 
-        def left() -> float:
+        def remaining() -> float:
             return min(share + self.confirming - self.clock.elapsed, self.clock.remaining)
 
-        while unfinished := self._explorable(within=left()):
+        while unfinished := self._explorable(within=remaining()):
             for exploration in sorted(unfinished, key=lambda each: each.promise, reverse=True):
-                if left() > exploration.next_seconds:
-                    self._step(exploration, left())
+                if remaining() > exploration.next_seconds:
+                    self._step(exploration, remaining())
                     yield from self._confirm_early(exploration, until=self.clock.budget)
 
     def _first_pass(self, seconds: float) -> Iterator[Entry]:
@@ -221,7 +221,7 @@ class Calibration:
                     self.too_long[operation] = TOO_LONG.format(seconds=seconds, allowed=self.clock.remaining)
 
     def _explorable(self, *, within: float) -> list[Exploration]:
-        """Return the explorations that may still find something, and whose next process fits so many seconds."""
+        """Return the explorations that may still find something, and whose next process fits `within`."""
         return [
             each
             for each in self.explorations
@@ -369,7 +369,7 @@ class Calibration:
             return
         yield from self._settle([size.operation])
         if is_accepted and not last and not self.environment.neighbours and not self.saves_cpu:
-            # what now seems faster than the accepted choice by far, which had led by luck
+            # what now seems faster by far than the accepted choice, which had led by chance
             self._put_to_test(size, size.evidence.rival(size.tested_choices))
 
     # --- decision ---

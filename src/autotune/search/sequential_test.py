@@ -3,21 +3,21 @@
 The test is a betting game against the hypothesis "the candidate is not faster" (Waudby-Smith and Ramdas, Journal
 of the Royal Statistical Society B 86, 2024; for symmetric noise: Howard, Ramdas, McAuliffe and Sekhon, Annals of
 Statistics 49, 2021). Each fresh process yields one log-ratio x, relative to the hypothesis. A player with stake s
-multiplies his capital by
+multiplies the capital by
 
     2 / (1 + exp(2 x / s))
 
 which is more than 1 where the candidate was faster and less than 1 where it was slower. If x is as likely to be +x
 as -x whatever happened before, or larger, the factor is 1 on average or less, so the capital is a supermartingale, and
 the probability that it ever reaches C is at most 1 / C (Ville's inequality). This needs no normal distribution, no
-independence of the sizes of the errors, and no planned number of processes: the test may stop, pause and go on whenever
-it likes. Identical configurations whose samples run in random order are symmetric whatever the machine does.
+independence of the sizes of the errors, and no planned number of processes: the test may stop, pause and go on at any
+time. Identical configurations whose samples run in random order are symmetric whatever the machine does.
 
-Several players bet with stakes from 1 % to 64 %; their mean capital is one as well.
+Several players bet with stakes from 1 % to 64 %. Their mean capital is a capital, too.
 
-A large gain needs fewer processes. Pairs of one process share its luck (memory layout, placement), so that they are no
-bets of their own against "not faster"; but they are fair bets against "not faster, and each process shifts its pairs by
-at most `LARGEST_SHIFT`". The mean of both capitals is a capital again.
+A large gain needs fewer processes. Pairs of one process share its conditions (memory layout, placement), so that they
+are no independent bets against "not faster"; but they are fair bets against "not faster, and each process shifts its
+pairs by at most `LARGEST_SHIFT`". The mean of both capitals is a capital again.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,10 +40,10 @@ LEAST_PROCESSES = 6
 """Fresh processes before anything is accepted or an interval is stated. A capital at most doubles with each, so that
 fewer could not exceed 1 / (0.8 ERROR) = 50 in any case."""
 LARGEST_SHIFT = 0.12
-"""Log-ratio by which the luck of one process may shift all of its pairs. Layouts of arrays shifted whole processes by
+"""Log-ratio by which the conditions of one process may shift all of its pairs. Layouts of arrays shifted processes by
 up to 10 % here."""
 LEAST_PROCESSES_OF_LARGE_GAIN = 4
-"""Fresh processes before a gain is accepted by its pairs. Where the luck of one process is larger than `LARGEST_SHIFT`
+"""Fresh processes before a gain is accepted by its pairs. Where the shift of one process is larger than `LARGEST_SHIFT`
 and favours either side in one process of four each, four of a kind have a probability of 0.4 %."""
 
 _PRECISION = 1e-5
@@ -122,7 +122,7 @@ def interval(
     few = len(values) < LEAST_PROCESSES
     if not values or (few and len(pair_values) < LEAST_PROCESSES):
         return None
-    near = hodges_lehmann(values)  # which one odd process in four hardly moves
+    near = hodges_lehmann(values)  # robust: one odd process in four moves it little
     # the lower end is the upper end of the reversed log-ratio, default over candidate
     back = [-value for value in (pair_values if few else values)]
     low = -upper_end(partial(pair_capital if few else capital, back), -near)

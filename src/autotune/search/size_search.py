@@ -30,7 +30,7 @@ from autotune.search.warm_starts import choices_proved, suggestions
 WHOLE = 24
 """Points up to which a space is measured whole."""
 FIRST_OF_SMALL = 3
-"""Configurations of such a space in its first step, unless it has more ways of working: the others seldom gain much."""
+"""Configurations of such a space in its first step, unless it has more ways of working. The others seldom gain much."""
 BATCH = 8
 """Configurations in one step of a large space, without the default."""
 STEPS, PATIENCE = 12, 3
@@ -51,9 +51,9 @@ FRACTION = 0.5
 RIVALS = 4
 """Configurations that a leader in doubt is measured with."""
 FEW, FEW_ERRORS = 4, 2.0
-"""Below so many pairs of one of many configurations its doubt counts so many times: one slow pair moves them all."""
+"""With fewer than 4 pairs the error of one of many configurations counts twice: one slow pair moves all of it."""
 SPOILED = 12
-"""Below so many pairs a configuration may be as good as its best pair: a slow one in a few hides it."""
+"""With fewer than 12 pairs a configuration may be as good as its best pair: a slow one in a few hides it."""
 UNSEEN = 0.05
 """Improvement that may be found, in log-ratio, while the search of a large space goes on."""
 
@@ -204,7 +204,7 @@ class SizeSearch:
         return self._try(min(by_way[way], key=rank) for way in ways if by_way.get(way))
 
     def racers(self, wanted: int) -> list[Configuration]:
-        """Return so many of the leaders; none once no other can be better than the first by more than a tie.
+        """Return `wanted` of the leaders; none once no other can be better than the first by more than a tie.
 
         A first that is in doubt itself, or was measured in one process only, is measured again though nothing comes
         near it: of many timings one is far off, and it is that one which leads. Those next to it may be others.
@@ -226,13 +226,13 @@ class SizeSearch:
         return self._again(self._contenders([first, *(rivals or leaders[1:RIVALS])], wanted))
 
     def _contenders(self, leaders: Sequence[Configuration], wanted: int) -> list[Configuration]:
-        """Return so many of the leaders: half by their estimates, half by their bounds, where slow pairs hide some."""
+        """Return `wanted` of the leaders: half by their estimates, half by their bounds, where slow pairs hide some."""
         seeming = list(leaders[: wanted - wanted // 2])
         rest = [choice for choice in leaders if choice not in seeming]
         return [*seeming, *sorted(rest, key=self._lower)[: wanted // 2]]
 
     def _lower(self, choice: Configuration) -> float:
-        """Return the log-ratio that a configuration hardly falls below."""
+        """Return a lower bound of a configuration's log-ratio."""
         evidence = self.evidence
         seeming, pairs = evidence.prediction(choice), evidence.pairs(choice)
         few = pairs < FEW and self.is_large
@@ -242,11 +242,11 @@ class SizeSearch:
         return min(lower, evidence.best_pair(choice) + seeming - evidence.estimate(choice))
 
     def _is_unverified(self, leader: Configuration) -> bool:
-        """Did one of many configurations become the leader by one process or a few pairs, which may have been luck?"""
+        """Did one of many configurations become the leader by one process or a few pairs, possibly by chance?"""
         return self.is_large and not self.evidence.is_known(leader, FEW) and not self._settled
 
     def deciders(self, wanted: int) -> list[Configuration]:
-        """Return so many of the leaders of a large space, as long as others may be better."""
+        """Return `wanted` of the leaders of a large space, as long as others may be better."""
         return self.racers(wanted) if self.is_large else []
 
     def without_knobs(self) -> list[Configuration]:

@@ -20,7 +20,7 @@ MOST_SLICES = 64
 """For each worker. More always lost where it was tried: 64 slices of a million additions took 2.5 times as long
 as two."""
 ANYWHERE = "anywhere"
-"""A point's value for no placement, and for idle threads that wait as they like. It sorts before the others, so that a
+"""A point's value for no placement, and for the default waiting of idle threads. It sorts before the others, so that a
 grid's first corners are without one."""
 WAITS = (ANYWHERE, *get_args(IdleThreads))
 """Values of a point for idle threads."""

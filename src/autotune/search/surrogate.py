@@ -73,7 +73,7 @@ class Model:
     def fit(
         cls, grid: Grid, visited: Points, values: Array, repeats: Array, scatter: tuple[int, float] = (0, 0.0)
     ) -> "Model":
-        """Weigh the hypotheses by the log-times `values` of the `visited` points, each the median of so many repeats.
+        """Weigh the hypotheses by the log-times `values` of the `visited` points, each the median of its `repeats`.
 
         `scatter` are the degrees of freedom and the sum of squares of the repeats around their points' centres. They
         tell noise from points' own deviations, which single visits do not. The log marginal likelihood is Rasmussen

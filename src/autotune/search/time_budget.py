@@ -41,7 +41,7 @@ class Clock:
         return max(0.0, self.budget - self.elapsed)
 
     def run(self, plan: TrialPlan, *, seconds: float) -> Session:
-        """Measure a plan in one fresh process of about so many seconds, and add up the time."""
+        """Measure a plan in one fresh process of about `seconds`, and add up the time."""
         plan = replace(
             plan,
             seed=self.seed * SEEDS_APART + self.plans,
@@ -70,7 +70,7 @@ def sizes_within(operations: Sequence[Operation], seconds: float) -> list[Operat
 
 
 def candidates_within(kind: Kind, operation: Operation, seconds: float) -> float:
-    """Number of candidates that a first process can time in so many seconds, as the ladder estimates; at least one.
+    """Return the number of candidates, at least one, that a first process can time by the ladder's estimate.
 
     Without a limit for a user's function, whose time only a call would tell.
     """

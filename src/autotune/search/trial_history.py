@@ -31,7 +31,7 @@ class TrialRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigurationRecord:
-    """All that was measured of one configuration of one operation."""
+    """All measurements of one configuration of one operation."""
 
     operation: Operation
     configuration: Configuration

@@ -40,7 +40,7 @@ class CommandRequest:
     seconds: float = 300.0
     """Time allowed for everything."""
     patience: float | None = None
-    """Seconds that one run may take; None for all of the time: a long command is told what it takes to tune it."""
+    """Seconds that one run may take; None for all of the time, which shows what tuning a long command needs."""
     seed: int = 0
     objective: Objective = Objective.TIME
 
@@ -51,7 +51,7 @@ class CommandRequest:
 
 
 def command_plan(request: CommandRequest, environment: Environment, first_seconds: float) -> Plan:
-    """Plan the tuning of a command whose first run took so many wall seconds.
+    """Plan the tuning of a command whose first run took `first_seconds` of wall time.
 
     Raises BadBudget if the time does not suffice for a choice and its test.
     """

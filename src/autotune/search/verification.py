@@ -34,7 +34,7 @@ class Standing(StrEnum):
     FAILED = "failed"
     """It, or the default, could not be measured."""
     OPEN = "open"
-    """It could not be told: the time ended before, the machine was too busy, or timings scatter too much."""
+    """Neither is proved: the time ended before, the machine was too busy, or timings scatter too much."""
     REFUSED = "refused"
     """It is for another machine, or is none that `verify` can measure."""
 

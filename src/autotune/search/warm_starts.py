@@ -50,7 +50,7 @@ def suggestions(profiles: Sequence[Profile], operation: Operation, usable_cpus: 
 
 
 def choices_proved(profiles: Sequence[Profile], operation: Operation, usable_cpus: int) -> list[Configuration]:
-    """Return choices proved elsewhere for this operation, dtype and size, moved to so many CPUs."""
+    """Return choices proved elsewhere for this operation, dtype and size, converted to `usable_cpus`."""
     return [
         moved
         for profile in profiles

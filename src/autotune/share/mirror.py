@@ -67,9 +67,9 @@ def pull(store: Store, policy: TrustPolicy, own: Key, *, fresh: bool = False, no
     """Mirror the classes of a store that this machine can use.
 
     `fresh` removes the local copies first, so that withdrawn files are gone at once. Scope of effect: writes the
-    mirror and its copies. Raises StoreProblem, with the mirror unchanged, if the store is away or this machine's own
-    class cannot be listed; another class that cannot be listed keeps its mirror. Raises OSError if the mirror cannot
-    be written.
+    mirror and its copies. Raises StoreProblem, with the mirror unchanged, if the store is unreachable or this machine's
+    own class cannot be listed; another class that cannot be listed keeps its mirror. Raises OSError if the mirror
+    cannot be written.
     """
     folders = [folder for folder in store.folders() if CLASS.fullmatch(folder)]
     copies = _copies(store, policy)

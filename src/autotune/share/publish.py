@@ -67,7 +67,7 @@ def _remove_superseded(store: Store, folder: str, name: str, profile: Profile) -
     """Remove this host's publications that the new one supersedes, with their signatures."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     removed = []
-    with suppress(StoreProblem):  # an append-only store, or one that is away by now: the profile is published
+    with suppress(StoreProblem):  # an append-only store, or one that is unreachable by now: the profile is published
         names = [file.name for file in store.files(folder)]
         earlier = [file for file in names if publisher(file) == publisher(name) and file != name]
         for old, content in store.read(folder, earlier, MAX_BYTES).items():

@@ -61,13 +61,13 @@ class TrustPolicy:
         return None
 
     def refusal_unread(self, *, signatures: int) -> str | None:
-        """Say why a publication is rejected without reading it, which has so many signatures of trusted keys."""
+        """Say why a publication is rejected without reading it, by the number of its signatures of trusted keys."""
         if self.rule is TrustRule.SIGNED and not signatures:
             return "no trusted key signed it, and signatures are required here (trust: signed)."
         return None
 
     def refusal(self, content: FileContent, signer: str | None, *, signatures: int) -> str | None:
-        """Say why a publication is rejected, which has so many signatures of trusted keys; None if it is trusted."""
+        """Say why a publication is rejected, by its signer and signatures of trusted keys; None if it is trusted."""
         if self.rule is TrustRule.SIGNED and signer is None:
             return self.refusal_unread(signatures=signatures) or (
                 "its signature is not that of a trusted key over these bytes: changed, or forged."

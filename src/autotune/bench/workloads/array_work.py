@@ -55,7 +55,7 @@ def output_fault(result: object, out: Array, period: Array) -> str | None:
 
 
 def _block_recipe(plain: Function, inputs: int, *, by_block: Function | None = None) -> Recipe:
-    """Compute a function of so many arrays, which writes into `out`, as one call and block by block.
+    """Compute a function of `inputs` arrays, which writes into `out`, as one call and block by block.
 
     `by_block` computes a block with scratch memory; None: `plain` does.
     """

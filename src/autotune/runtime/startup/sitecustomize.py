@@ -3,7 +3,7 @@
 """Start-up of every Python below `autotune run`, which finds this file through PYTHONPATH.
 
 The environment and sys.path become what they would be without it, so that processes started from here do not get it
-too (unless `--children` asks for that), and the user's own sitecustomize runs as ever. Then nothing happens until the
+too (unless `--children` asks for that), and the user's own sitecustomize runs as usual. Then nothing happens until the
 program imports NumPy; once that is complete, apply() is called. A Python that never imports NumPy pays less than a
 millisecond, and one without autotune says so in one line and runs on.
 
@@ -24,7 +24,7 @@ RECORD = "record:"
 
 
 def begin():
-    """Leave no trace but the watch for NumPy, whatever goes wrong."""
+    """Do nothing but watch for NumPy, whatever goes wrong."""
     try:
         wish = clean()
         if wish and sys.version_info >= (3, 4):
@@ -35,7 +35,7 @@ def begin():
 
 
 def clean():
-    """Take what `autotune run` has put into the environment out of it, and return what it asks for."""
+    """Remove the variables of `autotune run` from the environment, and return their values."""
     wish, report = os.environ.get(WISH), os.environ.get(REPORT)
     folder = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [place for place in sys.path if place != folder]
@@ -81,7 +81,7 @@ def record(folder):
 
 
 class _NumpyWatch(object):
-    """A finder that finds NumPy as the others do, and acts when it has been loaded. Once."""
+    """A finder that finds NumPy as the others do, and acts once it has been loaded."""
 
     def __init__(self, wish):
         self._wish = wish
