@@ -1,5 +1,7 @@
 """Machines that behave badly: each calibration ends with an honest entry."""
 
+from math import exp
+
 import pytest
 from support.calibration_runs import CRASH, environment_of, run_calibration
 from support.fake_bench import FakeBench
@@ -35,6 +37,23 @@ def test_a_machine_whose_capacity_is_never_full_leaves_what_uses_fewer_cpus_open
     entry, _ = _entry(bench, QR, environment_of(2, full_capacity=2.0))
     assert entry.status in {Status.NOISY, Status.UNDECIDED}
     assert entry.choice == DEFAULT
+
+
+def test_one_thread_that_won_before_the_machine_showed_all_its_cpus_is_tested_again():
+    """Of four CPUs one is missing for twelve seconds; another operation, near the margin, goes on for longer."""
+
+    def answer(operation, configuration, luck):
+        is_late = bench.clock > 12.0
+        bench.capacity = 4.0 if is_late else 3.0
+        if operation.name == "cholesky":
+            return (0.01 if configuration.is_default else 0.00985) * exp(luck.gauss(0, 0.1))
+        return {None: 0.01 if is_late else 0.02, 1: 0.012}.get(configuration.blas_threads, 0.03)
+
+    bench = FakeBench(answer)
+    request = Request(operations=("qr", "cholesky"), sizes=({"n": 128},), budget_seconds=40.0)
+    entries, _, _ = run_calibration(bench, request, environment_of(4))
+    tested = [(entry.status, entry.choice.blas_threads) for entry in entries if entry.operation.name == "qr"]
+    assert (tested[0], tested[-1]) == ((Status.TUNED, 1), (Status.DEFAULT_KEPT, None))
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -1,6 +1,8 @@
 """Decision on a candidate, and the order of visits."""
 
+from itertools import product
 from math import exp
+from statistics import fmean
 
 import pytest
 from hypothesis import given
@@ -8,6 +10,8 @@ from hypothesis import strategies as st
 from support.calibration_runs import CRASH, LARGE, ONE, SMALL, TWO, candidate, probed, visit
 from support.fake_bench import FakeBench
 
+from autotune.model.configuration import DEFAULT
+from autotune.model.measurement import Measurement, Session
 from autotune.search.candidate import Candidate, Verdict, judge
 from autotune.search.confirmation import Confirmation
 from autotune.search.machine_states import Capacity
@@ -199,6 +203,27 @@ def test_medians_that_hide_slow_pairs_are_not_believed():
     verdict_, reason = judge_with(FULL, tested)
     assert verdict_ is Verdict.DROPPED
     assert "slower on average" in reason
+
+
+def _capital_where_each_loss_raises_full_capacity(signs):
+    """An adversary shows more CPUs after each loss, until what was lost before counts as timed without all of them."""
+    capacity, cpus = Capacity(usable_cpus=256), 46.0
+    tested = candidate(capacity=capacity, fewer_cpus=True)
+    for place, sign in enumerate(signs):
+        pairs = visit(exp(0.3 * sign), pairs=20, capacity=cpus).pairs
+        measured = (
+            Measurement(operation=SMALL, configuration=DEFAULT, seconds=(0.01,)),
+            Measurement(operation=SMALL, configuration=ONE, seconds=(0.01,), pairs=pairs),
+        )
+        capacity.add(Session(measurements=measured, wall_seconds=1.0))
+        tested.take(measured, float(place))
+        cpus = min(256.0, 1.0 + 1.45 * (cpus - 1.0)) if sign > 0 else cpus
+    return tested.findings.capital(0.0)
+
+
+def test_full_capacity_that_is_learned_upwards_wins_nothing_over_all_signs_of_symmetric_errors():
+    mean = fmean(map(_capital_where_each_loss_raises_full_capacity, product((-1, 1), repeat=8)))
+    assert 0.5 < mean <= 1.0 + 1e-9
 
 
 def test_waiting_for_undisturbed_pairs_ends_as_noisy():

@@ -21,6 +21,8 @@ from autotune.search.time_budget import Clock
 CRASH = Failure(kind=FailureKind.CRASH, reason="It crashed with SIGSEGV.")
 SMALL, LARGE = (Operation(name="svd", sizes=(("m", n), ("n", n))) for n in (100, 400))
 ONE, TWO = Configuration(blas_threads=1), Configuration(blas_threads=2)
+FULL_FROM = 1.7
+"""Of two CPUs: 0.7 of the way from one to both."""
 
 
 def run_calibration(
@@ -78,7 +80,7 @@ def candidate(
         **more,
     )
     for place, each in enumerate(visits):
-        tested.visits.append(Visit(pairs=each.pairs, elapsed=2.0 * place))
+        tested.visits.append(Visit(pairs=each.pairs, elapsed=2.0 * place, full_from=FULL_FROM))
     return tested
 
 

@@ -184,7 +184,8 @@ class Candidate:
         """Take in the measurements of one process."""
         default, choice = default_and_choice
         if has_timings(default) and has_timings(choice) and choice.pairs:
-            self.visits.append(Visit(pairs=choice.pairs, elapsed=elapsed))
+            full_from = None if self.capacity is None else self.capacity.full_from
+            self.visits.append(Visit(pairs=choice.pairs, elapsed=elapsed, full_from=full_from))
             self._unanswered = 0
             return
         failure = choice.failure or default.failure

@@ -51,6 +51,13 @@ class Confirmation:
         """Put a candidate to the test."""
         self.candidates.append(candidate)
 
+    def reopen(self) -> Iterator[Candidate]:
+        """Yield, undecided again, what uses fewer CPUs and was accepted at what proved less than full capacity."""
+        for candidate in self.candidates:
+            if candidate.verdict is Verdict.ACCEPTED and candidate.fewer_cpus and not candidate.is_proved_faster:
+                candidate.verdict = Verdict.OPEN
+                yield candidate
+
     def withdraw(self, candidate: Candidate) -> None:
         """Take a candidate back that was not visited."""
         self.candidates = [each for each in self.candidates if each is not candidate]

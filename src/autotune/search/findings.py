@@ -69,6 +69,11 @@ class Findings:
         """At whatever capacity."""
         self.full_pairs, self.everything_pairs = _log_ratios(full), _log_ratios(everything)
         """The first and the third, one for each pair."""
+        bets = [visit.at_full_then(fewer_cpus=fewer_cpus) for visit in visits]
+        self._full_bets = [(self.full, self.full_pairs)]
+        """The first with its pairs, as full capacity is known now; and as it was known when each process ended."""
+        if bets != full:
+            self._full_bets.append((log_ratios_of(bets), _log_ratios(bets)))
         self.all_full = [*log_ratios_of(at_full(explored)), *self.full]
         self.all_everything = [*log_ratios_of(visit.at_any_capacity() for visit in explored), *self.everything]
         """The first and the third again, with those of exploration's processes."""
@@ -126,8 +131,14 @@ class Findings:
         Of a candidate that uses at least as many CPUs as the default a weighted mean of four capitals: of processes and
         of pairs, each at full capacity and at any. Any of them is a reason to choose it. Of a candidate that uses fewer
         only the first counts: the state that a pair met is never certain, and lost capacity speaks for it.
+
+        Full capacity may turn out to be higher later. A capital whose bets are chosen anew is none that Ville's
+        inequality holds for; the smaller one, of it and of that whose bets stay as they were placed, is.
         """
-        full = capital(self.full, bound)
+        return min(self._capital(bound, *bets) for bets in self._full_bets)
+
+    def _capital(self, bound: float, values: Sequence[float], pairs: Sequence[float]) -> float:
+        full = capital(values, bound)
         if self.fewer_cpus:
             return full
 
@@ -135,7 +146,7 @@ class Findings:
             return (1.0 - PART_OF_PAIRS) * processes + PART_OF_PAIRS * pairs
 
         at_any = of_both(capital(self.everything, bound), pair_capital(self.everything_pairs, bound))
-        at_full = of_both(full, pair_capital(self.full_pairs, bound))
+        at_full = of_both(full, pair_capital(pairs, bound))
         return PART_AT_FULL * at_full + (1.0 - PART_AT_FULL) * at_any
 
     @cached_property

@@ -85,8 +85,13 @@ class Capacity:
     @property
     def is_full_now(self) -> bool:
         """Are all CPUs there at this moment, as far as the latest probes tell? True if it was never probed."""
-        latest, best = sorted(self.probes[-LATEST:]), self.best
-        return best is None or latest[len(latest) // 2] >= _full_from(best)
+        latest, full_from = sorted(self.probes[-LATEST:]), self.full_from
+        return full_from is None or latest[len(latest) // 2] >= full_from
+
+    @property
+    def full_from(self) -> float | None:
+        """Capacity from which a pair counts as timed at full capacity, as known now; None if it was never probed."""
+        return None if self.best is None else _full_from(self.best)
 
     def missing(self, pair: Pair, cpus: float = inf) -> float:
         """Return the log of the factor by which missing CPUs can have slowed down a side that uses `cpus`."""
@@ -97,8 +102,7 @@ class Capacity:
 
     def is_full(self, pair: Pair) -> bool:
         """Was the pair timed at full capacity? Without a probe it counts as such."""
-        best = self.best
-        return pair.capacity is None or best is None or pair.capacity >= _full_from(best)
+        return _reaches(pair, self.full_from)
 
     def _update(self) -> None:
         count = len(self.probes)
@@ -130,6 +134,10 @@ def _full_from(best: float) -> float:
     return 1.0 + FULL_PART * (best - 1.0) - 1e-9
 
 
+def _reaches(pair: Pair, full_from: float | None) -> bool:
+    return pair.capacity is None or full_from is None or pair.capacity >= full_from
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:
     """One fresh process's pairs of one candidate."""
@@ -139,15 +147,24 @@ class Visit:
     """Seconds of the calibration when it ended."""
     process_pairs: tuple[Pair, ...] = ()
     """Pairs of all candidates that the process timed, this one's among them; empty where it was the only one."""
+    full_from: float | None = None
+    """Capacity from which a pair counted as timed at full capacity when it ended; None if none had been probed."""
 
     def at_full(self, capacity: Capacity, *, fewer_cpus: bool) -> tuple[Pair, ...]:
         """Select the undisturbed pairs at full capacity; none where the candidate uses fewer CPUs and there is but one.
 
         Where no capacity was ever probed, as next to a whole command, disturbed pairs have to do.
         """
-        if capacity.best is None and not fewer_cpus:
+        return self._at_full(capacity.full_from, fewer_cpus=fewer_cpus)
+
+    def at_full_then(self, *, fewer_cpus: bool) -> tuple[Pair, ...]:
+        """Select the same by what was known of full capacity when the process ended, which nothing later changes."""
+        return self._at_full(self.full_from, fewer_cpus=fewer_cpus)
+
+    def _at_full(self, full_from: float | None, *, fewer_cpus: bool) -> tuple[Pair, ...]:
+        if full_from is None and not fewer_cpus:
             return self.at_any_capacity()
-        quiet = tuple(pair for pair in self.pairs if capacity.is_full(pair) and is_undisturbed(pair))
+        quiet = tuple(pair for pair in self.pairs if _reaches(pair, full_from) and is_undisturbed(pair))
         return quiet if len(quiet) >= min(1 + fewer_cpus, len(self.pairs)) else ()
 
     def at_full_or_disturbed(self, capacity: Capacity) -> tuple[Pair, ...]:

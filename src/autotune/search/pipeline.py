@@ -51,7 +51,7 @@ class _Size:
     exploration: Exploration
     search: SizeSearch
     tested: list[Candidate] = field(default_factory=list)
-    """In order; of these at most one is undecided."""
+    """In order; of these at most one is undecided, and such as were accepted and are looked at once more."""
     quiet: dict[Configuration, Candidate] = field(default_factory=dict)
     """The same while the neighbours rest."""
     entry: Entry | None = None
@@ -76,13 +76,13 @@ class _Size:
 
     @property
     def best(self) -> Candidate | None:
-        """The candidate that the entry is about: the accepted one that seems best, else the last one."""
+        """The candidate that the entry is about: the accepted one that seems best, else the undecided or last one."""
         accepted = [
             test
             for test in self.tested
             if test.verdict is Verdict.ACCEPTED and self.quiet.get(test.choice, test).verdict is Verdict.ACCEPTED
         ]
-        last = self.tested[-1] if self.tested else None
+        last = max(self.tested, key=lambda test: (test.verdict is Verdict.OPEN, self.tested.index(test)), default=None)
         return min(accepted, key=lambda test: self.evidence.estimate(test.choice), default=last)
 
 
@@ -119,7 +119,7 @@ class Calibration:
         yield from self._explore()
         for exploration in self.explorations:
             yield from self._nominate(exploration)
-        while self.clock.remaining > 0 and (self.confirmation.open or self._explorable(within=self.clock.remaining)):
+        while self._goes_on():
             before = self.clock.plans
             for candidate in self.confirmation.rounds(self._report_round):
                 yield from self._conclude(candidate)
@@ -127,6 +127,13 @@ class Calibration:
             if self.clock.plans == before:
                 break
         yield from self._close()
+
+    def _goes_on(self) -> bool:
+        """Are there time and something to do? What was accepted is looked at once more by all that is known by now."""
+        for candidate in self.confirmation.reopen():
+            self.sizes[candidate.operation].entry = None
+        unfinished = self.confirmation.open or self._explorable(within=self.clock.remaining)
+        return bool(self.clock.remaining > 0 and unfinished)
 
     # --- exploration ---
 
