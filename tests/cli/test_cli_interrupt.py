@@ -1,4 +1,4 @@
-"""Ctrl-C in the middle of a real calibration."""
+"""Ctrl-C, and signals that stand for it, in the middle of real work."""
 
 import os
 import signal
@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from support.processes import wait_until
 
 from autotune.cli import messages
 
@@ -55,3 +56,41 @@ def alive(log):
         except ProcessLookupError:
             continue
         yield pid
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs POSIX signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_other_signals_end_a_verb_as_ctrl_c_does(tmp_path, environ, name):
+    """Batch systems and `docker stop` send SIGTERM: no process and no folder is left."""
+    log, temporary = tmp_path / "pid", tmp_path / "temporary"
+    temporary.mkdir()
+    code = f"import os, pathlib, time; pathlib.Path({str(log)!r}).write_text(str(os.getpid())); time.sleep(600)"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "autotune", "compare", "--", sys.executable, "-c", code],
+        env={**environ, "TMPDIR": str(temporary)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_until(lambda: log.exists() and log.read_text())
+    process.send_signal(getattr(signal, name))
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (130, "Interrupted.\n")
+    assert not list(alive(log))
+    assert not list(temporary.iterdir())
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX signals")
+def test_a_signal_that_is_ignored_as_under_nohup_stays_so():
+    code = """
+import signal, sys
+from autotune.cli.program import main
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+sys.argv[1:] = ["--version"]
+try:
+    main()
+finally:
+    print(signal.getsignal(signal.SIGHUP).name)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.splitlines()[-1] == "SIG_IGN"

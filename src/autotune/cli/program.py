@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import sys
 from contextlib import suppress
 from importlib import import_module
@@ -131,4 +132,17 @@ def program() -> None:
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
+    _treat_as_interrupts("SIGTERM", "SIGHUP")
     program(prog_name="autotune")
+
+
+def _treat_as_interrupts(*names: str) -> None:
+    """Have signals end a verb as Ctrl-C does: what is finished is kept, and no process or folder is left.
+
+    Batch systems and `docker stop` send SIGTERM, a terminal that is closed SIGHUP. What is ignored, as under nohup,
+    stays so.
+    """
+    for name in names:
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
