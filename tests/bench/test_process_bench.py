@@ -140,11 +140,27 @@ def test_nothing_outlives_a_parent_that_was_killed(tmp_path):
     log = tmp_path / "log"
     process = _asking_for_a_hang(log)
     pids = _pids(log)
+    (folder,) = _temporary(log).iterdir()
 
     process.kill()
     process.communicate(timeout=300)
 
     assert gone(pids)
+    wait_until(lambda: not folder.exists())
+
+
+def test_nothing_outlives_a_parent_that_was_killed_before_it_heard_of_the_end_of_its_trial(tmp_path):
+    log = tmp_path / "log"
+    process = _asking_for_a_hang(log)
+    trial, grandchild = _pids(log)
+
+    process.send_signal(signal.SIGSTOP)
+    os.kill(trial, signal.SIGKILL)
+    assert gone([trial])
+    process.kill()
+    process.communicate(timeout=300)
+
+    assert gone([grandchild])
 
 
 def test_the_default_that_fails_to_load_fails_its_case_with_file_and_line():
@@ -178,10 +194,16 @@ _run("hanging", TWO, environ={"AUTOTUNE_TEST_LOG": sys.argv[1]})
 
 def _asking_for_a_hang(log):
     code = HANG.replace("tests_bench", Path(__file__).stem)
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    _temporary(log).mkdir()
+    environ = {**os.environ, "PYTHONPATH": path, "TMPDIR": str(_temporary(log))}
     return subprocess.Popen(
         [sys.executable, "-c", code, str(log)], env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
+
+
+def _temporary(log):
+    return log.with_name("temporary")
 
 
 def _pids(log):

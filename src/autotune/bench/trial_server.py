@@ -97,16 +97,19 @@ def _serve(line: socket.socket) -> tuple[Mapping[str, Any], Post] | None:
         text, descriptors, _, _ = socket.recv_fds(line, 2**16, 4)
         if not text:
             return None
+        folder = json.loads(text)["folder"]
         began = monotonic()
         pid = os.fork()
         if not pid:
             line.close()
             request, output, results, mark = descriptors
-            return _settle(json.loads(text)["folder"], request, output, server), Post(results, mark, began)
+            return _settle(folder, request, output, server), Post(results, mark, began)
         for descriptor in descriptors:
             os.close(descriptor)
-        line.sendall(f"started {pid}\n".encode())
         if not _watch(line, pid):
+            from shutil import rmtree  # loaded only here: a parent that was killed has left the folder
+
+            rmtree(folder, ignore_errors=True)
             return None
 
 
@@ -127,16 +130,18 @@ def _settle(folder: str, request: int, output: int, server: int) -> Mapping[str,
 
 
 def _watch(line: socket.socket, pid: int) -> bool:
-    """Report the trial's end to the parent, and end all that is left of it; False once the parent is gone."""
+    """Report the trial's start and end to the parent, and end all that is left of it; False once the parent is gone."""
     watch = supervise.ChildWatch(pid, line.fileno())
-    ended = watch.wait()
-    if ended:
-        # not reaped before the parent has heard of it: until then the process id is the trial's
-        status = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-        assert status is not None
-        code = status.si_status if status.si_code == os.CLD_EXITED else -status.si_status
-        line.sendall(f"ended {code}\n".encode())
-    order = line.recv(16)
+    order = b""
+    with suppress(ConnectionError):  # the parent is gone; of what it has not read a socket tells by an error
+        line.sendall(f"started {pid}\n".encode())
+        if watch.wait():
+            # not reaped before the parent has heard of it: until then the process id is the trial's
+            status = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+            assert status is not None
+            code = status.si_status if status.si_code == os.CLD_EXITED else -status.si_status
+            line.sendall(f"ended {code}\n".encode())
+        order = line.recv(16)
     supervise.end_descendants(pid, adopting=True)
     watch.close()
     if order:
