@@ -81,6 +81,13 @@ def test_a_place_that_cannot_be_written_is_said_and_nothing_is_changed(report):
     assert result.stderr.startswith("autotune: nowhere/page.html could not be written (No such file")
 
 
+def test_a_link_is_followed_and_stays(report, tmp_path):
+    (tmp_path / "link.html").symlink_to(tmp_path / "page.html")
+    assert report("a.yaml", "--output", "link.html").exit_code == 0
+    assert (tmp_path / "link.html").is_symlink()
+    assert (tmp_path / "page.html").is_file()
+
+
 def test_without_options_the_page_has_a_name_of_its_own_and_may_be_opened(report, tmp_path, monkeypatch):
     opened = []
     monkeypatch.setattr("webbrowser.open", opened.append)

@@ -220,6 +220,17 @@ if libc.mount(folder, folder, None, MS_BIND, None) or libc.mount(
     assert run(code) == "content"
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_or_a_device_is_not_replaced_by_a_file(tmp_path):
+    """Root could else put a file in the place of /dev/null."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="device or a pipe"):
+        replace_file(pipe, b"new")
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
 @given(st.binary(max_size=2000))
 def test_what_is_written_is_read_and_nothing_is_left_behind(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("written")

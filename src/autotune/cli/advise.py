@@ -149,6 +149,6 @@ def write_recording(path: Path | None, recorded: "Recording") -> None:
     from autotune.host.trusted_files import replace_file
 
     try:
-        replace_file(path, json.dumps(recorded.as_dict()).encode(), 0o644)
+        replace_file(os.path.realpath(path), json.dumps(recorded.as_dict()).encode(), 0o644)
     except OSError as problem:
         write_error(f"The recording could not be kept in {path}: {problem.strerror or problem}.")

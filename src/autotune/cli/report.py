@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import webbrowser
 from collections.abc import Iterable, Mapping, Sequence
 from os.path import exists  # Path's raises for a name that is too long
@@ -113,10 +114,10 @@ def write_page(path: Path, subjects: Sequence[Subject], *, show: bool) -> None:
     from autotune.report.page import page
 
     try:
-        replace_file(path, page(subjects).encode())
+        replace_file(os.path.realpath(path), page(subjects).encode())
     except OSError as problem:
         raise not_written(path, problem) from problem
-    note(messages.report_written(printable(str(path))))
+    note(messages.report_written(path))
     if show:
         webbrowser.open(path.resolve().as_uri())
 
@@ -138,7 +139,7 @@ def write_history(subjects: Sequence[Subject], path: Path) -> None:
         count = export_study(subjects[0].profile, subjects[0].sessions, path)
     except OSError as problem:
         raise not_written(path, problem) from problem
-    note(messages.history_written(printable(str(path)), count))
+    note(messages.history_written(path, count))
 
 
 def not_written(path: Path, problem: OSError) -> EnvironmentProblem:

@@ -97,9 +97,10 @@ def is_private(status: os.stat_result) -> bool:
 def replace_file(path: str | os.PathLike[str], data: bytes, mode: int = 0o644, *, durable: bool = True) -> None:
     """Write a file so that a reader sees the old content or the new.
 
-    With `durable` a power cut loses neither. Raises OSError with the old file untouched.
+    With `durable` a power cut loses neither. Raises OSError with the old file untouched, also for a device or a pipe.
     """
     path = os.fspath(path)
+    _check_replaceable(path)
     temporary = write_temporary(os.path.dirname(path), data, mode, name=os.path.basename(path), durable=durable)
     try:
         os.replace(temporary, path)
@@ -109,6 +110,14 @@ def replace_file(path: str | os.PathLike[str], data: bytes, mode: int = 0o644, *
         raise
     if durable:
         sync_folder(os.path.dirname(path))
+
+
+def _check_replaceable(path: str) -> None:
+    """Raise OSError for a device, pipe or socket: root could put a file in the place of /dev/null."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        mode = os.lstat(path).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode)):
+            raise FileExistsError(errno.EEXIST, "it is no file but a device or a pipe", path)
 
 
 def write_temporary(folder: str | os.PathLike[str], data: bytes, mode: int, *, name: str, durable: bool = True) -> str:
