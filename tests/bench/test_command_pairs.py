@@ -87,3 +87,9 @@ def test_the_time_allowed_ends_the_pairs():
 def test_a_command_that_is_missing_is_refused():
     with pytest.raises(BadWorkload, match="There is no command"):
         pairs_of(["/nowhere/at/all"], words("pass"))
+
+
+@pytest.mark.real
+def test_a_month_may_be_allowed():
+    """It is more than the system waits at once."""
+    assert pairs_of(words("pass"), words("pass"), pairs=1, seconds=30 * 86400.0).same_status

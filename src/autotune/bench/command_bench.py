@@ -39,6 +39,8 @@ LAST_WORDS_SECONDS = 1.0
 """Seconds to read what a child of the command prints after its end."""
 LOOK_SECONDS = 0.05
 """Seconds between looks at what a first run has loaded."""
+LONGEST_WAIT_SECONDS = 86400.0
+"""Of a single wait for a command: epoll_wait(2) counts milliseconds in 31 bits, which are 24 days."""
 FACTOR_OF_DEFAULT = 5
 """A run that takes this many times as long as the slowest of the default, and a second, is a time-out."""
 
@@ -354,7 +356,8 @@ def run_to_end(
             left = deadline - monotonic()
             if left <= 0:
                 return None, printed
-            ready = {key.fd for key, _ in selector.select(left if look is None else min(left, LOOK_SECONDS))}
+            pause = LONGEST_WAIT_SECONDS if look is None else LOOK_SECONDS
+            ready = {key.fd for key, _ in selector.select(min(left, pause))}
             if look is not None:
                 look(process.descendants())
             if pipe in ready:
