@@ -7,7 +7,7 @@ import pytest
 
 from autotune.bench.user_workload import UserWorkload
 from autotune.cli.request_options import make_request
-from autotune.errors import BadBudget, BadSize, BadWorkload, UnknownOperation
+from autotune.errors import BadBudget, BadSize, BadWorkload, UnknownOperation, UsageError
 from autotune.model.codec import decode, encode
 from autotune.search.request import Effort, Request
 
@@ -50,6 +50,12 @@ def test_effort_budget_dtype_and_seed_are_passed_on():
     assert made([], dtypes=("float32", "float32"), effort="quick", budget="2m", seed=7) == Request(
         dtypes=("float32",), effort=Effort.QUICK, budget_seconds=120.0, seed=7
     )
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_a_seed_that_no_profile_can_hold_is_refused(seed):
+    with pytest.raises(UsageError, match="seed"):
+        made([], seed=seed)
 
 
 def test_a_budget_that_is_no_time_is_refused():

@@ -9,7 +9,9 @@ from typing import ClassVar, Self
 
 from autotune import native
 from autotune.bench.user_workload import PRESUMED, UserWorkload
+from autotune.errors import UsageError
 from autotune.model.catalogue import CATALOGUE, Family, Kind
+from autotune.model.constraints import MAX_INTEGER
 from autotune.model.operation import Operation
 
 
@@ -80,6 +82,11 @@ class Request:
     """Path of the profile that was asked for; None for the user's folder. Whatever it is, the same is measured."""
     weights: Mapping[str, float] = field(default_factory=dict)
     """Weight of an operation's gain when time is shared out; 1 for those that are not named."""
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for a seed that no profile can hold."""
+        if not 0 <= self.seed <= MAX_INTEGER:
+            raise UsageError(f"A seed is a whole number from 0 to {MAX_INTEGER}, not {self.seed}.")
 
     @property
     def seconds(self) -> float:
