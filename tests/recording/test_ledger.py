@@ -46,3 +46,10 @@ def test_a_row_that_was_read_before_its_first_timed_call_ended_is_not_divided(tm
 def test_a_row_whose_part_has_seen_a_later_call_has_no_more_calls_than_it_counts(tmp_path):
     rows = read_ledger(ledger(tmp_path / "a", add(timed=1), part(CONTIGUOUS, timed=2))).rows
     assert [(row.calls, row.loops.elements) for row in rows] == [(4, 100_000)]
+
+
+def test_calls_that_were_read_before_they_were_counted_are_left_out(tmp_path):
+    unread = b"add", b"l", (0, CONTIGUOUS, 16, -1), 0, 1, 0, 0
+    assert read_ledger(ledger(tmp_path / "a", (b"add", b"u", (16, 1, -1, -1), 0, 1, 1000, 0), unread)).rows == ()
+    rows = read_ledger(ledger(tmp_path / "b", add(timed=1), unread)).rows
+    assert [(row.calls, row.loops) for row in rows] == [(4, None)]

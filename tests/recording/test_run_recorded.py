@@ -172,3 +172,15 @@ def test_another_interpreter_without_autotune_is_named_whatever_its_path_is(tmp_
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "ran\n")
     assert "py\\xff has no autotune" in " ".join(done.stderr.split())
+
+
+def test_a_command_that_removes_the_folder_of_its_recording_goes_on_when_that_ends():
+    stopped = []
+    ended = run_recorded(
+        ["sh", "-c", 'rm -r "$FOLDER"; sleep 0.6'],
+        os.environ,
+        lambda folder: {"FOLDER": folder},
+        stop_after=0.3,
+        when_stopped=stopped.append,
+    )
+    assert (ended.status, len(stopped)) == (0, 1)

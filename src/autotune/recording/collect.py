@@ -64,7 +64,8 @@ def stop(folder: Path) -> None:
     """End the recording: in running processes at once, and in those that start later."""
     from autotune.runtime.record_process import STOPPED
 
-    (folder / STOPPED).touch()
+    with suppress(OSError):  # the command has removed the folder
+        (folder / STOPPED).touch()
     for path in folder.glob("*.ledger"):
         with suppress(OSError):
             stop_ledger(path)

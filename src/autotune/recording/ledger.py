@@ -110,7 +110,7 @@ def _divide_by_loops(rows: list[LedgerRow]) -> Iterator[LedgerRow]:
     parts: dict[int, list[LedgerRow]] = {}
     in_rows: dict[int, InnerLoops] = {}
     for part in rows:
-        if part.kind == "l" and part.timed:
+        if part.kind == "l" and part.timed and part.calls:  # counts are written one after the other
             loops = _loops(part)
             if loops.layout == Layout.ROWS:
                 in_rows[part.sizes[0]] = loops
@@ -120,7 +120,7 @@ def _divide_by_loops(rows: list[LedgerRow]) -> Iterator[LedgerRow]:
         if unmarked.kind == "l":
             continue
         row = replace(unmarked, rows=in_rows.get(number))
-        if not row.timed:
+        if not (row.timed and row.calls):
             yield row
             continue
         calls, timed, seconds = row.calls, row.timed, row.seconds
