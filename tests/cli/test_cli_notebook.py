@@ -60,6 +60,11 @@ def test_a_line_that_is_no_verb_for_it_is_refused_with_the_verbs(shell, line, ce
         shell.magic(line, cell)
 
 
+def test_a_quotation_without_its_end_is_refused(shell):
+    with pytest.raises(UsageError, match="No closing quotation"):
+        shell.magic("explain 'svd", None)
+
+
 @pytest.mark.real
 def test_a_cell_runs_in_ipython(tmp_path, monkeypatch, capfd):
     pytest.importorskip("IPython")

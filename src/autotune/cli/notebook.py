@@ -30,7 +30,10 @@ def load_ipython_extension(shell: Any) -> None:
         `%%autotune VERB [OPTION]...` runs the verb on the code of the cell, as a program in a fresh process that knows
         nothing of the other cells. `%autotune advise` does so with all cells that were run so far, which are run again.
         """
-        words = shlex.split(line)
+        try:
+            words = shlex.split(line)
+        except ValueError as problem:  # a quotation without its end
+            raise refusal(f"%autotune cannot read {line!r}: {problem}.") from None
         if not words or words[0] not in VERBS:
             raise refusal(f"%autotune needs one of these verbs: {', '.join(VERBS)}.")
         if cell is not None and words[0] not in RUN_A_PROGRAM:
