@@ -6,7 +6,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 from support.native import needs_core
-from support.profile_builders import make_entry, of_this_machine
+from support.profile_builders import KEY, make_entry, of_this_machine, profile
 
 from autotune.bench.command_pairs import CommandRun, PairedRuns
 from autotune.cli import messages
@@ -111,6 +111,15 @@ def test_a_profile_named_what_if_that_is_not_used_is_told(monkeypatch, tmp_path)
     (tmp_path / "no.yaml").write_text("nothing")
     done = CliRunner().invoke(compare, ["--profile", str(tmp_path / "no.yaml"), "--", "true"])
     assert "no.yaml is not used" in done.stderr
+
+
+def test_what_a_profile_named_what_if_holds_cannot_act_on_the_terminal(monkeypatch, tmp_path):
+    monkeypatch.setattr("autotune.bench.command_pairs.run_pairs", lambda *_, **__: pairs_of_one())
+    key = KEY.replace(hardware=KEY.hardware.replace(architecture="\x1b[2J"))
+    profile_files.write(profile(key=key), tmp_path / "no.yaml")
+    done = CliRunner().invoke(compare, ["--profile", str(tmp_path / "no.yaml"), "--", "true"])
+    assert "\\x1b[2J" in done.stderr
+    assert "\x1b" not in done.output
 
 
 @pytest.mark.real

@@ -164,11 +164,21 @@ def test_what_a_program_printed_cannot_act_on_the_terminal(event):
     assert said.endswith(r"boom \x1b[31m")
 
 
-def test_a_log_on_a_full_disk_does_not_end_the_calibration(monkeypatch):
-    class Full(io.StringIO):
-        def write(self, text):
-            raise OSError(28, "No space left on device")
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_a_full_disk_or_a_closed_terminal_does_not_end_the_calibration(monkeypatch, is_terminal):
+    class Failing(io.StringIO):
+        is_gone = False
 
-    monkeypatch.setattr("sys.stderr", Full())
+        def isatty(self):
+            return is_terminal
+
+        def write(self, text):
+            if self.is_gone:
+                raise OSError(5, "Input/output error")
+            return super().write(text)
+
+    file = Failing()
+    monkeypatch.setattr("sys.stderr", file)
     with progress() as report:
-        report(EXPLORING)
+        file.is_gone = True
+        report(Decided(entry=TUNED, **TIMES))

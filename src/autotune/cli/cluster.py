@@ -26,7 +26,6 @@ from autotune.errors import ProfileError, StoreProblem, UsageError
 from autotune.model.profile import Key, Profile
 from autotune.model.units import count_of
 from autotune.profiles import folders
-from autotune.runtime.text_table import printable
 
 if TYPE_CHECKING:
     from autotune.share.publish import PublishResult
@@ -209,7 +208,7 @@ def print_result(result: ClusterResult, writer: ResultWriter, *, as_json: bool) 
         if published and writer.store is not None:
             note(messages.cluster_published(len(published), writer.store.address))
     for missing in result.missing:
-        write_error(printable(f"{missing.unit} of class {missing.key.slug}: {missing.reason}"))
+        write_error(f"{missing.unit} of class {missing.key.slug}: {missing.reason}")
     if result.interrupted:
         note(messages.CLUSTER_INTERRUPTED)
     elif result.problem is not None:

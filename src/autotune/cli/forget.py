@@ -15,7 +15,7 @@ from autotune.model.catalogue import nearest_names, row_of
 from autotune.model.entry import Entry
 from autotune.model.policy import COMMANDS
 from autotune.profiles import folders, profile_files
-from autotune.runtime.text_table import operation_name, printable
+from autotune.runtime.text_table import operation_name
 
 
 @click.command()
@@ -47,7 +47,7 @@ def forget(words: tuple[str, ...], as_json: bool) -> int:
         note(messages.removed_entries(len(entries), path))
     if missing is None:
         return 0
-    note(printable(missing))
+    note(missing)
     return FAILED
 
 

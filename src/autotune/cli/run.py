@@ -18,7 +18,6 @@ from autotune.controls import thread_variables, wait_policy
 from autotune.model.record import Record
 from autotune.profiles.resolve import Resolution, resolve, resolve_before_numpy
 from autotune.runtime.process_settings import ProcessChoice, is_disabled, threads_text, why_plain
-from autotune.runtime.text_table import printable
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 """Exit statuses as shells give them (POSIX.1-2017, Shell Command Language, 2.8.2)."""
@@ -189,7 +188,7 @@ def users_own_limit(choice: ProcessChoice) -> int | None:
 
 def say(effect: str, *, unreported: str = "") -> None:
     """Say what is set; leave it for `compare`, too, with what follows where no process reports anything."""
-    note(printable(effect))
+    note(effect)
     folder = os.environ.get(REPORT)
     if folder:
         from pathlib import Path

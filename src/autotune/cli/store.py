@@ -319,7 +319,7 @@ def plain(row: "StoredClass | FlaggedFile") -> dict[str, Any]:
 def print_rejected(rejected: "Sequence[FlaggedFile]") -> None:
     """Print the first rejected files with their reasons, and count the others."""
     for file in rejected[:MOST_REJECTED]:
-        note(messages.refused_file(printable(f"{file.folder}/{file.name}"), printable(file.reason)))
+        note(messages.refused_file(f"{file.folder}/{file.name}", file.reason))
     if len(rejected) > MOST_REJECTED:
         note(messages.more_refused(len(rejected) - MOST_REJECTED))
 

@@ -39,11 +39,15 @@ def note(sentence: str) -> None:
 
 
 def report_error(problem: object) -> None:
-    write_error(f"autotune: {printable(str(problem))}")
+    write_error(f"autotune: {problem}")
 
 
 def write_error(sentence: str) -> None:
-    """Write a sentence to standard error; on a terminal it is folded between words, and paths stay whole."""
+    """Write a sentence to standard error, with control characters spelled out: names and reasons come from files.
+
+    On a terminal it is folded between words, and paths stay whole.
+    """
+    sentence = printable(sentence)
     if sys.stderr.isatty():
         from textwrap import fill
 
@@ -117,15 +121,21 @@ def show_events(
 
     screen = Console(stderr=True, markup=False, emoji=False, highlight=False)
     # no refresh thread: it would be one more thing that runs during a timing
-    with Live(console=screen, auto_refresh=False, transient=True) as live:
+    live = Live(console=screen, auto_refresh=False, transient=True)
 
-        def show(event: _E) -> None:
-            line = take(event)
+    def show(event: _E) -> None:
+        line = take(event)
+        with suppress(OSError):  # nor must a terminal that was closed
             if line is not None and not isinstance(event, transient):
                 screen.print(line)
             live.update(Text(live_line(event), no_wrap=True, overflow="ellipsis"), refresh=True)
 
+    live.start()
+    try:
         yield show
+    finally:
+        with suppress(OSError):
+            live.stop()
 
 
 def json_text(schema: str, document: Mapping[str, Any]) -> str:

@@ -21,7 +21,6 @@ from autotune.controls import wait_policy
 from autotune.errors import UsageError
 from autotune.host.usable_cpus import usable_cpus
 from autotune.model.entry import Entry, Status
-from autotune.runtime.text_table import printable
 from autotune.search.request import Objective
 
 
@@ -161,7 +160,7 @@ def tell(command: Command, entry: Entry, kept: Kept, *, by_metric: bool, own_nam
         print_json("tune/1", document)
     else:
         click.echo(command.line(entry.choice))
-    note(printable(messages.command_tuned(entry, by_metric=by_metric)))
+    note(messages.command_tuned(entry, by_metric=by_metric))
     if kept.why is not None:
         note(messages.written_elsewhere(kept.output, kept.path, kept.why))
     is_tuned = entry.status is Status.TUNED

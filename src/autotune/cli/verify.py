@@ -15,7 +15,7 @@ from autotune.cli.program import FAILED
 from autotune.cli.terminal import TablePrinter, json_option, note, print_json
 from autotune.host.cpu_variables import PROCESSES
 from autotune.profiles import profile_files
-from autotune.runtime.text_table import TextColumn, operation_name, printable
+from autotune.runtime.text_table import TextColumn, operation_name
 
 if TYPE_CHECKING:
     from autotune.bench.user_workload import UserWorkload
@@ -54,7 +54,7 @@ def verify(words: tuple[str, ...], budget: str, workload: "UserWorkload | None",
         return FAILED
     shown = selection.narrow(profile)
     if path is not None:
-        note(f"Profile {printable(str(path))}")
+        note(f"Profile {path}")
     checks: list[Check] = []
     columns = (TextColumn("operation"), TextColumn("choice"), TextColumn("", 23), gain_column())
     table = TablePrinter(columns, err=as_json)
