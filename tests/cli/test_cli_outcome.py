@@ -64,13 +64,9 @@ def test_entries_of_other_operations_stay():
     assert join_profiles(profile(FILL), profile(SVD)).entries == (FILL, SVD)
 
 
-def test_a_new_calibration_of_an_operation_replaces_all_its_sizes():
-    assert join_profiles(profile(SMALL_SVD, SVD), profile(SVD)).entries == (SVD,)
-
-
-def test_sizes_that_were_named_replace_only_themselves():
+def test_a_new_calibration_replaces_the_sizes_that_it_measured_and_no_others():
     newer = replace(SVD, reason="Newer.")
-    assert join_profiles(profile(SMALL_SVD, SVD), profile(newer), sizes_named=True).entries == (SMALL_SVD, newer)
+    assert join_profiles(profile(SMALL_SVD, SVD), profile(newer)).entries == (SMALL_SVD, newer)
 
 
 def test_what_was_not_reached_replaces_nothing_that_was_measured():
@@ -240,9 +236,7 @@ def test_an_entry_that_stays_keeps_the_date_and_the_resolution_of_its_own_run():
         "fill": (None, None),
     }
     assert (first.provenance.created, first.provenance.resolution) == ("2026-02-02", 0.09)
-    third = join_profiles(
-        first, replace(profile(SMALL_SVD), provenance=Provenance(created="2026-03-03")), sizes_named=True
-    )
+    third = join_profiles(first, replace(profile(SMALL_SVD), provenance=Provenance(created="2026-03-03")))
     assert [entry.evidence.created for entry in third.entries if entry.operation == SVD.operation] == ["2026-01-01"]
 
 

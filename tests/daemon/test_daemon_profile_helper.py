@@ -55,7 +55,7 @@ def test_where_the_default_was_kept_there_is_nothing_to_time(source):
 def test_adoption_joins_what_is_new_with_what_is_there(source, tmp_path):
     place = tmp_path / "in-force.yaml"
     profile_files.write(profile(make_entry("eigh", n=7)), place)
-    answer = profile_helper.adopt(str(source), str(place), "sizes")
+    answer = profile_helper.adopt(str(source), str(place))
     assert answer == {"entries": 5, "new": {"tuned": 3, "default-kept": 1}}
     assert {entry.operation.name for entry in profile_files.read(place).entries} == {"eigh", "qr", "svd", "inv"}
 
@@ -91,5 +91,5 @@ def test_an_entry_with_sizes_that_its_operation_does_not_have_is_passed_over(tmp
 
 
 def test_a_profile_that_cannot_be_read_is_a_problem_and_no_traceback(tmp_path, capsys):
-    profile_helper.main(["adopt", str(tmp_path / "none.yaml"), str(tmp_path / "place.yaml"), "all"])
+    profile_helper.main(["adopt", str(tmp_path / "none.yaml"), str(tmp_path / "place.yaml")])
     assert "none.yaml" in json.loads(capsys.readouterr().out)["problem"]

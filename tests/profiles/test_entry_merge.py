@@ -11,8 +11,8 @@ from autotune.profiles.entry_merge import join_profiles
 ONE = {"blas_threads": 1}
 
 
-def statuses(old, new, **options):
-    together = join_profiles(profile(*old), profile(*new), **options)
+def statuses(old, new):
+    together = join_profiles(profile(*old), profile(*new))
     return {entry.operation.size["n"]: entry.status for entry in together.entries}
 
 
@@ -36,15 +36,10 @@ def test_sizes_without_a_result_leave_the_decided_sizes_of_their_operation():
     assert statuses(old, new) == {100: Status.UNDECIDED, 128: Status.TUNED, 200: Status.NOISY, 256: Status.TUNED}
 
 
-def test_a_decided_size_replaces_the_old_sizes_of_its_operation():
+def test_a_decided_size_replaces_itself_only():
     old = [make_entry(choice=ONE, n=128), make_entry(choice=ONE, n=256)]
-    assert statuses(old, [make_entry(n=200)]) == {200: Status.DEFAULT_KEPT}
-
-
-def test_a_size_that_the_user_named_replaces_itself_only():
-    old = [make_entry(choice=ONE, n=128), make_entry(choice=ONE, n=256)]
-    new = [make_entry(n=256)]
-    assert statuses(old, new, sizes_named=True) == {128: Status.TUNED, 256: Status.DEFAULT_KEPT}
+    assert statuses(old, [make_entry(n=256)]) == {128: Status.TUNED, 256: Status.DEFAULT_KEPT}
+    assert statuses(old, [make_entry(n=200)]) == {128: Status.TUNED, 200: Status.DEFAULT_KEPT, 256: Status.TUNED}
 
 
 def test_a_wait_policy_stays_until_another_is_measured():

@@ -83,8 +83,8 @@ def calibrate(
 
     OPERATION is a name of the catalogue below, such as svd or log; without one all of it is measured, estimators of
     scikit-learn with --effort thorough only. A choice is kept only if it was proved faster than plain NumPy in fresh
-    processes. Entries of other operations in the same profile stay. Ctrl-C and SIGTERM keep what was decided. With
-    --until-decided it goes on, without a budget, until it has decided every entry.
+    processes. Other entries of the same profile stay. Ctrl-C and SIGTERM keep what was decided. With --until-decided it
+    goes on, without a budget, until it has decided every entry.
 
     Where a store is named, what it knows of this machine's relatives is tried first.
 

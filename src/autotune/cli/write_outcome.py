@@ -82,7 +82,7 @@ def keep(profile: Profile, path: Path, *, sizes_named: bool = False) -> Kept:
     Raises EnvironmentProblem if no place on this machine takes it; it is printed then.
     """
     try:
-        written, place, problem = entry_merge.keep(profile, path, sizes_named=sizes_named)
+        written, place, problem = entry_merge.keep(profile, path)
     except OSError as nowhere:
         click.echo(text_of(profile))
         raise EnvironmentProblem(

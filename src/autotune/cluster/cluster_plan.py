@@ -187,8 +187,7 @@ class ClusterPlan:
         state.answers[job.node.host] = profile.entries
         place = (job.node.key, job.node.host)
         earlier = self.profiles.get(place)
-        # each confirmed size replaces its own entry only, as sizes that a user names do
-        self.profiles[place] = join_profiles(earlier, profile, sizes_named=True) if earlier else profile
+        self.profiles[place] = join_profiles(earlier, profile) if earlier else profile
 
     def record_failure(self, job: NodeJob, reason: str) -> None:
         """Record a job that this host cannot do; it is not repeated there."""

@@ -159,8 +159,7 @@ def _calibrate(context: DaemonContext, job: ScheduledJob, operation: Operation, 
     if result.status != 0:
         raise _failure(result)
     final = yield from _run_canary(context, candidate, None)
-    scope = "sizes" if operation.sizes else "all"
-    answer = (yield _helper("adopt", str(candidate), inventory.profile, scope)).document
+    answer = (yield _helper("adopt", str(candidate), inventory.profile)).document
     counts = answer.get("new")
     if not isinstance(counts, dict):
         raise _JobEnded(JobEnd.FAILED, str(answer.get("problem", UNKNOWN_ANSWER)))

@@ -91,16 +91,13 @@ def excerpt(source: str, target: str, wanted: str) -> dict[str, Any]:
     return {"entries": [str(entry.operation) for entry in chosen]}
 
 
-def adopt(source: str, target: str, scope: str) -> dict[str, Any]:
-    """Merge a new profile into the one in force, which is replaced at once.
-
-    The scope `sizes` replaces single sizes, `all` whole operations.
-    """
+def adopt(source: str, target: str) -> dict[str, Any]:
+    """Merge a new profile into the one in force, which is replaced at once."""
     from autotune.profiles import profile_files
     from autotune.profiles.entry_merge import join_file
 
     profile = profile_files.read(Path(source))
-    merged = join_file(profile, Path(target), sizes_named=scope == "sizes")
+    merged = join_file(profile, Path(target))
     profile_files.write(merged, Path(target))
     statuses = [str(entry.status) for entry in profile.entries]
     return {"entries": len(merged.entries), "new": {status: statuses.count(status) for status in statuses}}

@@ -7,7 +7,6 @@ from pathlib import Path
 from autotune.errors import ProfileError
 from autotune.host.identity import short_host_id
 from autotune.model.entry import Entry
-from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile, Provenance, is_same_computer
 from autotune.profiles import folders, profile_files
 from autotune.profiles.profile_document import entry_order
@@ -18,14 +17,14 @@ def own_path(key: Key) -> Path:
     return folders.user_profiles() / f"{key.slug}-{short_host_id()}.yaml"
 
 
-def keep(profile: Profile, path: Path, *, sizes_named: bool = False) -> tuple[Profile, Path, OSError | None]:
+def keep(profile: Profile, path: Path) -> tuple[Profile, Path, OSError | None]:
     """Write a profile, joined with the one that is there, to this path or to the first refuge that takes it.
 
     Returns what was written, where, and why it is not at `path`. Raises that OSError if no place takes it.
     """
     failure: OSError | None = None
     for place in chain([path], profile_files.refuges(path)):
-        together = join_file(profile, place, sizes_named=sizes_named)
+        together = join_file(profile, place)
         try:
             profile_files.write(together, place)
         except OSError as problem:
@@ -36,42 +35,34 @@ def keep(profile: Profile, path: Path, *, sizes_named: bool = False) -> tuple[Pr
     raise failure
 
 
-def join_file(profile: Profile, path: Path, *, sizes_named: bool = False) -> Profile:
+def join_file(profile: Profile, path: Path) -> Profile:
     """Return the new profile with the entries of the one in a file, if there is one, that it does not replace."""
     with suppress(ProfileError):  # there is none yet
-        return join_profiles(profile_files.read(path), profile, sizes_named=sizes_named)
+        return join_profiles(profile_files.read(path), profile)
     return profile
 
 
-def join_profiles(old: Profile, new: Profile, *, sizes_named: bool = False) -> Profile:
+def join_profiles(old: Profile, new: Profile) -> Profile:
     """Return the new profile with the old one's entries that it does not replace.
 
-    What was measured replaces all old entries of its operation and dtype, whose sizes belong together; with sizes that
-    the user named, only the entries of these sizes. What stayed undecided (too noisy to tell, no time left for the
-    proof) or was not reached replaces nothing that was decided, nor does a default that was kept because the time ended
-    and little can be gained. An old entry that stays says itself when it was measured. Of a profile with another key,
-    or of another computer, nothing is kept: what one host proved is not another's, and would count twice in a store.
+    What was measured replaces the old entry of its size, and takes nothing from other sizes. What stayed undecided (too
+    noisy to tell, no time left for the proof) or was not reached replaces nothing that was decided, nor does a default
+    that was kept because the time ended and little can be gained. An old entry that stays says itself when it was
+    measured. Of a profile with another key, or of another computer, nothing is kept: what one host proved is not
+    another's, and would count twice in a store.
     """
     is_foreign = old.provenance.host is not None and not is_same_computer(old.provenance, new.provenance)
     if old.key != new.key or is_foreign:
         return new
 
-    def scope(operation: Operation) -> object:
-        return operation if sizes_named else (operation.name, operation.dtype)
-
     settled = {entry.operation for entry in old.entries if entry.is_decided}
-    firm = {entry.operation for entry in new.entries if entry.is_firm}
-    unmoved = {entry.operation for entry in new.entries if entry.operation not in firm} & settled
     measured = [
-        entry for entry in new.entries if entry.evidence.default_seconds is not None and entry.operation not in unmoved
+        entry
+        for entry in new.entries
+        if entry.evidence.default_seconds is not None and (entry.is_firm or entry.operation not in settled)
     ]
     fresh = {entry.operation for entry in measured}
-    replaced = {scope(entry.operation) for entry in measured if entry.operation in firm}
-    kept = [
-        _date(entry, old.provenance)
-        for entry in old.entries
-        if entry.operation in unmoved or (entry.operation not in fresh and scope(entry.operation) not in replaced)
-    ]
+    kept = [_date(entry, old.provenance) for entry in old.entries if entry.operation not in fresh]
     reported = {entry.operation for entry in [*measured, *kept]}
     missed = [entry for entry in new.entries if entry.operation not in reported]
     together = tuple(sorted([*kept, *measured, *missed], key=entry_order))

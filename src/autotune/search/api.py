@@ -92,7 +92,7 @@ def calibrate(
     for size in request.sizes:
         workload.refuse(size)
     outcome = calibrate_machine(request, report=report or notebook_progress())
-    keep(outcome.profile, own_path(outcome.profile.key), sizes_named=True)
+    keep(outcome.profile, own_path(outcome.profile.key))
     applied.refresh()
     if not outcome.finished:
         raise KeyboardInterrupt
