@@ -54,14 +54,30 @@ def test_the_corners_of_tasks_are_shown_with_their_speeds(shown):
     assert "BLAS threads x workers: 1 x 1 0.80x, 2 x 1 1.00x, 1 x 2 2.00x, 2 x 2 1.25x" in text
 
 
-def test_the_states_of_the_machine_are_shown_where_it_was_not_at_full_capacity(shown):
+def test_where_the_states_of_the_machine_matter_the_speed_up_over_all_of_them_leads_and_both_are_shown(shown):
     states = replace(SVD.evidence, expected_speedup=1.31, full_capacity_share=0.62)
     text = " ".join(shown(replace(USUAL, entries=(replace(SVD, evidence=states),)), width=140).split())
-    assert "at full capacity, which the machine had 62% of the time" in text
-    assert "1.31x" in text
-    full = replace(states, full_capacity_share=0.99)
-    assert "full capacity" not in shown(replace(USUAL, entries=(replace(SVD, evidence=full),)))
-    kept = replace(FILL, evidence=states)
+    assert "12.3 ms 8.20 ms 1.31x Proved" in text
+    assert "at full capacity, which it had 62% of the time: 1.50x (1.43 to 1.56)" in text
+
+
+@pytest.mark.parametrize(
+    ("expected", "share", "note"),
+    [
+        (1.49, 0.62, "Times are those at full capacity"),
+        (None, 0.62, "62% of the time; without it the choice was never timed"),
+        (1.31, 0.99, "Proved"),
+    ],
+)
+def test_a_speed_up_that_holds_at_full_capacity_leads_where_no_other_is_told_apart(shown, expected, share, note):
+    states = replace(SVD.evidence, expected_speedup=expected, full_capacity_share=share)
+    text = " ".join(shown(replace(USUAL, entries=(replace(SVD, evidence=states),)), width=140).split())
+    assert "12.3 ms 8.20 ms 1.50x (1.43 to 1.56)" in text
+    assert note in text
+
+
+def test_a_default_that_was_kept_claims_no_expected_speed_up(shown):
+    kept = replace(FILL, evidence=replace(SVD.evidence, expected_speedup=1.31, full_capacity_share=0.62))
     assert "1.31x" not in shown(replace(USUAL, entries=(kept,)))
 
 

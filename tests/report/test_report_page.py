@@ -159,6 +159,13 @@ def test_the_first_words_are_what_was_gained():
     assert "qr at m=8 n=8 runs 2.00× as fast (1.82 to 2.22) with 1 thread" in text
 
 
+def test_the_speed_up_over_all_states_of_the_machine_goes_first_and_that_at_full_capacity_after_it():
+    states = {"expected_speedup": 1.25, "full_capacity_share": 0.1}
+    text = drawn(of(with_evidence(make_entry("qr", choice={"blas_threads": 1}, m=8, n=8), **states)))
+    assert "qr at m=8 n=8 runs 1.25× as fast with 1 thread" in text
+    assert 'data-v="1.25">1.25×</td><td class="n"></td><td class="n"></td><td class="n" data-v="2.0">2.00×' in text
+
+
 def test_where_nothing_was_gained_the_first_words_say_so():
     assert "nothing was proved faster</h1>" in drawn(of(make_entry("qr", m=8, n=8)))
 

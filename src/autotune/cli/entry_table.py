@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from math import log
 from typing import TYPE_CHECKING, Any
 
 from autotune.cli.messages import limit_text, summary
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 
 WIDE = 96
 """Least width of the terminal, in columns, at which a speed-up and its interval are on one line."""
-TOLD_APART = 0.05
-"""Difference of two speed-ups, as a logarithm, from which on both are shown."""
 STYLES = {Status.TUNED: "green", Status.UNDECIDED: "yellow", Status.NOISY: "yellow", Status.FAILED: "red"}
 
 
@@ -51,8 +48,8 @@ def print_entries(entries: Sequence[Entry], sources: Sequence[str] = ()) -> None
     if shares:
         share = sorted(shares)[len(shares) // 2]  # the median; `statistics` takes 5 ms to load
         text = (
-            f"Speed-ups are those at full capacity, which the machine had {share:.0%} of the time; where the one "
-            "expected over all of it differs, the entry's reason says so."
+            f"Times are those at full capacity, which the machine had {share:.0%} of the time. A speed-up that "
+            "differs by 5 % or more over all of it is the one expected there, with that at full capacity below."
         )
         print_lines(wrap(text, width()))
 
@@ -125,18 +122,15 @@ def _cells(entry: Entry) -> list[str]:
         str(entry.choice) if is_tuned else STATUSES[entry.status],
         units.seconds(evidence.default_seconds),
         units.seconds(evidence.tuned_seconds if is_tuned else None),
-        gain(evidence.speedup, evidence.interval) if is_tuned else units.UNKNOWN,
+        gain(evidence.leading_speedup, evidence.leading_interval) if is_tuned else units.UNKNOWN,
     ]
 
 
 def _notes(entry: Entry) -> list[str]:
     evidence = entry.evidence
-    # of a default that was kept it would read as a gain, which full capacity did not confirm
-    is_told = evidence.was_short_of_capacity and entry.status is not Status.DEFAULT_KEPT
-    expected = evidence.expected_speedup if is_told else None
     notes = [printable(entry.reason)]
-    if expected and evidence.speedup and abs(log(expected / evidence.speedup)) >= TOLD_APART:
-        notes[0] += f" Expected over all states of the machine: {units.speedup(expected)}."
+    if entry.status is Status.TUNED and (evidence.depends_on_capacity or evidence.expected_speedup is None):
+        notes[0] += f" {evidence.capacity_note}".rstrip()
     if evidence.retained_bytes is not None:
         notes.append(f"The process holds {units.memory(evidence.retained_bytes)} more memory than by default.")
     if entry.corners:

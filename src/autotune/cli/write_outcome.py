@@ -114,7 +114,7 @@ def _by_speedup(profile: Profile) -> Profile:
     statuses = list(Status)
 
     def place(entry: Entry) -> tuple[int, float]:
-        return statuses.index(entry.status), -(entry.evidence.speedup or 1.0)
+        return statuses.index(entry.status), -(entry.evidence.leading_speedup or 1.0)
 
     return profile.replace(entries=tuple(sorted(profile.entries, key=place)))
 

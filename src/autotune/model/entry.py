@@ -1,9 +1,11 @@
 """One decided operation and size of a profile, with its evidence, and its document."""
 
 from enum import StrEnum
+from math import log
 from typing import Annotated, Any
 
 from autotune.errors import BadDocument
+from autotune.model import units
 from autotune.model.codec import decode, encode, mismatch
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.constraints import Amount, Ascending, Count, NonEmpty, NonNegative, Positive, Quantity, Share
@@ -15,6 +17,8 @@ OUT_OF_TIME = "The time allowed ended before its turn."
 """Begins the reason of an undecided entry that was not tested."""
 NEARLY_FULL = 0.9
 """Share of the time at full capacity above which the expected speed-up is not worth a sentence of its own."""
+TOLD_APART = 0.05
+"""Difference of two speed-ups, as a logarithm, from which on both are shown."""
 
 
 class Status(StrEnum):
@@ -89,14 +93,36 @@ class Evidence(Record, kw_only=True):
         return (self.hosts or 1) >= AGREEING_HOSTS or self.signer is not None
 
     @property
+    def depends_on_capacity(self) -> bool:
+        """Whether the speed-up expected over the states of the machine is told apart from that at full capacity."""
+        expected, full = self.expected_speedup, self.speedup
+        if expected is None or full is None or not self.was_short_of_capacity:
+            return False
+        return abs(log(expected / full)) >= TOLD_APART
+
+    @property
+    def leading_speedup(self) -> float | None:
+        """Speed-up that tables lead with: the expected one where it is told apart, else that at full capacity."""
+        return self.expected_speedup if self.depends_on_capacity else self.speedup
+
+    @property
+    def leading_interval(self) -> tuple[float, float] | None:
+        """Interval of the leading speed-up; None for an expected one, whose interval is not known."""
+        return None if self.depends_on_capacity else self.interval
+
+    @property
     def capacity_note(self) -> str:
         """Return a sentence on the states of the machine, where it was below full capacity for a time that counts."""
         if not self.was_short_of_capacity:
             return ""
+        share = f"{self.full_capacity_share:.0%} of the time"
+        if self.depends_on_capacity and self.interval is not None:
+            full = f"{units.speedup(self.speedup)} ({units.interval(self.interval)})"
+            return f"Expected over all states of the machine; at full capacity, which it had {share}: {full}."
         over_all = "without it the choice was never timed."
         if self.expected_speedup is not None:
-            over_all = f"over all of it the expected speed-up is {self.expected_speedup:.2f}x."
-        return f"The machine was at full capacity {self.full_capacity_share:.0%} of the time; {over_all}"
+            over_all = f"over all of it the expected speed-up is {units.speedup(self.expected_speedup)}."
+        return f"The machine was at full capacity {share}; {over_all}"
 
     @property
     def was_short_of_capacity(self) -> bool:

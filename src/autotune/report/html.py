@@ -6,7 +6,7 @@ from typing import Any
 
 from autotune.model import units
 from autotune.model.configuration import DEFAULT
-from autotune.model.entry import Status
+from autotune.model.entry import Evidence, Status
 from autotune.model.record import Record
 from autotune.report import rows
 from autotune.report.rows import Row
@@ -94,18 +94,27 @@ def figure(
 
 
 def display_row(row: Row) -> Row:
-    """Return a row with what figures and tables say of it: speeds, not times; a kept default runs at 1."""
+    """Return a row with what figures and tables say of it: speeds, not times; a kept default runs at 1.
+
+    Where the speed-up expected over the states of the machine differs from that at full capacity, it goes first.
+    """
     status = row.get("status")
     speedup = row["speedup"] if status in {None, Status.TUNED} else 1.0
     claimed = speedup is not None and status == Status.TUNED
+    states = Evidence(
+        speedup=speedup,
+        expected_speedup=row.get("expected_speedup"),
+        full_capacity_share=row.get("full_capacity_share"),
+    )
+    depends = claimed and states.depends_on_capacity
     return {
         **row,
         "label": row["operation"] if row["dtype"] == "float64" else f"{row['operation']} {row['dtype']}",
-        "speedup": speedup or 1.0,
-        "low": row.get("speedup_low") if claimed else None,
-        "high": row.get("speedup_high") if claimed else None,
+        "speedup": (states.leading_speedup if claimed else speedup) or 1.0,
+        "low": row.get("speedup_low") if claimed and not depends else None,
+        "high": row.get("speedup_high") if claimed and not depends else None,
         "choice": row["choice"] if status in {None, Status.TUNED} else rows.brief(DEFAULT),
-        "expected_speedup": row.get("expected_speedup") if claimed else None,
+        "full_speedup": speedup if depends else None,
     }
 
 
@@ -174,8 +183,8 @@ _COLUMNS = {
         HtmlColumn("speedup", "speed-up", times),
         HtmlColumn("low", "from", times),
         HtmlColumn("high", "to", times),
-        HtmlColumn("expected_speedup", "expected", times),
-        HtmlColumn("full_capacity_share", "at full capacity", percent),
+        HtmlColumn("full_speedup", "at full capacity", times),
+        HtmlColumn("full_capacity_share", "time at full capacity", percent),
         HtmlColumn("processes", "processes", str),
         HtmlColumn("pairs", "pairs", str),
         HtmlColumn("reason", "reason"),
@@ -208,7 +217,7 @@ def columns(fields: str) -> list[HtmlColumn]:
 
 
 ENTRY = columns(
-    "sizes choice status default_seconds tuned_seconds speedup low high expected_speedup full_capacity_share processes "
+    "sizes choice status default_seconds tuned_seconds speedup low high full_speedup full_capacity_share processes "
     "pairs reason"
 )
 CONFIGURATION = HtmlColumn("choice", "configuration")

@@ -86,7 +86,9 @@ def _decision(entry: Entry) -> str:
     name, evidence = operation_name(entry.operation), entry.evidence
     if entry.status is not Status.TUNED:
         return f"  {name}: {STATUSES[entry.status]}: {entry.reason}"
-    return f"  {name}: {entry.choice}, {units.speedup(evidence.speedup)} ({units.interval(evidence.interval)})"
+    ends = evidence.leading_interval
+    interval = " over all states of the machine" if ends is None else f" ({units.interval(ends)})"
+    return f"  {name}: {entry.choice}, {units.speedup(evidence.leading_speedup)}{interval}"
 
 
 def _times(event: Event) -> str:
