@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ from support.namespaces import needs_root, unshared
 from autotune.errors import NoTemporaryFolder
 from autotune.recording import run_recorded as module
 from autotune.recording.collect import collect
-from autotune.recording.run_recorded import run_recorded
+from autotune.recording.run_recorded import run_recorded, temporary_folder
 
 
 def plain(_folder):
@@ -32,6 +33,55 @@ def test_a_full_file_system_is_told_before_the_command_runs(monkeypatch, tmp_pat
     with pytest.raises(NoTemporaryFolder, match="is full"):
         run_recorded(["touch", str(tmp_path / "ran")], os.environ, plain)
     assert list(tmp_path.iterdir()) == []
+
+
+def leftover(folder, *, age=3600.0):
+    (folder / "autotune-recording-left").mkdir()
+    (folder / "autotune-recording-left" / "12.json").touch()
+    os.utime(folder / "autotune-recording-left", (time.time() - age, time.time() - age))
+
+
+@pytest.mark.parametrize(
+    ("prefix", "age", "left"), [("recording", 3600.0, 0), ("recording", 1.0, 1), ("compare", 3600.0, 1)]
+)
+def test_old_folders_that_killed_processes_left_are_removed(monkeypatch, tmp_path, prefix, age, left):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    leftover(tmp_path, age=age)
+    with temporary_folder(f"autotune-{prefix}-"):
+        assert len(list(tmp_path.iterdir())) == 1 + left
+    assert len(list(tmp_path.iterdir())) == left
+
+
+def test_the_folder_of_a_living_process_stays(monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with temporary_folder("autotune-recording-") as name:
+        os.utime(name, (0, 0))
+        with temporary_folder("autotune-recording-"):
+            assert Path(name).is_dir()
+
+
+TERMINATED = """
+import os, signal, sys, tempfile
+from autotune.recording import run_recorded as module
+before = module.shutil.disk_usage
+def early(path):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return before(path)
+if sys.argv[1] == "early":
+    module.shutil.disk_usage = early
+code = "kill -TERM $PPID; exec sleep 60" if sys.argv[1] == "late" else "exec sleep 60"
+print(module.run_recorded(["sh", "-c", code], os.environ, lambda folder: {}).status, os.listdir(tempfile.gettempdir()))
+"""
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("moment", ["early", "late"])
+def test_a_process_that_is_terminated_ends_its_command_and_removes_its_folder(tmp_path, moment):
+    words = [sys.executable, "-c", TERMINATED, moment]
+    done = subprocess.run(
+        words, capture_output=True, text=True, timeout=60, check=True, env={**os.environ, "TMPDIR": str(tmp_path)}
+    )
+    assert done.stdout == "-15 []\n"
 
 
 def test_a_command_whose_ends_of_children_an_ancestor_ignores_has_its_status():

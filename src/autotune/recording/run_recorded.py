@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import Timer
-from time import monotonic
+from time import monotonic, time
 from types import FrameType
 
 from autotune.errors import NoTemporaryFolder, UnsupportedPlatform
@@ -19,6 +19,8 @@ from autotune.host.usable_cpus import usable_cpus
 from autotune.recording.collect import ROOM, collect, stop
 from autotune.recording.recording import Recording
 
+LEFTOVER_SECONDS = 60.0
+"""Age from which on a folder without a lock is a killed process's."""
 NEEDS_PROCESSES = "Recording a command needs the process calls of Linux or macOS (os.wait4)."
 
 _FORWARDED = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
@@ -74,7 +76,7 @@ def run_recorded(
     """
     if not hasattr(os, "wait4"):
         raise UnsupportedPlatform(NEEDS_PROCESSES)
-    with temporary_folder("autotune-recording-") as name:
+    with _passing_signals() as forwarder, temporary_folder("autotune-recording-") as name:
         folder = Path(name)
         began, throttled = monotonic(), _throttled_seconds()
         stopped: list[Recording] = []
@@ -102,16 +104,15 @@ def run_recorded(
                 when_stopped(stopped[0])
 
         timer = Timer(stop_after, end_recording) if stop_after is not None else None
-        with _passing_signals() as forwarder:
-            # not by controls.supervise, which gives a command a session of its own: this one keeps the terminal
-            streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL if is_silent else None)
-            process = subprocess.Popen(list(words), env={**environ, **variables(name)}, **streams)  # noqa: S603 - the user's own
-            forwarder.begin(process.pid)
-            if timer is not None:
-                timer.daemon = True
-                timer.start()
-            _, status, used = os.wait4(process.pid, 0)
-            forwarder.end()
+        # not by controls.supervise, which gives a command a session of its own: this one keeps the terminal
+        streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL if is_silent else None)
+        process = subprocess.Popen(list(words), env={**environ, **variables(name)}, **streams)  # noqa: S603 - the user's own
+        forwarder.begin(process.pid)
+        if timer is not None:
+            timer.daemon = True
+            timer.start()
+        _, status, used = os.wait4(process.pid, 0)
+        forwarder.end()
         process.returncode = os.waitstatus_to_exitcode(status)
         if timer is not None:
             timer.cancel()
@@ -120,17 +121,53 @@ def run_recorded(
     return replace(stopped[0], status=process.returncode) if stopped else recording
 
 
-def temporary_folder(prefix: str) -> "tempfile.TemporaryDirectory[str]":
-    """Return a private folder with room for a few files, which its `with` removes. Raises NoTemporaryFolder."""
+@contextmanager
+def temporary_folder(prefix: str) -> Iterator[str]:
+    """Make a private folder with room for a few files, and remove it at the end. Raises NoTemporaryFolder.
+
+    Also removed are folders of this prefix that killed processes of this user have left: a living one holds a lock.
+    """
     try:
         folder = tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
     except OSError as problem:
         raise NoTemporaryFolder(problem.strerror or str(problem)) from None
-    if shutil.disk_usage(folder.name).free < ROOM:
-        place = folder.name
-        folder.cleanup()
-        raise NoTemporaryFolder(f"the file system of {place} is full")
-    return folder
+    with folder as name, _hold_lock(name):
+        _remove_leftovers(prefix)
+        if shutil.disk_usage(name).free < ROOM:
+            raise NoTemporaryFolder(f"the file system of {name} is full")
+        yield name
+
+
+@contextmanager
+def _hold_lock(folder: str) -> Iterator[bool]:
+    """Hold the lock of a folder, which ends with the process; False if another holds it, or the system has none."""
+    try:
+        import fcntl
+
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except (ImportError, OSError):
+        yield False
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        yield False
+    else:
+        yield True
+    finally:
+        os.close(descriptor)
+
+
+def _remove_leftovers(prefix: str) -> None:
+    """Remove folders that killed processes of this user have left; a young one may not have its lock yet."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        with suppress(OSError):
+            state = folder.lstat()
+            is_old = time() - state.st_mtime > LEFTOVER_SECONDS
+            if is_old and state.st_uid == os.getuid():
+                with _hold_lock(str(folder)) as is_free:
+                    if is_free:
+                        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _throttled_seconds() -> float:
