@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 from support.native import needs_core
-from support.profile_builders import alone, make_entry, of_this_machine
-from support.recording_builders import QR, advised, call, process, recording
+from support.profile_builders import alone, make_entry, of_this_machine, with_evidence
+from support.recording_builders import QR, advised, call, loop_call, process, recording
 
 from autotune.cli.advice_text import MOST_ROWS, lines
 from autotune.cli.advise import advise_here
@@ -158,6 +158,43 @@ def test_a_command_without_a_recorded_call_is_measured_as_a_whole():
     printed = " ".join(text(recording()))
     assert "No call of NumPy or SciPy was recorded" in printed
     assert printed.endswith("autotune tune -- python x.py")
+
+
+@pytest.mark.parametrize(("status", "ending"), [(2, "exit status 2"), (-11, "ended by signal 11")])
+def test_of_a_command_that_failed_without_a_call_nothing_but_its_end_is_said(status, ending):
+    said = text(recording(status=status), width=200)
+    assert said == [f"python x.py: {ending}, without a call of NumPy or SciPy: there is nothing to advise on."]
+
+
+@pytest.mark.parametrize(
+    "fields", [{"without_autotune": ("/usr/bin/python3",)}, {"status": 0}, {"status": None, "is_complete": False}]
+)
+def test_a_reason_why_calls_were_not_seen_is_told_of_a_command_that_failed_too(fields):
+    assert len(text(recording(**{"status": 2, **fields}))) > 3
+
+
+def test_no_gain_of_a_run_that_failed_is_said_to_be_none_here():
+    assert text(recording(LONG, status=3), KEPT, width=200)[-1].startswith("Nothing to gain in this run, which failed")
+
+
+def test_a_row_leads_with_the_speed_up_over_all_states_of_the_machine():
+    states = with_evidence(TUNED, expected_speedup=1.25, full_capacity_share=0.1)
+    assert "1.25 (2.00 at full capacity), blas_threads=1" in line_with(
+        "qr float64", text(recording(LONG), states, width=140)
+    )
+
+
+@pytest.mark.parametrize("other", [Status.DEFAULT_KEPT, Status.UNDECIDED])
+@pytest.mark.parametrize("elements", [100_000, 300_000])
+def test_loops_of_which_an_operation_is_undecided_are_undecided_with_the_command_that_goes_on(other, elements):
+    entries = [
+        make_entry(name, status=status, n=100_000)
+        for name, status in (("loop_add", Status.UNDECIDED), ("loop_sqrt", other))
+    ]
+    met = process(loop_call(elements, seconds=0.4), call("sort", group=OTHERS, seconds=9.0))
+    printed = text(recording(met), *entries, width=200)
+    assert "measured, undecided so far" in line_with("add float64", printed)
+    assert "`autotune calibrate --budget 10m -- python x.py` goes on with them." in " ".join(printed)
 
 
 def test_advice_fits_the_width_of_the_terminal():

@@ -1,14 +1,16 @@
 """The text of `autotune advise`."""
 
 from collections.abc import Iterator
+from math import log
 from shlex import join
 
 from autotune.cli.messages import RUN_START_SECONDS
+from autotune.model.entry import TOLD_APART
 from autotune.model.units import count_of
 from autotune.profiles.folders import Layer, layer_of
 from autotune.recording.advice import WORTH_MEASURING, Advice, AdvisedCall, Next
 from autotune.recording.known_gains import Basis, GainSource, KnownGain
-from autotune.recording.recording import GROUPS
+from autotune.recording.recording import GROUPS, Recording
 from autotune.recording.trouble import crowding
 from autotune.runtime.text_table import TextColumn, TextTable, wrap
 
@@ -41,6 +43,10 @@ _COLUMNS = (
 
 def lines(advice: Advice, width: int) -> Iterator[str]:
     """Format advice, folded to this many columns."""
+    if has_failed_before_any_call(advice):
+        run = f"{join(advice.recording.command)}: {_ending(advice.recording)}"
+        yield from wrap(f"{run}, without a call of NumPy or SciPy: there is nothing to advise on.", width)
+        return
     yield from wrap(_run(advice), width)
     if advice.calls:
         yield ""
@@ -63,19 +69,26 @@ def lines(advice: Advice, width: int) -> Iterator[str]:
     yield from wrap(_next(advice), width)
 
 
+def has_failed_before_any_call(advice: Advice) -> bool:
+    """Decide whether a command failed without a call, and without a reason why there may be some that were not seen."""
+    is_seen = advice.next is not Next.UNKNOWN and not advice.recording.without_autotune
+    return bool(advice.recording.status) and not advice.calls and is_seen
+
+
 def _run(advice: Advice) -> str:
     recording = advice.recording
-    status = recording.status
-    if status is None:
-        ending = "still running"
-    elif status < 0:
-        ending = f"ended by signal {-status}"
-    else:
-        ending = f"exit status {status}"
     return (
         f"{join(recording.command)}: {recording.wall_seconds:.2f} s, {recording.cpu_seconds:.2f} CPU seconds on "
-        f"{count_of(recording.usable_cpus, 'usable CPU')}; {ending}. Inside NumPy and SciPy: {advice.call_share:.0%}."
+        f"{count_of(recording.usable_cpus, 'usable CPU')}; {_ending(recording)}. Inside NumPy and SciPy: "
+        f"{advice.call_share:.0%}."
     )
+
+
+def _ending(recording: Recording) -> str:
+    status = recording.status
+    if status is None:
+        return "still running"
+    return f"ended by signal {-status}" if status < 0 else f"exit status {status}"
 
 
 def _table(advice: Advice, width: int) -> Iterator[str]:
@@ -118,8 +131,7 @@ def _gain_cell(row: AdvisedCall) -> str:
     gain = row.gain
     match gain.source:
         case GainSource.MEASURED:
-            interval = "" if gain.low is None or gain.high is None else f" ({gain.low:.2f}-{gain.high:.2f})"
-            speedup = "tuned" if gain.speedup is None else f"{gain.speedup:.2f}{interval}"
+            speedup = "tuned" if gain.speedup is None else _speedup(gain, gain.speedup)
             option = ["--reductions"] if row.call.needs_reductions else []
             return "; ".join((f"{speedup}, {gain.choice}", *_grounds(gain), *option))
         case GainSource.DEFAULT_KEPT:
@@ -130,6 +142,14 @@ def _gain_cell(row: AdvisedCall) -> str:
             return f"not measured; {gain.low:.2f} to {gain.high:.2f} at other sizes"
         case _:
             return str(gain.source)
+
+
+def _speedup(gain: KnownGain, full: float) -> str:
+    """Return the speed-up that is expected here, and that at full capacity where it differs; else its interval."""
+    expected = gain.expected_speedup
+    if expected is not None and abs(log(expected / full)) >= TOLD_APART:
+        return f"{expected:.2f} ({full:.2f} at full capacity)"
+    return f"{full:.2f}" if gain.low is None or gain.high is None else f"{full:.2f} ({gain.low:.2f}-{gain.high:.2f})"
 
 
 def _grounds(gain: KnownGain) -> Iterator[str]:
@@ -161,7 +181,11 @@ def _gain(advice: Advice) -> str:
     unmeasured = max(0.0, gain.open_share - undecided)
     said = f"{claim} Calls that can be tuned and are not measured: {unmeasured:.0%} of the run."
     said += " Calibrating tells what they gain." if unmeasured >= WORTH_MEASURING else ""
-    return f"{said} Measured, but undecided or too noisy so far: {undecided:.0%}." if undecided else said
+    if not undecided:
+        return said
+    said += f" Measured, but undecided or too noisy so far: {undecided:.0%}."
+    is_next = advice.next is Next.CALIBRATE or not advice.recording.is_complete
+    return said if is_next else f"{said} `{_calibrate_longer(advice)}` goes on with them."
 
 
 def _processes(advice: Advice, width: int) -> Iterator[str]:
@@ -171,6 +195,10 @@ def _processes(advice: Advice, width: int) -> Iterator[str]:
     for process in advice.processes:
         name = f"{process.words} ({process.processes} processes)" if process.processes > 1 else process.words
         yield from table.row((name, f"{process.share:.0%}", f"{process.call_share:.0%}"))
+
+
+def _calibrate_longer(advice: Advice) -> str:
+    return f"autotune calibrate --budget 10m -- {join(advice.recording.command)}"
 
 
 def _next(advice: Advice) -> str:
@@ -191,7 +219,7 @@ def _next(advice: Advice) -> str:
         case Next.CALIBRATE if advice.recording.status:
             return f"Next, as soon as the command succeeds: autotune calibrate -- {command}"
         case Next.CALIBRATE if 2 * advice.gain.undecided_share > advice.gain.open_share:
-            return f"Next, on a quieter machine or with more time: autotune calibrate --budget 10m -- {command}"
+            return f"Next, on a quieter machine or with more time: {_calibrate_longer(advice)}"
         case Next.CALIBRATE:
             return f"Next: autotune calibrate -- {command}"
         case Next.RUN | Next.RUN_CHILDREN:
@@ -205,6 +233,7 @@ def _next(advice: Advice) -> str:
             )
         case _:
             here = "here" if advice.recording.is_complete else "in the recorded time"
+            here = "in this run, which failed" if advice.recording.status else here
             if any(process.is_unrecorded for process in advice.recording.processes):
                 here = "in what could be recorded"
             return f"Nothing to gain {here}: what autotune tunes takes little of this run, or is fastest as it is."

@@ -154,14 +154,15 @@ def _gain_of_calls(call: Call, operation: Operation, profiles: Profiles, limits:
         if limits.calls is not None or (most is not None and (default is None or most < default)):
             return KnownGain(source=GainSource.HELD)
         return _claim(match, choice, profiles)
-    return _gain_of_default(call, [operation], [match], profiles)
+    return _gain_of_default(call, [operation], [match], [profiles.measured_entry(operation)], profiles)
 
 
 def _gain_of_loops(call: Call, loop: Loop, profiles: Profiles, limits: Limits) -> KnownGain:
     names = loop_names(loop.kind, loop.layout)
     dtype = measured_dtype(names, loop.dtype, profiles.measured_sizes)
     wanted = [Operation(name=name, dtype=dtype, sizes=(("n", loop.elements),)) for name in names]
-    matches = [profiles.find(_within(operation, profiles)) for operation in wanted]
+    within = [_within(operation, profiles) for operation in wanted]
+    matches = [profiles.find(operation) for operation in within]
     setting = planned_range(profiles.loops, loop.kind, loop.dtype, loop.layout, loop.elements)
     if setting is not None and limits.loops is None and matches[0] is not None:
         choice = Configuration(workers=setting.workers, chunk=setting.chunk)
@@ -173,7 +174,8 @@ def _gain_of_loops(call: Call, loop: Loop, profiles: Profiles, limits: Limits) -
         return KnownGain(source=GainSource.HELD)
     if call.is_in_short_loops:
         return KnownGain(source=GainSource.SHORT_LOOPS)
-    return _gain_of_default(call, wanted, matches, profiles)
+    results = [profiles.measured_entry(operation) for operation in within]
+    return _gain_of_default(call, wanted, matches, results, profiles)
 
 
 def _claim(match: LookupResult, choice: Configuration, profiles: Profiles, basis: Basis = Basis.SIZE) -> KnownGain:
@@ -222,31 +224,38 @@ def _ends(entry: Entry) -> tuple[float, float]:
 
 
 def _gain_of_default(
-    call: Call, operations: Sequence[Operation], matches: Sequence[LookupResult | None], profiles: Profiles
+    call: Call,
+    operations: Sequence[Operation],
+    matches: Sequence[LookupResult | None],
+    results: Sequence[LookupResult | None],
+    profiles: Profiles,
 ) -> KnownGain:
-    """Return what is known of a call that runs as plain NumPy. Loops do where one of several operations does."""
-    results = [profiles.measured_entry(operation) for operation in operations]
-    for match, own in zip(matches, results, strict=True):
-        kept = match if own is None or own.entry.is_decided else None
-        if kept is None or kept.entry.status is not Status.DEFAULT_KEPT:
+    """Return what is known of a call that runs as plain NumPy. Loops do where one of several operations does.
+
+    `results` are the entries of exactly these sizes, or of the largest for longer loops. Where one of them is open, the
+    gain is: what keeps the default next to it may have lacked time, too.
+    """
+    for own in results:
+        if own is not None and own.entry.status in _WITHOUT_RESULT and not call.is_too_short:
+            return KnownGain(source=_WITHOUT_RESULT[own.entry.status])
+    for operation, match, own in zip(operations, matches, results, strict=True):
+        is_open = own is not None and not own.entry.is_decided
+        if is_open or match is None or match.entry.status is not Status.DEFAULT_KEPT:
             continue
-        if own is None and kept.level in _ELSEWHERE:
+        if own is None and match.level in _ELSEWHERE:
             continue  # what follows from other sizes elsewhere is no measurement of this one
         return KnownGain(
             source=GainSource.DEFAULT_KEPT,
             speedup=1.0,
             low=1.0,
             high=1.0,
-            basis=Basis.BETWEEN if own is None else Basis.SIZE,
-            operation=kept.entry.operation.name,
-            level=kept.level,
-            profile=kept.path,
+            basis=_basis(own, operation),
+            operation=match.entry.operation.name,
+            level=match.level,
+            profile=match.path,
         )
     if call.is_too_short:
         return KnownGain(source=GainSource.TOO_SHORT)
-    for own in results:
-        if own is not None and own.entry.status in _WITHOUT_RESULT:
-            return KnownGain(source=_WITHOUT_RESULT[own.entry.status])
     speedups = [
         1.0 if match.entry.choice.is_default else match.entry.evidence.speedup
         for size in profiles.measured_sizes(operations[0].name, operations[0].dtype)
@@ -256,6 +265,13 @@ def _gain_of_default(
     if proved:
         return KnownGain(source=GainSource.SIMILAR, low=min(proved), high=max(proved))
     return KnownGain(source=GainSource.NOT_MEASURED)
+
+
+def _basis(own: LookupResult | None, operation: Operation) -> Basis:
+    """Say of which sizes the result of an operation is: of its own, of those around it, or of the largest."""
+    if own is None:
+        return Basis.BETWEEN
+    return Basis.SIZE if own.entry.operation == operation else Basis.ABOVE
 
 
 def _within(operation: Operation, profiles: Profiles) -> Operation:
