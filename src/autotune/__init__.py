@@ -2,6 +2,8 @@
 
 TYPE_CHECKING = False  # type checkers read it as True; importing typing for it takes 3 ms
 if TYPE_CHECKING:
+    from typing import Self
+
     from autotune._version import __version__ as __version__
     from autotune.errors import AutotuneError as AutotuneError
     from autotune.runtime.apply import apply as apply
@@ -43,16 +45,45 @@ def __getattr__(name: str) -> object:
     home = _UNLISTED.get(name) or _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'autotune' has no attribute {name!r}")
-    from importlib import import_module
-
     try:
-        value: object = getattr(import_module(f"autotune.{home}"), name)
-    except ModuleNotFoundError as error:  # autotune.calibrate without the extra
-        from autotune.errors import MissingPackage
+        from importlib import import_module
 
-        raise MissingPackage.of_import(error) or error from None
+        value: object = getattr(import_module(f"autotune.{home}"), name)
+    except (ImportError, OSError) as error:
+        if name == "apply":
+            return lambda *, strict=False, why=error, **_: _NotApplied(why, strict=strict)
+        from autotune.errors import MissingPackage  # autotune.calibrate without the extra
+
+        missing = MissingPackage.of_import(error) if isinstance(error, ModuleNotFoundError) else None
+        raise missing or error from None
     globals()[name] = value
     return value
+
+
+class _NotApplied:
+    """The outcome of apply() where autotune cannot be loaded: a process may not read Python's files after setuid, say.
+
+    Nothing is applied, and the program runs on. Raises the error if `strict`.
+    """
+
+    blas_threads = None
+    in_force = False
+
+    def __init__(self, error: Exception, *, strict: bool) -> None:
+        if strict:
+            raise error
+        self.why = f"{type(error).__name__}: {error}"
+
+    def restore(self) -> None:
+        """Do nothing, since nothing was changed."""
+
+    def __enter__(self) -> "Self":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def __str__(self) -> str:
+        return f"NumPy runs as it would without autotune: {self.why}"
 
 
 def __dir__() -> list[str]:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -82,6 +83,15 @@ def test_a_command_that_does_not_end_in_the_time_is_refused():
 def test_the_time_allowed_ends_the_pairs():
     runs = pairs_of(words("import time; time.sleep(0.3)"), words("pass"), pairs=50, seconds=2.0)
     assert 1 <= len(runs.plain) < 10
+
+
+@pytest.mark.parametrize(("first", "fitting"), [(1.0, 5), (10.0, 2), (50.0, 1), (0.0, 5)])
+def test_before_the_pairs_it_is_foreseen_how_many_fit_if_runs_scatter(monkeypatch, first, fitting):
+    ending = SimpleNamespace(seconds=first, status=0)
+    monkeypatch.setattr("autotune.bench.command_pairs.run_to_end", lambda *_: (ending, b""))
+    foreseen = []
+    pairs_of(["x"], ["y"], pairs=5, foresee=lambda *values: foreseen.append(values))
+    assert foreseen == [(first, fitting)]
 
 
 def test_a_command_that_is_missing_is_refused():

@@ -10,7 +10,7 @@ from support.profile_builders import KEY, make_entry, of_this_machine, profile
 
 from autotune.bench.command_pairs import CommandRun, PairedRuns
 from autotune.cli import messages
-from autotune.cli.compare import compare, lines, mean_report, speedup_text
+from autotune.cli.compare import compare, document, lines, mean_report, note_pairs, speedup_text
 from autotune.cli.run import say
 from autotune.errors import BadWorkload, NoTemporaryFolder
 from autotune.profiles import profile_files
@@ -19,11 +19,6 @@ REPORT = {"calls": 10, "tuned": 4, "loops": 2, "blas_threads": None, "reason": "
 WORK = (
     "import os, numpy as np\nfor _ in range(5): np.linalg.inv(np.eye(20))\nprint('AUTOTUNE_START_REPORT' in os.environ)"
 )
-
-
-def pairs_of_one():
-    run = CommandRun(seconds=1.0, status=0, output=b"")
-    return PairedRuns(first=run, plain=(run,), variant=(run,))
 
 
 def test_reports_of_all_processes_are_those_of_the_mean_run(tmp_path):
@@ -39,6 +34,81 @@ def test_without_a_report_of_a_process_the_sentence_of_run_says_what_was_set(tmp
     monkeypatch.setenv("AUTOTUNE_START_REPORT", str(tmp_path))
     say("One BLAS thread.")
     assert mean_report(tmp_path, 2).reason == "One BLAS thread."
+    say("As profiles say.", reports=True)
+    assert mean_report(tmp_path, 2).reason == f"As profiles say. {messages.NO_REPORT}"
+
+
+@pytest.mark.parametrize(
+    ("said", "report", "is_plain"),
+    [
+        ({"sets": False, "reports": True}, {"tuned": 0, "loops": 0}, True),
+        ({"sets": False, "reports": True}, {"tuned": 1, "loops": 0}, False),
+        ({"sets": False, "reports": True}, {"tuned": 0, "loops": 1}, False),
+        ({"sets": False, "reports": True}, {"tuned": 0, "loops": 0, "blas_threads": 1}, False),
+        ({"sets": True, "reports": True}, {"tuned": 0, "loops": 0}, False),
+        ({"sets": False, "reports": True}, None, False),
+        ({"sets": False, "reports": False}, None, True),
+        (None, None, False),
+    ],
+)
+def test_runs_are_called_plain_only_where_nothing_is_known_to_have_been_set(
+    tmp_path, monkeypatch, said, report, is_plain
+):
+    monkeypatch.setenv("AUTOTUNE_START_REPORT", str(tmp_path))
+    if said is not None:
+        say("So.", **said)
+    if report is not None:
+        (tmp_path / "1.json").write_text(json.dumps(REPORT | report))
+    assert mean_report(tmp_path, 1).is_plain is is_plain
+
+
+def paired(count, seconds=2.0):
+    run = CommandRun(seconds=seconds, status=0, output=b"")
+    return PairedRuns(first=run, plain=(run,) * count, variant=(run,) * count)
+
+
+def first_line(tmp_path, monkeypatch, count, *, sets):
+    monkeypatch.setenv("AUTOTUNE_START_REPORT", str(tmp_path))
+    say("So.", sets=sets)
+    return next(lines(paired(count), mean_report(tmp_path, 1)))
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_where_nothing_was_in_force_that_leads_and_no_speed_up_is_stated(tmp_path, monkeypatch, count):
+    said = first_line(tmp_path, monkeypatch, count, sets=False)
+    assert said.startswith("Nothing was in force: both sides of each pair ran plain NumPy")
+    assert "Speed-up" not in said
+    assert "`autotune calibrate -- CMD`" in said
+
+
+def test_where_autotune_is_switched_off_no_calibration_is_advised(tmp_path, monkeypatch):
+    monkeypatch.setenv("AUTOTUNE_DISABLE", "1")
+    assert "autotune calibrate" not in first_line(tmp_path, monkeypatch, 3, sets=False)
+
+
+@pytest.mark.parametrize(("count", "is_stated"), [(1, False), (2, False), (3, True)])
+def test_fewer_than_three_pairs_state_no_speed_up(tmp_path, monkeypatch, count, is_stated):
+    said = first_line(tmp_path, monkeypatch, count, sets=True)
+    assert ("1.00" in said, "too few" in said) == (is_stated, not is_stated)
+    assert (document(("x",), [], paired(count))["speedup"] is None) is not is_stated
+
+
+@pytest.mark.parametrize(
+    ("pairs", "first", "fitting", "words", "missing"),
+    [
+        (5, 2.0, 5, ["Time for 5 pairs of runs", "0:25"], "needs 3 pairs"),
+        (5, 20.0, 4, ["Time for 4 of 5 pairs"], "needs 3 pairs"),
+        (5, 60.0, 1, ["Time for 1 of 5 pairs", "--budget 9m"], "--pairs"),
+        (2, 2.0, 2, ["Time for 2 pairs", "needs 3 pairs: --pairs 3."], "--budget"),
+    ],
+)
+def test_before_the_pairs_the_number_that_fits_and_what_a_speed_up_needs_are_said(
+    capsys, pairs, first, fitting, words, missing
+):
+    note_pairs(pairs, first, fitting)
+    said = capsys.readouterr().err
+    assert [word for word in words if word not in said] == []
+    assert missing not in said
 
 
 @pytest.mark.real
@@ -107,10 +177,12 @@ def test_a_profile_named_what_if_is_in_force_in_the_tuned_runs_alone(tmp_path):
 
 
 def test_a_profile_named_what_if_that_is_not_used_is_told(monkeypatch, tmp_path):
-    monkeypatch.setattr("autotune.bench.command_pairs.run_pairs", lambda *_, **__: pairs_of_one())
-    (tmp_path / "no.yaml").write_text("nothing")
-    done = CliRunner().invoke(compare, ["--profile", str(tmp_path / "no.yaml"), "--", "true"])
-    assert "no.yaml is not used" in done.stderr
+    monkeypatch.setattr("autotune.bench.command_pairs.run_pairs", lambda *_, **__: paired(1))
+    path = tmp_path / "no.yaml"
+    path.write_text("nothing")
+    assert "no.yaml is not used" in CliRunner().invoke(compare, ["--profile", str(path), "--", "true"]).stderr
+    monkeypatch.setenv("AUTOTUNE_PROFILE", str(tmp_path / "missing.yaml"))
+    assert "missing.yaml is not used" in CliRunner().invoke(compare, ["--", "true"]).stderr
 
 
 def test_what_a_profile_named_what_if_holds_cannot_act_on_the_terminal(monkeypatch, tmp_path):

@@ -50,6 +50,13 @@ def test_a_quota_between_whole_cpus_is_named_although_it_takes_none_away(recorde
 
 
 @pytest.mark.real
+@pytest.mark.parametrize(("value", "is_off"), [("1", True), ("0", False)])
+def test_a_switch_that_turns_everything_off_is_a_warning(monkeypatch, value, is_off):
+    monkeypatch.setenv("AUTOTUNE_DISABLE", value)
+    assert ("! AUTOTUNE_DISABLE is set" in CliRunner().invoke(program, ["doctor"]).stdout) is is_off
+
+
+@pytest.mark.real
 def test_this_machine_is_described_as_json():
     said = json.loads(CliRunner().invoke(program, ["doctor", "--json"]).stdout)
     assert said["allocation"]["usable_cpus"] >= 1

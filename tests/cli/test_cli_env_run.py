@@ -13,6 +13,7 @@ from support.native import needs_core
 from support.profile_builders import alone, make_entry, of_this_machine
 from support.shown_profiles import SVD
 
+from autotune.cli import messages
 from autotune.cli.env import env
 from autotune.cli.program import program
 from autotune.cli.run import run
@@ -59,7 +60,7 @@ def test_env_as_json_holds_count_reason_and_variables(monkeypatch):
 
 
 def test_env_prints_nothing_for_the_shell_where_the_count_is_best_left_alone(monkeypatch):
-    monkeypatch.setattr("autotune.cli.env.choose", lambda _: ProcessChoice(None, "No count is safe for all sizes."))
+    monkeypatch.setattr("autotune.cli.env.choose", lambda *_: ProcessChoice(None, "No count is safe for all sizes."))
     done = CliRunner().invoke(env, [])
     assert (done.stdout, done.stderr) == ("", "No count is safe for all sizes.\n")
 
@@ -227,9 +228,31 @@ def test_run_says_what_holds_its_choices_down(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setenv("AUTOTUNE_DISABLE", "1")
     off = CliRunner().invoke(program, ["run", "--", "true"]).stderr
-    assert ("AUTOTUNE_DISABLE" in off, "as measured" in off) == (True, False)
+    assert off == f"autotune run: {messages.SWITCHED_OFF_FOR_COMMAND}\n"
 
 
+@pytest.mark.parametrize("verb", [("run", "--", "true"), ("env",), ("run", "--environment-only", "--", "true")])
+def test_a_named_profile_that_is_not_there_is_told_before_the_command_runs(tmp_path, monkeypatch, verb):
+    alone(monkeypatch, tmp_path)
+    monkeypatch.setattr("autotune.cli.run.replace_process", lambda *_: 0)
+    monkeypatch.setenv("AUTOTUNE_PROFILE", str(tmp_path / "missing.yaml"))
+    for _ in range(2):  # read, and by the compiled copy
+        first, *_ = CliRunner().invoke(program, [*verb]).stderr.splitlines()
+        assert first.startswith(f"autotune: The profile {tmp_path / 'missing.yaml'} is not used: it cannot be read")
+    assert CliRunner().invoke(program, [verb[0], "-q", *verb[1:]]).stderr == ""
+
+
+@pytest.mark.parametrize("variables", [{}, {"AUTOTUNE_DISABLE": "1"}])
+def test_where_no_profile_is_named_or_all_is_switched_off_none_is_told(tmp_path, monkeypatch, variables):
+    alone(monkeypatch, tmp_path)
+    monkeypatch.setattr("autotune.cli.run.replace_process", lambda *_: 0)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+        monkeypatch.setenv("AUTOTUNE_PROFILE", str(tmp_path / "missing.yaml"))
+    assert "is not used" not in CliRunner().invoke(program, ["run", "--", "true"]).stderr
+
+
+KEPT = make_entry("svd", m=500, n=500)
 LOOPS = [make_entry(name, choice={"workers": 2}, n=n) for name in ("loop_add", "loop_sqrt") for n in (50_000, 500_000)]
 
 
@@ -241,8 +264,10 @@ LOOPS = [make_entry(name, choice={"workers": 2}, n=n) for name in ("loop_add", "
         ((SVD,), {}, (), "Calls of its Pythons run as profiles say, loops of ufuncs as plain NumPy: no profile"),
         (LOOPS, {}, (), "Long loops of its Pythons run as profiles say, calls of linear algebra as plain NumPy: no"),
         ((SVD, *LOOPS), {"OMP_NUM_THREADS": "1"}, (), "plain NumPy: OMP_NUM_THREADS=1 leaves them one thread."),
-        ((), {}, (), "Calls and loops of its Pythons run as plain NumPy: no profile here covers them."),
-        ((), {}, ("--learn",), "No profile here covers calls or loops of its Pythons. They are learned."),
+        ((), {}, (), "Calls and loops of its Pythons run as plain NumPy: no profile here has a choice for them."),
+        ((KEPT,), {}, (), "Calls and loops of its Pythons run as plain NumPy: no profile here has a choice for them."),
+        ((KEPT, *LOOPS), {}, (), "calls of linear algebra as plain NumPy: no profile here has a choice for them."),
+        ((), {}, ("--learn",), "No profile here has a choice for calls or loops of its Pythons. They are learned."),
         ((SVD, *LOOPS), {}, ("--learn",), "run as profiles say. Others are learned."),
         ((SVD, *LOOPS), {"AUTOTUNE_NATIVE": "0"}, (), "as plain NumPy: AUTOTUNE_NATIVE=0 turns the C core off."),
     ],

@@ -121,6 +121,30 @@ def test_a_name_that_nothing_has_is_wrong_usage_although_a_shipped_profile_is_re
     assert said("choleski").exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("log", "`autotune explain loop_exp`"),
+        ("tanh", "`autotune explain loop_exp`"),
+        ("multiply", "`autotune explain loop_add`"),
+        ("mean", "`autotune explain loop_max`"),
+        ("slogdet", "`autotune explain det`"),
+        ("pinv", "`autotune explain svd`"),
+        ("eigvalsh", "that of eigh, the nearest operation"),
+    ],
+)
+@pytest.mark.parametrize("sizes", [(), ("n=500",)])
+def test_a_function_that_another_operation_serves_is_told_which(machine, name, hint, sizes):
+    result = said(name, *sizes)
+    assert (result.exit_code, hint in " ".join(result.stdout.split())) == (0, True)
+
+
+def test_a_function_of_the_users_of_the_same_name_is_its_own(machine):
+    own = replace(FILL, operation=Operation(name="tanh", sizes=(("n", 1000),)))
+    profile_files.write(Profile(key=this_site(*usable_cpus()).key, entries=(own,)), machine / "named.yaml")
+    assert "loop_exp" not in said("tanh").stdout
+
+
 def test_a_tuned_command_is_found_by_the_name_of_its_script(machine):
     command = replace(SVD, operation=Operation(name="command.simulate"))
     profile_files.write(Profile(key=this_site(*usable_cpus()).key, entries=(command,)), machine / "named.yaml")

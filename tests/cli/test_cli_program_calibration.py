@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from autotune.bench.command_pairs import CommandRun, PairedRuns
 from autotune.cli.calibrate import calibrate
-from autotune.cli.program_calibration import gain_of, gain_text, weigh_by_spool
+from autotune.cli.program_calibration import gain_of, gain_text, verification_seconds, weigh_by_spool
 from autotune.errors import BadWorkload
 from autotune.model.catalogue import operation
 from autotune.profiles import folders
@@ -166,6 +166,11 @@ def test_pairs_that_tell_nothing_are_said_to_and_how_to_repeat_them(interval, is
     )
     text = gain_text(gain)
     assert ("autotune compare" in text) == is_open
+    assert ("1.08" in text) == (interval is not None)
+
+
+def test_the_time_that_pairs_of_runs_take_at_most_counts_their_starts_and_scatter():
+    assert verification_seconds(10.0, 3) > 1.2 * 7 * 10.1
 
 
 def test_a_gain_without_an_interval_is_told_all_the_same():

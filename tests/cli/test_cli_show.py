@@ -86,10 +86,23 @@ def test_a_file_that_is_no_profile_is_a_sentence_with_its_path(tmp_path, content
 
 def test_entries_of_every_profile_in_force_are_shown_with_their_source(machine):
     text = " ".join(show().stdout.split())
-    assert f"[1] {machine / 'a.yaml'} This user's; 1 entry in force." in text
+    assert f"[1] {machine / 'a.yaml'} This user's; in force: 1 tuned." in text
     assert f"[2] {machine / 'b.yaml'}" in text
     for part in ("qr m=8 n=8", "2.00x", "log n=1000"):
         assert part in text
+
+
+def test_open_entries_are_counted_apart_from_those_in_force(machine):
+    kept, undecided = make_entry("qr", m=9, n=9), make_entry("svd", status="undecided", m=9, n=9)
+    profile_files.write(of_this_machine(QR, kept, undecided), machine / "a.yaml")
+    assert "in force: 1 tuned, 1 default kept; open: 1 undecided." in " ".join(show().stdout.split())
+    first = json.loads(show("--json").stdout)["profiles"][0]
+    assert (first["in_force"], first["statuses"]) == (2, {"tuned": 1, "default-kept": 1, "undecided": 1})
+
+
+def test_a_profile_without_an_entry_for_this_machine_has_none_in_force(machine):
+    profile_files.write(of_this_machine(replace(LOG, reason="Newer.")), machine / "a.yaml")
+    assert "no entry in force" in " ".join(show().stdout.split())
 
 
 def test_the_list_can_be_narrowed_to_operations_and_sizes(machine):

@@ -20,3 +20,4 @@ def fresh(monkeypatch, tmp_path):
     stop_interception()
     blas.set_threads(None)
     state.replace_setting(Setting())
+    state.initial_reductions = state.initial_learn = state.is_started_by_run = False

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import sys
 import threading
 from functools import partial
 
@@ -161,9 +162,44 @@ def test_the_switch_turns_everything_off(monkeypatch):
     before = blas.current()
     applied = autotune.apply(strict=True)
     assert (applied.blas_threads, blas.current()) == (None, before)
-    assert applied.why == "AUTOTUNE_DISABLE is set."
+    assert applied.why == "AUTOTUNE_DISABLE switches autotune off."
     assert autotune.config("qr", n=100) is None
-    assert "AUTOTUNE_DISABLE is set." in str(autotune.explain())
+    assert str(applied) == str(autotune.explain()) == f"NumPy runs as it would without autotune: {applied.why}"
+
+
+def test_a_named_profile_that_is_not_used_is_told_and_warned_of_once(tmp_path, monkeypatch, caplog):
+    write(entry())
+    named = tmp_path / "missing.yaml"
+    for way in (partial(autotune.apply, profile=named), autotune.apply):
+        applied = way()
+        assert str(applied).startswith(f"The profile {named} is not used: it cannot be read: No such file")
+        assert autotune.config("qr", m=100, n=100) is not None
+        monkeypatch.setenv("AUTOTUNE_PROFILE", str(named))
+    assert [message.partition(" is")[0] for message in caplog.messages] == [f"The profile {named}"]
+    with pytest.raises(ProfileError, match="No such file"):
+        autotune.apply(strict=True)
+
+
+def test_what_autotune_run_has_told_of_a_named_profile_is_not_repeated(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(state, "is_started_by_run", True)
+    autotune.apply(profile=tmp_path / "missing.yaml")
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("missing", ["autotune.errors", "logging"])
+def test_a_process_that_can_no_longer_read_pythons_library_runs_on(monkeypatch, missing):
+    """After setuid every module that was not loaded before is missing."""
+
+    def fail(*_, **__):
+        raise ModuleNotFoundError("No module named 'json'")
+
+    monkeypatch.setattr("autotune.runtime.applied.resolve", fail)
+    monkeypatch.setenv("AUTOTUNE_CPUS", "abc")
+    monkeypatch.setitem(sys.modules, missing, None)
+    applied = autotune.apply()
+    assert str(applied).endswith("ModuleNotFoundError: No module named 'json'")
+    with pytest.raises(ModuleNotFoundError):
+        autotune.apply(strict=True)
 
 
 def test_one_line_is_logged_for_those_who_listen(caplog):

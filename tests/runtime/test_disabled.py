@@ -39,22 +39,22 @@ def disabled(request, monkeypatch, tmp_path):
 def test_apply_changes_nothing_and_says_why(disabled):
     before = blas.current()
     with autotune.apply(children=True, allocator="retain", per_call=True, guard=True, record=True) as applied:
-        assert (applied.blas_threads, applied.why) == (None, "AUTOTUNE_DISABLE is set.")
+        assert (applied.blas_threads, applied.why) == (None, "AUTOTUNE_DISABLE switches autotune off.")
         assert (blas.current(), state.per_call, state.demand) == (before, None, None)
         assert (state.setting.exported, state.setting.allocator) == ({}, None)
 
 
 def test_nothing_is_looked_up(disabled):
     assert autotune.config("svd", n=50) is None
-    assert process_choice() == ProcessChoice(None, "AUTOTUNE_DISABLE is set.")
+    assert process_choice() == ProcessChoice(None, "AUTOTUNE_DISABLE switches autotune off.")
     with autotune.tuned("svd", n=50) as choice:
         assert choice is None or choice.is_default
 
 
 def test_explain_says_that_it_is_switched_off(disabled):
     explanation = autotune.explain()
-    assert (explanation.failure, explanation.operations) == ("AUTOTUNE_DISABLE is set.", ())
-    assert str(explanation) == "NumPy runs as it would without autotune: AUTOTUNE_DISABLE is set."
+    assert (explanation.failure, explanation.operations) == ("AUTOTUNE_DISABLE switches autotune off.", ())
+    assert str(explanation) == "NumPy runs as it would without autotune: AUTOTUNE_DISABLE switches autotune off."
 
 
 def test_arrays_and_tasks_are_worked_on_as_by_plain_numpy(disabled):

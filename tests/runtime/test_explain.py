@@ -109,6 +109,21 @@ def test_without_a_name_the_choices_are_listed_and_the_rest_is_counted(own_profi
     assert "Plain NumPy runs for 1 entry: qr (1). The reasons: `autotune explain NAME`, or" in words
 
 
+def test_entries_that_are_open_are_counted_among_those_that_run_as_plain_numpy(own_profile):
+    made, path = own_profile
+    profile_files.write(replace(made, entries=(make_entry("svd", status="undecided", m=8, n=8), made.entries[1])), path)
+    assert "Plain NumPy runs for 2 entries, of which 1 is open: qr (1), svd (1)." in " ".join(
+        str(autotune.explain()).split()
+    )
+
+
+def test_a_function_that_another_operation_serves_is_told_in_the_answer_and_in_its_values(own_profile):
+    explained = autotune.explain("log")
+    assert "`autotune explain loop_exp`" in " ".join(str(explained).split())
+    assert explained.as_dict()["hint"] == explained.hint
+    assert autotune.explain("qr").hint == autotune.explain().hint == ""
+
+
 def test_a_choice_that_the_environment_holds_down_shows_no_speed_up(own_profile, monkeypatch):
     made, path = own_profile
     choice = make_entry("log", choice={"workers": 2}, n=1000)
@@ -187,7 +202,8 @@ def test_the_states_of_the_machine_are_told_where_it_was_not_at_full_capacity(ow
     profile_files.write(replace(made, entries=(busy,)), path)
     explanation = autotune.explain("qr", m=128, n=128)
     text = " ".join(str(explanation).split())
-    assert "at full capacity 62% of the time; over all of it the expected speed-up is 1.31x" in text
+    assert "blas_threads=1 1.31x" in text
+    assert "at full capacity, which it had 62% of the time: 2.00x (1.82 to 2.22)" in text
     assert explanation.operations[0].as_dict()["full_capacity_share"] == 0.62
 
 

@@ -1,7 +1,7 @@
 """Runs of a command and of a variant of it, in adjacent pairs: their times, exit statuses and outputs."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp
 from time import monotonic
@@ -10,6 +10,7 @@ from autotune.bench.command_bench import run_to_end, start_failure
 from autotune.bench.failure_text import last_words
 from autotune.bench.statistics import hodges_lehmann, log_ratios, mean_interval
 from autotune.errors import BadWorkload
+from autotune.model.units import SPARE_TIME
 
 FEWEST_FOR_INTERVAL = 3
 """Pairs below which no interval is given: Student's interval of two values is of no use (t is 12.7)."""
@@ -80,11 +81,13 @@ def run_pairs(
     seed: int,
     environ: Mapping[str, str],
     variant_environ: Mapping[str, str],
+    foresee: Callable[[float, int], object] | None = None,
 ) -> PairedRuns:
     """Run both commands in pairs, in random order within each pair.
 
     A first run of the plain command warms the system's caches and is not a timing. No pair begins that the time left
     of `seconds` does not allow; there is at least one, and `pairs` at most. A single run may take all of the time.
+    Before the pairs `foresee` is told the seconds of the first run, and how many pairs fit the time if runs scatter.
     Scope of effect: the commands' own, as often as they are run. Raises BadWorkload if the plain command cannot be
     started, or does not end within the time.
     """
@@ -92,6 +95,9 @@ def run_pairs(
     order = random.Random(seed)
     first = _run(plain, environ, end)
     longest = first.seconds
+    if foresee is not None:
+        fitting = int((end - monotonic()) / (2 * SPARE_TIME * max(longest, 1e-3)))
+        foresee(longest, min(pairs, max(1, fitting)))
     sides: tuple[list[CommandRun], list[CommandRun]] = ([], [])
     for number in range(pairs):
         if number and monotonic() + 2 * longest > end:

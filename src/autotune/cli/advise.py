@@ -82,6 +82,7 @@ def exit_status(recorded: "Recording") -> int:
 
 def advise_here(recorded: "Recording", profile: Path | None) -> "Advice":
     """Say what a recorded run would gain on this machine, by the profiles that fit it."""
+    from autotune.cli.in_force import note_refusal
     from autotune.controls import blas, wait_policy
     from autotune.profiles.resolve import resolve
     from autotune.recording.advice import advise_on
@@ -89,10 +90,7 @@ def advise_here(recorded: "Recording", profile: Path | None) -> "Advice":
     from autotune.runtime.process_settings import why_plain
 
     resolution = resolve(profile)
-    if profile is not None:
-        from autotune.cli.in_force import note_refusal
-
-        note_refusal(profile, resolution)
+    note_refusal(resolution, profile)
     plain = why_plain(resolution)
     own = wait_policy.exponent_of(os.environ)
     exponent = resolution.wait.exponent if own is None else own

@@ -3,9 +3,10 @@
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from shlex import join
 from statistics import median
@@ -17,9 +18,10 @@ from autotune.cli import messages
 from autotune.cli.options import PRESENT_FILE, parse_duration
 from autotune.cli.program import FAILED
 from autotune.cli.run import EFFECT, REPORT, RunOptions, run_options
-from autotune.cli.terminal import json_option, print_json, print_lines
+from autotune.cli.terminal import json_option, note, print_json, print_lines
 from autotune.model import units
 from autotune.model.record import Record
+from autotune.runtime.process_settings import is_disabled
 
 if TYPE_CHECKING:
     from autotune.bench.command_pairs import PairedRuns
@@ -51,25 +53,46 @@ def compare(
       autotune compare --blas-threads 1 --pairs 10 -- python simulate.py
     """
     from autotune.cli.in_force import note_refusal
-    from autotune.profiles.resolve import resolve
+    from autotune.profiles.resolve import resolve, resolve_before_numpy
     from autotune.recording.run_recorded import temporary_folder
 
     options, seconds = RunOptions(**settings).words(), parse_duration(budget)
     named = {} if profile is None else {"AUTOTUNE_PROFILE": str(profile.absolute())}
-    if profile is not None:
-        note_refusal(profile, resolve(profile))
+    if not is_disabled():
+        note_refusal(resolve_before_numpy(profile) or resolve(profile), profile)
     with temporary_folder("autotune-compare-") as folder:
-        runs = run_tuned_pairs(words, options, named | {REPORT: folder}, pairs=pairs, seconds=seconds, seed=seed)
+        variables, foresee = named | {REPORT: folder}, partial(note_pairs, pairs)
+        runs = run_tuned_pairs(words, options, variables, pairs=pairs, seconds=seconds, seed=seed, foresee=foresee)
         force = mean_report(Path(folder), len(runs.variant))
     if as_json:
-        print_json("compare/1", {**document(words, options, runs), "in_force": asdict(force)})
+        in_force = {**asdict(force), "is_plain": force.is_plain}
+        print_json("compare/1", {**document(words, options, runs), "in_force": in_force})
     else:
         print_lines(lines(runs, force))
     return 0 if runs.same_status and not runs.failure and runs.same_output is not False else FAILED
 
 
+def note_pairs(pairs: int, first_seconds: float, fitting: int) -> None:
+    """Say before the pairs begin how many fit the budget, how long they take, and what a speed-up needs."""
+    from autotune.bench.command_pairs import FEWEST_FOR_INTERVAL
+
+    run = first_seconds + messages.RUN_START_SECONDS
+    note(messages.pairs_foreseen(first_seconds, pairs, fitting, seconds=units.SPARE_TIME * 2 * fitting * run))
+    if fitting < FEWEST_FOR_INTERVAL:
+        more = ["--pairs 3"] if pairs < FEWEST_FOR_INTERVAL else []
+        more += [f"--budget {units.budget((2 * FEWEST_FOR_INTERVAL + 1) * run)}"] if fitting < pairs else []
+        note(messages.too_few_pairs(" ".join(more)))
+
+
 def run_tuned_pairs(
-    command: Sequence[str], options: list[str], variables: dict[str, str], *, pairs: int, seconds: float, seed: int = 0
+    command: Sequence[str],
+    options: list[str],
+    variables: dict[str, str],
+    *,
+    pairs: int,
+    seconds: float,
+    seed: int = 0,
+    foresee: Callable[[float, int], object] | None = None,
 ) -> "PairedRuns":
     """Run a command in pairs, plain and by `autotune run` with these options and environment variables."""
     from autotune.bench.command_pairs import run_pairs
@@ -81,6 +104,7 @@ def run_tuned_pairs(
         pairs=pairs,
         seconds=seconds,
         seed=seed,
+        foresee=foresee,
         environ=os.environ,
         variant_environ={**os.environ, **variables},
     )
@@ -91,7 +115,7 @@ def lines(runs: "PairedRuns", force: "InForceThere") -> Iterator[str]:
     if runs.failure:
         yield messages.failed_in_every_run(runs.failure)
         return
-    yield speedup_text(runs.speedup, runs.interval, len(runs.plain))
+    yield nothing_in_force(runs) if force.is_plain else speedup_text(runs.speedup, runs.interval, len(runs.plain))
     output = {
         True: "They wrote the same.",
         False: "The tuned runs wrote something else than the plain ones.",
@@ -112,11 +136,19 @@ def lines(runs: "PairedRuns", force: "InForceThere") -> Iterator[str]:
     yield (in_force if force.processes else "") + force.reason
 
 
+def nothing_in_force(runs: "PairedRuns") -> str:
+    """Describe pairs whose sides were equal: their ratio is no gain."""
+    said = "Nothing was in force: both sides of each pair ran plain NumPy, and there is no speed-up to tell."
+    if runs.interval is not None:
+        said += f" The ratio of their times, {units.interval(runs.interval)} (95 % interval), is that of equal runs."
+    return said if is_disabled() else f"{said} {messages.CALIBRATE_FOR_COMMAND}"
+
+
 def speedup_text(speedup: float, interval: tuple[float, float] | None, pairs: int) -> str:
-    gain, runs = f"Speed-up {units.speedup(speedup)}", f"in {units.count_of(pairs, 'pair')} of runs"
+    """State a speed-up with its interval; without one, that the pairs are too few for either."""
     if interval is None:
-        return f"{gain} {runs}; an interval needs 3 pairs: give a larger --pairs or --budget."
-    said = f"{gain}, 95 % interval {units.interval(interval)}, {runs}."
+        return f"{units.count_of(pairs, 'pair')} of runs: too few for a speed-up. Give a larger --pairs or --budget."
+    said = f"Speed-up {units.speedup(speedup)}, 95 % interval {units.interval(interval)}, in {pairs} pairs of runs."
     if units.cannot_tell(interval):
         said += (
             " These runs cannot tell whether tuned ones are faster: the interval is wide and contains 1. Repeat it on "
@@ -138,6 +170,16 @@ class InForceThere(Record, kw_only=True):
     """Loops of ufuncs that ran on several CPUs."""
     reason: str
     """A sentence: what was set, or why nothing was."""
+    sets: bool
+    """Whether thread counts, or the time for which idle threads spin, were set for the whole process."""
+    reports: bool
+    """Whether its Pythons were to report."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the tuned runs are known to have run plain NumPy, too."""
+        is_known = self.processes > 0 or not self.reports
+        return is_known and not (self.sets or self.tuned or self.loops)
 
 
 def mean_report(folder: Path, runs: int) -> InForceThere:
@@ -147,12 +189,14 @@ def mean_report(folder: Path, runs: int) -> InForceThere:
         with suppress(OSError, ValueError):
             reports.append(json.loads(path.read_text(encoding="utf-8")))
     reasons = [f"{report['reason']} {report['per_call']}".strip() for report in reports]
-    effect = messages.NO_REPORT
-    with suppress(OSError):
-        effect = (folder / EFFECT).read_text(encoding="utf-8")
-    reason = max(reasons, key=reasons.count, default=effect)
+    effect: dict[str, Any] = {"sentence": "", "sets": True, "reports": True}  # where `run` has failed
+    with suppress(OSError, ValueError):
+        effect = json.loads((folder / EFFECT).read_text(encoding="utf-8"))
+    unreported = f"{effect['sentence']} {messages.NO_REPORT if effect['reports'] else ''}".strip()
+    reason = max(reasons, key=reasons.count, default=unreported)
+    sets = effect["sets"] or any(report["blas_threads"] is not None for report in reports)
     means = {name: sum(report[name] for report in reports) / runs for name in ("calls", "tuned", "loops")}
-    return InForceThere(processes=len(reports) / runs, reason=reason, **means)
+    return InForceThere(processes=len(reports) / runs, reason=reason, sets=sets, reports=effect["reports"], **means)
 
 
 def document(words: tuple[str, ...], options: list[str], runs: "PairedRuns") -> dict[str, object]:
@@ -160,7 +204,7 @@ def document(words: tuple[str, ...], options: list[str], runs: "PairedRuns") -> 
     return {
         "command": join(words),
         "options": options,
-        "speedup": runs.speedup,
+        "speedup": None if runs.interval is None else runs.speedup,
         "interval": runs.interval,
         "pairs": len(runs.plain),
         "plain_seconds": [run.seconds for run in runs.plain],

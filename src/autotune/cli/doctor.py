@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from autotune.cli.messages import LAYERS, limit_text
+from autotune.cli.messages import LAYERS, SWITCHED_OFF, limit_text
 from autotune.cli.terminal import json_option, print_json, print_lines
 from autotune.controls import wait_policy
 from autotune.errors import AutotuneError
@@ -31,6 +31,7 @@ from autotune.native import core
 from autotune.parallel.worker_processes import has_semaphores
 from autotune.profiles import folders
 from autotune.profiles.resolve import resolve
+from autotune.runtime.process_settings import is_disabled
 from autotune.runtime.text_table import printable
 
 COUNTS = {
@@ -117,7 +118,7 @@ def examine_this_machine() -> Diagnosis:
     return Diagnosis(
         machine=machine,
         allocation=allocation,
-        warnings=(*warnings, *conflicting_packages()),
+        warnings=(*([SWITCHED_OFF] if is_disabled() else []), *warnings, *conflicting_packages()),
         libraries=libraries,
         software=find_software(),
         host=host_id(),

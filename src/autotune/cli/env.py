@@ -1,17 +1,14 @@
 """`autotune env`."""
 
 import os
-from typing import TYPE_CHECKING
 
 import click
 
 from autotune.cli import messages
 from autotune.cli.terminal import json_option, note, print_json, print_lines
 from autotune.controls import thread_variables
-from autotune.runtime.process_settings import ProcessChoice, process_choice
-
-if TYPE_CHECKING:
-    from autotune.profiles.resolve import Resolution
+from autotune.profiles.resolve import Resolution, named_refusals, resolve, resolve_before_numpy
+from autotune.runtime.process_settings import ProcessChoice, is_disabled, process_choice
 
 threads_option = click.option(
     "--blas-threads", type=click.IntRange(min=1), metavar="N", help="This count instead of the profile's."
@@ -32,7 +29,7 @@ def env(blas_threads: int | None, as_json: bool) -> None:
       eval "$(autotune env)"
       autotune env --blas-threads 4
     """
-    choice = choose(blas_threads)
+    choice = choose(blas_threads, None if blas_threads is not None or is_disabled() else resolve_and_note())
     variables = thread_variables.exports(choice.blas_threads, os.environ, extra=choice.variables)
     if as_json:
         print_json("env/1", {"blas_threads": choice.blas_threads, "reason": choice.reason, "variables": variables})
@@ -41,7 +38,20 @@ def env(blas_threads: int | None, as_json: bool) -> None:
     print_lines(f"export {name}={value}" for name, value in variables.items())
 
 
-def choose(blas_threads: int | None, resolution: "Resolution | None" = None) -> ProcessChoice:
+def resolve_and_note() -> Resolution | None:
+    """Return what fits this machine, if it is known before NumPy is loaded, or a profile is named.
+
+    Says why a profile that $AUTOTUNE_PROFILE names is not used.
+    """
+    resolution = resolve_before_numpy()
+    if os.environ.get("AUTOTUNE_PROFILE"):
+        resolution = resolution or resolve()
+        for refusal in named_refusals(resolution):
+            note(f"autotune: {refusal.sentence}")
+    return resolution
+
+
+def choose(blas_threads: int | None, resolution: Resolution | None = None) -> ProcessChoice:
     """Choose what child processes get: the count of the option, else everything that the profile says."""
     if blas_threads is not None:
         return ProcessChoice(blas_threads, messages.as_asked(blas_threads))

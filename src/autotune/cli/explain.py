@@ -8,7 +8,7 @@ from autotune.cli.options import dtype_option, parse_size, split_words
 from autotune.cli.program import FAILED
 from autotune.cli.terminal import json_option, note, print_json, print_lines, width
 from autotune.errors import BadSize
-from autotune.model.catalogue import ALIASES, CATALOGUE
+from autotune.model.catalogue import ALIASES, CATALOGUE, row_of
 
 
 @click.command()
@@ -35,7 +35,8 @@ def explain(words: tuple[str, ...], dtype: str, as_json: bool) -> int:
         explanation = autotune.explain(*names, dtype=dtype, **sizes)
         measured = [row.operation for row in autotune.explain().operations]
     subject, missing = [ALIASES.get(name, name) for name in names], None
-    if not explanation.failure and not any(row.entry for row in explanation.operations):
+    is_told = any(row.entry for row in explanation.operations) or (explanation.hint and row_of(*names) is None)
+    if not explanation.failure and not is_told:
         missing = not_covered(subject, texts, measured, dtype=dtype) if names else messages.NOTHING_APPLIES
     if as_json:
         print_json("explain/1", explanation.as_dict())

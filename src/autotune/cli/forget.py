@@ -76,7 +76,7 @@ def nothing_removed(selection: Selection) -> str:
 
 def own_profiles() -> list[Path]:
     """Return the profiles in the user's folder that are in force here."""
-    paths = [Path(profile.path) for profile in in_force().profiles if profile.in_force]
+    paths = [Path(profile.path) for profile in in_force().profiles if profile.statuses]
     return [path for path in paths if path.parent == folders.user_profiles()]
 
 

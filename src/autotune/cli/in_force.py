@@ -1,6 +1,7 @@
 """The entries in force on this machine and its profiles."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from autotune.model.policy import COMMANDS, memory_allowance
 from autotune.model.record import Record
 from autotune.profiles import folders
 from autotune.profiles.lookup import LookupResult
-from autotune.profiles.resolve import Resolution, profile_paths, resolve, resolve_before_numpy
+from autotune.profiles.resolve import Resolution, named_refusals, profile_paths, resolve, resolve_before_numpy
 
 if TYPE_CHECKING:
     from autotune.model.profile import Profile
@@ -31,7 +32,9 @@ class LocalProfile(Record, kw_only=True):
     path: str
     layer: str
     in_force: int
-    """Entries of it that apply here."""
+    """Entries of it that are in force here: choices, and defaults that are kept; open entries are not."""
+    statuses: Mapping[str, int]
+    """Number of its entries that answer for their operation and size here, by status: open ones, too."""
     reason: str
     """Why it fits, or why it is not used."""
     is_refused: bool
@@ -51,18 +54,19 @@ class InForce(Record, kw_only=True):
         """Return all entries as one profile, with key and provenance of the file of most of them; None without any."""
         from autotune.profiles import profile_files  # `show` needs no types of profiles, which take 10 ms to load
 
-        files = [profile for profile in self.profiles if profile.in_force]
+        files = [profile for profile in self.profiles if profile.statuses]
         if not files:
             return None
-        main = profile_files.read(Path(max(files, key=lambda profile: profile.in_force).path))
+        main = profile_files.read(Path(max(files, key=lambda profile: sum(profile.statuses.values())).path))
         return main.replace(entries=tuple(match.entry for match in self.entries))
 
 
-def note_refusal(profile: Path, resolution: Resolution) -> None:
-    """Say why a profile that the command line names is not used, if it is not."""
-    for refusal in resolution.refusals:
-        if Path(refusal.path) == profile.absolute() and refusal.entry is None:
-            note(messages.refused_file(refusal.path, refusal.reason))
+def note_refusal(resolution: Resolution, profile: Path | None = None) -> None:
+    """Say why profiles of this host, and one that the command line or $AUTOTUNE_PROFILE names, are not used, if so."""
+    for refusal in named_refusals(resolution, profile):
+        note(refusal.sentence)
+    if resolution.outdated is not None:
+        note(resolution.outdated)
 
 
 def not_covered(names: Sequence[str], sizes: Sequence[str], measured: Iterable[str], *, dtype: str = DTYPES[0]) -> str:
@@ -111,17 +115,20 @@ def in_force() -> InForce:
     resolution = resolve_before_numpy() or resolve()
     chosen = (resolution.find(operation) for operation in resolution.operations())
     entries = {match.entry.operation: match for match in chosen if match is not None}
-    counts: dict[str, int] = {}
+    statuses: dict[str, Counter[str]] = {}
+    decided: Counter[str] = Counter()
     reasons = {refusal.path: f"{_REFUSED}{refusal.reason}" for refusal in resolution.refusals if refusal.entry is None}
     for match in entries.values():
-        counts[match.path] = counts.get(match.path, 0) + 1
+        statuses.setdefault(match.path, Counter())[str(match.entry.status)] += 1
+        decided[match.path] += match.entry.is_decided
         reasons[match.path] = match.why
     return InForce(
         profiles=tuple(
             LocalProfile(
                 path=path,
                 layer=str(layer),
-                in_force=counts.get(path, 0),
+                in_force=decided[path],
+                statuses=statuses.get(path, {}),
                 is_refused=reasons.get(path, "").startswith(_REFUSED),
                 reason=reasons.get(path, "Nearer profiles apply instead, or its entries do not apply here."),
             )

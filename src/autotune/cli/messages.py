@@ -130,8 +130,10 @@ def not_measurable(call: str) -> str:
     )
 
 
-def program_operations(names: int, sizes: int, share: float) -> str:
-    return f"Calibrating {count_of(names, 'operation')} at {count_of(sizes, 'size')}: {share:.0%} of the run."
+def program_operations(names: int, sizes: int, share: float, budget: float | None) -> str:
+    """Tell what is measured for a program, its part of the run, and the longest time that this takes."""
+    time = "" if budget is None else f", in up to {units.clock(budget)}"
+    return f"Calibrating {count_of(names, 'operation')} at {count_of(sizes, 'size')}: {share:.0%} of the run{time}."
 
 
 def loop_class(names: Sequence[str], members: Sequence[str]) -> str:
@@ -147,8 +149,8 @@ def weighted_by_spool(count: int) -> str:
     return f"{count_of(count, 'operation')} that programs have called here count more (the spool of $AUTOTUNE_RECORD)."
 
 
-def verifying_runs(pairs: int) -> str:
-    return f"Running the command in {count_of(pairs, 'pair')}, plain and tuned."
+def verifying_runs(pairs: int, seconds: float) -> str:
+    return f"Running the command in {count_of(pairs, 'pair')}, plain and tuned: up to {units.clock(seconds)}."
 
 
 def command_without_dashes(command: str) -> str:
@@ -169,12 +171,28 @@ PROGRAM_DIFFERS = "The tuned runs ended or wrote otherwise than the plain ones: 
 
 def runs_too_long(pairs: int, needed: float, allowed: float) -> str:
     return (
-        f"{count_of(pairs, 'pair')} of runs of the command would take {needed:.0f} s, more than the {allowed:.0f} s of "
-        "the budget: `autotune compare -- CMD` runs them."
+        f"{count_of(pairs, 'pair')} of runs of the command would take {needed:.0f} s or more, and the budget is "
+        f"{allowed:.0f} s: `autotune compare -- CMD` runs them."
     )
 
 
 # --- a command that is run, compared or tuned as a whole --------------------------------
+
+
+CALIBRATE_FOR_COMMAND = "`autotune calibrate -- CMD` measures what the command calls."
+
+
+def pairs_foreseen(first_seconds: float, pairs: int, fitting: int, *, seconds: float) -> str:
+    """Say how many pairs of runs fit the time, and how long they take at most, by the first run."""
+    fit = "" if fitting == pairs else f"{fitting} of "
+    return (
+        f"A plain run takes {units.digits(first_seconds)} s. Time for {fit}{count_of(pairs, 'pair')} of runs: up to "
+        f"{units.clock(seconds)}."
+    )
+
+
+def too_few_pairs(options: str) -> str:
+    return f"That is too little for a speed-up, which needs 3 pairs: {options}."
 
 
 def failed_in_every_run(status: int) -> str:
@@ -193,7 +211,9 @@ def running_tuned(name: str, configuration: object, speedup: float | None, cpu_r
     return f"autotune run: {name} as `autotune tune` measured it: {configuration}{gain}."
 
 
-def running(effect: str, *, user_limit: int | None, calls: str, is_kept_out: bool, wait: str | None) -> str:
+def running(
+    effect: str, *, user_limit: int | None = None, calls: str = "", is_kept_out: bool = False, wait: str | None = None
+) -> str:
     """Describe the effect of `run` on the command, whose BLAS threads are as `effect` says, or as the user set them.
 
     `calls` is what is done for calls and loops of its Pythons, `is_kept_out` if options of Python keep it from that;
@@ -212,8 +232,8 @@ def calls_run_plain(reason: str) -> str:
 
 
 def calls_run(*, calls: bool, loops: bool, why_no_loops: str | None, learns: bool, reductions: bool) -> str:
-    """Describe what `run` does for calls of linear algebra and for loops of ufuncs, of which profiles cover these."""
-    none = "no profile here covers them."
+    """Describe what `run` does for calls and for loops; `calls` and `loops` are whether profiles have choices."""
+    none = "no profile here has a choice for them."
     if calls and loops:
         said = "Calls and loops of its Pythons run as profiles say."
     elif calls:
@@ -221,7 +241,7 @@ def calls_run(*, calls: bool, loops: bool, why_no_loops: str | None, learns: boo
     elif loops:
         said = f"Long loops of its Pythons run as profiles say, calls of linear algebra as plain NumPy: {none}"
     elif learns:
-        said = "No profile here covers calls or loops of its Pythons."
+        said = "No profile here has a choice for calls or loops of its Pythons."
     else:
         said = calls_run_plain(why_no_loops or none)
     if learns:
@@ -263,9 +283,10 @@ NO_PROFILE = (
     "No entry is in force on this machine. `autotune calibrate` measures it and writes a profile. `autotune show` "
     "lists the profiles that are not used, with the reasons."
 )
+SWITCHED_OFF_FOR_COMMAND = "switched off by AUTOTUNE_DISABLE, so that the command runs with plain NumPy."
 SWITCHED_OFF = (
-    "AUTOTUNE_DISABLE is set here: programs that are started with it run as plain NumPy, with none of these choices in "
-    "force."
+    "AUTOTUNE_DISABLE is set here: programs that are started with it run as plain NumPy, and no choice of a profile is "
+    "in force."
 )
 NOTHING_APPLIES = "`autotune calibrate` measures this machine."
 MOST_NAMED = 8

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 VERIFY_RUNS = 3
 START_PAIRS = 3
 """Pairs of processes that load NumPy: the time that `autotune run` adds is many times their scatter."""
+LOADING_SECONDS = 0.6
+"""Longest usual time of a process that loads NumPy, with the start of `autotune run`; 0.15 to 0.3 s are usual."""
 BUDGET_SECONDS = 120.0
 """Default budget for a program, which calls a few operations and not the whole catalogue."""
 COMMAND = "autotune.command"
@@ -106,12 +108,12 @@ def for_program(request: Request, recorded: "Recording") -> Request:
             "Nothing that this program calls can be tuned, or it takes less than 1 % of the run. `autotune advise -- "
             "CMD` says where the time goes."
         )
-    note(messages.program_operations(len(work.weights), len(work.operations), work.share))
-    for members, functions in work.classes.items():
-        note(messages.loop_class(functions, members))
     budget = request.budget_seconds
     if budget is None and not request.until_decided:
         budget = BUDGET_SECONDS
+    note(messages.program_operations(len(work.weights), len(work.operations), work.share, budget))
+    for members, functions in work.classes.items():
+        note(messages.loop_class(functions, members))
     return replace(request, recorded=work.operations, weights=work.weights, budget_seconds=budget)
 
 
@@ -124,21 +126,22 @@ def gain_of(recorded: "Recording | None", profile: Path | None, *, runs: int, se
         return None
     gain = advise_here(recorded, profile).gain
     predicted = VerifiedGain(predicted=gain.speedup, predicted_low=gain.low, predicted_high=gain.high)
-    needed = (2 * runs + 1) * recorded.wall_seconds
+    least = (2 * runs + 1) * recorded.wall_seconds
     if gain.low == gain.high == 1:  # no entry for it is tuned: both sides of a pair would be the same program
         return replace(predicted, why_not=messages.NOTHING_GAINED)
     if not runs:
         return replace(predicted, why_not=messages.NO_VERIFY_RUNS)
     if not recorded.is_complete:
         return replace(predicted, why_not=messages.RECORDED_IN_PART)
-    if needed > seconds:
-        return replace(predicted, why_not=messages.runs_too_long(runs, needed, seconds))
-    note(messages.verifying_runs(runs))
+    if least > seconds:
+        return replace(predicted, why_not=messages.runs_too_long(runs, least, seconds))
+    most = verification_seconds(recorded.wall_seconds, runs)
+    note(messages.verifying_runs(runs, most))
     load_numpy = (sys.executable, "-c", "import numpy")
     options, named = ["--children"], {"AUTOTUNE_PROFILE": str(profile.absolute())}
     try:
-        starts = run_tuned_pairs(load_numpy, options, named, pairs=START_PAIRS, seconds=needed)
-        pairs = run_tuned_pairs(recorded.command, options, named, pairs=runs, seconds=2 * needed)
+        starts = run_tuned_pairs(load_numpy, options, named, pairs=START_PAIRS, seconds=2 * most)
+        pairs = run_tuned_pairs(recorded.command, options, named, pairs=runs, seconds=2 * most)
     except BadWorkload as problem:  # of a recording from another machine, say
         return replace(predicted, why_not=str(problem))
     if pairs.failure:
@@ -153,6 +156,12 @@ def gain_of(recorded: "Recording | None", profile: Path | None, *, runs: int, se
         pairs=len(pairs.plain),
         same_output=pairs.same_output if pairs.same_status else False,
     )
+
+
+def verification_seconds(run_seconds: float, pairs: int) -> float:
+    """Return the longest time that pairs of runs take, and those of processes that load NumPy: runs scatter."""
+    run = run_seconds + messages.RUN_START_SECONDS
+    return units.SPARE_TIME * (2 * pairs + 1) * run + (2 * START_PAIRS + 1) * LOADING_SECONDS
 
 
 def tell_gain(gained: VerifiedGain) -> None:
@@ -174,11 +183,11 @@ def gain_text(gained: VerifiedGain) -> str:
     with_start = gained.predicted_with_start
     if with_start is not None and f"{with_start:.2f}" != f"{gained.predicted:.2f}":
         said += f", {with_start:.2f} with the {gained.start_seconds:.2g} s that `autotune run` takes to start"
-    said += f", {gained.measured:.2f} in {units.count_of(gained.pairs, 'pair')} of its runs"
     repeat = "`autotune compare -- CMD` repeats them, at a quieter moment or with more --pairs."
+    pairs = f"{units.count_of(gained.pairs, 'pair')} of its runs"
     if gained.interval is None:
-        return f"{said}: too few to tell. {repeat}"
-    said += f", 95 % interval {units.interval(gained.interval)}."
+        return f"{said}. {pairs}: too few to tell what it gained. {repeat}"
+    said += f", {gained.measured:.2f} in {pairs}, 95 % interval {units.interval(gained.interval)}."
     if units.cannot_tell(gained.interval):
         said += f" The pairs cannot tell on this machine now: {repeat}"
     return said

@@ -12,7 +12,7 @@ import click
 
 from autotune.cli import messages
 from autotune.cli.command_name import TunedCommand, tuned_command
-from autotune.cli.env import choose, threads_option
+from autotune.cli.env import choose, resolve_and_note, threads_option
 from autotune.cli.terminal import note, report_error
 from autotune.controls import thread_variables, wait_policy
 from autotune.model.record import Record
@@ -23,8 +23,8 @@ NOT_EXECUTABLE, NOT_FOUND = 126, 127
 """Exit statuses as shells give them (POSIX.1-2017, Shell Command Language, 2.8.2)."""
 REPORT = "AUTOTUNE_START_REPORT"
 """Set by `compare`: a folder for reports of what was in force (`runtime/startup/sitecustomize.py`)."""
-EFFECT = "effect.txt"
-"""In that folder: the sentence of `run`."""
+EFFECT = "effect"
+"""In that folder: the sentence of `run`, and whether it set anything."""
 _PYTHON = re.compile(r"(python|pypy)[0-9.]*t?(\.exe)?")
 _FLAGS = re.compile(r"-([bBdEiIOPqRsStuvx]*)(?:([cmWX])(.*))?", re.DOTALL)
 
@@ -109,7 +109,7 @@ def run(*, command: tuple[str, ...], **settings: Any) -> int:
 
     The command takes the place of autotune and its exit status is the one you get: 127 if it is not found, 126 if it
     cannot be executed. Variables that you have set stay as they are. One line on standard error says what was set, or
-    why nothing was; -q leaves it out.
+    why nothing was, and another one why a profile that AUTOTUNE_PROFILE names is not used; -q leaves them out.
 
     \b
     Examples:
@@ -119,29 +119,40 @@ def run(*, command: tuple[str, ...], **settings: Any) -> int:
       autotune run --blas-threads 1 -- make test
     """
     options = RunOptions(**settings)
-    resolution = None if options.blas_threads is not None or is_disabled() else resolve_before_numpy()
+    resolution = None if options.blas_threads is not None or is_disabled() else resolve_and_note()
     tuned = tuned_command(command, name=options.name, resolution=resolution) if options.may_be_tuned else None
     if isinstance(tuned, TunedCommand):
         say(messages.running_tuned(tuned.name, tuned.choice, tuned.speedup, tuned.cpu_ratio))
         return replace_process(tuned.words, {**os.environ, **tuned.variables})
     is_kept_out = is_kept_from_site(command) and not options.children
     choice = choose(options.blas_threads, resolution)
-    calls = not (options.only_variables or is_kept_out or is_disabled())
-    effect = messages.running(
-        " ".join(filter(None, (threads_text(choice.blas_threads), choice.reason, tuned))),
-        user_limit=users_own_limit(choice),
-        calls=calls_text(options, resolution or resolve_before_numpy() or resolve()) if calls else "",
-        is_kept_out=is_kept_out,
-        wait=options.wait,
-    )
-    say(effect, unreported=f" {messages.NO_REPORT}" if calls else "")
     extra = {**choice.variables, **wait_policy.wait_variables(options.wait, wait_policy.RUNTIMES)}
     variables = thread_variables.exports(choice.blas_threads, os.environ, extra=extra)
+    calls = not (options.only_variables or is_kept_out or is_disabled())
+    applied = calls_text(options, resolution or resolve_before_numpy() or resolve()) if calls else ""
+    sets = bool(variables) or (calls and (options.learn or options.reductions))
+    say(effect_text(options, choice, tuned, calls=applied, is_kept_out=is_kept_out), sets=sets, reports=calls)
     if calls:
         variables |= startup_variables(
             os.environ, reductions=options.reductions, learn=options.learn, children=options.children
         )
     return replace_process(command, {**os.environ, **variables})
+
+
+def effect_text(
+    options: RunOptions, choice: ProcessChoice, why_not_tuned: str | None, *, calls: str, is_kept_out: bool
+) -> str:
+    """Describe what is set for the command, and what is done for `calls` and loops of its Pythons."""
+    if is_disabled() and options.blas_threads is None:
+        return messages.running(messages.SWITCHED_OFF_FOR_COMMAND, wait=options.wait)
+    threads = (threads_text(choice.blas_threads), choice.reason, why_not_tuned)
+    return messages.running(
+        " ".join(filter(None, threads)),
+        user_limit=users_own_limit(choice),
+        calls=calls,
+        is_kept_out=is_kept_out,
+        wait=options.wait,
+    )
 
 
 def calls_text(options: RunOptions, resolution: Resolution) -> str:
@@ -150,7 +161,7 @@ def calls_text(options: RunOptions, resolution: Resolution) -> str:
     if plain.calls is not None:
         return messages.calls_run_plain(plain.calls)
     return messages.calls_run(
-        calls=resolution.covers_calls(),
+        calls=resolution.tunes_calls(),
         loops=bool(resolution.loops),
         why_no_loops=plain.loops,
         learns=options.learn and resolution.usable_cpus > 1,
@@ -186,15 +197,17 @@ def users_own_limit(choice: ProcessChoice) -> int | None:
     return None if is_set else thread_variables.user_limit(os.environ)
 
 
-def say(effect: str, *, unreported: str = "") -> None:
-    """Say what is set; leave it for `compare`, too, with what follows where no process reports anything."""
+def say(effect: str, *, sets: bool = True, reports: bool = False) -> None:
+    """Say what is set; leave it for `compare`, with whether anything is, and whether Pythons report what they apply."""
     note(effect)
     folder = os.environ.get(REPORT)
     if folder:
+        from json import dumps
         from pathlib import Path
 
         with suppress(OSError):
-            Path(folder, EFFECT).write_text(effect + unreported, encoding="utf-8")
+            text = dumps({"sentence": effect, "sets": sets, "reports": reports})
+            Path(folder, EFFECT).write_text(text, encoding="utf-8")
 
 
 def startup_variables(

@@ -6,11 +6,11 @@ import click
 
 from autotune.cli import messages
 from autotune.cli.entry_table import plain_entry, print_entries, print_profile
-from autotune.cli.in_force import InForce, in_force, not_covered
+from autotune.cli.in_force import InForce, LocalProfile, in_force, not_covered
 from autotune.cli.options import Selection
 from autotune.cli.program import FAILED
 from autotune.cli.terminal import json_option, note, print_json, print_lines, width
-from autotune.model.units import count_of
+from autotune.model.units import STATUSES
 from autotune.profiles.lookup import LookupResult
 from autotune.runtime.process_settings import is_disabled
 from autotune.runtime.text_table import printable, wrap
@@ -75,9 +75,19 @@ def print_in_force(state: InForce, entries: Sequence[LookupResult]) -> None:
     numbers = {profile.path: f"[{number}]" for number, profile in enumerate(state.profiles, 1)}
     for profile in state.profiles:
         layer = messages.LAYERS[profile.layer]
-        source = f"{layer[0].upper()}{layer[1:]}; {count_of(profile.in_force, 'entry', 'entries')} in force."
+        source = f"{layer[0].upper()}{layer[1:]}; {in_force_text(profile)}."
         name = f"{numbers[profile.path]} {printable(profile.path)}"
         print_lines([name, *wrap(f"{source} {profile.reason}", width(), indent=4)])
     if entries:
         print_lines([""])
         print_entries([match.entry for match in entries], [numbers[match.path] for match in entries])
+
+
+def in_force_text(profile: LocalProfile) -> str:
+    """Count the entries of a profile that are in force, and those that are open, by status."""
+    parts = []
+    for heading, statuses in (("in force", ("tuned", "default-kept")), ("open", ("undecided", "noisy", "failed"))):
+        counted = {STATUSES[status]: profile.statuses.get(status, 0) for status in statuses}
+        listed = ", ".join(f"{number} {status}" for status, number in counted.items() if number)
+        parts += [f"{heading}: {listed}"] if listed else []
+    return "; ".join(parts) or "no entry in force"

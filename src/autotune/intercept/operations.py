@@ -102,6 +102,19 @@ def linalg_matcher(name: str) -> Matcher | None:
     return LINALG.get(name.replace("_m", "").replace("_n", ""))
 
 
+MET_AS: Mapping[str, str] = {
+    **dict.fromkeys(("pinv", "matrix_rank", "cond", "svdvals", "orth", "null_space", "polar"), "svd"),
+    **dict.fromkeys(("multi_dot", "tensordot", "inner", "matrix_power", "cov", "corrcoef"), "matmul"),
+    "slogdet": "det",
+    "cho_factor": "cholesky",
+    "tensorsolve": "solve",
+    "tensorinv": "inv",
+    "vecdot": "vdot",
+}
+"""Functions of NumPy and SciPy whose calls are met in what they call, and the operation that this is."""
+NEAREST: Mapping[str, str] = {"eigvals": "eig", "eigvalsh": "eigh"}
+"""Functions that are left alone, and the operation whose work is nearest to theirs."""
+
 PRODUCTS: Mapping[str, Matcher] = {"matmul": product, "matvec": matvec, "vecdot": vdot}
 """Ufuncs of numpy, where it has them."""
 FUNCTIONS: Mapping[str, Matcher] = {"dot": product, "inner": inner, "vdot": vdot}

@@ -9,7 +9,7 @@ checksum, age, content) means that it is made again, for refusals and entries wh
 
 import os
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 FORMAT = 8
 _HEAD_LINES = 7
 _NONE = "-"
+_TUNED = b'"status":"tuned"'
+"""In the document of each entry that has a choice; in a text its quotation marks would be escaped."""
 _RULE = FileRule(max_bytes=2**26)
 _MOST = 2**48
 """Elements in a plan: more than any array has, and few enough for the core's arithmetic."""
@@ -74,6 +76,11 @@ class Compiled(Record):
         """Return whether there are entries of an operation, with this dtype or any."""
         mark = f"\n{name} " if dtype is None else f"\n{name} {dtype}\t"
         return mark.encode(errors="replace") in self.body
+
+    def tunes(self, names: Collection[str]) -> bool:
+        """Return whether an entry of one of these operations has a choice: its document is not decoded."""
+        lines = self.body.splitlines()[1:]
+        return any(_TUNED in line and line.partition(b" ")[0].decode() in names for line in lines)
 
     def rungs(self, name: str, dtype: str) -> "list[Rung]":
         """Decode the entries of one operation, best level first. Raises UNREADABLE."""

@@ -38,6 +38,11 @@ class Refusal(Record):
     outdated: str | None = None
     """The NumPy or BLAS that a profile was measured with, such as "NumPy 2.4"; None unless it is refused for this."""
 
+    @property
+    def sentence(self) -> str:
+        """Say of a whole file that it is not used, and why."""
+        return f"The profile {self.path} is not used: {self.reason}"
+
 
 class Rung(Record):
     """The entries of one operation and dtype that one profile gives, as they may be used here."""

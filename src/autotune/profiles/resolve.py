@@ -90,6 +90,10 @@ class Resolution:
 
         return clamp(choice, self.usable_cpus)
 
+    def tunes_calls(self) -> bool:
+        """Return whether some profile for this machine has a choice for calls that are switched one by one."""
+        return self._copy.tunes(MET)
+
     def covers_calls(self) -> bool:
         """Return whether some profile for this machine has entries of calls that are switched one by one."""
         return any(map(self.names_operation, MET))
@@ -323,6 +327,16 @@ def _votes(built: "Iterable[Sequence[Rung]]") -> list["Entry"]:
                 entries = (each for each in rung.entries if each.evidence.contested or not is_refused(each))
                 votes |= {entry.operation: entry for entry in entries}
     return list(votes.values())
+
+
+def named_refusals(resolution: Resolution, named: Named = None) -> "list[Refusal]":
+    """Return the refusals of whole files that the user names, by an argument or by $AUTOTUNE_PROFILE."""
+    layer, place = places(named)[0]
+    if layer is not Layer.NAMED:
+        return []
+    inside = os.path.join(place, "")  # noqa: PTH118
+    files = [refusal for refusal in resolution.refusals if refusal.entry is None]
+    return [refusal for refusal in files if refusal.path == place or refusal.path.startswith(inside)]
 
 
 def profile_paths(named: Named = None) -> list[tuple[Layer, str]]:

@@ -3,20 +3,21 @@
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from autotune.controls import after_fork, blas, thread_variables, wait_policy
 from autotune.host import cpu_variables
 from autotune.model.allocation import Limit
 from autotune.model.record import Record
-from autotune.profiles.folders import Layer, places
-from autotune.profiles.resolve import resolve
+from autotune.profiles.resolve import named_refusals, resolve
 from autotune.runtime.process_settings import (
     DISABLED,
     NOT_APPLIED,
     Setting,
     import_numpy,
     is_disabled,
+    plain_text,
     safe_threads,
     threads_text,
     wait_as_profile_says,
@@ -98,15 +99,23 @@ class Applied:
         return html_table(
             ("BLAS threads of the process", "single calls and loops"),
             [(threads, self._calls() or "plain NumPy")],
-            caption=" ".join(["autotune:", self.why, *self._held_down()]),
+            caption=" ".join(["autotune:", *self._not_used(), self.why, *self._held_down()]),
         )
 
     def __str__(self) -> str:
-        return " ".join(filter(None, [self._calls(), threads_text(self.blas_threads), self.why, *self._held_down()]))
+        if self._now.failure is not None:
+            return plain_text(self._now.failure)
+        parts = [*self._not_used(), self._calls(), threads_text(self.blas_threads), self.why, *self._held_down()]
+        return " ".join(filter(None, parts))
 
     def _calls(self) -> str:
         """Return what is done for single calls and loops; empty for nothing."""
         return "" if self._per_call is None or not self.in_force else self._per_call.summary()
+
+    def _not_used(self) -> Iterator[str]:
+        """Yield a sentence for each profile that the user named and that is not used."""
+        if self._now.resolution is not None:
+            yield from (refusal.sentence for refusal in named_refusals(self._now.resolution, self._wishes.profile))
 
     def _held_down(self) -> Iterator[str]:
         """Yield sentences on what a cap, or the user's environment, holds down."""
@@ -139,15 +148,23 @@ def put_into_force(wishes: Wishes, *, strict: bool = False) -> Applied:
         except Exception as error:
             if strict:
                 raise
-            from autotune.errors import error_text, raise_if_of_signal_handler
-
-            raise_if_of_signal_handler(error)
-            reason = error_text(error)
+            reason = _reason(error)
             now = before.replace(failure=None if before.resolution else reason, reason=reason)
         state.replace_setting(now)
     applied = state.applied = Applied(before, now, wishes)
-    _log(applied)
+    with suppress(ImportError, OSError):  # see _reason
+        _log(applied, wishes)
     return applied
+
+
+def _reason(error: Exception) -> str:
+    """Return an exception as text for people. Raises one of a signal handler again, which is meant for the program."""
+    try:
+        from autotune.errors import error_text, raise_if_of_signal_handler
+    except (ImportError, OSError):  # after setuid, say, a process may no longer read the files of Python
+        return f"{type(error).__name__}: {error}"
+    raise_if_of_signal_handler(error)
+    return error_text(error)
 
 
 def refresh() -> None:
@@ -199,10 +216,8 @@ def _check_profile_is_used(resolution: "Resolution", profile: str | os.PathLike[
     """Raise ProfileError if the file that the user named is not used, or if no profile is."""
     from autotune.errors import ProfileError
 
-    layer, place = places(profile)[0]
-    for refusal in resolution.refusals:
-        if layer is Layer.NAMED and refusal.entry is None and refusal.path.startswith(place):
-            raise ProfileError(refusal.reason, refusal.path)
+    for refusal in named_refusals(resolution, profile):
+        raise ProfileError(refusal.reason, refusal.path)
     if next(resolution.entries(), None) is None:
         raise ProfileError("No profile fits this machine. `autotune calibrate` makes one.")
 
@@ -307,10 +322,11 @@ def stop_interception() -> None:
         ended.hand_over(demand)
 
 
-def _log(applied: Applied) -> None:
+def _log(applied: Applied, wishes: Wishes) -> None:
     """Log one line; a program that has not loaded the logging module has no handler for it.
 
-    Warn of ignored caps, and once of profiles that an upgrade has put out of use.
+    Warn of ignored caps, and once of profiles that an upgrade has put out of use, or that are named and not used. Where
+    `autotune run` or `compare` started the process, they tell of named ones, and `compare` of all.
     """
     for name in cpu_variables.invalid(os.environ):
         import logging
@@ -319,12 +335,15 @@ def _log(applied: Applied) -> None:
 
         logging.getLogger("autotune").warning(invalid_count(name, os.environ[name]))
     resolution = state.setting.resolution
-    outdated = None if resolution is None else resolution.outdated
-    if outdated is not None and outdated not in state.reported:
-        import logging
+    warnings = [] if resolution is None or state.report_folder is not None else [resolution.outdated]
+    if resolution is not None and not state.is_started_by_run:
+        warnings += [refusal.sentence for refusal in named_refusals(resolution, wishes.profile)]
+    for warning in warnings:
+        if warning is not None and warning not in state.reported:
+            import logging
 
-        state.reported.add(outdated)
-        logging.getLogger("autotune").warning(outdated)
+            state.reported.add(warning)
+            logging.getLogger("autotune").warning(warning)
     if "logging" in sys.modules:
         import logging
 

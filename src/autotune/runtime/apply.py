@@ -33,7 +33,8 @@ def apply(
     Parameters
     ----------
     profile : path, optional
-        A profile, or a folder of profiles, that goes before all others. By default $AUTOTUNE_PROFILE.
+        A profile, or a folder of profiles, that goes before all others. By default $AUTOTUNE_PROFILE. Where it is not
+        used, the outcome and a warning of the logger `autotune` say why.
     strict : bool
         Raise an error where NumPy would otherwise stay as it is, with the reason in `why` and explain().
     processes : int, optional
@@ -119,5 +120,5 @@ def apply_from_start(*, reductions: bool, learn: bool = False, report: str | Non
     At its end the process writes a report into the folder that `report` names.
     """
     state.initial_reductions, state.initial_learn = reductions, learn
-    state.report_folder = report
+    state.report_folder, state.is_started_by_run = report, True
     apply()

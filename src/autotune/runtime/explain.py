@@ -6,9 +6,9 @@ from typing import Any
 
 from autotune.controls.placement import cpus_for
 from autotune.controls.thread_variables import limit_of_workers
-from autotune.intercept.array_loops import MEASURED_LAYOUTS, loop_names
-from autotune.intercept.operations import LOOP_KINDS, MET, Layout
-from autotune.model.catalogue import ALIASES
+from autotune.intercept.array_loops import CLASSES, MEASURED_LAYOUTS, loop_names
+from autotune.intercept.operations import LOOP_KINDS, MET, MET_AS, NEAREST, Layout
+from autotune.model.catalogue import ALIASES, row_of
 from autotune.model.configuration import Configuration, clamp
 from autotune.model.operation import Operation
 from autotune.model.policy import COMMANDS
@@ -22,6 +22,8 @@ from autotune.runtime.process_settings import why_plain
 from autotune.runtime.process_state import state
 
 _NOTHING = "No measured entry covers it."
+_REDUCING = frozenset({"sum", "prod", "mean", "var", "std", "max", "min", "amax", "amin", "any", "all"})
+"""Functions of NumPy that reduce arrays by loops."""
 
 
 def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes: int) -> Explanation:
@@ -94,6 +96,7 @@ def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes:
         waiting=setting.waiting,
         held_bytes=0 if results is None else int(results.kept_bytes()),
         overview=operation is None,
+        hint=_served_by(operation, is_own=any(row.entry for row in rows)),
     )
 
 
@@ -102,6 +105,32 @@ def _loops_off(resolution: Resolution | None) -> str:
     plain = None if resolution is None else why_plain(resolution)
     is_off = plain is not None and plain.calls is None and plain.loops is not None
     return f" Loops of ufuncs run as plain NumPy: {plain.loops}" if plain is not None and is_off else ""
+
+
+def _served_by(name: str | None, *, is_own: bool) -> str:
+    """Say in a sentence which operation serves a function of NumPy in unchanged programs; empty where it is its own.
+
+    `is_own` if there are entries of this name, which may be a function of the user's.
+    """
+    if name is None or (is_own and row_of(name) is None):
+        return ""
+    kinds = (kind for kind, members in CLASSES.items() if name in members.ufuncs.split())
+    kind = next(kinds, "reductions" if name in _REDUCING else None)
+    if kind is not None:
+        first, second = loop_names(kind, Layout.CONTIGUOUS)
+        return (
+            f"np.{name} in an unchanged program is a loop of the class {kind}, which is measured as {first} and "
+            f"{second}: `autotune explain {first}`. Operations without loop_ in their names are those of map_blocks."
+        )
+    if name in MET_AS:
+        return f"In an unchanged program calls of {name} run as {MET_AS[name]}: `autotune explain {MET_AS[name]}`."
+    if name in NEAREST:
+        return (
+            f"Calls of {name} are not tuned one by one, since its work is not that of {NEAREST[name]}, the nearest "
+            "operation. It runs with the BLAS threads of the process: `autotune run --blas-threads N` sets them, and "
+            "`autotune tune -- CMD` measures them."
+        )
+    return ""
 
 
 def _entry_name(name: str, resolution: Resolution) -> str:

@@ -13,7 +13,7 @@ from autotune.profiles import folders
 from autotune.profiles.lookup import Level, Refusal
 from autotune.runtime.guard import Dropped, Saved
 from autotune.runtime.learner import Learned
-from autotune.runtime.process_settings import threads_text
+from autotune.runtime.process_settings import plain_text, threads_text
 from autotune.runtime.text_table import TextColumn, TextTable, printable, wrap
 
 WIDTH = 80
@@ -115,6 +115,8 @@ class Explanation:
     """Seconds spent on candidates that were slower, while learning."""
     overview: bool = False
     """No operation was asked for: the text lists the choices without their reasons."""
+    hint: str = ""
+    """Operation that serves the asked one in unchanged programs, in a sentence; empty where it is its own."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the same as plain values, for JSON."""
@@ -141,6 +143,7 @@ class Explanation:
             },
             "operations": [row.as_dict() for row in self.operations],
             "refusals": [asdict(refusal) for refusal in self.refusals],
+            "hint": self.hint,
         }
 
     def text(self, width: int = WIDTH) -> str:
@@ -150,7 +153,7 @@ class Explanation:
     def _repr_html_(self) -> str:
         if self.failure is not None:
             return units.html_table((), (), caption=self.text())
-        speedups = [row.evidence.speedup for row in self.operations]
+        speedups = [row.evidence.leading_speedup for row in self.operations]
         rows = [
             (row.operation, str(row.choice), "" if speedup is None else f"{speedup:.2f}x", row.fit or "", row.reason)
             for row, speedup in zip(self.operations, speedups, strict=True)
@@ -166,7 +169,7 @@ class Explanation:
 
 def _lines(explanation: Explanation, width: int) -> Iterator[str]:
     if explanation.failure is not None:
-        yield from wrap(f"NumPy runs as it would without autotune: {explanation.failure}", width)
+        yield from wrap(plain_text(explanation.failure), width)
         return
     yield from _process(explanation, width)
     yield ""
@@ -177,6 +180,9 @@ def _lines(explanation: Explanation, width: int) -> Iterator[str]:
         yield from _overview(explanation.operations, paths, width)
     else:
         yield from _table(explanation.operations, paths, width)
+    if explanation.hint:
+        yield ""
+        yield from wrap(explanation.hint, width)
     used = {row.source: row.fit for row in explanation.operations if row.source is not None}
     if paths:
         yield ""
@@ -276,7 +282,9 @@ def _overview(rows: Sequence[Explained], paths: dict[str, int], width: int) -> I
     if kept:
         names = ", ".join(f"{name} ({number})" for name, number in kept.items())
         entries = units.count_of(kept.total(), "entry", "entries")
-        yield from wrap(f"Plain NumPy runs for {entries}: {names}.", width)
+        count = sum(row.entry is not None and not row.entry.is_decided for row in rows)
+        undecided = f", of which {count} {'is' if count == 1 else 'are'} open" if count else ""
+        yield from wrap(f"Plain NumPy runs for {entries}{undecided}: {names}.", width)
     yield from wrap('The reasons: `autotune explain NAME`, or autotune.explain("NAME").', width)
 
 
@@ -299,13 +307,12 @@ def _table(rows: Sequence[Explained], paths: dict[str, int], width: int, *, reas
         notes = [f"{row.reason} {_evidence(evidence)}".rstrip()] if reasons else []
         if reasons:
             notes += [f"not [{paths[refusal.path]}]: {refusal.reason}" for refusal in row.refused]
-        speedup = units.speedup(evidence.speedup)
+        speedup = units.speedup(evidence.leading_speedup)
         yield from table.row([name, level, str(row.choice), speedup], *notes)
 
 
 def _evidence(evidence: Evidence) -> str:
     """Return the interval of a choice's speed-up, and the states of the machine; nothing for the default."""
-    if evidence.interval is None:
-        return ""
-    interval = units.interval(evidence.interval)
-    return f"95 % interval of its speed-up: {interval}. {evidence.capacity_note}".rstrip()
+    interval = evidence.leading_interval
+    said = "" if interval is None else f"95 % interval of its speed-up: {units.interval(interval)}. "
+    return f"{said}{evidence.capacity_note}".rstrip()

@@ -42,7 +42,7 @@ _SCIPYS_FIRST = ("scipy.linalg._basic",)
 """The first of SciPy's modules whose calls are met."""
 _ALL_PLAIN = "No call of linear algebra has a tuned entry: all run plain."
 _ALL_LEARNED = "No call of linear algebra has a tuned entry: they are learned about."
-_EACH_SWITCHED = "Each call of numpy.linalg, matmul and dot runs with the threads measured for it."
+_SWITCHED = "Calls of numpy.linalg, matmul and dot run with the threads measured for them, others as plain NumPy."
 WAKE_FROM_SECONDS = 150e-6
 """Time of NumPy's own loops for which sleeping threads are woken. Waking costs 5 us, on virtual CPUs 20 to 40 us: a
 loop of 20 us that is cut 0.2 ms after the last one takes 1.75 times as long, one of 80 us 1.08 times
@@ -134,7 +134,7 @@ class PerCall:
         """Return the sentences about the settings in force, and about those that could not be set."""
         if not self._switches:
             return self.why
-        switched = _EACH_SWITCHED if self._tuned_calls() else self._none_tuned
+        switched = _SWITCHED if self._tuned_calls() else self._none_tuned
         return f"{switched} {self.why}".rstrip()
 
     @property
@@ -145,11 +145,9 @@ class PerCall:
         """Count the operations of linear algebra for whose calls a profile chose threads."""
         from autotune.model.catalogue import is_call
 
-        chosen = {
-            match.entry.operation.name
-            for match in self._resolution.entries()
-            if is_call(match.entry.operation) and match.entry.choice.blas_threads is not None
-        }
+        calls = filter(is_call, self._resolution.operations())
+        used = (self._resolution.look_up(operation)[0] for operation in calls)
+        chosen = {match.entry.operation.name for match in used if match and match.entry.choice.blas_threads is not None}
         return len(chosen)
 
     def met_calls(self) -> "list[Calls]":

@@ -14,7 +14,7 @@ from autotune.profiles.resolve import resolve, resolve_before_numpy
 if TYPE_CHECKING:
     from autotune.profiles.resolve import Named, Resolution
 
-DISABLED = "AUTOTUNE_DISABLE is set."
+DISABLED = "AUTOTUNE_DISABLE switches autotune off."
 NOT_APPLIED = "autotune.apply() was not called."
 _TIGHT = {Limit.QUOTA, Limit.CAP, Limit.SHARED}
 """Limits that BLAS libraries ignore, so that they start more threads than there are CPUs to run them."""
@@ -139,6 +139,11 @@ def safe_threads(resolution: "Resolution", *, current: int | None, user_limit: i
 def threads_text(threads: int | None) -> str:
     """Say in a sentence to what the BLAS threads of the process are set; None: they are left alone."""
     return f"BLAS threads of the process {'stay as they are' if threads is None else f'are set to {threads}'}."
+
+
+def plain_text(reason: str) -> str:
+    """Say in a sentence that nothing is applied, and why."""
+    return f"NumPy runs as it would without autotune: {reason}"
 
 
 def import_numpy(named: "Named", processes: int | None) -> None:

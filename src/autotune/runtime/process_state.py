@@ -40,6 +40,8 @@ class State:
         """Options of the start of the process (`autotune run --reductions`)."""
         self.initial_learn = False
         """The same of `autotune run --learn`."""
+        self.is_started_by_run = False
+        """Whether `autotune run` started this process, and has told what it sets."""
         self.per_call: PerCall | None = None
         """The interception of single calls; None: there is none."""
         self.demand: Demand | None = None
