@@ -11,7 +11,7 @@ from support.profile_builders import KEY, make_entry, of_this_machine, profile
 from autotune.bench.command_pairs import CommandRun, PairedRuns
 from autotune.cli import messages
 from autotune.cli.compare import compare, document, lines, mean_report, note_pairs, speedup_text
-from autotune.cli.run import say
+from autotune.cli.run import EFFECT, say
 from autotune.errors import BadWorkload, NoTemporaryFolder
 from autotune.profiles import profile_files
 
@@ -79,6 +79,12 @@ def test_where_nothing_was_in_force_that_leads_and_no_speed_up_is_stated(tmp_pat
     assert said.startswith("Nothing was in force: both sides of each pair ran plain NumPy")
     assert "Speed-up" not in said
     assert "`autotune calibrate -- CMD`" in said
+
+
+def test_where_nothing_was_in_force_no_counts_of_zero_are_told(tmp_path):
+    (tmp_path / "1.json").write_text(json.dumps(REPORT | {"tuned": 0, "loops": 0}))
+    (tmp_path / EFFECT).write_text(json.dumps({"sentence": "", "sets": False, "reports": True}))
+    assert list(lines(paired(3), mean_report(tmp_path, 1)))[-1] == "So. On."
 
 
 def test_where_autotune_is_switched_off_no_calibration_is_advised(tmp_path, monkeypatch):

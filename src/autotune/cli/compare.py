@@ -133,7 +133,7 @@ def lines(runs: "PairedRuns", force: "InForceThere") -> Iterator[str]:
         f"In force in a run: {force.tuned:.0f} of {force.calls:.0f} calls of linear algebra had a thread count of "
         f"their own, and {units.count_of(round(force.loops), 'loop')} ran on several CPUs. "
     )
-    yield (in_force if force.processes else "") + force.reason
+    yield (in_force if force.processes and not force.is_plain else "") + force.reason
 
 
 def nothing_in_force(runs: "PairedRuns") -> str:
