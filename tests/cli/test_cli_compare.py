@@ -192,7 +192,7 @@ def test_a_profile_named_what_if_that_is_not_used_is_told(monkeypatch, tmp_path)
 
 
 def test_what_a_profile_named_what_if_holds_cannot_act_on_the_terminal(monkeypatch, tmp_path):
-    monkeypatch.setattr("autotune.bench.command_pairs.run_pairs", lambda *_, **__: pairs_of_one())
+    monkeypatch.setattr("autotune.bench.command_pairs.run_pairs", lambda *_, **__: paired(1))
     key = KEY.replace(hardware=KEY.hardware.replace(architecture="\x1b[2J"))
     profile_files.write(profile(key=key), tmp_path / "no.yaml")
     done = CliRunner().invoke(compare, ["--profile", str(tmp_path / "no.yaml"), "--", "true"])
