@@ -170,6 +170,15 @@ def test_the_end_of_a_function_s_calibration_names_the_calls_that_apply(capsys):
     assert 'autotune.tuned("smooth"' in capsys.readouterr().err
 
 
+def test_the_end_of_an_estimator_s_calibration_names_the_scope_that_uses_it(capsys):
+    fit = replace(SVD, operation=Operation(name="k_means", sizes=(("rows", 1000), ("columns", 20))))
+    write_outcome.tell([write_outcome.keep(profile(fit), write_outcome.place(KEY, None))], finished=True, as_json=False)
+    said = capsys.readouterr().err
+    assert 'autotune.tuned("k_means"' in said
+    assert "autotune.apply()" not in said
+    assert "tuned_call" not in said
+
+
 def test_where_autotune_is_not_on_the_path_the_next_step_names_it_in_full(tmp_path):
     command = write_outcome.own_command(str(tmp_path))
     assert command.endswith(("/autotune", "-m autotune"))

@@ -88,13 +88,11 @@ def earlier(count: int, *, tuned: int) -> str:
     return f"It also holds {entries} of earlier runs, {tuned} of them tuned, which stay in use."
 
 
-def how_to_use(path: object, *, is_searched: bool, own: str | None = None) -> str:
-    """Name the next step; `is_searched` if programs look there by themselves, `own` for a user's function only."""
+def how_to_use(path: object, *, is_searched: bool, own: str | None = None, is_estimator: bool = False) -> str:
+    """Name the next step; `is_searched` if programs look there by themselves, `own` if only its scopes use it."""
     if is_searched and own is not None:
-        return (
-            f'Programs use it by autotune.tuned_call({own}, ...) or `with autotune.tuned("{own}", ...)`; '
-            f"`autotune explain {own}` tells why."
-        )
+        call = "" if is_estimator else f"autotune.tuned_call({own}, ...) or "
+        return f'Programs use it by {call}`with autotune.tuned("{own}", ...)`; `autotune explain {own}` says why.'
     if is_searched:
         return (
             "Programs use it by `autotune run -- CMD`, autotune.apply(), map_blocks and the like; "

@@ -14,7 +14,7 @@ from autotune.cli import messages
 from autotune.cli.entry_table import count_statuses, print_profile
 from autotune.cli.terminal import note, print_json
 from autotune.errors import EnvironmentProblem, ProfileError, UsageError
-from autotune.model.catalogue import CATALOGUE
+from autotune.model.catalogue import CATALOGUE, Family
 from autotune.model.entry import Entry, Status
 from autotune.model.profile import Key, Profile
 from autotune.model.record import Record
@@ -152,9 +152,11 @@ def _say(kept: Kept) -> None:
     if kept.why is not None:
         note(messages.written_elsewhere(kept.output, kept.path, kept.why))
     names = {entry.operation.name for entry in kept.measured.entries}
-    own = next(iter(names)) if len(names) == 1 and not names & CATALOGUE.keys() else None
+    estimators = {row.name for row in CATALOGUE.values() if row.family is Family.ESTIMATOR}
+    is_estimator = bool(names) and names <= estimators
+    own = min(names) if is_estimator or (len(names) == 1 and not names & CATALOGUE.keys()) else None
     is_searched = str(kept.path.absolute().parent) in {place for _, place in folders.places()}
-    note(messages.how_to_use(kept.path, is_searched=is_searched, own=own))
+    note(messages.how_to_use(kept.path, is_searched=is_searched, own=own, is_estimator=is_estimator))
     if is_searched and sys.stderr.isatty():  # a log of a batch job is no place for a browser
         note(messages.how_to_see(own_command()))
 
