@@ -56,6 +56,23 @@ def test_one_thread_that_won_before_the_machine_showed_all_its_cpus_is_tested_ag
     assert (tested[0], tested[-1]) == ((Status.TUNED, 1), (Status.DEFAULT_KEPT, None))
 
 
+def test_a_single_pair_that_others_disturbed_decides_nothing():
+    """Calls so slow that the time is over after one of each: one BLAS thread looks 9 % slower."""
+    bench = FakeBench(lambda _, choice, __: 0.9 if choice.is_default else 1.0, interference=0.6, capacity=1.0)
+    request = Request(operations=("qr",), sizes=({"n": 300},), budget_seconds=4.0)
+    entry, _ = _entry(bench, request, environment_of(2, full_capacity=2.0))
+    assert (entry.status, entry.choice) == (Status.UNDECIDED, DEFAULT)
+    assert "a single pair" in entry.reason
+
+
+def test_where_the_time_allows_it_such_a_pair_is_measured_again():
+    bench = FakeBench(lambda _, choice, __: 0.9 if choice.is_default else 1.0, interference=0.6, capacity=1.0)
+    request = Request(operations=("qr",), sizes=({"n": 300},), budget_seconds=12.0)
+    entry, _ = _entry(bench, request, environment_of(2, full_capacity=2.0))
+    assert (entry.status, entry.choice) == (Status.DEFAULT_KEPT, DEFAULT)
+    assert len(bench.plans) > 1
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_a_machine_that_sleeps_in_the_middle_finds_its_gain_all_the_same(seed):
     entry, clock = _entry(_planted(0.6, "sleep", seed), SQRT)

@@ -180,6 +180,8 @@ def _nothing_tested(evidence: TrialEvidence, kind: Kind) -> tuple[Status, str]:
     if gain <= -log1p(MARGIN):  # next to neighbours a candidate must be no slower without them, too
         untested = "but it was not seen to be as fast without neighbours, or too seldom: it was not tested."
         return Status.NOISY, f"{seemed}, {untested}"
+    if evidence.rests_on_little(best):
+        return Status.UNDECIDED, f"{seemed}, in a single pair of timings that met other load or missing CPUs."
     small = f"; a gain below {MARGIN:.0%} is not pursued." if gain < 0 else "."
     return Status.DEFAULT_KEPT, f"{seemed}{small}"
 

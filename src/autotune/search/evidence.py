@@ -25,6 +25,8 @@ LEAST_PROCESS_SCATTER = 0.004
 """Standard deviation between processes that is assumed at least: memory layout and the like, in log-ratio."""
 OFTEN = 16
 """Pairs that are enough for a configuration to lead, however often others were measured."""
+FAR = 0.12
+"""Log-ratio above which a single pair tells, whatever happened to it, that a configuration is slower."""
 LEAST_SCATTER = 0.003
 """Of pairs, in log-ratio."""
 EFFICIENCY = 1.047
@@ -145,6 +147,13 @@ class TrialEvidence:
     def is_optimistic(self, configuration: Configuration) -> bool:
         """Was it timed only while CPUs were missing, and uses fewer than the default?"""
         return self._summary(configuration).reduced and configuration.cpus < self.default_cpus
+
+    def rests_on_little(self, configuration: Configuration) -> bool:
+        """Is it, near the default, known from a single pair only, that others disturbed or CPUs were missing in?"""
+        pairs = [pair for visit in self.visits[configuration] for pair in visit.pairs]
+        if self.capacity is None or self.capacity.best is None or len(pairs) > 1 or self.estimate(configuration) > FAR:
+            return False
+        return not self._at_full(pairs)
 
     def doubt(self, configuration: Configuration) -> float:
         """Standard error of the estimate."""

@@ -141,7 +141,8 @@ class SizeSearch:
         leader = min(evidence.candidates, key=evidence.prediction)
         best = min(0.0, evidence.prediction(leader))
         second = min((self._lower(choice) for choice in evidence.candidates if choice != leader), default=0.0)
-        unseen = UNSEEN if self.searching or self._is_unverified(leader) else 0.0
+        is_open = self.searching or self._is_unverified(leader) or evidence.rests_on_little(leader)
+        unseen = UNSEEN if is_open else 0.0
         return max(0.0, min(best - second, -second), unseen)
 
     def next_batch(self, hints: Sequence[Configuration]) -> list[Configuration]:
@@ -172,6 +173,7 @@ class SizeSearch:
             for choice in evidence.candidates
             if self._may_gain_at_full_capacity(choice)
             or (evidence.is_optimistic(choice) and evidence.lower(choice) < -log1p(MARGIN))
+            or evidence.rests_on_little(choice)
         ]
         sure = [choice for choice in evidence.candidates if choice not in poor]
         best = min(map(evidence.estimate, sure), default=0.0)
