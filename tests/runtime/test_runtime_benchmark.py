@@ -1,11 +1,14 @@
 """The rows of scripts/benchmarks/run runtime do the same work on both sides, or say why they cannot. No timing."""
 
+import os
+import sys
 from importlib import import_module
 
 import numpy as np
 import pytest
 from support.native import needs_core
 
+from autotune.bench.capacity import CapacityProbe
 from autotune.host.usable_cpus import usable_cpus
 from autotune.model import catalogue
 from autotune.model.configuration import Configuration
@@ -62,6 +65,20 @@ def test_a_size_that_no_profile_covers_is_said_and_not_measured(rows, profile):
     pairing = import_module("benchmarks.paired_runs")
     with apply(profile=profile, strict=True), pytest.raises(pairing.NotHere, match="no profile covers power n=1 here"):
         pairing.covered("power", n=1)
+
+
+@pytest.mark.real
+def test_a_row_that_full_capacity_never_reached_says_so_and_has_its_figure(rows, profile, monkeypatch, capsys):
+    if usable_cpus()[0] < 2:
+        pytest.skip("with one CPU nothing is probed")
+    monkeypatch.setattr(CapacityProbe, "probe", lambda self: 1.0)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    words = ["sqrt_allocating", "--quick", "--runs", "2", "--patience", "0", "--profile", str(profile)]
+    monkeypatch.setattr(sys, "argv", ["runtime", *words])
+    assert import_module("benchmarks.paired_runs").main("benchmarks.runtime", "", rows, ask=True) == 0
+    (row,) = capsys.readouterr().out.splitlines()
+    assert "x [" in row
+    assert "(over all states: full capacity in 0 of 2 runs)" in row
 
 
 @pytest.mark.real
