@@ -60,6 +60,36 @@ def test_where_more_threads_fail_the_first_points_are_soon_sought_among_fewer():
     assert CURVE.points[choose(CURVE, seen)] == (6,)
 
 
+def failures(grid, log_time, visits):
+    """Count the failures among the first visits, over five seeds."""
+    return sum(visit.value is None for seed in range(5) for visit in search(grid, log_time, visits, seed=seed))
+
+
+def test_a_limit_of_a_product_is_learned_from_a_few_failures():
+    """Memory for eight copies, however they are split into threads and workers: 20 of 280 combinations."""
+    pairs = [(blas, workers) for blas in range(1, 65) for workers in range(1, 65) if blas * workers <= 64]
+    grid = Grid.of(("blas_threads", "workers"), pairs)
+    assert failures(grid, lambda p: None if p[0] * p[1] > 8 else -math.log(p[0] * p[1]), 20) <= 65
+
+
+def test_a_limit_in_one_category_is_not_taken_for_one_in_the_others():
+    """One library fails with more than 8 threads, the other one scales to 64."""
+    grid = Grid.full({"library": ("small", "large"), "threads": tuple(range(1, 65))})
+
+    def log_time(point):
+        return None if point[0] == "small" and point[1] > 8 else -math.log(point[1])
+
+    assert failures(grid, log_time, 20) <= 30
+    seen = search(grid, log_time, 20)
+    assert regret(grid, lambda p: log_time(p) or 0.0, seen) <= 0.05
+
+
+def test_failures_without_a_rule_do_not_keep_the_search_from_their_surroundings():
+    """Every seventh count fails, next to the best one too."""
+    seen = search(CURVE, lambda p: None if p[0] % 7 == 0 else abs(math.log(p[0] / 50)), 25)
+    assert abs(CURVE.points[choose(CURVE, seen)][0] - 50) <= 1
+
+
 def test_a_batch_holds_no_point_twice_while_there_are_others():
     """Points under way count as visited."""
     seen = search(CURVE, lambda point: math.log(1 / point[0] + 0.002 * point[0]), 8)

@@ -24,7 +24,7 @@ AROUND = 50
 """Points around a leader that are always among them."""
 FIRST, MOST_FIRST = 4, 8
 """Points spread over the space before the model is asked; with more categories one for each value, up to eight."""
-AVOIDED = 1.0
+AVOIDED = 3.0
 """Penalty on an initial point, in parts of the range, times its probability of failing."""
 TURN = 4
 """One visit in four goes to what the model may not see: the edge of a step, a tooth, or a category
@@ -43,9 +43,10 @@ DISTURBED = 0.2
 """Log-ratio beyond which the deviation of a repeat counts as a disturbance and not as more noise."""
 KNEE, SOFTNESS = 0.4, 0.3
 """Log-ratio to the best above which values are compressed, and over which."""
-BEYOND = 0.3
-"""Failures that a failure counts for all points that ask for more of everything, however far, unless one of them did
-not fail; next to it, it counts 1."""
+SLIP = 0.04
+"""Probability that a trial fails, or does not, against the rule that failures follow."""
+LIMITS = 32
+"""Limits of a resource that are told apart."""
 REACH = 0.15
 """Part of a parameter's range within which points tend to fail for the same reason."""
 
@@ -301,31 +302,56 @@ def _surprise(
     return np.asarray(~np.isin(candidates, places) * SURPRISE * novelty * FALL / 2 * np.exp(-gap / FALL))
 
 
-def _survival(grid: Grid, data: _Data, candidates: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
-    """Return the probability that a trial does not fail, from how the points around it fared."""
+def _survival(grid: Grid, data: _Data, candidates: Points) -> npt.NDArray[np.float64]:
+    """Return the probability that a trial does not fail, averaged over the rules that failures may follow.
+
+    Each rule counts by its posterior probability, given which trials failed. Failures that no likely rule explains
+    count for the points around them.
+    """
     if not data.failed:
         return np.ones(len(candidates))
     failures = np.asarray(sorted(data.failed), dtype=np.intp)
-    limits = failures[~_reaches(grid, data.visited, failures).any(axis=0)]
-    failed = _closeness(grid, candidates, failures) + BEYOND * _reaches(grid, candidates, limits).sum(axis=1)
-    fared = _closeness(grid, candidates, data.visited)
-    fared += BEYOND * _reaches(grid, data.visited, candidates).sum(axis=0)
+    ruled_out = _ruled_out(grid, data.visited, failures)
+    failed = _closeness(grid, candidates, failures) @ (1.0 - ruled_out[failures])
+    fared = _closeness(grid, candidates, data.visited).sum(axis=1)
+    # a trial contradicts its rule with probability SLIP
+    lasting = SLIP + (1.0 - 2.0 * SLIP) * (1.0 - ruled_out[candidates])
     # kernel-weighted frequency; 0.1 of a success as the prior, so that a far failure means little
-    return np.asarray((0.1 + fared) / (0.1 + fared + failed))
+    return np.asarray(lasting * (0.1 + fared) / (0.1 + fared + failed))
 
 
-def _reaches(grid: Grid, left: npt.NDArray[np.intp], right: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
-    """Mark (left, right) where one point needs as much of everything as the other: larger needs fail more often."""
-    a, b = grid.coordinates[left][:, None, :], grid.coordinates[right][None, :, :]
-    return np.asarray(np.where(grid.categorical, a == b, a >= b).all(axis=2))
+def _ruled_out(grid: Grid, visited: Points, failures: Points) -> npt.NDArray[np.float64]:
+    """Return for every point of the grid the probability that a rule says that it fails, given the trials.
+
+    By one rule no point fails, by the others all from a limit of some resource upwards: everywhere, which is as likely
+    as no failure, or in one category, which is half as likely for all categories together.
+    """
+    tried = np.concatenate([visited, failures])
+    has_failed = np.arange(len(tried)) >= len(visited)
+    odds = SLIP / (1.0 - SLIP)
+    axes = np.flatnonzero(grid.categorical)
+    inside = [grid.coordinates[:, axis] == value for axis in axes for value in np.unique(grid.coordinates[:, axis])]
+    places = [(np.ones(len(grid.points), dtype=bool), 1.0), *((each, 0.5 / len(inside)) for each in inside)]
+    total, chance = odds ** len(failures), np.zeros(len(grid.points))
+    for resource in grid.resources.T:
+        steps = np.unique(resource)
+        limits = steps[np.linspace(0, len(steps) - 1, min(LIMITS, len(steps))).astype(np.intp)]
+        reached = np.searchsorted(limits, resource, side="right")
+        for place, prior in places:
+            contradicted = ((resource[tried] >= limits[:, None]) & place[tried]) != has_failed
+            # Bayes' rule: the prior times a likelihood of `odds` for each trial that contradicts the rule
+            weights = prior / len(limits) / grid.resources.shape[1] * odds ** contradicted.sum(axis=1)
+            total += weights.sum()
+            chance += place * np.concatenate([[0.0], np.cumsum(weights)])[reached]
+    return chance / total
 
 
-def _closeness(grid: Grid, left: npt.NDArray[np.intp], right: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
-    """Count (left,) the points of `right` that are close, each weighed by a Gaussian of its distance."""
+def _closeness(grid: Grid, left: Points, right: Points) -> npt.NDArray[np.float64]:
+    """Return (left, right) how close points are, from 0 to 1: a Gaussian of their distance."""
     apart = np.abs(grid.coordinates[left][:, None, :] - grid.coordinates[right][None, :, :])
     apart = np.where(grid.categorical, (apart > 0) * REACH, apart)
     # squared-exponential kernel
-    return np.asarray(np.exp(-(apart**2).sum(axis=2) / (2 * REACH**2)).sum(axis=1))
+    return np.asarray(np.exp(-(apart**2).sum(axis=2) / (2 * REACH**2)))
 
 
 def _candidates(grid: Grid, data: _Data, seen: set[int], random: np.random.Generator) -> npt.NDArray[np.intp]:

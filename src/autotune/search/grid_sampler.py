@@ -62,10 +62,10 @@ class GridSampler(BaseSampler):
     -----
     Where all values of a study that minimises are positive, they are taken as times and their logarithms are
     modelled. Other values are standardised. Failed trials (``TrialState.FAIL``, and infinite values) are points that
-    are not proposed again, and around which failures become likely; a trial that returns NaN is failed for Optuna.
-    Pruned trials count as failed. Running trials count as visited. The space is fixed: a parameter that only some
-    trials suggest is refused with ``ValueError``. When every point was visited, the most promising ones are proposed
-    again; end the study by its number of trials.
+    are not proposed again. They teach limits, as of memory, beyond which trials fail. A trial that returns NaN is
+    failed for Optuna. Pruned trials count as failed. Running trials count as visited. The space is fixed: a parameter
+    that only some trials suggest is refused with ``ValueError``. When every point was visited, the most promising ones
+    are proposed again; end the study by its number of trials.
 
     A proposal among some hundred points takes about 20 ms after 40 trials.
 

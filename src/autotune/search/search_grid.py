@@ -78,6 +78,21 @@ class Grid:
         return np.column_stack([numbers, *means])
 
     @cached_property
+    def resources(self) -> npt.NDArray[np.float64]:
+        """Points x resources: what may run out, such as memory and threads, in logarithms where all are positive.
+
+        Numbers, and the products of any two. Where there are no numbers, the same for every point.
+        """
+        columns = [
+            np.log([point[axis] for point in self.points]) if float(values[0]) > 0 else self.coordinates[:, axis]
+            for axis, values in enumerate(self.parameters.values())
+            if _numeric(values)
+        ]
+        columns += [left + right for left, right in combinations(columns, 2)]
+        # products that are equal are equal after rounding too
+        return np.column_stack(columns or [np.zeros(len(self.points))]).round(9)
+
+    @cached_property
     def arithmetic(self) -> npt.NDArray[np.float64] | None:
         """Points x 4: features of the factorisation of the counts, about 0 to 1; None where there are no counts.
 
