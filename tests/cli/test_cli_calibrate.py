@@ -351,9 +351,9 @@ def test_without_a_store_nothing_is_said_of_one(calibrate):
 
 
 @pytest.mark.parametrize(
-    ("needed", "turns", "budget"), [(None, 1, None), (50.0, 1, None), (300.0, 1, "6m"), (300.0, 2, "12m")]
+    ("needed", "turns", "budget"), [(None, 1, None), (50.0, 1, None), (300.0, 1, "9m"), (300.0, 2, "18m")]
 )
-def test_the_budget_that_would_be_enough_is_named_where_it_is_known(needed, turns, budget):
+def test_the_budget_that_should_be_enough_is_named_where_it_is_known(needed, turns, budget):
     assert enough_for(needed, Request(budget_seconds=60.0), turns=turns) == budget
 
 

@@ -21,3 +21,4 @@ def fresh(monkeypatch, tmp_path):
     blas.set_threads(None)
     state.replace_setting(Setting())
     state.initial_reductions = state.initial_learn = state.is_started_by_run = False
+    state.process_demand = None

