@@ -117,6 +117,14 @@ def test_a_round_of_confirmation_says_what_is_decided_undecided_and_left():
     assert "3 undecided" in board.line(event)
 
 
+@pytest.mark.parametrize(
+    ("remaining", "left"), [(255.0, "1:10 to 4:15 more"), (60.0, "up to 1:00 more"), (math.inf, "1:10 or more")]
+)
+def test_the_time_that_confirmation_takes_is_bounded_by_the_budget(remaining, left):
+    event = Confirming(decided=7, undecided=3, seconds_left=70.0, elapsed=45.0, remaining=remaining)
+    assert f"3 undecided, {left}" in Board().take(event)
+
+
 def test_without_a_budget_no_time_is_left():
     event = Exploring(name="svd", dtype="float64", index=1, total=1, elapsed=5.0, remaining=math.inf)
     assert Board().take(event).endswith("(0:05 spent)")

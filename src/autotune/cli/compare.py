@@ -140,7 +140,8 @@ def nothing_in_force(runs: "PairedRuns") -> str:
     """Describe pairs whose sides were equal: their ratio is no gain."""
     said = "Nothing was in force: both sides of each pair ran plain NumPy, and there is no speed-up to tell."
     if runs.interval is not None:
-        said += f" The ratio of their times, {units.interval(runs.interval)} (95 % interval), is that of equal runs."
+        ratio = f"{units.interval(runs.interval)} (95 % interval)"
+        said += f" The ratio of their times, {ratio}, comes from scatter and the start of `autotune run`."
     return said if is_disabled() else f"{said} {messages.CALIBRATE_FOR_COMMAND}"
 
 

@@ -44,7 +44,8 @@ def print_entries(entries: Sequence[Entry], sources: Sequence[str] = ()) -> None
         cells = [*_cells(entry), *sources[number : number + 1]]
         table.print_row(cells, *_notes(entry), style=STYLES.get(entry.status))
     print_lines(["", count_statuses(entries)])
-    shares = [entry.evidence.full_capacity_share or 0.0 for entry in entries if entry.evidence.was_short_of_capacity]
+    tuned = (entry.evidence for entry in entries if entry.status is Status.TUNED)
+    shares = [evidence.full_capacity_share or 0.0 for evidence in tuned if evidence.was_short_of_capacity]
     if shares:
         share = sorted(shares)[len(shares) // 2]  # the median; `statistics` takes 5 ms to load
         text = (

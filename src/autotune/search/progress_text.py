@@ -51,7 +51,7 @@ class Board:
             case Confirming():
                 self._begin(
                     f"confirming in fresh processes: {event.decided} decided, {event.undecided} undecided, "
-                    f"about {units.clock(event.seconds_left)} more"
+                    f"{_time_left(event)} more"
                 )
                 is_first, self._confirms = not self._confirms, True
                 return f"Exploration is done. {self._where}  ({_times(event)})" if is_first else None
@@ -89,6 +89,15 @@ def _decision(entry: Entry) -> str:
     ends = evidence.leading_interval
     interval = " over all states of the machine" if ends is None else f" ({units.interval(ends)})"
     return f"  {name}: {entry.choice}, {units.speedup(evidence.leading_speedup)}{interval}"
+
+
+def _time_left(event: Confirming) -> str:
+    """Bound the time that is left: by what the open tests are expected to need, and by the budget."""
+    expected = units.clock(event.seconds_left)
+    if not isfinite(event.remaining):
+        return f"{expected} or"
+    most = units.clock(event.remaining)
+    return f"{expected} to {most}" if event.seconds_left < event.remaining else f"up to {most}"
 
 
 def _times(event: Event) -> str:
