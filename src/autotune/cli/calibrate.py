@@ -237,5 +237,5 @@ def refuse_failed_workload(request: Request, profile: "Profile") -> None:
 
 
 def enough_for(needed: float | None, request: Request, *, turns: int) -> str | None:
-    """Return the budget for all allocations that should let each decide all; None if the seconds needed are not known."""
+    """Return the budget for all allocations that should let each decide all; None if that is not known."""
     return None if needed is None or needed <= request.seconds else units.budget(UNFORESEEN * needed * turns)
