@@ -79,7 +79,7 @@ def heading(profile: "Profile") -> Iterator[str]:
         made.copies > 1 and f"{made.copies} copies of each trial at once",
         made.neighbours and f"next to {count_of(made.neighbours, 'busy process', 'busy processes')}",
     )
-    untold = "" if made.resolution is None else f"; differences below {made.resolution:.1%} cannot be told"
+    untold = "" if made.resolution is None else f"; differences below {made.resolution:.1%} cannot be resolved"
     yield ", ".join(part for part in conditions if part) + untold
     if made.renumbered_cpus:
         yield "CPUs had other numbers than the system lists (lxcfs): load of others was seen for all CPUs together."
