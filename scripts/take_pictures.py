@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES = ROOT / "docs/figures"
 PROFILE = min((ROOT / "profiles").glob("authenticamd-*.yaml"))
-TERMINAL = ("show", "epyc.yaml", "sin", "exp", "stack_inv", "qr")
+TERMINAL = ("show", "epyc.yaml", "sin", "stack_inv", "qr")
 LINES = 35
 PAGE = """<!doctype html><meta charset="utf-8"><body style="margin:0;background:#1c2128">
 <pre style="font:14px/1.35 'DejaVu Sans Mono',monospace;color:#d5dbe3;padding:16px;margin:0">$ autotune {words}
