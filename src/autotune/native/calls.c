@@ -7,7 +7,7 @@
 
 enum { HOOKS = 64, FUNCTIONS = 16, MOST_SHAPES = 4096 }; /* hooks of functions and methods are among the first ones */
 
-/* What tells calls apart: the dtype and the last two sizes of each matrix. -1: there is no such axis. */
+/* Fields that distinguish calls: the dtype and the last two sizes of each matrix. -1: there is no such axis. */
 struct key {
     npy_intp sizes[4];
     int type;

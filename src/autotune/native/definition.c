@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 /* The beginning of CPython's PyCFunctionObject and PyMethodDescrObject, which the limited API hides; the same from
- * Python 3.8 to 3.14. What is read is compared with what the API tells before it is used. */
+ * Python 3.8 to 3.14. What is read is compared with the API's answer before it is used. */
 struct builtin {
     PyObject head;
     PyMethodDef *definition;

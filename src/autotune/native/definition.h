@@ -1,6 +1,6 @@
 /* Where the address of a compiled function lies: in the PyMethodDef that NumPy's, SciPy's or Cython's code gave to Python.
  *
- * To exchange that address meets every call of the function, by whatever name, and changes no object. */
+ * Exchanging that address intercepts every call of the function, by whatever name, and changes no object. */
 #ifndef AUTOTUNE_DEFINITION_H
 #define AUTOTUNE_DEFINITION_H
 

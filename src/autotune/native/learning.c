@@ -40,7 +40,7 @@ static struct lesson {
 
 static PyObject *decider;
 static atomic_bool is_on, is_scheduled;
-static atomic_uint generation; /* of lessons: a loop that began under former ones tells nothing */
+static atomic_uint generation; /* of lessons: a loop that began under former ones does not count */
 static atomic_uint begun, in_progress;
 static struct lesson *_Atomic news; /* a stack; its only reader takes all of it */
 
@@ -109,7 +109,7 @@ static void announce(struct lesson *lesson)
     }
 }
 
-/* Is this loop too short to be told? After many that were, no more is learned; a long call among them, which another
+/* Is this loop too short to report? After many that were, no more is learned; a long call among them, which another
  * program may have disturbed, makes up for half of them. */
 static bool is_short(struct lesson *lesson, int64_t spent)
 {

@@ -93,7 +93,7 @@ static _Atomic(npy_intp) observed_from = NPY_MAX_INTP;
 static void run_long(struct slot *slot, char **args, const npy_intp *dimensions, const npy_intp *steps,
                      void *data);
 
-/* --- stubs: NumPy tells a loop not which ufunc it serves, so each slot has a function of its own -------------- */
+/* --- stubs: NumPy does not tell a loop which ufunc it serves, so each slot has its own function ---------------- */
 
 #define STUB(n)                                                                                              \
     static void stub_##n(char **args, const npy_intp *dimensions, const npy_intp *steps, void *data)         \
@@ -435,7 +435,7 @@ static bool is_nan(const struct slot *slot, const char *value)
 
 /* Reduce by fixed blocks, combined in a fixed tree: neighbours first, two by two.
  *
- * The tree depends on the number of elements only, so that workers, chunks and luck change no bit. NumPy's loop adds up a
+ * The tree depends on the number of elements only, so that workers, chunks and load change no bit. NumPy's loop adds up a
  * block pairwise, with an error that grows as the logarithm of its length; a tree over blocks goes on as the same
  * logarithm. Sums are as exact as NumPy's, and not equal to them to the last bit. */
 static bool reduce(struct call *call, struct loop_range range, int workers)

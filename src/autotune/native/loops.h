@@ -12,7 +12,7 @@
 
 enum { LOOP_SLOTS = 2048, LOOP_CLASSES = 256, LOOP_RANGES = 16, LOOP_OPERANDS = 5, LOOP_AXES = 8 };
 
-/* Loops of one kind are told apart by their types: the largest has 1, 2, 4 or 8 bytes, or one is complex64 or complex128.
+/* Loops of one kind differ by their types: the largest has 1, 2, 4 or 8 bytes, or one is complex64 or complex128.
  * The class of a loop is its kind times LOOP_GROUPS, plus its group (autotune.intercept.array_loops has the same). */
 enum { LOOP_GROUPS = 6 };
 

@@ -452,7 +452,7 @@ static int64_t log2_of(npy_intp elements)
     return elements > 1 ? 63 - __builtin_clzll((unsigned long long)elements) : 0;
 }
 
-/* Is it a call that the runtime meets, after which idle BLAS threads spin? */
+/* Is it a call that the runtime intercepts, after which idle BLAS threads spin? */
 static bool is_of_blas(const struct record_row *row)
 {
     return row->kind == 's' || (row->kind == 'g' && row->types[0] != '\0' && strchr("fdFD", row->types[0]) != NULL);
@@ -773,7 +773,7 @@ static __attribute__((noinline)) PyObject *counted_ufunc(PyObject *self, PyObjec
                                                         : rows_call(self, args, flagged, names);
 }
 
-/* Is an operand of a ufunc small, as far as it is told without a call? */
+/* Is an operand of a ufunc small, as far as is known without a call? */
 static inline bool is_small_operand(PyObject *object)
 {
     if (Py_TYPE(object) != quick.array) {

@@ -1,7 +1,7 @@
 /* The recording of a process: calls of NumPy and SciPy, and the seconds that they took, in a file that is mapped into
  * memory. What was counted is in the file at once: os._exit(), SIGKILL and a crash lose nothing.
  *
- * Calls are met as `calls.c` meets them: at the `vectorcall` member of a ufunc, and at the C function of a built-in
+ * Calls are intercepted as `calls.c` does: at the `vectorcall` member of a ufunc, and at the C function of a built-in
  * function's PyMethodDef. Nothing of a call changes. Rows are created under the GIL; counters are atomic.
  *
  * The seconds of a call are its own: those of recorded calls that it makes are theirs. */

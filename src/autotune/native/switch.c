@@ -224,7 +224,7 @@ bool switch_tell(Calls *calls, int64_t spent, bool control, int trial, bool dist
     return well;
 }
 
-/* `raised`: the call ended with an exception, and its time tells nothing.
+/* `raised`: the call ended with an exception, and its time does not count.
  *
  * Returns false, with an exception set, if the live guard or a signal handler in it raised one. */
 static bool end(struct flight *flight, bool raised)
@@ -349,11 +349,11 @@ static PyMemberDef calls_members[] = {
     {"watched", T_OBJECT, offsetof(Calls, watched), 0, "What the live guard knows about them."},
     {"covered", T_BOOL, offsetof(Calls, covered), READONLY, "Does an entry of a profile cover them?"},
     {"control", T_BOOL, offsetof(Calls, control), 0, "Shall the next one run with the default?"},
-    {"learns", T_BOOL, offsetof(Calls, learns), 0, "Are they told to the guard without a count of their own?"},
+    {"learns", T_BOOL, offsetof(Calls, learns), 0, "Are they reported to the guard without a count of their own?"},
     {"trial", T_INT, offsetof(Calls, trial), 0, "Threads of the next one alone; 0: as the others."},
     {"slices", T_INT, offsetof(Calls, slices), 0, "Of a loop: slices for each of the threads."},
     {"trial_slices", T_INT, offsetof(Calls, trial_slices), 0, "The same of the next one alone."},
-    {"elements", T_LONGLONG, offsetof(Calls, elements), 0, "Of the loop that is told; 1 for linear algebra."},
+    {"elements", T_LONGLONG, offsetof(Calls, elements), 0, "Of the loop that is reported; 1 for linear algebra."},
     {"pause", T_UINT, offsetof(Calls, pause), 0, "Number of long ones that are not reported to the guard."},
     {"count", T_ULONGLONG, offsetof(Calls, count), 0, "So far."},
     {"nanoseconds", T_LONGLONG, offsetof(Calls, nanoseconds), 0, "Of the calls that were timed."},

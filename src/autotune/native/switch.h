@@ -26,10 +26,10 @@ typedef struct {
     int threads;              /* BLAS threads, 0: as many as at rest; of a loop: workers, 0: NumPy's own loop */
     char covered;             /* does an entry of a profile cover them? */
     char control;             /* does the guard want the next one to run with the default? */
-    char learns;              /* are they timed, and told to the guard, although they have no count of their own? */
+    char learns;              /* are they timed and reported to the guard, although they have no count of their own? */
     int trial;                /* threads of the next one alone, while they learn; 0: as the others */
     int slices, trial_slices; /* of a loop: slices for each of the threads */
-    long long elements;       /* of the loop that is told; 1 for linear algebra */
+    long long elements;       /* of the loop that is reported; 1 for linear algebra */
     unsigned int pause;       /* number of long calls that are not reported to the guard */
     unsigned long long count;
     long long nanoseconds;    /* of those that were timed */
