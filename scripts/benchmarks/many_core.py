@@ -27,7 +27,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from math import log
 from pathlib import Path
-from signal import SIGINT, SIGKILL
+from signal import SIGINT, SIGKILL, default_int_handler, signal
 from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import Any
@@ -98,6 +98,7 @@ def main() -> int:
     """Run the steps, write after each."""
     options = _options()
     options.output.mkdir(parents=True, exist_ok=True)
+    signal(SIGINT, default_int_handler)  # ignored in a shell's background, by the steps too, which it ends early
     return _decisions(options) if options.decisions else _many_core(options)
 
 
