@@ -11,8 +11,8 @@ from autotune.model.entry import OUT_OF_TIME, Alternative, Entry, Status
 from autotune.model.operation import Operation
 from autotune.model.policy import CPU_SLACK, TIE
 from autotune.model.profile import Profile
-from autotune.search.candidate import LARGE_GAIN, MOST_PROCESSES, Candidate, Verdict
-from autotune.search.confirmation import GROUP, Confirmation
+from autotune.search.candidate import LARGE_GAIN, LEAST_SPAN, MOST_PROCESSES, Candidate, Verdict
+from autotune.search.confirmation import GROUP, GROUP_SECONDS, Confirmation
 from autotune.search.crossings import alternatives
 from autotune.search.decide import decide, make_bare_entry
 from autotune.search.environment import Environment
@@ -36,6 +36,8 @@ TOO_LONG = (
     "Not measured: one trial of it takes about {seconds:.0f} s or more, and {allowed:.0f} s were left. Give it more "
     "time with --budget."
 )
+PROOF_SECONDS = LEAST_SPAN + GROUP_SECONDS
+"""For the test of a candidate, at least: what exploration finds later can no longer be accepted."""
 BETTER = 0.015
 """Log-ratio by which another candidate has to seem faster than an accepted one to be put to the test as well."""
 UNSEEN_GAIN = -0.3
@@ -73,6 +75,11 @@ class _Size:
     def under_test(self) -> bool:
         """Is a candidate of it undecided?"""
         return any(test.verdict is Verdict.OPEN for test in (*self.tested, *self.quiet.values()))
+
+    @property
+    def is_accepted(self) -> bool:
+        """Was a candidate of it accepted?"""
+        return self.entry is not None and self.entry.status is Status.TUNED
 
     @property
     def best(self) -> Candidate | None:
@@ -262,14 +269,29 @@ class Calibration:
             )
 
     def _explore_further(self) -> Iterator[Entry]:
-        """Explore one more step where the expected improvement is largest; a better leader goes to the test."""
-        unfinished = self._explorable(within=self.clock.remaining)
-        if not unfinished:
+        """Explore one more step where the expected improvement is largest; a better leader goes to the test.
+
+        Once there is no time for a step and the test of what it finds, what surely seems better than an accepted choice
+        goes to the test.
+        """
+        explorable = self._explorable(within=self.clock.remaining)
+        unfinished = [each for each in explorable if each.next_seconds < self._time_for(each)]
+        if unfinished:
+            exploration = max(unfinished, key=lambda each: each.promise)
+            self._step(exploration, self._time_for(exploration))
+            if exploration.next_step is None or exploration.steps_taken % 2 == 0:
+                yield from self._nominate(exploration)
             return
-        exploration = max(unfinished, key=lambda each: each.promise)
-        self._step(exploration, self.clock.remaining)
-        if exploration.next_step is None or exploration.steps_taken % 2 == 0:
-            yield from self._nominate(exploration)
+        for size in self.sizes.values():
+            if size.exploration.next_step is not None and size.is_accepted and not size.under_test:
+                self._test_rival(size)
+        for candidate in self.confirmation.rounds(self._report_round):
+            yield from self._conclude(candidate)
+
+    def _time_for(self, exploration: Exploration) -> float:
+        """Return the seconds for a step: if it can only find what is better than accepted choices, without the test."""
+        is_accepted = all(self.sizes[operation].is_accepted for operation in exploration.sizes)
+        return self.clock.remaining - PROOF_SECONDS * is_accepted
 
     # --- confirmation ---
 
@@ -306,7 +328,7 @@ class Calibration:
         if choice.is_default or choice in size.tested_choices or len(size.tested) >= len(SHARES):
             return
         item, evidence = size.exploration.item, size.evidence
-        accepted = size.best if size.entry is not None and size.entry.status is Status.TUNED else None
+        accepted = size.best if size.is_accepted else None
         proved = 0.0 if accepted is None else evidence.estimate(accepted.choice)
         seemed = evidence.estimate(choice)
         if evidence.is_pessimistic(choice):
@@ -375,8 +397,12 @@ class Calibration:
         if size.under_test:
             return
         yield from self._settle([size.operation])
-        if is_accepted and not last and not self.environment.neighbours and not self.saves_cpu:
-            # what now seems faster by far than the accepted choice, which had led by chance
+        if is_accepted and not last:
+            self._test_rival(size)
+
+    def _test_rival(self, size: _Size) -> None:
+        """Put to the test what now seems faster by far than the accepted choice, which had led by chance."""
+        if not (self.environment.neighbours or self.saves_cpu):
             self._put_to_test(size, size.evidence.rival(size.tested_choices))
 
     # --- decision ---
