@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-from support.profile_builders import alone, make_entry, of_this_machine
+from support.profile_builders import alone, make_entry, of_this_machine, profile, with_evidence
 
 import autotune
 from autotune.cli import notebook
@@ -112,11 +112,25 @@ def test_a_new_profile_is_taken_up_and_restoring_still_restores(tmp_path, monkey
         refresh()
         assert autotune.config("qr", n=8) == entry.choice
         assert "qr" in autotune.explain("qr")._repr_html_()
+        assert "interval of its speed-up" in autotune.explain("qr")._repr_html_()
+        assert "autotune explain loop_exp" in autotune.explain("log")._repr_html_()
         first_sentence = str(applied).partition(". ")[0]
         assert f"<td>{first_sentence}" in applied._repr_html_()
         assert applied.in_force
     assert not applied.in_force
     assert "qr" in of_this_machine(entry)._repr_html_()
+
+
+def test_a_profile_in_a_cell_shows_the_speed_ups_that_tables_lead_with():
+    states = {"expected_speedup": 1.25, "full_capacity_share": 0.1}
+    choice = with_evidence(make_entry("qr", choice={"blas_threads": 1}, m=8, n=8), **states)
+    refuted = make_entry("svd", status="default-kept", speedup=1.01, m=8, n=8)
+    cell = profile(choice, refuted)._repr_html_()
+    assert ("<td>1.25x</td>" in cell, "10% of the time: 2.00x (1.82 to 2.22)" in cell, "1.01x" in cell) == (
+        True,
+        True,
+        False,
+    )
 
 
 def test_without_apply_a_new_profile_is_read_too(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from autotune.model.allocation import Limit
 from autotune.model.constraints import Amount, Exponent, Name, NonNegative, Quantity, Seed, SizeValue
-from autotune.model.entry import Entry
+from autotune.model.entry import Entry, Evidence
 from autotune.model.machine import Hardware
 from autotune.model.record import Record
 from autotune.model.software import Software
@@ -144,16 +144,11 @@ class Profile(Record, kw_only=True):
     """Classes of whole-array loops that gain while BLAS threads spin, with the elements from which on they do."""
 
     def _repr_html_(self) -> str:
-        from autotune.model.units import html_table
+        from autotune.model.units import html_table, speedup
 
-        rows = [
-            (
-                str(entry.operation),
-                str(entry.status),
-                str(entry.choice),
-                "" if entry.evidence.speedup is None else f"{entry.evidence.speedup:.2f}x",
-                entry.reason,
-            )
-            for entry in self.entries
-        ]
+        rows = []
+        for entry in self.entries:
+            evidence = Evidence() if entry.choice.is_default else entry.evidence
+            gain, reason = speedup(evidence.leading_speedup), f"{entry.reason} {evidence.capacity_note}".rstrip()
+            rows.append((str(entry.operation), str(entry.status), str(entry.choice), gain, reason))
         return html_table(("operation", "decision", "choice", "speed-up", "reason"), rows)

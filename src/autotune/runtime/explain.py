@@ -33,7 +33,8 @@ def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes:
     ----------
     operation : str, optional
         Only this operation's entries, or those of the command that `autotune tune` keeps under this name. Without a
-        name the text is an overview without the reasons of single entries.
+        name the text is an overview without the reasons of single entries. A function of NumPy that another operation
+        serves in unchanged programs, such as log or slogdet, is answered with that one, too.
     dtype : dtype
         That of the operation.
     **sizes : int

@@ -153,12 +153,11 @@ class Explanation:
     def _repr_html_(self) -> str:
         if self.failure is not None:
             return units.html_table((), (), caption=self.text())
-        speedups = [row.evidence.leading_speedup for row in self.operations]
         rows = [
-            (row.operation, str(row.choice), "" if speedup is None else f"{speedup:.2f}x", row.fit or "", row.reason)
-            for row, speedup in zip(self.operations, speedups, strict=True)
+            (row.operation, str(row.choice), _speedup(row), row.fit or "", f"{row.reason} {_evidence(row)}".rstrip())
+            for row in self.operations
         ]
-        caption = "\n".join(_process(self, 10_000))
+        caption = "\n".join([*_process(self, 10_000), *([self.hint] if self.hint else [])])
         return units.html_table(("operation", "choice", "speed-up", "fit", "reason"), rows, caption=caption)
 
     def __str__(self) -> str:
@@ -303,16 +302,19 @@ def _table(rows: Sequence[Explained], paths: dict[str, int], width: int, *, reas
     )
     yield from table.heading()
     for name, level, row in zip(names, levels, rows, strict=True):
-        evidence = Evidence() if row.choice.is_default else row.evidence
-        notes = [f"{row.reason} {_evidence(evidence)}".rstrip()] if reasons else []
+        notes = [f"{row.reason} {_evidence(row)}".rstrip()] if reasons else []
         if reasons:
             notes += [f"not [{paths[refusal.path]}]: {refusal.reason}" for refusal in row.refused]
-        speedup = units.speedup(evidence.leading_speedup)
-        yield from table.row([name, level, str(row.choice), speedup], *notes)
+        yield from table.row([name, level, str(row.choice), _speedup(row)], *notes)
 
 
-def _evidence(evidence: Evidence) -> str:
+def _speedup(row: Explained) -> str:
+    return units.speedup(None if row.choice.is_default else row.evidence.leading_speedup)
+
+
+def _evidence(row: Explained) -> str:
     """Return the interval of a choice's speed-up, and the states of the machine; nothing for the default."""
+    evidence = Evidence() if row.choice.is_default else row.evidence
     interval = evidence.leading_interval
     said = "" if interval is None else f"95 % interval of its speed-up: {units.interval(interval)}. "
     return f"{said}{evidence.capacity_note}".rstrip()
