@@ -89,6 +89,14 @@ def test_a_choice_that_fell_keeps_the_default_and_says_why():
     assert 1 not in entry.evidence.safe_threads
 
 
+@pytest.mark.parametrize(("met", "is_firm"), [(1.0, False), (2.0, True)])
+def test_what_gained_nothing_without_full_capacity_refutes_no_proof_from_moments_with_it(met, is_firm):
+    """Two workers on a busy machine: with the second CPU, which no process met, they may gain much."""
+    entry = _decide(tested=candidate(*[visit(1.04, capacity=met)] * 6), capacity=HALF)
+    assert (entry.status, entry.is_firm) == (Status.DEFAULT_KEPT, is_firm)
+    assert ("met full capacity" in entry.reason) is not is_firm
+
+
 def test_below_the_least_number_of_processes_it_is_undecided_and_states_no_speed_up():
     entry = _decide(tested=_proved(0.5, count=3))
     assert (entry.status, entry.choice, entry.evidence.processes) == (Status.UNDECIDED, DEFAULT, 3)

@@ -98,8 +98,10 @@ def _judge(base: Entry, candidate: Candidate, evidence: TrialEvidence) -> Entry:
     base = replace(base, evidence=replace(base.evidence, safe_threads=safe))
     tested = replace(base, evidence=_with_findings(base.evidence, findings))
     if candidate.verdict is Verdict.DROPPED:
-        reason = f"{choice} was tested. {candidate.reason}"
-        limited = replace(tested.evidence, speedup_limit=candidate.speedup_limit)
+        limit, at_full = candidate.speedup_limit, findings.limit_at_full
+        missed = "" if at_full is None else f" No process met full capacity, where it may be up to {at_full:.2f}."
+        reason = f"{choice} was tested. {candidate.reason}{missed}"
+        limited = replace(tested.evidence, speedup_limit=at_full if limit is None else limit)
         return replace(tested, status=Status.DEFAULT_KEPT, reason=reason, evidence=limited)
     missing = candidate.fewer_cpus and len(candidate.visits) >= 2 and not findings.full
     if candidate.verdict is Verdict.NOISY or missing:

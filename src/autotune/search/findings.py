@@ -191,6 +191,14 @@ class Findings:
         at_full = errors * self._error(values) - hodges_lehmann(self.all_full) if self.all_full else -inf
         return max(most(values), at_full)
 
+    @property
+    def limit_at_full(self) -> float | None:
+        """Upper bound of the speed-up at full capacity, where it may be a gain and no process met that."""
+        if self.fewer_cpus or self.all_full or not self.at_best:
+            return None
+        most = DROP_ERRORS * self._error(self.at_best) - hodges_lehmann(self.at_best)
+        return exp(most) if most > WORTH else None
+
     def _error(self, values: Sequence[float]) -> float:
         """Standard error of an estimate from these processes.
 
