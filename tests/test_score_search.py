@@ -121,6 +121,7 @@ def test_generated_families_are_scored_against_random_and_tpe():
     assert {(row["family"], row["evaluations"]) for row in document["ratios"]} == {
         (family, count) for family in ("smooth", "libraries") for count in (5, 10)
     }
+    assert all(row["low"] <= row["ratio"] <= row["high"] for row in document["ratios"])
     assert {row["families"] for row in document["worst"]} == {2}
 
 
