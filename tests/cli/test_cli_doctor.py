@@ -57,6 +57,12 @@ def test_a_switch_that_turns_everything_off_is_a_warning(monkeypatch, value, is_
 
 
 @pytest.mark.real
+def test_a_named_profile_that_is_not_used_is_a_warning(monkeypatch, tmp_path):
+    monkeypatch.setenv("AUTOTUNE_PROFILE", str(tmp_path / "missing.yaml"))
+    assert f"! The profile {tmp_path / 'missing.yaml'} is not used" in CliRunner().invoke(program, ["doctor"]).stdout
+
+
+@pytest.mark.real
 def test_this_machine_is_described_as_json():
     said = json.loads(CliRunner().invoke(program, ["doctor", "--json"]).stdout)
     assert said["allocation"]["usable_cpus"] >= 1

@@ -128,6 +128,7 @@ def test_a_name_that_nothing_has_is_wrong_usage_although_a_shipped_profile_is_re
         ("tanh", "`autotune explain loop_exp`"),
         ("multiply", "`autotune explain loop_add`"),
         ("mean", "`autotune explain loop_max`"),
+        ("mean", "need `autotune run --reductions`"),
         ("slogdet", "`autotune explain det`"),
         ("pinv", "`autotune explain svd`"),
         ("eigvalsh", "that of eigh, the nearest operation"),

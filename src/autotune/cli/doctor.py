@@ -30,7 +30,7 @@ from autotune.model.software import BlasLibrary, Software
 from autotune.native import core
 from autotune.parallel.worker_processes import has_semaphores
 from autotune.profiles import folders
-from autotune.profiles.resolve import resolve
+from autotune.profiles.resolve import named_refusals, resolve
 from autotune.runtime.process_settings import is_disabled
 from autotune.runtime.text_table import printable
 
@@ -118,13 +118,20 @@ def examine_this_machine() -> Diagnosis:
     return Diagnosis(
         machine=machine,
         allocation=allocation,
-        warnings=(*([SWITCHED_OFF] if is_disabled() else []), *warnings, *conflicting_packages()),
+        warnings=(*profile_warnings(), *warnings, *conflicting_packages()),
         libraries=libraries,
         software=find_software(),
         host=host_id(),
         core=core_state(),
         settings=tuple(settings_in_force()),
     )
+
+
+def profile_warnings() -> list[str]:
+    """Warn of a switch that puts all profiles out of use, and of a named profile that is not used."""
+    if is_disabled():
+        return [SWITCHED_OFF]
+    return [refusal.sentence for refusal in named_refusals(resolve())]
 
 
 def examine_recording(root: Path) -> Diagnosis:

@@ -22,7 +22,9 @@ from autotune.runtime.process_settings import why_plain
 from autotune.runtime.process_state import state
 
 _NOTHING = "No measured entry covers it."
-_REDUCING = frozenset({"sum", "prod", "mean", "var", "std", "max", "min", "amax", "amin", "any", "all"})
+_ROUNDED = frozenset({"sum", "prod", "mean", "var", "std"})
+"""Functions of NumPy whose last bits depend on the order in which loops reduce an array."""
+_REDUCING = _ROUNDED | {"max", "min", "amax", "amin", "any", "all"}
 """Functions of NumPy that reduce arrays by loops."""
 
 
@@ -119,10 +121,11 @@ def _served_by(name: str | None, *, is_own: bool) -> str:
     kind = next(kinds, "reductions" if name in _REDUCING else None)
     if kind is not None:
         first, second = loop_names(kind, Layout.CONTIGUOUS)
-        return (
+        said = (
             f"np.{name} in an unchanged program is a loop of the class {kind}, which is measured as {first} and "
             f"{second}: `autotune explain {first}`. Operations without loop_ in their names are those of map_blocks."
         )
+        return f"{said} Sums of floating-point numbers need `autotune run --reductions`." if name in _ROUNDED else said
     if name in MET_AS:
         return f"In an unchanged program calls of {name} run as {MET_AS[name]}: `autotune explain {MET_AS[name]}`."
     if name in NEAREST:
