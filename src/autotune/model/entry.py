@@ -57,7 +57,7 @@ class Evidence(Record, kw_only=True):
     the choice was timed at full capacity only."""
     speedup_limit: Positive | None = None
     """Upper bound of the best other configuration's speed-up (error 10 %), where the time ended before its test and
-    the default was kept for so little."""
+    the default was kept for so little; or what missing CPUs can hide, where no process met full capacity."""
     full_capacity_share: Share | None = None
     """Share of the time at full capacity; None if that was not probed."""
     default_seconds: Positive | None = None
@@ -157,7 +157,7 @@ class Entry(Record, kw_only=True):
 
     @property
     def is_tentative(self) -> bool:
-        """Return whether the default was kept because the time ended and little can be gained: it refutes no proof."""
+        """Return whether the default was kept for want of time, or of full capacity: it refutes no proof."""
         return self.status is Status.DEFAULT_KEPT and self.evidence.speedup_limit is not None
 
     @property

@@ -99,7 +99,7 @@ def _judge(base: Entry, candidate: Candidate, evidence: TrialEvidence) -> Entry:
     tested = replace(base, evidence=_with_findings(base.evidence, findings))
     if candidate.verdict is Verdict.DROPPED:
         limit, at_full = candidate.speedup_limit, findings.limit_at_full
-        missed = "" if at_full is None else f" No process met full capacity, where it may be up to {at_full:.2f}."
+        missed = "" if at_full is None else " No process met full capacity, where it may be faster."
         reason = f"{choice} was tested. {candidate.reason}{missed}"
         limited = replace(tested.evidence, speedup_limit=at_full if limit is None else limit)
         return replace(tested, status=Status.DEFAULT_KEPT, reason=reason, evidence=limited)

@@ -193,7 +193,7 @@ class Findings:
 
     @property
     def limit_at_full(self) -> float | None:
-        """Upper bound of the speed-up at full capacity, where it may be a gain and no process met that."""
+        """Speed-up that missing CPUs can hide, where no process met full capacity; None if that is little."""
         if self.fewer_cpus or self.all_full or not self.at_best:
             return None
         most = DROP_ERRORS * self._error(self.at_best) - hodges_lehmann(self.at_best)
