@@ -158,6 +158,12 @@ def test_the_end_says_where_the_profile_is_and_that_programs_find_it(capsys):
     ]
 
 
+def test_the_end_says_that_everything_is_switched_off(capsys, monkeypatch):
+    monkeypatch.setenv("AUTOTUNE_DISABLE", "1")
+    write_outcome.tell([write_outcome.keep(USUAL, write_outcome.place(KEY, None))], finished=True, as_json=False)
+    assert capsys.readouterr().err.splitlines()[-1] == messages.SWITCHED_OFF
+
+
 def test_on_a_terminal_the_end_names_the_report_too(capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     write_outcome.tell([write_outcome.keep(USUAL, write_outcome.place(KEY, None))], finished=True, as_json=False)

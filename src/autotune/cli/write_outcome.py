@@ -20,6 +20,7 @@ from autotune.model.profile import Key, Profile
 from autotune.model.record import Record
 from autotune.profiles import entry_merge, folders, profile_files
 from autotune.profiles.yaml_writer import text_of
+from autotune.runtime.process_settings import is_disabled
 
 if TYPE_CHECKING:
     from autotune.search.runner import Outcome
@@ -157,6 +158,8 @@ def _say(kept: Kept) -> None:
     own = min(names) if is_estimator or (len(names) == 1 and not names & CATALOGUE.keys()) else None
     is_searched = str(kept.path.absolute().parent) in {place for _, place in folders.places()}
     note(messages.how_to_use(kept.path, is_searched=is_searched, own=own, is_estimator=is_estimator))
+    if is_disabled():
+        note(messages.SWITCHED_OFF)
     if is_searched and sys.stderr.isatty():  # a log of a batch job is no place for a browser
         note(messages.how_to_see(own_command()))
 
