@@ -8,10 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
+from support.recording_builders import QR, call, process, recording
 
 from autotune.bench.command_pairs import CommandRun, PairedRuns
 from autotune.cli.calibrate import calibrate
-from autotune.cli.program_calibration import gain_of, gain_text, verification_seconds, weigh_by_spool
+from autotune.cli.program_calibration import for_program, gain_of, gain_text, verification_seconds, weigh_by_spool
 from autotune.errors import BadWorkload
 from autotune.model.catalogue import operation
 from autotune.profiles import folders
@@ -167,6 +168,18 @@ def test_pairs_that_tell_nothing_are_said_to_and_how_to_repeat_them(interval, is
     text = gain_text(gain)
     assert ("autotune compare" in text) == is_open
     assert ("1.08" in text) == (interval is not None)
+
+
+@pytest.mark.parametrize(
+    ("runs", "wall", "is_told"), [(3, 2.0, True), (3, 60.0, False), (0, 2.0, False), (3, 17.0, True)]
+)
+def test_the_time_of_the_calibration_and_of_the_runs_that_follow_is_told_before_it(capsys, runs, wall, is_told):
+    recorded = recording(process(call(seconds=wall, operation=QR)), wall_seconds=wall)
+    request = for_program(Request(budget_seconds=120.0), recorded, runs=runs)
+    said = capsys.readouterr().err
+    assert "of the run, in up to 2:00." in said
+    assert ("3 pairs of runs of the command follow: up to" in said) is is_told
+    assert [each.name for each in request.recorded] == ["qr"]
 
 
 def test_the_time_that_pairs_of_runs_take_at_most_counts_their_starts_and_scatter():

@@ -116,7 +116,7 @@ def calibrate(
     request = make_request(words, output=output and str(output.absolute()), **options)
     program = recorded_program(words, recording=recording, record=record)
     seconds = request.seconds
-    request = weigh_by_spool(request) if program is None else for_program(request, program)
+    request = weigh_by_spool(request) if program is None else for_program(request, program, runs=verify_runs)
     masks = allocations_of(request.cpus)
     if request.budget_seconds is not None:
         request = replace(request, budget_seconds=request.budget_seconds / len(masks))

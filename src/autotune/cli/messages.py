@@ -147,6 +147,11 @@ def weighted_by_spool(count: int) -> str:
     return f"{count_of(count, 'operation')} that programs have called here count more (the spool of $AUTOTUNE_RECORD)."
 
 
+def runs_follow(pairs: int, seconds: float) -> str:
+    runs = f"{count_of(pairs, 'pair')} of runs of the command"
+    return f"Where choices are proved, {runs} follow: up to {units.clock(seconds)}."
+
+
 def verifying_runs(pairs: int, seconds: float) -> str:
     return f"Running the command in {count_of(pairs, 'pair')}, plain and tuned: up to {units.clock(seconds)}."
 

@@ -96,8 +96,11 @@ def recorded_run(command: tuple[str, ...], kept: Path | None) -> "Recording":
     return recorded
 
 
-def for_program(request: Request, recorded: "Recording") -> Request:
-    """Ask for what a program calls. Raises BadWorkload if nothing of it can be tuned."""
+def for_program(request: Request, recorded: "Recording", *, runs: int) -> Request:
+    """Ask for what a program calls, and say how long that and `runs` pairs of its runs take.
+
+    Raises BadWorkload if nothing of it can be tuned.
+    """
     from autotune.recording.recorded_work import recorded_work
 
     work = recorded_work(recorded)
@@ -112,6 +115,8 @@ def for_program(request: Request, recorded: "Recording") -> Request:
     if budget is None and not request.until_decided:
         budget = BUDGET_SECONDS
     note(messages.program_operations(len(work.weights), len(work.operations), work.share, budget))
+    if runs and recorded.is_complete and least_seconds(recorded, runs) <= request.seconds:
+        note(messages.runs_follow(runs, verification_seconds(recorded.wall_seconds, runs)))
     for members, functions in work.classes.items():
         note(messages.loop_class(functions, members))
     return replace(request, recorded=work.operations, weights=work.weights, budget_seconds=budget)
@@ -126,7 +131,7 @@ def gain_of(recorded: "Recording | None", profile: Path | None, *, runs: int, se
         return None
     gain = advise_here(recorded, profile).gain
     predicted = VerifiedGain(predicted=gain.speedup, predicted_low=gain.low, predicted_high=gain.high)
-    least = (2 * runs + 1) * recorded.wall_seconds
+    least = least_seconds(recorded, runs)
     if gain.low == gain.high == 1:  # no entry for it is tuned: both sides of a pair would be the same program
         return replace(predicted, why_not=messages.NOTHING_GAINED)
     if not runs:
@@ -156,6 +161,11 @@ def gain_of(recorded: "Recording | None", profile: Path | None, *, runs: int, se
         pairs=len(pairs.plain),
         same_output=pairs.same_output if pairs.same_status else False,
     )
+
+
+def least_seconds(recorded: "Recording", runs: int) -> float:
+    """Return the time of pairs of runs, and of the one before them, if each takes as long as the recorded one."""
+    return (2 * runs + 1) * recorded.wall_seconds
 
 
 def verification_seconds(run_seconds: float, pairs: int) -> float:
