@@ -163,11 +163,11 @@ def _remove_leftovers(prefix: str) -> None:
     for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
         with suppress(OSError):
             state = folder.lstat()
-            is_old = time() - state.st_mtime > LEFTOVER_SECONDS
-            if is_old and state.st_uid == os.getuid():
-                with _hold_lock(str(folder)) as is_free:
-                    if is_free:
-                        shutil.rmtree(folder, ignore_errors=True)
+            if time() - state.st_mtime < LEFTOVER_SECONDS:
+                continue
+            with _hold_lock(str(folder)) as is_free:
+                if is_free and state.st_uid == os.getuid():
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _throttled_seconds() -> float:
