@@ -441,10 +441,10 @@ def test_copies_that_no_one_used_for_long_are_deleted():
 
 def test_a_size_in_between_is_chosen_from_what_the_copy_keeps_of_both_neighbours():
     two, four, eight = ({"blas_threads": count} for count in (2, 4, 8))
-    small = make_entry(choice=two, speedup=5, others=[(four, 4.5), (eight, 1.1)], n=100)
-    large = make_entry(choice=eight, speedup=5, others=[(four, 4.5), (two, 1.1)], n=400)
+    small = make_entry(choice=two, speedup=5, others=[(four, 4.5), (eight, 1.1)], m=100, n=100)
+    large = make_entry(choice=eight, speedup=5, others=[(four, 4.5), (two, 1.1)], m=400, n=400)
     write(of_this_machine(small, large))
-    first, again = (resolve().find(Operation(name="qr", sizes=(("n", 200),))) for _ in range(2))
+    first, again = (resolve().find(Operation(name="qr", sizes=(("m", 200), ("n", 200)))) for _ in range(2))
     assert first.entry.choice == again.entry.choice == Configuration(blas_threads=4)
 
 

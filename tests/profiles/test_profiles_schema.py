@@ -191,6 +191,20 @@ def test_a_number_must_be_finite(number):
         decode_profile(changed(encode_profile(GOOD), (*EVIDENCE, "speedup"), number))
 
 
+@pytest.mark.parametrize("sizes", [{}, {"m": 5}, {"n": 5, "k": 5}])
+def test_an_entry_has_the_sizes_of_its_operation(sizes):
+    """The plans of loops and the report compute with them: without them no program would be tuned at all."""
+    with pytest.raises(ProfileError, match=r"log.float64\[0\].sizes: expected the sizes n"):
+        decode_profile(changed(encode_profile(GOOD), (*ENTRY[:2], "float64", 0, "sizes"), sizes))
+
+
+def test_a_configuration_without_a_value_is_none():
+    """It would be written as one without fields, which is refused."""
+    alternatives = [{"choice": {"workers": None}, "speedup": 1.0}]
+    with pytest.raises(ProfileError, match="at least one of its fields"):
+        decode_profile(changed(encode_profile(GOOD), (*ENTRY, "alternatives"), alternatives))
+
+
 def test_a_size_cannot_stand_twice():
     entries = encode_profile(GOOD)["operations"]["log"]["float64"] * 2
     with pytest.raises(ProfileError, match="stands twice"):

@@ -102,7 +102,7 @@ def parse_inventory(answer: bytes) -> Inventory:
     if isinstance(document, dict) and "problem" in document:
         raise ValueError(document["problem"])
     inventory: Inventory = decode(Inventory, document)
-    # people edit profiles, so that sizes may not be those of the catalogue; it lists no users' functions
+    # sizes are those of the interpreter's autotune, which may be of another version; it lists no users' functions
     rows = ((entry, CATALOGUE.get(entry.operation.name)) for entry in inventory.entries)
     entries = (entry for entry, row in rows if row is None or entry.operation.size.keys() == set(row.size_names))
     return replace(inventory, entries=tuple(entries))

@@ -165,7 +165,7 @@ def _rule_decoder(decoder: _Decoder, expected: str, holds: Callable[[Any, Any], 
 _RULES: dict[type, tuple[str, Callable[[Any, Any], bool]]] = {
     Ascending: ("two numbers, the lower one first", lambda _, value: value[0] <= value[1]),
     Unique: ("a list without equal items", lambda _, value: len(set(value)) == len(value)),
-    NonEmpty: ("at least one of its fields", lambda document, _: document != {}),
+    NonEmpty: ("at least one of its fields", lambda _, value: value != type(value)()),
 }
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from autotune.errors import BadDocument, ProfileError
-from autotune.model.codec import decode, encode
+from autotune.model.catalogue import row_of
+from autotune.model.codec import decode, encode, mismatch
 from autotune.model.constraints import Name
 from autotune.model.entry import Entry, decode_entry, encode_entry
 from autotune.model.operation import Dtype
@@ -68,9 +69,12 @@ def _decode_operations(document: Any) -> Iterator[Entry]:
 
 
 def _decode_rows(rows: Iterable[Any], name: str, dtype: str, where: str) -> Iterator[Entry]:
-    operations = set()
+    kind, operations = row_of(name), set()
     for number, row in enumerate(rows):
         entry = decode_entry(row, name, dtype, f"{where}[{number}]")
+        if kind is not None and entry.operation.size.keys() != set(kind.size_names):
+            expected = f"the sizes {', '.join(kind.size_names)}"
+            raise BadDocument(mismatch(expected, entry.operation.size), f"{where}[{number}].sizes")
         if entry.operation in operations:
             raise BadDocument(f"{entry.operation} stands twice.", f"{where}[{number}].sizes")
         operations.add(entry.operation)
