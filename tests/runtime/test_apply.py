@@ -2,10 +2,14 @@
 
 import logging
 import os
+import shutil
 import signal
+import subprocess
 import sys
+import textwrap
 import threading
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -397,3 +401,24 @@ def test_products_are_the_same_afterwards():
     a = np.arange(6.0).reshape(2, 3)
     with autotune.apply():
         assert (a @ a.T).tolist() == [[5.0, 14.0], [14.0, 50.0]]
+
+
+@pytest.mark.real
+def test_a_program_runs_on_after_autotune_was_uninstalled(tmp_path):
+    """An upgrade replaces the files of long-running programs, too."""
+    package = Path(autotune.__file__).parent
+    shutil.copytree(package, tmp_path / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+    profile = write(entry(), path=tmp_path / "mine.yaml")
+    code = f"""
+    import numpy as np, autotune, shutil
+    autotune.apply(profile={str(profile)!r}, record=True)
+    shutil.rmtree({str(tmp_path / package.name)!r})
+    import scipy.linalg
+    print(np.linalg.qr(np.eye(100))[1].trace(), scipy.linalg.qr(np.eye(100))[1].trace(), np.exp(np.zeros(10**6)).sum())
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "100.0 100.0 1000000.0\n", "")

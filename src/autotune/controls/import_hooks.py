@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
@@ -50,7 +51,8 @@ class _Watch:
                 if are_imported(modules):
                     act = self.expected.pop(modules, None)
                     if act is not None:
-                        act()
+                        with suppress(ImportError):  # autotune was removed, or replaced, while the program runs
+                            act()
         return None
 
 

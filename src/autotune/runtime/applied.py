@@ -295,15 +295,16 @@ def _leave_files(*, record: bool) -> None:
 
 def write_files_at_exit() -> None:
     """Leave the report for `autotune compare`, and for the daemon what this process called, dropped and learned."""
-    if state.report_folder is not None:
-        from autotune.runtime.at_exit import write_report
+    with suppress(ImportError):  # autotune was removed, or replaced, while the program ran
+        if state.report_folder is not None:
+            from autotune.runtime.at_exit import write_report
 
-        write_report(state.report_folder)
-    stop_interception()
-    if state.process_demand is not None or state.dropped or state.learned:
-        from autotune.runtime.at_exit import write_demand
+            write_report(state.report_folder)
+        stop_interception()
+        if state.process_demand is not None or state.dropped or state.learned:
+            from autotune.runtime.at_exit import write_demand
 
-        write_demand()
+            write_demand()
 
 
 def stop_interception() -> None:
