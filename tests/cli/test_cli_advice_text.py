@@ -234,3 +234,7 @@ def test_loops_wait_for_blas_threads_as_long_as_the_users_variable_has_them_spin
     met = call("add", group=ARRAYS, loop=loop, elements=100_000, after_blas=(0.1, 0.2, 0.6), seconds=5.0)
     gain = advise_here(recording(process(met)), None).calls[0].gain
     assert (gain.source, gain.waiting) == (GainSource.MEASURED, waiting)
+
+
+def test_a_blank_reason_of_a_kept_recording_is_no_error():
+    assert "-" in text(recording(replace(LONG, unseen=("\n",))))

@@ -322,3 +322,9 @@ def test_a_kept_recording_gives_the_same_advice(tmp_path):
 def test_wrong_usage_is_refused(options):
     command = [sys.executable, "-m", "autotune", "advise", *options]
     assert subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 2
+
+
+def test_a_recording_that_is_no_file_is_refused_without_reading_it():
+    command = [sys.executable, "-m", "autotune", "advise", "--recording", os.devnull]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, "not a regular file" in done.stderr) == (1, True)

@@ -461,6 +461,7 @@ MUTATIONS = (
     ("processes.calls.operation", {"name": {}, "dtype": "float64", "sizes": {}}),
     ("processes.calls.operation", {"name": "qr", "dtype": "float64", "sizes": {"m": float("inf"), "n": 5}}),
     ("processes.calls.operation", {"name": "qr", "dtype": "float64", "sizes": {"m": -5, "n": 5}}),
+    ("processes.calls.inner", {"kind": "arithmetic", "dtype": "float64", "layout": 1, "elements": 0}),
 )
 
 

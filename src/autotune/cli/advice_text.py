@@ -62,7 +62,7 @@ def lines(advice: Advice, width: int) -> Iterator[str]:
     if advice.trouble:
         yield ""
         for sentence in advice.trouble:
-            first, *rest = wrap(sentence, width - 2)
+            first, *rest = wrap(sentence, width - 2) or [""]
             yield f"- {first}"
             yield from (f"  {line}" for line in rest)
     yield ""

@@ -125,16 +125,16 @@ def tell(advice: "Advice", output: Path | None, *, as_json: bool) -> bool:
 
 
 def read_recording(path: Path, *, is_to_run: bool = False) -> "Recording":
-    """Read a kept recording. Raises UsageError for another file.
+    """Read a kept recording. Raises UsageError for another file, UntrustedFile for a device or one that is too large.
 
-    If its command is to be run again, no other user may have written it: UntrustedFile is raised.
+    If its command is to be run again, no other user may have written it either.
     """
     from autotune.host.trusted_files import FileRule, read_file
     from autotune.recording.recording import Recording
 
-    rule = FileRule(_MOST_BYTES, follow_links=True)
+    rule = FileRule(_MOST_BYTES, any_owner=not is_to_run, follow_links=True)
     try:
-        values = json.loads(read_file(path, rule).data if is_to_run else path.read_bytes())
+        values = json.loads(read_file(path, rule).data)
     except (OSError, ValueError, RecursionError) as problem:
         raise UsageError(f"{path} is no recording: {problem}.") from None
     return Recording.from_dict(values)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 from autotune.errors import UsageError
 from autotune.model.catalogue import row_of
 from autotune.model.codec import decode, encode
+from autotune.model.constraints import Quantity
 from autotune.model.operation import Operation
 
 SCHEMA = "autotune.recording/4"
@@ -34,7 +35,7 @@ class Loop:
     """The dtype whose measurements decide about them."""
     layout: int
     """One of `intercept.array_loops.Layout`."""
-    elements: int
+    elements: Quantity
     """Of a loop, in elements of that dtype."""
 
 
