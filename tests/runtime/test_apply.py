@@ -184,6 +184,15 @@ def test_a_named_profile_that_is_not_used_is_told_and_warned_of_once(tmp_path, m
         autotune.apply(strict=True)
 
 
+def test_of_a_named_folder_that_holds_a_profile_for_this_machine_the_others_are_not_told_of(tmp_path, caplog):
+    write(entry(), path=tmp_path / "this.yaml")
+    (tmp_path / "other.yaml").write_text("schema: 99\n")
+    assert "is not used" not in str(autotune.apply(profile=tmp_path, strict=True))
+    (tmp_path / "this.yaml").unlink()
+    assert "other.yaml is not used" in str(autotune.apply(profile=tmp_path))
+    assert len(caplog.messages) == 1
+
+
 def test_what_autotune_run_has_told_of_a_named_profile_is_not_repeated(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(state, "is_started_by_run", True)
     autotune.apply(profile=tmp_path / "missing.yaml")

@@ -330,13 +330,16 @@ def _votes(built: "Iterable[Sequence[Rung]]") -> list["Entry"]:
 
 
 def named_refusals(resolution: Resolution, named: Named = None) -> "list[Refusal]":
-    """Return the refusals of whole files that the user names, by an argument or by $AUTOTUNE_PROFILE."""
-    layer, place = places(named)[0]
+    """Return the refusals of profiles that an argument or $AUTOTUNE_PROFILE names, if none of them is used.
+
+    In a named folder are profiles of several machines, of which one fits.
+    """
+    layer, _ = places(named)[0]
     if layer is not Layer.NAMED:
         return []
-    inside = os.path.join(place, "")  # noqa: PTH118
-    files = [refusal for refusal in resolution.refusals if refusal.entry is None]
-    return [refusal for refusal in files if refusal.path == place or refusal.path.startswith(inside)]
+    paths = {path for layer, path in profile_paths(named) if layer is Layer.NAMED}
+    refusals = [refusal for refusal in resolution.refusals if refusal.entry is None and refusal.path in paths]
+    return refusals if len(refusals) == len(paths) else []
 
 
 def profile_paths(named: Named = None) -> list[tuple[Layer, str]]:
