@@ -34,8 +34,9 @@ def verify(words: tuple[str, ...], budget: str, workload: "UserWorkload | None",
     """Measure choices against plain NumPy once more, in fresh processes.
 
     Without FILE, the entries in force on this machine; OPERATION and NAME=N,N narrow them. Says of every choice whether
-    it still holds, with its speed-up and the 95 % interval. Exits with 1 if one no longer holds, is slower than plain
-    NumPy or fails, or if nothing in the profile is for this machine.
+    it still holds, with its speed-up (at full capacity, where that was reached often enough) and the 95 % interval.
+    Exits with 1 if one no longer holds, is slower than plain NumPy or fails, or if nothing in the profile is for this
+    machine.
 
     \b
     Examples:
