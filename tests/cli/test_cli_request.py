@@ -7,7 +7,7 @@ import pytest
 
 from autotune.bench.user_workload import UserWorkload
 from autotune.cli.request_options import make_request
-from autotune.errors import BadBudget, BadSize, BadWorkload, UnknownOperation, UsageError
+from autotune.errors import BadBudget, BadDocument, BadSize, BadWorkload, UnknownOperation, UsageError
 from autotune.model.codec import decode, encode
 from autotune.search.request import Effort, Request
 
@@ -50,6 +50,12 @@ def test_effort_budget_dtype_and_seed_are_passed_on():
     assert made([], dtypes=("float32", "float32"), effort="quick", budget="2m", seed=7) == Request(
         dtypes=("float32",), effort=Effort.QUICK, budget_seconds=120.0, seed=7
     )
+
+
+def test_an_operation_that_another_version_had_is_none_of_a_request():
+    """A journal may be that of another version, which --resume then cannot go on with."""
+    with pytest.raises(BadDocument, match="eigvals2"):
+        decode(Request, {"operations": ["eigvals2"]})
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63])

@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 
 from autotune import native
 from autotune.bench.user_workload import PRESUMED, UserWorkload
-from autotune.errors import UsageError
+from autotune.errors import UnknownOperation, UsageError
 from autotune.model.catalogue import CATALOGUE, Family, Kind
 from autotune.model.constraints import MAX_INTEGER
 from autotune.model.operation import Operation
@@ -84,7 +84,13 @@ class Request:
     """Weight of an operation's gain when time is shared out; 1 for those that are not named."""
 
     def __post_init__(self) -> None:
-        """Raises UsageError for a seed that no profile can hold."""
+        """Raises UsageError for a seed that no profile can hold, UnknownOperation for a name not in the catalogue.
+
+        A journal may be that of another version.
+        """
+        for name in self.operations:
+            if self.workload is None and name not in CATALOGUE:
+                raise UnknownOperation(name)
         if not 0 <= self.seed <= MAX_INTEGER:
             raise UsageError(f"A seed is a whole number from 0 to {MAX_INTEGER}, not {self.seed}.")
 
