@@ -252,6 +252,17 @@ def test_where_no_profile_is_named_or_all_is_switched_off_none_is_told(tmp_path,
     assert "is not used" not in CliRunner().invoke(program, ["run", "--", "true"]).stderr
 
 
+def test_a_command_runs_as_without_autotune_where_its_preparation_fails(tuned_here, monkeypatch):
+    def fails():
+        raise KeyError("n")
+
+    monkeypatch.setattr("autotune.cli.run.resolve_and_note", fails)
+    done, replaced = tuned_here("--", "python", "simulate.py", choice=ONE_THREAD)
+    assert replaced["words"] == ("python", "simulate.py")
+    assert "AUTOTUNE_START" not in replaced["environ"]
+    assert done.stderr == f"autotune run: {messages.command_runs_plain('KeyError: ' + repr('n'))}\n"
+
+
 KEPT = make_entry("svd", m=500, n=500)
 LOOPS = [make_entry(name, choice={"workers": 2}, n=n) for name in ("loop_add", "loop_sqrt") for n in (50_000, 500_000)]
 

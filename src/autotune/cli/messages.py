@@ -230,6 +230,10 @@ def running(
     return f"autotune run: {effect}{rest}"
 
 
+def command_runs_plain(reason: str) -> str:
+    return f"nothing is set, the command runs as without autotune. Please report this error of autotune: {reason}"
+
+
 def calls_run_plain(reason: str) -> str:
     return f"Calls and loops of its Pythons run as plain NumPy: {reason}"
 

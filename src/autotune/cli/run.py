@@ -15,6 +15,7 @@ from autotune.cli.command_name import TunedCommand, tuned_command
 from autotune.cli.env import choose, resolve_and_note, threads_option
 from autotune.cli.terminal import note, report_error
 from autotune.controls import thread_variables, wait_policy
+from autotune.errors import AutotuneError, error_text
 from autotune.model.record import Record
 from autotune.profiles.resolve import Resolution, resolve, resolve_before_numpy
 from autotune.runtime.process_settings import ProcessChoice, is_disabled, threads_text, why_plain
@@ -119,11 +120,23 @@ def run(*, command: tuple[str, ...], **settings: Any) -> int:
       autotune run --blas-threads 1 -- make test
     """
     options = RunOptions(**settings)
+    try:
+        words, variables = prepare(options, command)
+    except (AutotuneError, click.ClickException):
+        raise
+    except Exception as problem:  # noqa: BLE001 - whatever is wrong with a profile, the program must run
+        say(messages.running(messages.command_runs_plain(error_text(problem))), sets=False)
+        words, variables = command, {}
+    return replace_process(words, {**os.environ, **variables})
+
+
+def prepare(options: RunOptions, command: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return the words and the variables with which to run the command, and say what they do."""
     resolution = None if options.blas_threads is not None or is_disabled() else resolve_and_note()
     tuned = tuned_command(command, name=options.name, resolution=resolution) if options.may_be_tuned else None
     if isinstance(tuned, TunedCommand):
         say(messages.running_tuned(tuned.name, tuned.choice, tuned.speedup, tuned.cpu_ratio))
-        return replace_process(tuned.words, {**os.environ, **tuned.variables})
+        return tuned.words, tuned.variables
     is_kept_out = is_kept_from_site(command) and not options.children
     choice = choose(options.blas_threads, resolution)
     extra = {**choice.variables, **wait_policy.wait_variables(options.wait, wait_policy.RUNTIMES)}
@@ -136,7 +149,7 @@ def run(*, command: tuple[str, ...], **settings: Any) -> int:
         variables |= startup_variables(
             os.environ, reductions=options.reductions, learn=options.learn, children=options.children
         )
-    return replace_process(command, {**os.environ, **variables})
+    return command, variables
 
 
 def effect_text(
