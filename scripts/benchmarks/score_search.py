@@ -177,9 +177,8 @@ def compare(replays: Mapping[tuple[str, int, str], Replays], arguments: argparse
             if name in arguments.searchers
         )
         # percentile bootstrap (Efron, Bootstrap methods: another look at the jackknife, 1979)
-        low, high = np.quantile(
-            [_ratio(own[drawn], [each[drawn] for each in rivals]) for drawn in resamples], (0.05, 0.95)
-        )
+        ratios = [_ratio(own[drawn], [each[drawn] for each in rivals]) for drawn in resamples]
+        low, high = np.quantile(ratios, (0.05, 0.95)).tolist()
         compared.append(
             {"family": family, "evaluations": count, "ratio": _ratio(own, rivals), "low": low, "high": high}
         )
