@@ -358,7 +358,8 @@ def test_the_budget_that_should_be_enough_is_named_where_it_is_known(needed, tur
 
 
 @pytest.mark.parametrize("words", [["python", "a b.py"], ["a b.py"]])
-def test_a_command_without_dashes_is_told_where_it_goes(words):
-    result = CliRunner().invoke(program, ["calibrate", *words])
+@pytest.mark.parametrize("options", [(), ("--budget", "30s")])
+def test_a_command_without_dashes_is_told_where_it_goes(options, words):
+    result = CliRunner().invoke(program, ["calibrate", *options, *words])
     assert result.exit_code == 2
-    assert "autotune calibrate -- python 'a b.py'" in result.output
+    assert f"`{' '.join(['autotune', 'calibrate', *options])} -- python 'a b.py'`" in result.output

@@ -156,8 +156,8 @@ def verifying_runs(pairs: int, seconds: float) -> str:
     return f"Running the command in {count_of(pairs, 'pair')}, plain and tuned: up to {units.clock(seconds)}."
 
 
-def command_without_dashes(command: str) -> str:
-    return f"A command comes after --: `autotune calibrate -- {command}`."
+def command_without_dashes(words: str) -> str:
+    return f"A command comes after --: `autotune calibrate {words}`."
 
 
 RUN_START_SECONDS = 0.1

@@ -42,9 +42,12 @@ class WithCommand(click.Command):
             place = args.index("--")
             ctx.meta[COMMAND] = tuple(args[place + 1 :])
             args = args[:place]
-        elif args and (Path(args[0]).name.startswith("python") or args[0].endswith(".py")):
-            python = ["python"] if args[0].endswith(".py") else []
-            raise UsageError(messages.command_without_dashes(join([*python, *args])))
+        else:
+            for place, word in enumerate(args):
+                is_value = place > 0 and args[place - 1].startswith("-")  # of an option, as far as can be seen
+                if not is_value and (Path(word).name.startswith("python") or word.endswith(".py")):
+                    dashes = ["--", "python"] if word.endswith(".py") else ["--"]
+                    raise UsageError(messages.command_without_dashes(join([*args[:place], *dashes, *args[place:]])))
         return super().parse_args(ctx, args)
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
