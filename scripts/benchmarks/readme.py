@@ -19,12 +19,13 @@ from benchmarks.paired_runs import main as compare
 
 CALIBRATED = (
     ("log", "n=10000000"),
+    ("loop_exp", "loop_power", "n=10000000"),
     ("qr", "n=128"),
-    ("loop_rows", "loop_add", "loop_sqrt", "loop_scale", "n=1000000"),
+    ("loop_rows", "loop_add", "loop_sqrt", "loop_scale", "n=500000,1000000"),
     ("share", "n=10000000"),
     ("stack_inv", "n=16", "count=10000"),
 )
-"""Operations and sizes of the rows."""
+"""Operations and sizes of the rows. Loops of unchanged programs go by their class, between two sizes of it."""
 BUDGET = "65s"
 
 
