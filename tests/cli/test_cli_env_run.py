@@ -1,5 +1,6 @@
 """`autotune env` and `autotune run`."""
 
+import errno
 import json
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from autotune.cli import messages
 from autotune.cli.env import env
 from autotune.cli.program import program
 from autotune.cli.run import run
+from autotune.errors import BadDocument, ProfileError, error_text
 from autotune.host.usable_cpus import usable_cpus
 from autotune.model.allocation import Limit
 from autotune.model.configuration import Configuration, IdleThreads
@@ -252,15 +254,30 @@ def test_where_no_profile_is_named_or_all_is_switched_off_none_is_told(tmp_path,
     assert "is not used" not in CliRunner().invoke(program, ["run", "--", "true"]).stderr
 
 
-def test_a_command_runs_as_without_autotune_where_its_preparation_fails(tuned_here, monkeypatch):
+@pytest.mark.parametrize("problem", [KeyError("n"), BadDocument("it has no sizes"), ProfileError("it has no sizes")])
+def test_a_command_runs_as_without_autotune_where_its_preparation_fails(tuned_here, monkeypatch, problem):
     def fails():
-        raise KeyError("n")
+        raise problem
 
     monkeypatch.setattr("autotune.cli.run.resolve_and_note", fails)
     done, replaced = tuned_here("--", "python", "simulate.py", choice=ONE_THREAD)
     assert replaced["words"] == ("python", "simulate.py")
     assert "AUTOTUNE_START" not in replaced["environ"]
-    assert done.stderr == f"autotune run: {messages.command_runs_plain('KeyError: ' + repr('n'))}\n"
+    assert done.stderr == f"autotune run: {messages.command_runs_plain(error_text(problem))}\n"
+
+
+def test_a_command_runs_as_tuned_though_the_line_about_it_cannot_be_written(tuned_here, monkeypatch):
+    def write_error(_sentence):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("autotune.cli.terminal.write_error", write_error)
+    _, replaced = tuned_here("--", "python", "simulate.py", choice=ONE_THREAD)
+    assert (replaced["words"], replaced["environ"]["OMP_NUM_THREADS"]) == (("python", "simulate.py"), "1")
+
+
+def test_a_name_that_no_profile_can_hold_is_wrong_usage_and_nothing_runs(tuned_here):
+    done, replaced = tuned_here("--name", "Not A Name", "--", "./simulate", choice=ONE_THREAD)
+    assert (done.exit_code, replaced) == (2, {})
 
 
 KEPT = make_entry("svd", m=500, n=500)

@@ -11,11 +11,11 @@ from typing import Any
 import click
 
 from autotune.cli import messages
-from autotune.cli.command_name import TunedCommand, tuned_command
+from autotune.cli.command_name import TunedCommand, command_name, tuned_command
 from autotune.cli.env import choose, resolve_and_note, threads_option
 from autotune.cli.terminal import note, report_error
 from autotune.controls import thread_variables, wait_policy
-from autotune.errors import AutotuneError, error_text
+from autotune.errors import error_text
 from autotune.model.record import Record
 from autotune.profiles.resolve import Resolution, resolve, resolve_before_numpy
 from autotune.runtime.process_settings import ProcessChoice, is_disabled, threads_text, why_plain
@@ -31,7 +31,10 @@ _FLAGS = re.compile(r"-([bBdEiIOPqRsStuvx]*)(?:([cmWX])(.*))?", re.DOTALL)
 
 
 class RunOptions(Record):
-    """Options of `run`, which `compare` has too. Raises click.UsageError for options that exclude each other."""
+    """Options of `run`, which `compare` has too.
+
+    Raises click.UsageError for options that exclude each other, and UsageError for a name that no profile can hold.
+    """
 
     blas_threads: int | None
     environment_only: bool
@@ -53,6 +56,8 @@ class RunOptions(Record):
                 "--name asks for what `tune` chose; --blas-threads, --reductions, --learn, --wait and --children ask "
                 "for something else."
             )
+        if self.name is not None:
+            command_name(self.name, ())  # refuses it
 
     @property
     def only_variables(self) -> bool:
@@ -122,8 +127,6 @@ def run(*, command: tuple[str, ...], **settings: Any) -> int:
     options = RunOptions(**settings)
     try:
         words, variables = prepare(options, command)
-    except (AutotuneError, click.ClickException):
-        raise
     except Exception as problem:  # noqa: BLE001 - whatever is wrong with a profile, the program must run
         say(messages.running(messages.command_runs_plain(error_text(problem))), sets=False)
         words, variables = command, {}
@@ -142,13 +145,14 @@ def prepare(options: RunOptions, command: tuple[str, ...]) -> tuple[tuple[str, .
     extra = {**choice.variables, **wait_policy.wait_variables(options.wait, wait_policy.RUNTIMES)}
     variables = thread_variables.exports(choice.blas_threads, os.environ, extra=extra)
     calls = not (options.only_variables or is_kept_out or is_disabled())
-    applied = calls_text(options, resolution or resolve_before_numpy() or resolve()) if calls else ""
     sets = bool(variables) or (calls and (options.learn or options.reductions))
-    say(effect_text(options, choice, tuned, calls=applied, is_kept_out=is_kept_out), sets=sets, reports=calls)
+    applied = calls_text(options, resolution or resolve_before_numpy() or resolve()) if calls else ""
     if calls:
         variables |= startup_variables(
             os.environ, reductions=options.reductions, learn=options.learn, children=options.children
         )
+    effect = effect_text(options, choice, tuned, calls=applied, is_kept_out=is_kept_out)
+    say(effect, sets=sets, reports=calls)
     return command, variables
 
 
@@ -212,7 +216,8 @@ def users_own_limit(choice: ProcessChoice) -> int | None:
 
 def say(effect: str, *, sets: bool = True, reports: bool = False) -> None:
     """Say what is set; leave it for `compare`, with whether anything is, and whether Pythons report what they apply."""
-    note(effect)
+    with suppress(OSError):  # a full disk must not keep the command from running
+        note(effect)
     folder = os.environ.get(REPORT)
     if folder:
         from json import dumps
