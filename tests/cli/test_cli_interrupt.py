@@ -94,3 +94,26 @@ finally:
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout.splitlines()[-1] == "SIG_IGN"
+
+
+TWICE = """
+import signal, sys
+from contextlib import suppress
+from autotune.cli.program import main
+sys.argv[1:] = [VERB, "--help"]
+with suppress(SystemExit):
+    main()
+try:
+    signal.raise_signal(signal.SIGTERM)
+except KeyboardInterrupt:
+    signal.raise_signal(signal.SIGTERM)
+    print("goes on")
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+@pytest.mark.parametrize(("verb", "status", "goes_on"), [("compare", 0, True), ("run", -signal.SIGTERM, False)])
+def test_a_signal_that_comes_twice_interrupts_once_and_ends_run_as_it_would_the_command(verb, status, goes_on):
+    code = TWICE.replace("VERB", repr(verb))
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ended.returncode, "goes on" in ended.stdout) == (status, goes_on)

@@ -6,6 +6,7 @@ import signal
 import sys
 from contextlib import suppress
 from importlib import import_module
+from types import FrameType
 from typing import Any
 
 import click
@@ -132,7 +133,8 @@ def program() -> None:
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
-    _treat_as_interrupts("SIGTERM", "SIGHUP")
+    if sys.argv[1:2] != ["run"]:  # a signal ends this one as it will end the command, which takes its place
+        _treat_as_interrupts("SIGTERM", "SIGHUP")
     program(prog_name="autotune")
 
 
@@ -145,4 +147,10 @@ def _treat_as_interrupts(*names: str) -> None:
     for name in names:
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, signal.default_int_handler)
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt once: `timeout` and closed terminals repeat a signal while results are being saved."""
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
