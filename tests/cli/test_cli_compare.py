@@ -6,13 +6,14 @@ import sys
 import pytest
 from click.testing import CliRunner
 from support.native import needs_core
-from support.profile_builders import KEY, make_entry, of_this_machine, profile
+from support.profile_builders import KEY, alone, make_entry, of_this_machine, profile
 
 from autotune.bench.command_pairs import CommandRun, PairedRuns
 from autotune.cli import messages
 from autotune.cli.compare import compare, document, lines, mean_report, note_pairs, speedup_text
-from autotune.cli.run import EFFECT, say
+from autotune.cli.run import EFFECT, run, say
 from autotune.errors import BadWorkload, NoTemporaryFolder
+from autotune.model.allocation import Limit
 from autotune.profiles import profile_files
 
 REPORT = {"calls": 10, "tuned": 4, "loops": 2, "blas_threads": None, "reason": "So.", "per_call": "On."}
@@ -78,34 +79,62 @@ def test_where_nothing_was_in_force_that_leads_and_no_speed_up_is_stated(tmp_pat
     said = first_line(tmp_path, monkeypatch, count, sets=False)
     assert said.startswith("Nothing was in force: both sides of each pair ran plain NumPy")
     assert "Speed-up" not in said
-    assert "`autotune calibrate -- CMD`" in said
+
+
+def test_programs_read_no_speed_up_where_nothing_was_in_force(tmp_path, monkeypatch):
+    monkeypatch.setenv("AUTOTUNE_START_REPORT", str(tmp_path))
+    say("So.", sets=False)
+    stated = document(("x",), [], paired(3), mean_report(tmp_path, 1))
+    assert (stated["speedup"], stated["interval"]) == (None, None)
 
 
 def test_where_nothing_was_in_force_no_counts_of_zero_are_told(tmp_path):
     (tmp_path / "1.json").write_text(json.dumps(REPORT | {"tuned": 0, "loops": 0}))
-    (tmp_path / EFFECT).write_text(json.dumps({"sentence": "", "sets": False, "reports": True}))
+    (tmp_path / EFFECT).write_text(json.dumps({"sentence": "", "sets": False, "reports": True, "may_gain": True}))
     assert list(lines(paired(3), mean_report(tmp_path, 1)))[-1] == "So. On."
 
 
-def test_where_autotune_is_switched_off_no_calibration_is_advised(tmp_path, monkeypatch):
-    monkeypatch.setenv("AUTOTUNE_DISABLE", "1")
-    assert "autotune calibrate" not in first_line(tmp_path, monkeypatch, 3, sets=False)
+@needs_core
+@pytest.mark.parametrize(
+    ("variables", "words", "is_advised"),
+    [
+        ({}, ["--", "python", "x.py"], True),
+        ({"AUTOTUNE_DISABLE": "1"}, ["--", "python", "x.py"], False),
+        ({"AUTOTUNE_NATIVE": "0"}, ["--", "python", "x.py"], False),
+        ({"OMP_NUM_THREADS": "1"}, ["--", "python", "x.py"], False),
+        ({}, ["--", "python", "-I", "x.py"], False),
+        ({}, ["--environment-only", "--", "python", "x.py"], False),
+    ],
+)
+def test_a_calibration_is_advised_only_where_a_profile_could_change_what_runs(
+    tmp_path, monkeypatch, variables, words, is_advised
+):
+    alone(monkeypatch, tmp_path)
+    monkeypatch.setattr("autotune.profiles.resolve.usable_cpus", lambda *_: (2, Limit.NONE))
+    monkeypatch.setattr("autotune.cli.run.replace_process", lambda *_: 0)
+    monkeypatch.setenv("AUTOTUNE_START_REPORT", str(tmp_path))
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    CliRunner().invoke(run, words)
+    (tmp_path / "1.json").write_text(json.dumps(REPORT | {"tuned": 0, "loops": 0}))
+    assert ("`autotune calibrate -- CMD`" in next(lines(paired(3), mean_report(tmp_path, 1)))) is is_advised
 
 
 @pytest.mark.parametrize(("count", "is_stated"), [(1, False), (2, False), (3, True)])
 def test_fewer_than_three_pairs_state_no_speed_up(tmp_path, monkeypatch, count, is_stated):
     said = first_line(tmp_path, monkeypatch, count, sets=True)
     assert ("1.00" in said, "too few" in said) == (is_stated, not is_stated)
-    assert (document(("x",), [], paired(count))["speedup"] is None) is not is_stated
+    stated = document(("x",), [], paired(count), mean_report(tmp_path, 1))["speedup"]
+    assert (stated is None) is not is_stated
 
 
 @pytest.mark.parametrize(
     ("pairs", "first", "fitting", "words", "missing"),
     [
-        (5, 2.0, 5, ["Time for 5 pairs of runs", "0:25"], "needs 3 pairs"),
-        (5, 20.0, 4, ["Time for 4 of 5 pairs"], "needs 3 pairs"),
-        (5, 60.0, 1, ["Time for 1 of 5 pairs", "--budget 9m"], "--pairs"),
-        (2, 2.0, 2, ["Time for 2 pairs", "needs 3 pairs: --pairs 3."], "--budget"),
+        (5, 2.0, 5, ["allows 5 pairs of runs", "about 0:25"], "needs 3 pairs"),
+        (5, 20.0, 4, ["allows 4 of 5 pairs"], "needs 3 pairs"),
+        (5, 60.0, 1, ["allows 1 of 5 pairs", "--budget 9m"], "--pairs"),
+        (2, 2.0, 2, ["allows 2 pairs", "needs 3 pairs: give --pairs 3."], "--budget"),
     ],
 )
 def test_before_the_pairs_the_number_that_fits_and_what_a_speed_up_needs_are_said(
@@ -189,6 +218,8 @@ def test_a_profile_named_what_if_that_is_not_used_is_told(monkeypatch, tmp_path)
     assert "no.yaml is not used" in CliRunner().invoke(compare, ["--profile", str(path), "--", "true"]).stderr
     monkeypatch.setenv("AUTOTUNE_PROFILE", str(tmp_path / "missing.yaml"))
     assert "missing.yaml is not used" in CliRunner().invoke(compare, ["--", "true"]).stderr
+    named = CliRunner().invoke(compare, ["--blas-threads", "1", "--", "true"])
+    assert "is not used" not in named.stderr  # no profile is
 
 
 def test_what_a_profile_named_what_if_holds_cannot_act_on_the_terminal(monkeypatch, tmp_path):

@@ -80,7 +80,7 @@ SPECIAL = {
     "not_measurable": {"call": "svd longdouble n=8"},
     "pairs_foreseen": {"first_seconds": 2.0, "pairs": 5, "fitting": 2},
     "program_operations": {"names": 2, "sizes": 5, "share": 0.5, "budget": 120.0},
-    "too_few_pairs": {"options": "--pairs 3"},
+    "too_few_pairs": {"options": "--pairs 3", "fewest": 3},
     "runs_follow": {"pairs": 7},
     "runs_too_long": {"pairs": 7, "needed": 140.0, "allowed": 65.0},
     "verifying_runs": {"pairs": 7},

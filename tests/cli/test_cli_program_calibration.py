@@ -178,11 +178,11 @@ def test_the_time_of_the_calibration_and_of_the_runs_that_follow_is_told_before_
     request = for_program(Request(budget_seconds=120.0), recorded, runs=runs)
     said = capsys.readouterr().err
     assert "of the run, in up to 2:00." in said
-    assert ("3 pairs of runs of the command follow: up to" in said) is is_told
+    assert ("3 pairs of runs of the command follow: about" in said) is is_told
     assert [each.name for each in request.recorded] == ["qr"]
 
 
-def test_the_time_that_pairs_of_runs_take_at_most_counts_their_starts_and_scatter():
+def test_the_time_of_pairs_of_runs_counts_their_starts_and_scatter():
     assert verification_seconds(10.0, 3) > 1.2 * 7 * 10.1
 
 

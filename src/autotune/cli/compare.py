@@ -56,9 +56,10 @@ def compare(
     from autotune.profiles.resolve import resolve, resolve_before_numpy
     from autotune.recording.run_recorded import temporary_folder
 
-    options, seconds = RunOptions(**settings).words(), parse_duration(budget)
+    chosen, seconds = RunOptions(**settings), parse_duration(budget)
+    options = chosen.words()
     named = {} if profile is None else {"AUTOTUNE_PROFILE": str(profile.absolute())}
-    if not is_disabled():
+    if chosen.blas_threads is None and not is_disabled():  # else no profile is used
         note_refusal(resolve_before_numpy(profile) or resolve(profile), profile)
     with temporary_folder("autotune-compare-") as folder:
         variables, foresee = named | {REPORT: folder}, partial(note_pairs, pairs)
@@ -66,22 +67,22 @@ def compare(
         force = mean_report(Path(folder), len(runs.variant))
     if as_json:
         in_force = {**asdict(force), "is_plain": force.is_plain}
-        print_json("compare/1", {**document(words, options, runs), "in_force": in_force})
+        print_json("compare/1", {**document(words, options, runs, force), "in_force": in_force})
     else:
         print_lines(lines(runs, force))
     return 0 if runs.same_status and not runs.failure and runs.same_output is not False else FAILED
 
 
 def note_pairs(pairs: int, first_seconds: float, fitting: int) -> None:
-    """Say before the pairs begin how many fit the budget, how long they take, and what a speed-up needs."""
+    """Say before the pairs begin how many the budget allows, how long they take, and what a speed-up needs."""
     from autotune.bench.command_pairs import FEWEST_FOR_INTERVAL
 
     run = first_seconds + messages.RUN_START_SECONDS
     note(messages.pairs_foreseen(first_seconds, pairs, fitting, seconds=units.SPARE_TIME * 2 * fitting * run))
     if fitting < FEWEST_FOR_INTERVAL:
-        more = ["--pairs 3"] if pairs < FEWEST_FOR_INTERVAL else []
+        more = [f"--pairs {FEWEST_FOR_INTERVAL}"] if pairs < FEWEST_FOR_INTERVAL else []
         more += [f"--budget {units.budget((2 * FEWEST_FOR_INTERVAL + 1) * run)}"] if fitting < pairs else []
-        note(messages.too_few_pairs(" ".join(more)))
+        note(messages.too_few_pairs(" ".join(more), fewest=FEWEST_FOR_INTERVAL))
 
 
 def run_tuned_pairs(
@@ -115,7 +116,10 @@ def lines(runs: "PairedRuns", force: "InForceThere") -> Iterator[str]:
     if runs.failure:
         yield messages.failed_in_every_run(runs.failure)
         return
-    yield nothing_in_force(runs) if force.is_plain else speedup_text(runs.speedup, runs.interval, len(runs.plain))
+    if force.is_plain:
+        yield nothing_in_force(runs.interval, may_gain=force.may_gain)
+    else:
+        yield speedup_text(runs.speedup, runs.interval, len(runs.plain))
     output = {
         True: "They wrote the same.",
         False: "The tuned runs wrote something else than the plain ones.",
@@ -136,13 +140,13 @@ def lines(runs: "PairedRuns", force: "InForceThere") -> Iterator[str]:
     yield (in_force if force.processes and not force.is_plain else "") + force.reason
 
 
-def nothing_in_force(runs: "PairedRuns") -> str:
-    """Describe pairs whose sides were equal: their ratio is no gain."""
-    said = "Nothing was in force: both sides of each pair ran plain NumPy, and there is no speed-up to tell."
-    if runs.interval is not None:
-        ratio = f"{units.interval(runs.interval)} (95 % interval)"
+def nothing_in_force(interval: tuple[float, float] | None, *, may_gain: bool) -> str:
+    """Describe pairs whose sides were equal: the ratio of their times, in this interval, is no gain."""
+    said = "Nothing was in force: both sides of each pair ran plain NumPy, and there is no speed-up to state."
+    if interval is not None:
+        ratio = f"{units.interval(interval)} (95 % interval)"
         said += f" The ratio of their times, {ratio}, comes from scatter and the start of `autotune run`."
-    return said if is_disabled() else f"{said} {messages.CALIBRATE_FOR_COMMAND}"
+    return f"{said} {messages.CALIBRATE_FOR_COMMAND}" if may_gain else said
 
 
 def speedup_text(speedup: float, interval: tuple[float, float] | None, pairs: int) -> str:
@@ -175,6 +179,8 @@ class InForceThere(Record, kw_only=True):
     """Whether thread counts, or the time for which idle threads spin, were set for the whole process."""
     reports: bool
     """Whether its Pythons were to report."""
+    may_gain: bool
+    """Whether a profile could change how their calls or loops run."""
 
     @property
     def is_plain(self) -> bool:
@@ -190,23 +196,31 @@ def mean_report(folder: Path, runs: int) -> InForceThere:
         with suppress(OSError, ValueError):
             reports.append(json.loads(path.read_text(encoding="utf-8")))
     reasons = [f"{report['reason']} {report['per_call']}".strip() for report in reports]
-    effect: dict[str, Any] = {"sentence": "", "sets": True, "reports": True}  # where `run` has failed
+    effect: dict[str, Any] = {"sentence": "", "sets": True, "reports": True, "may_gain": False}  # where `run` failed
     with suppress(OSError, ValueError):
         effect = json.loads((folder / EFFECT).read_text(encoding="utf-8"))
     unreported = f"{effect['sentence']} {messages.NO_REPORT if effect['reports'] else ''}".strip()
     reason = max(reasons, key=reasons.count, default=unreported)
     sets = effect["sets"] or any(report["blas_threads"] is not None for report in reports)
     means = {name: sum(report[name] for report in reports) / runs for name in ("calls", "tuned", "loops")}
-    return InForceThere(processes=len(reports) / runs, reason=reason, sets=sets, reports=effect["reports"], **means)
+    return InForceThere(
+        processes=len(reports) / runs,
+        reason=reason,
+        sets=sets,
+        reports=effect["reports"],
+        may_gain=effect["may_gain"],
+        **means,
+    )
 
 
-def document(words: tuple[str, ...], options: list[str], runs: "PairedRuns") -> dict[str, object]:
+def document(words: tuple[str, ...], options: list[str], runs: "PairedRuns", force: InForceThere) -> dict[str, object]:
     """Return the result as JSON values; times in seconds."""
+    interval = None if force.is_plain else runs.interval
     return {
         "command": join(words),
         "options": options,
-        "speedup": None if runs.interval is None else runs.speedup,
-        "interval": runs.interval,
+        "speedup": None if interval is None else runs.speedup,
+        "interval": interval,
         "pairs": len(runs.plain),
         "plain_seconds": [run.seconds for run in runs.plain],
         "tuned_seconds": [run.seconds for run in runs.variant],

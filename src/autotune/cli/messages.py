@@ -149,11 +149,11 @@ def weighted_by_spool(count: int) -> str:
 
 def runs_follow(pairs: int, seconds: float) -> str:
     runs = f"{count_of(pairs, 'pair')} of runs of the command"
-    return f"Where choices are proved, {runs} follow: up to {units.clock(seconds)}."
+    return f"Where choices are proved, {runs} follow: about {units.clock(seconds)}."
 
 
 def verifying_runs(pairs: int, seconds: float) -> str:
-    return f"Running the command in {count_of(pairs, 'pair')}, plain and tuned: up to {units.clock(seconds)}."
+    return f"Running the command in {count_of(pairs, 'pair')}, plain and tuned: about {units.clock(seconds)}."
 
 
 def command_without_dashes(words: str) -> str:
@@ -186,16 +186,16 @@ CALIBRATE_FOR_COMMAND = "`autotune calibrate -- CMD` measures what the command c
 
 
 def pairs_foreseen(first_seconds: float, pairs: int, fitting: int, *, seconds: float) -> str:
-    """Say how many pairs of runs fit the time, and how long they take at most, by the first run."""
+    """Say how many pairs of runs fit the budget, and about how long they take, by the first run."""
     fit = "" if fitting == pairs else f"{fitting} of "
     return (
-        f"A plain run takes {units.digits(first_seconds)} s. Time for {fit}{count_of(pairs, 'pair')} of runs: up to "
-        f"{units.clock(seconds)}."
+        f"A plain run takes {units.digits(first_seconds)} s. The budget allows {fit}{count_of(pairs, 'pair')} of runs: "
+        f"about {units.clock(seconds)}."
     )
 
 
-def too_few_pairs(options: str) -> str:
-    return f"That is too little for a speed-up, which needs 3 pairs: {options}."
+def too_few_pairs(options: str, *, fewest: int) -> str:
+    return f"Too few for a speed-up, which needs {fewest} pairs: give {options}."
 
 
 def failed_in_every_run(status: int) -> str:

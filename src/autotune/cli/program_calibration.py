@@ -27,7 +27,7 @@ VERIFY_RUNS = 3
 START_PAIRS = 3
 """Pairs of processes that load NumPy: the time that `autotune run` adds is many times their scatter."""
 LOADING_SECONDS = 0.6
-"""Longest usual time of a process that loads NumPy, with the start of `autotune run`; 0.15 to 0.3 s are usual."""
+"""Allowance for a process that loads NumPy under `autotune run`; 0.15 to 0.3 s are usual."""
 BUDGET_SECONDS = 120.0
 """Default budget for a program, which calls a few operations and not the whole catalogue."""
 COMMAND = "autotune.command"
@@ -143,13 +143,13 @@ def gain_of(recorded: "Recording | None", profile: Path | None, *, runs: int, se
         return replace(predicted, why_not=messages.RECORDED_IN_PART)
     if least > seconds:
         return replace(predicted, why_not=messages.runs_too_long(runs, least, seconds))
-    most = verification_seconds(recorded.wall_seconds, runs)
-    note(messages.verifying_runs(runs, most))
+    usual = verification_seconds(recorded.wall_seconds, runs)
+    note(messages.verifying_runs(runs, usual))
     load_numpy = (sys.executable, "-c", "import numpy")
     options, named = ["--children"], {"AUTOTUNE_PROFILE": str(profile.absolute())}
     try:
-        starts = run_tuned_pairs(load_numpy, options, named, pairs=START_PAIRS, seconds=2 * most)
-        pairs = run_tuned_pairs(recorded.command, options, named, pairs=runs, seconds=2 * most)
+        starts = run_tuned_pairs(load_numpy, options, named, pairs=START_PAIRS, seconds=2 * usual)
+        pairs = run_tuned_pairs(recorded.command, options, named, pairs=runs, seconds=2 * usual)
     except BadWorkload as problem:  # of a recording from another machine, say
         return replace(predicted, why_not=str(problem))
     if pairs.failure:
@@ -172,7 +172,7 @@ def least_seconds(recorded: "Recording", runs: int) -> float:
 
 
 def verification_seconds(run_seconds: float, pairs: int) -> float:
-    """Return the longest time that pairs of runs take, and those of processes that load NumPy: runs scatter."""
+    """Return the usual time of pairs of runs, and of those of processes that load NumPy, with room for scatter."""
     run = run_seconds + messages.RUN_START_SECONDS
     return units.SPARE_TIME * (2 * pairs + 1) * run + (2 * START_PAIRS + 1) * LOADING_SECONDS
 

@@ -146,13 +146,15 @@ def prepare(options: RunOptions, command: tuple[str, ...]) -> tuple[tuple[str, .
     variables = thread_variables.exports(choice.blas_threads, os.environ, extra=extra)
     calls = not (options.only_variables or is_kept_out or is_disabled())
     sets = bool(variables) or (calls and (options.learn or options.reductions))
-    applied = calls_text(options, resolution or resolve_before_numpy() or resolve()) if calls else ""
+    applied, may_gain = "", False
     if calls:
+        profiles = resolution or resolve_before_numpy() or resolve()
+        applied, may_gain = calls_text(options, profiles), why_plain(profiles).loops is None
         variables |= startup_variables(
             os.environ, reductions=options.reductions, learn=options.learn, children=options.children
         )
     effect = effect_text(options, choice, tuned, calls=applied, is_kept_out=is_kept_out)
-    say(effect, sets=sets, reports=calls)
+    say(effect, sets=sets, reports=calls, may_gain=may_gain)
     return command, variables
 
 
@@ -214,8 +216,11 @@ def users_own_limit(choice: ProcessChoice) -> int | None:
     return None if is_set else thread_variables.user_limit(os.environ)
 
 
-def say(effect: str, *, sets: bool = True, reports: bool = False) -> None:
-    """Say what is set; leave it for `compare`, with whether anything is, and whether Pythons report what they apply."""
+def say(effect: str, *, sets: bool = True, reports: bool = False, may_gain: bool = False) -> None:
+    """Say what is set; leave it for `compare`, with whether anything is, and whether Pythons report what they apply.
+
+    `may_gain` is whether a profile could change how their calls or loops run.
+    """
     with suppress(OSError):  # a full disk must not keep the command from running
         note(effect)
     folder = os.environ.get(REPORT)
@@ -224,7 +229,7 @@ def say(effect: str, *, sets: bool = True, reports: bool = False) -> None:
         from pathlib import Path
 
         with suppress(OSError):
-            text = dumps({"sentence": effect, "sets": sets, "reports": reports})
+            text = dumps({"sentence": effect, "sets": sets, "reports": reports, "may_gain": may_gain})
             Path(folder, EFFECT).write_text(text, encoding="utf-8")
 
 
