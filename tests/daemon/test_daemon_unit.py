@@ -152,6 +152,7 @@ def test_metrics_are_lines_that_prometheus_reads(lines):
     assert 'autotune_entries{level="this-host"} 2' in values
     assert 'autotune_jobs_total{outcome="adopted"} 2' in values
     assert "autotune_cpu_seconds_total 12.5" in values
+    assert "autotune_claimed_speedup 2" in values
     assert "autotune_oldest_check_timestamp_seconds 1700000000" in values
     assert all(re.fullmatch(r'autotune_[a-z_]+(\{[a-z]+="[^"]*"\})? [0-9.e+-]+', line) for line in values)
 

@@ -77,7 +77,7 @@ def metrics_text(controller: Controller) -> str:
     levels = {f'{{level="{level}"}}': number for level, number in _count_by_level(entries).items()}
     ends = {f'{{outcome="{end}"}}': counts.get(end, 0.0) for end in (*JobEnd, "interrupted")}
     claimed = [log(entry.speedup) for entry in entries if entry.is_own and entry.status == "tuned" and entry.speedup]
-    expected = exp(sum(claimed) / len(claimed)) if claimed else None
+    mean_claim = exp(sum(claimed) / len(claimed)) if claimed else None
     checked = counts.get("rechecked_entries", 0.0)
     rechecked = exp(counts["rechecked_log_speedup"] / checked) if checked else None
     oldest = min((time for times in state.checked.values() for time in times.values()), default=None)
@@ -88,7 +88,7 @@ def metrics_text(controller: Controller) -> str:
         ("cpu_seconds_total", "counter", "CPU time of measuring.", counts.get("cpu_seconds", 0.0)),
         ("pull_failures_total", "counter", "Pulls that failed.", counts.get("pull_failed", 0.0)),
         ("oldest_check_timestamp_seconds", "gauge", "When the entries checked longest ago were checked.", oldest),
-        ("expected_speedup", "gauge", "Mean speed-up that entries claim.", expected),
+        ("claimed_speedup", "gauge", "Mean speed-up that entries claim at full capacity.", mean_claim),
         ("rechecked_speedup", "gauge", "Mean speed-up in re-timings.", rechecked),
     ]
     return "".join(_family(*family) for family in families)

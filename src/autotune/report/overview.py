@@ -57,7 +57,8 @@ def gain(entries: Sequence[Row]) -> str:
         "gain",
         "What is gained",
         "Each dot is one size, the band its 95&nbsp;% interval over fresh processes. Hollow dots at 1&times; keep "
-        "NumPy&rsquo;s default.",
+        "NumPy&rsquo;s default. Where CPUs were missing, the dot is the speed-up expected over all states of the "
+        "machine, without a band.",
         html.figure(
             "gain",
             html.finding(ordered),
