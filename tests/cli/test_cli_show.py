@@ -102,7 +102,12 @@ def test_open_entries_are_counted_apart_from_those_in_force(machine):
 
 def test_a_profile_without_an_entry_for_this_machine_has_none_in_force(machine):
     profile_files.write(of_this_machine(replace(LOG, reason="Newer.")), machine / "a.yaml")
-    assert "no entry in force" in " ".join(show().stdout.split())
+    assert "no entry in force." in " ".join(show().stdout.split())
+
+
+def test_a_profile_of_open_entries_alone_has_none_in_force(machine):
+    profile_files.write(of_this_machine(make_entry("qr", status="undecided", m=8, n=8)), machine / "a.yaml")
+    assert "no entry in force; open: 1 undecided." in " ".join(show().stdout.split())
 
 
 def test_the_list_can_be_narrowed_to_operations_and_sizes(machine):

@@ -8,7 +8,7 @@ VERBS = {
     "tune": "Find the thread counts at which a whole command runs fastest.",
     "env": "Print shell lines that set BLAS threads as the profile says.",
     "nproc": "Print how many CPUs a program may use, every limit counted.",
-    "show": "List the profiles on this machine and the entries in force.",
+    "show": "List the profiles on this machine, the entries in force, and those that are open.",
     "explain": "Say what applies here, from where, and what was refused.",
     "verify": "Measure the choices once more: do they still hold here?",
     "forget": "Remove entries from the profile of this machine.",

@@ -42,8 +42,9 @@ if TYPE_CHECKING:
     from autotune.model.profile import Key, Profile
 
 UNFORESEEN = 1.5
-"""Time over what the open tests are expected to need, for candidates that follow those that fall, and for exploration
-that goes on. Of 33 simulated calibrations that were cut short the budget so advised decided 28, without it 21."""
+"""Factor on the time that the open tests are expected to need: further candidates are tested where one fails, and
+exploration goes on. Of 33 simulated calibrations that were cut short, the budget so advised decided 28, without it
+21."""
 
 
 @click.command(cls=WithCommand, epilog=f"Operations: {', '.join(CATALOGUE)}.")

@@ -49,8 +49,9 @@ def print_entries(entries: Sequence[Entry], sources: Sequence[str] = ()) -> None
     if shares:
         share = sorted(shares)[len(shares) // 2]  # the median; `statistics` takes 5 ms to load
         text = (
-            f"Times are those at full capacity, which the machine had {share:.0%} of the time. A speed-up that "
-            "differs by 5 % or more over all of it is the one expected there, with that at full capacity below."
+            f"Times are those at full capacity, which the machine had {share:.0%} of the time. Where the "
+            "speed-up expected over all states of the machine differs by 5 % or more, the table shows that one, and "
+            "the one at full capacity below it."
         )
         print_lines(wrap(text, width()))
 

@@ -20,10 +20,10 @@ from autotune.runtime.text_table import printable, wrap
 @click.argument("words", nargs=-1, metavar="[FILE] [OPERATION]... [NAME=N,N]...")
 @json_option
 def show(words: tuple[str, ...], as_json: bool) -> int:
-    """List the profiles on this machine and the entries in force, each with its speed-up, interval and reason.
+    """List the profiles on this machine, the entries in force, and those that are open.
 
-    OPERATION and NAME=N,N narrow the list. With FILE, every entry of this profile is shown, whether it applies here or
-    not. Times are for one unit of work; the interval is the 95 % interval.
+    Each entry has its speed-up with the 95 % interval, and its reason. Times are for one unit of work. OPERATION and
+    NAME=N,N narrow the list. With FILE, every entry of this profile is shown, whether it applies here or not.
 
     \b
     Examples:
@@ -85,9 +85,11 @@ def print_in_force(state: InForce, entries: Sequence[LookupResult]) -> None:
 
 def in_force_text(profile: LocalProfile) -> str:
     """Count the entries of a profile that are in force, and those that are open, by status."""
-    parts = []
-    for heading, statuses in (("in force", ("tuned", "default-kept")), ("open", ("undecided", "noisy", "failed"))):
-        counted = {STATUSES[status]: profile.statuses.get(status, 0) for status in statuses}
-        listed = ", ".join(f"{number} {status}" for status, number in counted.items() if number)
-        parts += [f"{heading}: {listed}"] if listed else []
-    return "; ".join(parts) or "no entry in force"
+
+    def count(*statuses: str) -> str:
+        numbers = {STATUSES[status]: profile.statuses.get(status, 0) for status in statuses}
+        return ", ".join(f"{number} {status}" for status, number in numbers.items() if number)
+
+    decided, undecided = count("tuned", "default-kept"), count("undecided", "noisy", "failed")
+    said = f"in force: {decided}" if decided else "no entry in force"
+    return f"{said}; open: {undecided}" if undecided else said

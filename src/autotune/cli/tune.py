@@ -97,7 +97,7 @@ def tune(
     path = place(this_key(), output)
     with progress() as report:
         entry = tune_command(request, report=report)
-    kept = keep(profile_with(entry, path), path, sizes_named=True)
+    kept = keep(profile_with(entry, path), path)
     as_run = replace(command, runtimes=wait_policy.adjustable_runtimes(os.environ))  # whose variables `run` sets
     tell(as_run, entry, kept, by_metric=metric is not None, own_name=name is not None, as_json=as_json)
     return FAILED if entry.status is Status.FAILED or kept.path != path else 0
