@@ -87,6 +87,15 @@ _REDUCTIONS: Mapping[str, int] = {
     "logical_and": Reduction.ALL,
 }
 """Reductions by ufunc; of the types for which they hold (`loops.c`)."""
+REDUCING_FUNCTIONS = {
+    **dict.fromkeys(("sum", "mean", "var", "std"), "add"),
+    "prod": "multiply",
+    **dict.fromkeys(("max", "amax"), "maximum"),
+    **dict.fromkeys(("min", "amin"), "minimum"),
+    "any": "logical_or",
+    "all": "logical_and",
+}
+"""Functions of NumPy that reduce arrays by loops, with the ufunc of these; first of each ufunc is its own reduction."""
 
 _ITEM_BYTES = (1, 2, 4, 8, 8, 16)
 """Bytes of an element of each group of types that has a plan of its own: four of real types, two of complex ones
@@ -122,6 +131,11 @@ def loop_names(kind: str, layout: int) -> list[str]:
     if layout in MEASURED_LAYOUTS:
         names.insert(0, MEASURED_LAYOUTS[layout])
     return names
+
+
+def reduction_of(function: str) -> int:
+    """Return the treatment of a function of NumPy that reduces arrays by loops; Reduction.NEVER for others."""
+    return _REDUCTIONS.get(REDUCING_FUNCTIONS.get(function, ""), Reduction.NEVER)
 
 
 def measured_like(class_number: int) -> tuple[str, str, int]:

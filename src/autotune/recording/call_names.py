@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from contextlib import suppress
 
-from autotune.intercept.array_loops import CLASSES, TYPES, loop_names, measured_like
+from autotune.intercept.array_loops import CLASSES, REDUCING_FUNCTIONS, TYPES, loop_names, measured_like
 from autotune.intercept.operations import FUNCTIONS, PRODUCTS, Layout, Match, linalg_matcher
 from autotune.model.catalogue import row_of
 from autotune.model.operation import DTYPES as MEASURED
@@ -20,8 +20,7 @@ DTYPES = dict(zip("?bBhHiIlLqQefdgFDGO", _NAMES.split(), strict=True))
 """By type code."""
 _SECOND_HALVES = frozenset({"qr_reduced", "qr_complete"})
 """Second compiled function of a QR decomposition, which is not counted as a call."""
-_REDUCTIONS = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min", "logical_or": "any",
-               "logical_and": "all"}  # fmt: skip
+_REDUCTIONS = {ufunc: name for name, ufunc in reversed(REDUCING_FUNCTIONS.items())}
 _SHARED = frozenset(name for row in CLASSES.values() for name in row.ufuncs.split())
 """Ufuncs whose loops the C core shares if they are long."""
 _BY_LAYOUT = {Layout.STRIDED: " strided", Layout.BROADCAST: " and a number"}

@@ -6,7 +6,7 @@ from typing import Any
 
 from autotune.controls.placement import cpus_for
 from autotune.controls.thread_variables import limit_of_workers
-from autotune.intercept.array_loops import CLASSES, MEASURED_LAYOUTS, loop_names
+from autotune.intercept.array_loops import CLASSES, MEASURED_LAYOUTS, Reduction, loop_names, reduction_of
 from autotune.intercept.operations import LOOP_KINDS, MET, MET_AS, NEAREST, Layout
 from autotune.model.catalogue import ALIASES, row_of
 from autotune.model.configuration import Configuration, clamp
@@ -22,10 +22,6 @@ from autotune.runtime.process_settings import why_plain
 from autotune.runtime.process_state import state
 
 _NOTHING = "No measured entry covers it."
-_ROUNDED = frozenset({"sum", "prod", "mean", "var", "std"})
-"""Functions of NumPy whose last bits depend on the order in which loops reduce an array."""
-_REDUCING = _ROUNDED | {"max", "min", "amax", "amin", "any", "all"}
-"""Functions of NumPy that reduce arrays by loops."""
 
 
 def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes: int) -> Explanation:
@@ -118,14 +114,16 @@ def _served_by(name: str | None, *, is_own: bool) -> str:
     if name is None or (is_own and row_of(name) is None):
         return ""
     kinds = (kind for kind, members in CLASSES.items() if name in members.ufuncs.split())
-    kind = next(kinds, "reductions" if name in _REDUCING else None)
+    reduction = reduction_of(name)
+    kind = next(kinds, None if reduction == Reduction.NEVER else "reductions")
     if kind is not None:
         first, second = loop_names(kind, Layout.CONTIGUOUS)
         said = (
             f"np.{name} in an unchanged program is a loop of the class {kind}, which is measured as {first} and "
             f"{second}: `autotune explain {first}`. Operations without loop_ in their names are those of map_blocks."
         )
-        return f"{said} Sums of floating-point numbers need `autotune run --reductions`." if name in _ROUNDED else said
+        is_rounded = reduction == Reduction.ROUNDED
+        return f"{said} Sums of floating-point numbers need `autotune run --reductions`." if is_rounded else said
     if name in MET_AS:
         return f"In an unchanged program calls of {name} run as {MET_AS[name]}: `autotune explain {MET_AS[name]}`."
     if name in NEAREST:
