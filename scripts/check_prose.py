@@ -31,9 +31,11 @@ PARTS = (
 SUFFIXES = {".py", ".pyi", ".c", ".h", ".md", ".sh", ".toml", ".yaml", ".sbatch", ".service", ".ipynb", ""}
 
 OPENING = re.compile(r"\s*(What|Who|Where|How)\b")
+GAP = r"[\s#*'\"]+"
+"""Space between the words of a phrase, which may go on in the next line of a paragraph, comment or string."""
 WORDS = re.compile(
     r"(?<![A-Za-z])(nobody|somebody|anybody|whoever|in vain|at hand|reckon(?:s|ed|ing)?|beside|so many|hardly"
-    r"|all the same|as ever|of one's own|vouch(?:es|ed)?)(?![A-Za-z])",
+    r"|all the same|as ever|of one's own|vouch(?:es|ed)?)(?![A-Za-z])".replace(" ", GAP),
     re.IGNORECASE,
 )
 NAMES = frozenset({"one", "found", "known", "ours", "mine", "asked", "told"})
@@ -60,9 +62,8 @@ def files(paths: list[Path]) -> Iterator[Path]:
 
 def offences(name: str, text: str) -> Iterator[tuple[int, str]]:
     """Yield line number and reason for each offence of a text."""
-    for number, line in enumerate(text.splitlines(), 1):
-        for word in WORDS.findall(line):
-            yield number, f"the word {word!r}"
+    for match in WORDS.finditer(text):
+        yield text.count("\n", 0, match.start()) + 1, f"the word {re.sub(GAP, ' ', match[0])!r}"
     if name.endswith(".py"):
         for node in ast.walk(ast.parse(text)):
             match node:

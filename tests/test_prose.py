@@ -19,6 +19,8 @@ import pytest
         ("if (mine := 1): ...", "the name 'mine'"),
         ("def asked(): ...", "the name 'asked'"),
         ("# Keep at most so many bytes", "the word 'so many'"),
+        ("# Keep at most so\n    # many bytes", "the word 'so many'"),
+        ('print("at most so "\n      "many bytes")', "the word 'so many'"),
     ],
 )
 def test_an_offence_is_found(text, reason):
