@@ -58,7 +58,7 @@ def test_where_the_states_of_the_machine_matter_the_speed_up_over_all_of_them_le
     states = replace(SVD.evidence, expected_speedup=1.31, full_capacity_share=0.62)
     text = " ".join(shown(replace(USUAL, entries=(replace(SVD, evidence=states),)), width=140).split())
     assert "12.3 ms 8.20 ms 1.31x Proved" in text
-    assert "at full capacity, which it had 62% of the time: 1.50x (1.43 to 1.56)" in text
+    assert "At full capacity (62% of the time) it is 1.50x (1.43 to 1.56)." in text
 
 
 @pytest.mark.parametrize(

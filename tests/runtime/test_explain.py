@@ -203,7 +203,7 @@ def test_the_states_of_the_machine_are_told_where_it_was_not_at_full_capacity(ow
     explanation = autotune.explain("qr", m=128, n=128)
     text = " ".join(str(explanation).split())
     assert "blas_threads=1 1.31x" in text
-    assert "at full capacity, which it had 62% of the time: 2.00x (1.82 to 2.22)" in text
+    assert "At full capacity (62% of the time) it is 2.00x (1.82 to 2.22)." in text
     assert explanation.operations[0].as_dict()["full_capacity_share"] == 0.62
 
 

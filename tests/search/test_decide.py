@@ -71,7 +71,7 @@ def test_an_entry_records_both_states_of_the_machine():
     assert evidence.expected_speedup == pytest.approx(2**0.5)
     assert evidence.full_capacity_share == 0.5
     assert (evidence.leading_speedup, evidence.leading_interval) == (evidence.expected_speedup, None)
-    assert "50% of the time: 2.00x (" in evidence.capacity_note
+    assert "At full capacity (50% of the time) it is 2.00x (" in evidence.capacity_note
 
 
 def test_of_a_choice_that_was_timed_at_full_capacity_only_no_speed_up_over_both_states_is_stated():

@@ -1,11 +1,10 @@
 """The text of `autotune advise`."""
 
 from collections.abc import Iterator
-from math import log
 from shlex import join
 
 from autotune.cli.messages import RUN_START_SECONDS
-from autotune.model.entry import TOLD_APART
+from autotune.model.entry import are_distinct
 from autotune.model.units import count_of
 from autotune.profiles.folders import Layer, layer_of
 from autotune.recording.advice import WORTH_MEASURING, Advice, AdvisedCall, Next
@@ -147,7 +146,7 @@ def _gain_cell(row: AdvisedCall) -> str:
 def _speedup(gain: KnownGain, full: float) -> str:
     """Return the speed-up that is expected here, and that at full capacity where it differs; else its interval."""
     expected = gain.expected_speedup
-    if expected is not None and abs(log(expected / full)) >= TOLD_APART:
+    if expected is not None and are_distinct(expected, full):
         return f"{expected:.2f} ({full:.2f} at full capacity)"
     return f"{full:.2f}" if gain.low is None or gain.high is None else f"{full:.2f} ({gain.low:.2f}-{gain.high:.2f})"
 

@@ -45,7 +45,7 @@ class Unique:
 
 
 class NonEmpty:
-    """A mapping with at least one item."""
+    """A data type, of which at least one field differs from its default."""
 
 
 class Parsed(Record):

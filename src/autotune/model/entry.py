@@ -17,7 +17,7 @@ OUT_OF_TIME = "The time allowed ended before its turn."
 """Begins the reason of an undecided entry that was not tested."""
 NEARLY_FULL = 0.9
 """Share of the time at full capacity above which the expected speed-up is not worth a sentence of its own."""
-TOLD_APART = 0.05
+DISTINCT_LOG_RATIO = 0.05
 """Difference of two speed-ups, as a logarithm, from which on both are shown."""
 
 
@@ -98,7 +98,7 @@ class Evidence(Record, kw_only=True):
         expected, full = self.expected_speedup, self.speedup
         if expected is None or full is None or not self.was_short_of_capacity:
             return False
-        return abs(log(expected / full)) >= TOLD_APART
+        return are_distinct(expected, full)
 
     @property
     def leading_speedup(self) -> float | None:
@@ -118,7 +118,7 @@ class Evidence(Record, kw_only=True):
         share = f"{self.full_capacity_share:.0%} of the time"
         if self.depends_on_capacity and self.interval is not None:
             full = f"{units.speedup(self.speedup)} ({units.interval(self.interval)})"
-            return f"Expected over all states of the machine; at full capacity, which it had {share}: {full}."
+            return f"The speed-up is expected over all states of the machine. At full capacity ({share}) it is {full}."
         over_all = "without it the choice was never timed."
         if self.expected_speedup is not None:
             over_all = f"over all of it the expected speed-up is {units.speedup(self.expected_speedup)}."
@@ -170,6 +170,11 @@ class Entry(Record, kw_only=True):
         """Return whether it was measured, or planned, without a result: it says nothing about other sizes."""
         noisy = self.status is Status.NOISY and self.evidence.default_seconds is not None
         return self.status is Status.UNDECIDED or noisy or self.is_tentative
+
+
+def are_distinct(speedup: float, other: float) -> bool:
+    """Return whether two speed-ups differ by so much that both are shown."""
+    return abs(log(speedup / other)) >= DISTINCT_LOG_RATIO
 
 
 def encode_entry(entry: Entry) -> dict[str, Any]:
