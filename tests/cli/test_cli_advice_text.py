@@ -50,6 +50,8 @@ def test_the_first_line_has_the_command_its_times_and_its_end(status, ending):
     [
         (TUNED, f"{TUNED.evidence.speedup:.2f} ("),
         (KEPT, "plain NumPy is fastest"),
+        (with_evidence(KEPT, speedup_limit=1.06), "little to gain, at most 1.06"),
+        (with_evidence(KEPT, speedup_limit=1.9), "measured, undecided so far"),
         (ELSEWHERE, f"not measured; {ELSEWHERE.evidence.speedup:.2f} to "),
         (KEPT_ELSEWHERE, "not measured at this size"),
         (NOISY, "measured, too noisy so far"),

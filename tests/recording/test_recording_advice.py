@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from support.profile_builders import make_entry
+from support.profile_builders import make_entry, with_evidence
 from support.recording_builders import QR, advised, call, loop_call, process, recording, resolution_of
 
 from autotune.errors import UsageError
@@ -139,6 +139,27 @@ def test_a_measured_call_has_the_speedup_of_its_entry_and_the_whole_run_follows_
 def test_where_the_default_was_kept_there_is_nothing_to_gain_which_is_an_answer():
     advice = advised(recording(process(call(seconds=5.0, operation=QR))), make_entry("qr", m=50, n=50))
     assert (advice.gain.speedup, advice.next) == (1.0, Next.NOTHING)
+
+
+def test_a_default_that_was_kept_for_little_may_gain_as_much_as_its_entry_says():
+    kept = with_evidence(make_entry("qr", m=50, n=50), speedup_limit=1.06)
+    advice = advised(recording(process(call(seconds=5.0, operation=QR))), kept)
+    assert (advice.calls[0].gain.source, advice.calls[0].gain.high) == (GainSource.DEFAULT_KEPT, 1.06)
+    assert (advice.gain.low, advice.gain.high) == pytest.approx((1.0, 1 / (0.5 + 0.5 / 1.06)))
+
+
+def test_a_default_that_was_kept_although_another_choice_may_gain_much_decides_nothing():
+    kept = with_evidence(make_entry("qr", m=50, n=50), speedup_limit=1.9)
+    advice = advised(recording(process(call(seconds=5.0, operation=QR))), kept)
+    assert advice.calls[0].gain.source is GainSource.UNDECIDED
+    assert (advice.gain.decided_share, advice.gain.undecided_share, advice.next) == (0.0, 0.5, Next.CALIBRATE)
+
+
+def test_a_default_that_was_kept_for_want_of_time_says_nothing_of_other_sizes():
+    kept = with_evidence(make_entry("qr", m=900, n=900), speedup_limit=1.06)
+    firm = make_entry("qr", m=900, n=900)
+    sources = [known_gain(call(operation=QR), resolution_of(entry), Limits()).source for entry in (kept, firm)]
+    assert sources == [GainSource.NOT_MEASURED, GainSource.SIMILAR]
 
 
 def test_what_was_not_measured_is_to_be_calibrated():

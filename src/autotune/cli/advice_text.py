@@ -134,7 +134,8 @@ def _gain_cell(row: AdvisedCall) -> str:
             option = ["--reductions"] if row.call.needs_reductions else []
             return "; ".join((f"{speedup}, {gain.choice}", *_grounds(gain), *option))
         case GainSource.DEFAULT_KEPT:
-            return "; ".join(("1: plain NumPy is fastest", *_grounds(gain)))
+            little = f"little to gain, at most {gain.high:.2f}" if gain.high and gain.high > 1 else ""
+            return "; ".join((f"1: {little or 'plain NumPy is fastest'}", *_grounds(gain)))
         case GainSource.SIMILAR:
             if gain.low == gain.high == 1:
                 return "not measured at this size"

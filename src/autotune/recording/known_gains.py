@@ -27,7 +27,7 @@ class GainSource(StrEnum):
     SIMILAR = "similar sizes"
     """Plain NumPy runs. Entries of the same operation at other sizes: a range, and no claim."""
     UNDECIDED = "measured, undecided so far"
-    """An entry whose time ended first."""
+    """An entry whose time ended first, or that kept the default although another choice may gain much."""
     NOISY = "measured, too noisy so far"
     NOT_MEASURED = "not measured"
     TOO_SHORT = "too short to tune"
@@ -47,6 +47,8 @@ class Basis(StrEnum):
 
 
 _WITHOUT_RESULT = {Status.UNDECIDED: GainSource.UNDECIDED, Status.NOISY: GainSource.NOISY}
+_LITTLE_GAIN = 1.1
+"""Bound of an untested speed-up below which there is little to gain: for less the search keeps the default."""
 _ELSEWHERE = frozenset({Level.CLASS, Level.ALLOCATION})
 """Levels of entries that other hosts, or another allocation, have measured."""
 
@@ -236,10 +238,11 @@ def _gain_of_default(
     gain is: what keeps the default next to it may have lacked time, too.
     """
     for own in results:
-        if own is not None and own.entry.status in _WITHOUT_RESULT and not call.is_too_short:
-            return KnownGain(source=_WITHOUT_RESULT[own.entry.status])
+        source = None if own is None or call.is_too_short else _source_without_result(own.entry)
+        if source is not None:
+            return KnownGain(source=source)
     for operation, match, own in zip(operations, matches, results, strict=True):
-        is_open = own is not None and not own.entry.is_decided
+        is_open = own is not None and (not own.entry.is_decided or _source_without_result(own.entry) is not None)
         if is_open or match is None or match.entry.status is not Status.DEFAULT_KEPT:
             continue
         if own is None and match.level in _ELSEWHERE:
@@ -248,7 +251,7 @@ def _gain_of_default(
             source=GainSource.DEFAULT_KEPT,
             speedup=1.0,
             low=1.0,
-            high=1.0,
+            high=max(1.0, _untested_speedup(match.entry)),
             basis=_basis(own, operation),
             operation=match.entry.operation.name,
             level=match.level,
@@ -259,12 +262,24 @@ def _gain_of_default(
     speedups = [
         1.0 if match.entry.choice.is_default else match.entry.evidence.speedup
         for size in profiles.measured_sizes(operations[0].name, operations[0].dtype)
-        if (match := profiles.find(size)) is not None and match.entry.is_decided
+        if (match := profiles.find(size)) is not None and match.entry.is_firm
     ]
     proved = [speedup for speedup in speedups if speedup is not None]
     if proved:
         return KnownGain(source=GainSource.SIMILAR, low=min(proved), high=max(proved))
     return KnownGain(source=GainSource.NOT_MEASURED)
+
+
+def _source_without_result(entry: Entry) -> GainSource | None:
+    """Return why the gain of an entry is not known; None where it is, or is little."""
+    if _untested_speedup(entry) >= _LITTLE_GAIN:
+        return GainSource.UNDECIDED
+    return _WITHOUT_RESULT.get(entry.status)
+
+
+def _untested_speedup(entry: Entry) -> float:
+    """Return the bound of the speed-up of a choice whose test had no end; 1 where there is none."""
+    return (entry.evidence.speedup_limit if entry.is_tentative else None) or 1.0
 
 
 def _basis(own: LookupResult | None, operation: Operation) -> Basis:
