@@ -41,7 +41,7 @@ def test_the_machine_and_its_limit_stand_on_top(shown):
 
 def test_how_many_choices_may_be_wrong_stands_on_top(shown):
     tested = replace(USUAL.provenance, error_per_rule=0.05, rules_tested=12)
-    line = "12 operations were tested; at most 0.6 wrong choices are expected among them"
+    line = "12 sizes were tested; at most 0.6 wrong choices are expected among them"
     assert line in shown(replace(USUAL, provenance=tested), width=100).splitlines()
 
 

@@ -42,6 +42,14 @@ def test_a_decided_size_replaces_itself_only():
     assert statuses(old, [make_entry(n=200)]) == {128: Status.TUNED, 200: Status.DEFAULT_KEPT, 256: Status.TUNED}
 
 
+def test_every_size_of_which_a_choice_was_tested_counts_for_the_number_of_wrong_choices():
+    untested = with_evidence(make_entry(n=300), processes=0)
+    together = join_profiles(
+        profile(make_entry(choice=ONE, n=100), make_entry(n=200)), profile(make_entry(n=200), untested)
+    )
+    assert together.provenance.rules_tested == 2
+
+
 def test_a_wait_policy_stays_until_another_is_measured():
     old = replace(profile(make_entry("qr", m=9, n=9)), blas_wait=20, loops_after_blas={"functions": 7})
     kept = join_profiles(old, profile(make_entry("qr", m=9, n=9)))

@@ -85,7 +85,7 @@ def heading(profile: "Profile") -> Iterator[str]:
     if made.renumbered_cpus:
         yield "CPUs had other numbers than the system lists (lxcfs): load of others was seen for all CPUs together."
     if made.expected_wrong:
-        tested = count_of(made.rules_tested, "operation was", "operations were")
+        tested = count_of(made.rules_tested, "size was", "sizes were")
         yield f"{tested} tested; at most {made.expected_wrong:.2g} wrong choices are expected among them"
 
 

@@ -103,13 +103,13 @@ class Provenance(Record, kw_only=True):
     copies: Quantity = 1
     """Copies of each trial that ran at once."""
     error_per_rule: NonNegative | None = None
-    """Probability allowed for accepting an operation's choices although they are not faster."""
+    """Probability allowed for accepting a size's choice although it is not faster."""
     rules_tested: Amount = 0
-    """Operations of which a choice was put to the test."""
+    """Sizes of which a choice was put to the test."""
 
     @property
     def expected_wrong(self) -> float | None:
-        """Upper bound of the expected number of operations that were accepted wrongly."""
+        """Upper bound of the expected number of sizes whose choice was accepted wrongly."""
         return None if self.error_per_rule is None else self.error_per_rule * self.rules_tested
 
 

@@ -66,12 +66,12 @@ def join_profiles(old: Profile, new: Profile) -> Profile:
     reported = {entry.operation for entry in [*measured, *kept]}
     missed = [entry for entry in new.entries if entry.operation not in reported]
     together = tuple(sorted([*kept, *measured, *missed], key=entry_order))
-    tested = {(entry.operation.name, entry.operation.dtype) for entry in together if entry.evidence.processes}
+    tested = sum(entry.evidence.processes > 0 for entry in together)
     waits = old if new.blas_wait is None else new
     return new.replace(
         entries=together,
         # the promise of error is about all that was put to the test
-        provenance=new.provenance.replace(rules_tested=max(new.provenance.rules_tested, len(tested))),
+        provenance=new.provenance.replace(rules_tested=max(new.provenance.rules_tested, tested)),
         blas_wait=waits.blas_wait,
         loops_after_blas=waits.loops_after_blas,
     )
