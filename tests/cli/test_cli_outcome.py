@@ -108,6 +108,14 @@ def test_a_profile_that_is_there_already_is_joined_and_not_lost(tmp_path):
     assert [entry.operation.name for entry in write_outcome.keep(profile(SVD), path).profile.entries] == ["fill", "svd"]
 
 
+def test_a_file_that_became_unreadable_meanwhile_is_kept_aside_and_named(tmp_path, capsys):
+    path = tmp_path / "mine.yaml"
+    path.write_text("schema: 99\n")
+    write_outcome.keep(USUAL, path)
+    (aside,) = tmp_path.glob("mine.yaml.*")
+    assert (aside.read_text(), str(aside) in capsys.readouterr().err) == ("schema: 99\n", True)
+
+
 def test_an_output_that_cannot_be_written_loses_nothing(tmp_path):
     (tmp_path / "file").write_text("in the way")
     output = tmp_path / "file" / "mine.yaml"

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from support.profile_builders import alone, make_entry, of_this_machine, profile, with_evidence
@@ -58,6 +59,14 @@ def test_adoption_joins_what_is_new_with_what_is_there(source, tmp_path):
     answer = profile_helper.adopt(str(source), str(place))
     assert answer == {"entries": 5, "new": {"tuned": 3, "default-kept": 1}}
     assert {entry.operation.name for entry in profile_files.read(place).entries} == {"eigh", "qr", "svd", "inv"}
+
+
+def test_adoption_says_where_a_profile_is_kept_that_could_not_be_read(source, tmp_path):
+    place = tmp_path / "in-force.yaml"
+    place.write_text("schema: 2\n")
+    aside = profile_helper.adopt(str(source), str(place))["set_aside"]
+    assert Path(aside).read_text() == "schema: 2\n"
+    assert len(profile_files.read(place).entries) == len(ENTRIES)
 
 
 def test_a_survey_tells_what_is_used_what_decides_nothing_and_what_is_refused(tmp_path, monkeypatch):

@@ -104,7 +104,7 @@ def test_a_failed_write_leaves_the_old_file(written, monkeypatch):
 def test_what_cannot_be_written_where_asked_goes_to_the_state_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("AUTOTUNE_STATE_DIR", str(tmp_path / "state"))
     (tmp_path / "file").touch()
-    assert keep(MADE, tmp_path / "file" / "p.yaml")[1] == tmp_path / "state" / "p.yaml"
+    assert keep(MADE, tmp_path / "file" / "p.yaml").path == tmp_path / "state" / "p.yaml"
     assert read(tmp_path / "state" / "p.yaml").key == MADE.key
 
 
@@ -113,8 +113,20 @@ def test_what_went_to_the_state_folder_before_is_joined_and_not_lost(tmp_path, m
     (tmp_path / "file").touch()
     for operation in ("svd", "qr"):
         made = replace(MADE, entries=(make_entry(operation, m=5, n=5),))
-        kept, _, _ = keep(made, tmp_path / "file" / "p.yaml")
-    assert [entry.operation.name for entry in kept.entries] == ["qr", "svd"]
+        kept = keep(made, tmp_path / "file" / "p.yaml")
+    assert [entry.operation.name for entry in kept.profile.entries] == ["qr", "svd"]
+
+
+def test_a_file_that_cannot_be_read_as_a_profile_is_renamed_and_not_lost(written):
+    path = written
+    texts = [path.read_text().replace("m: 128", f"{size}: 128") for size in ("k", "rows")]
+    for number, text in enumerate(texts):
+        path.write_text(text)
+        kept = keep(MADE, path)
+        assert kept.set_aside == path.with_name(f"{path.name}.refused{number or ''}")
+        assert (kept.path, read(path).key) == (path, MADE.key)
+    assert [aside.read_text() for aside in sorted(path.parent.glob("*.refused*"))] == texts
+    assert keep(MADE, path).set_aside is None
 
 
 def test_the_last_refuge_is_a_folder_that_no_other_user_can_have_made(tmp_path, monkeypatch):
@@ -123,7 +135,7 @@ def test_the_last_refuge_is_a_folder_that_no_other_user_can_have_made(tmp_path, 
     monkeypatch.setenv("AUTOTUNE_STATE_DIR", str(tmp_path / "file" / "state"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     (tmp_path / "p.yaml").mkdir()
-    _, place, _ = keep(MADE, tmp_path / "file" / "p.yaml")
+    place = keep(MADE, tmp_path / "file" / "p.yaml").path
     assert place.parent.stat().st_mode & 0o777 == 0o700
     assert place.parent.parent == tmp_path
 

@@ -110,6 +110,10 @@ def written_elsewhere(output: object, path: object, why: object) -> str:
     return f"{output} could not be written ({why}). Nothing is lost: the profile is in {path}."
 
 
+def kept_aside(path: object, set_aside: object) -> str:
+    return f"The file that was at {path} could not be read as a profile; nothing is lost: it is now {set_aside}."
+
+
 RESUME = "Interrupted. The same command with --resume goes on from here and repeats no finished trial."
 
 HAD_FINISHED = "The calibration had come to its end: nothing is measured, and its profile is written once more."

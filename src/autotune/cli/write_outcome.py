@@ -83,15 +83,18 @@ def keep(profile: Profile, path: Path, *, sizes_named: bool = False) -> Kept:
     Raises EnvironmentProblem if no place on this machine takes it; it is printed then.
     """
     try:
-        written, place, problem = entry_merge.keep(profile, path)
+        written = entry_merge.keep(profile, path)
     except OSError as nowhere:
         click.echo(text_of(profile))
         raise EnvironmentProblem(
             f"{path} could not be written ({nowhere.strerror or nowhere}), and no other place either. Nothing is lost: "
             "the profile is printed above; save it as a file, and name that in AUTOTUNE_PROFILE."
         ) from nowhere
-    why = None if problem is None else problem.strerror or str(problem)
-    return Kept(measured=profile, profile=written, path=place, output=path, why=why, sizes_named=sizes_named)
+    if written.set_aside is not None:
+        note(messages.kept_aside(written.path, written.set_aside))
+    why = None if written.problem is None else written.problem.strerror or str(written.problem)
+    place, together = written.path, written.profile
+    return Kept(measured=profile, profile=together, path=place, output=path, why=why, sizes_named=sizes_named)
 
 
 def tell(each: Sequence[Kept], *, finished: bool, as_json: bool, program: Mapping[str, Any] | None = None) -> None:

@@ -165,6 +165,8 @@ def _calibrate(context: DaemonContext, job: ScheduledJob, operation: Operation, 
         raise _JobEnded(JobEnd.FAILED, str(answer.get("problem", UNKNOWN_ANSWER)))
     statuses = ", ".join(f"{count} {status}" for status, count in counts.items())
     why = f"In force from now on: {statuses or 'nothing new'}."
+    if "set_aside" in answer:
+        why = f"{why} The profile before it could not be read; it is kept as {answer['set_aside']}."
     return replace(final, end=JobEnd.ADOPTED, why=why)
 
 

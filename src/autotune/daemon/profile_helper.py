@@ -92,15 +92,15 @@ def excerpt(source: str, target: str, wanted: str) -> dict[str, Any]:
 
 
 def adopt(source: str, target: str) -> dict[str, Any]:
-    """Merge a new profile into the one in force, which is replaced at once."""
+    """Add a new profile to the one in force, which is replaced at once."""
     from autotune.profiles import profile_files
-    from autotune.profiles.entry_merge import join_file
+    from autotune.profiles.entry_merge import add
 
     profile = profile_files.read(Path(source))
-    merged = join_file(profile, Path(target))
-    profile_files.write(merged, Path(target))
+    written = add(profile, Path(target))
     statuses = [str(entry.status) for entry in profile.entries]
-    return {"entries": len(merged.entries), "new": {status: statuses.count(status) for status in statuses}}
+    answer = {"entries": len(written.profile.entries), "new": {status: statuses.count(status) for status in statuses}}
+    return answer if written.set_aside is None else {**answer, "set_aside": str(written.set_aside)}
 
 
 _VERBS: Mapping[str, Callable[..., dict[str, Any]]] = {"inventory": inventory, "excerpt": excerpt, "adopt": adopt}

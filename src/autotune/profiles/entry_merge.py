@@ -1,15 +1,27 @@
 """A new profile together with an old one of the same key, and where the two go."""
 
-from contextlib import suppress
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 
 from autotune.errors import ProfileError
 from autotune.host.identity import short_host_id
 from autotune.model.entry import Entry
 from autotune.model.profile import Key, Profile, Provenance, is_same_computer
+from autotune.model.record import Record
 from autotune.profiles import folders, profile_files
 from autotune.profiles.profile_document import entry_order
+
+
+class Written(Record, kw_only=True):
+    """A profile in its file."""
+
+    profile: Profile
+    """With the entries of the file before it that it does not replace."""
+    path: Path
+    problem: OSError | None = None
+    """Why it is not where it was to be."""
+    set_aside: Path | None = None
+    """New name of the file before it, which could not be read as a profile."""
 
 
 def own_path(key: Key) -> Path:
@@ -17,29 +29,32 @@ def own_path(key: Key) -> Path:
     return folders.user_profiles() / f"{key.slug}-{short_host_id()}.yaml"
 
 
-def keep(profile: Profile, path: Path) -> tuple[Profile, Path, OSError | None]:
-    """Write a profile, joined with the one that is there, to this path or to the first refuge that takes it.
-
-    Returns what was written, where, and why it is not at `path`. Raises that OSError if no place takes it.
-    """
+def keep(profile: Profile, path: Path) -> Written:
+    """Add a profile to the file at this path, or in the first refuge that takes it. Raises OSError if none does."""
     failure: OSError | None = None
     for place in chain([path], profile_files.refuges(path)):
-        together = join_file(profile, place)
         try:
-            profile_files.write(together, place)
+            return add(profile, place).replace(problem=failure)
         except OSError as problem:
             failure = failure or problem
-        else:
-            return together, place, failure
     assert failure is not None
     raise failure
 
 
-def join_file(profile: Profile, path: Path) -> Profile:
-    """Return the new profile with the entries of the one in a file, if there is one, that it does not replace."""
-    with suppress(ProfileError):  # there is none yet
-        return join_profiles(profile_files.read(path), profile)
-    return profile
+def add(profile: Profile, path: Path) -> Written:
+    """Write a profile, joined with the one that is there. Raises OSError.
+
+    A file that cannot be read as a profile may hold good entries: it is kept under another name, `*.refused`.
+    """
+    together, set_aside = profile, None
+    try:
+        together = join_profiles(profile_files.read(path), profile)
+    except ProfileError:
+        if path.is_file():
+            names = (path.with_name(f"{path.name}.refused{number or ''}") for number in count())
+            set_aside = path.rename(next(name for name in names if not name.exists()))
+    profile_files.write(together, path)
+    return Written(profile=together, path=path, set_aside=set_aside)
 
 
 def join_profiles(old: Profile, new: Profile) -> Profile:
