@@ -2,15 +2,16 @@
 
 import json
 import os
-from dataclasses import replace
 
 import pytest
 from support.calibration_runs import CRASH, LARGE, ONE, SMALL
 from support.fake_bench import FakeBench
+from support.profile_builders import make_entry, profile
 
 from autotune.bench.selftest import SelfTest
 from autotune.model.codec import encode
 from autotune.model.measurement import Case, TrialPlan
+from autotune.profiles.profile_document import encode_profile
 from autotune.search.environment import Environment
 from autotune.search.journal import Header, Journal
 from autotune.search.journal import sessions as sessions_of
@@ -20,6 +21,7 @@ HEADER = Header(
     request=Request(operations=("svd",), sizes=({"n": 100},), asked_at="2026-11-29T12:00:00+00:00"),
     environment=Environment(usable_cpus=2),
     self_test=SelfTest(resolution=0.01, seconds=1.0),
+    warm_starts=(profile(make_entry("svd", choice={"blas_threads": 1}, m=9, n=9)),),
 )
 PLANS = [
     TrialPlan(cases=(Case(operation=case, configurations=(ONE,)),), rounds=2, seed=seed, seconds=1.5)
@@ -107,6 +109,8 @@ def test_a_folder_that_cannot_be_written_costs_the_memory_only(tmp_path):
         {"environment": {"moon": 1}},
         {"self_test": {"seconds": 1.0, "moon": 1}},
         {"self_test": 5},
+        {"warm_starts": [{}]},
+        {"warm_starts": [encode_profile(profile(make_entry("svd", choice={"blas_threads": 1}, k=9)))]},
     ],
 )
 def test_what_another_version_wrote_is_not_gone_on_with(path, part):
@@ -116,7 +120,7 @@ def test_what_another_version_wrote_is_not_gone_on_with(path, part):
 
 
 def test_the_header_is_read_back_as_it_was(path, sessions):
-    assert Header.read(path) == replace(HEADER, warm_starts=())
+    assert Header.read(path) == HEADER
 
 
 @pytest.mark.parametrize("session", [{}, 5, {"measurements": [{}], "wall_seconds": 1, "rejected": 0}])

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
 from time import monotonic
-from typing import Annotated, Any
+from typing import Any
 
 from autotune._version import __version__
 from autotune.bench.selftest import SelfTest
@@ -22,13 +22,11 @@ from autotune.errors import AutotuneError, BadDocument, BadWorkload, HostBusy, P
 from autotune.host.cpu_variables import PROCESSES
 from autotune.host.numeric_libraries import series
 from autotune.model.codec import decode, encode
-from autotune.model.constraints import Parsed
 from autotune.model.profile import Profile
-from autotune.profiles.profile_document import decode_profile, encode_profile
+from autotune.profiles.profile_document import ProfileDocument, encode_profile
 from autotune.search.request import Request
 
 Answer = dict[str, Any]
-ProfileDocument = Annotated[Profile, Parsed(decode_profile, "a profile", format=encode_profile)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

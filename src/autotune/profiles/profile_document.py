@@ -4,12 +4,12 @@ Fields that are not known are ignored, so that a later minor version may add som
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Annotated, Any
 
 from autotune.errors import BadDocument, ProfileError
 from autotune.model.catalogue import row_of
 from autotune.model.codec import decode, encode, mismatch
-from autotune.model.constraints import Name
+from autotune.model.constraints import Name, Parsed
 from autotune.model.entry import Entry, decode_entry, encode_entry
 from autotune.model.operation import Dtype
 from autotune.model.profile import SCHEMA, Profile
@@ -38,6 +38,10 @@ def encode_profile(profile: Profile) -> dict[str, Any]:
     # the parts of a key are stated even where nothing is known, and its defaults too
     document["key"] = {"hardware": {}, "software": {}, "usable_cpus": 1, "limit": "none", **document["key"]}
     return {"schema": SCHEMA, **document, "operations": operations}
+
+
+ProfileDocument = Annotated[Profile, Parsed(decode_profile, "a profile", format=encode_profile)]
+"""A profile in another document. Decoding it may raise ProfileError."""
 
 
 def entry_order(entry: Entry) -> tuple[str, str, tuple[tuple[str, int], ...]]:

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from autotune.bench.selftest import SelfTest
-from autotune.errors import BadDocument
+from autotune.errors import BadDocument, ProfileError
 from autotune.host.identity import short_host_id
 from autotune.host.trusted_files import replace_file
 from autotune.model.codec import decode, encode
 from autotune.model.measurement import Bench, Session, TrialPlan
 from autotune.model.profile import Key
 from autotune.profiles.folders import state_dir
+from autotune.profiles.profile_document import ProfileDocument
 from autotune.search.environment import Environment
 from autotune.search.request import Request
 
@@ -39,15 +40,15 @@ class Header:
     request: Request
     environment: Environment
     self_test: SelfTest
-    warm_starts: tuple[Any, ...] = ()
-    """Choices proved elsewhere, as documents: they decide what is tried."""
+    warm_starts: tuple[ProfileDocument, ...] = ()
+    """Choices proved elsewhere: they decide what is tried."""
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
         """Return the header of a journal; None if there is none that this version can go on with."""
         try:
             return decode(cls, _lines(path)[0])
-        except (IndexError, BadDocument):
+        except (IndexError, BadDocument, ProfileError):
             return None
 
 

@@ -38,7 +38,7 @@ from autotune.model.profile import Key, Profile, Provenance
 from autotune.model.similar_machines import rank_profiles
 from autotune.profiles import learned_choices, profile_files, resolve
 from autotune.profiles.folders import user_profiles
-from autotune.profiles.profile_document import decode_profile, encode_profile
+from autotune.profiles.profile_document import entry_order
 from autotune.search.environment import Environment
 from autotune.search.events import Listener, SelfTestStarted
 from autotune.search.journal import Header, Journal, journal_path
@@ -128,11 +128,7 @@ def calibrate_machine(
                 elapsed=header.self_test.seconds if self_test is None else 0.0,
             )
             calibration = Calibration(
-                plan=plan,
-                environment=header.environment,
-                clock=clock,
-                report=report,
-                warm_starts=list(map(decode_profile, header.warm_starts)),
+                plan=plan, environment=header.environment, clock=clock, report=report, warm_starts=header.warm_starts
             )
             try:
                 for entry in calibration.entries():
@@ -160,12 +156,14 @@ def _new_header(
     tested = self_test or _examine(request, host, report)
     pools, seconds = _pools_at_work(plan, host, max(0.0, request.seconds - tested.seconds))
     others = rank_profiles([*_own_profiles(), *relatives], host.key, host_microarchitecture(), generations)
-    profiles = [*learned_choices.read(), *others]
+    taught = warm_starts([*learned_choices.read(), *others])
+    # in the order of the journal, so that a resumed calibration goes the same way
+    ordered = (profile.replace(entries=tuple(sorted(profile.entries, key=entry_order))) for profile in taught)
     return Header(
         request=request.with_pools(pools),
         environment=host.environment,
         self_test=replace(tested, seconds=tested.seconds + seconds),
-        warm_starts=tuple(map(encode_profile, warm_starts(profiles))),
+        warm_starts=tuple(ordered),
     )
 
 
