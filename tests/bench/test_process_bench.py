@@ -1,8 +1,11 @@
 """The real bench with work that crashes, hangs, lies or prints: every end is a Measurement."""
 
+import json
 import os
 import re
+import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -13,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 from support.behaving_work import WORKLOADS, behaving, case_of
-from support.processes import alive, gone, wait_until
+from support.processes import PATIENCE, alive, gone, wait_until
 
 from autotune.bench.process_bench import ProcessBench
 from autotune.bench.user_workload import UserWorkload
@@ -161,6 +164,36 @@ def test_nothing_outlives_a_parent_that_was_killed_before_it_heard_of_the_end_of
     process.communicate(timeout=300)
 
     assert gone([grandchild])
+
+
+@pytest.mark.parametrize("hears", [False, True])
+def test_a_server_whose_parent_is_killed_after_its_last_order_ends_in_order_and_leaves_no_folder(tmp_path, hears):
+    parent, child = socket.socketpair()
+    words = [sys.executable, "-P", "-m", "autotune.bench.trial_server", str(child.fileno())]
+    server = subprocess.Popen(words, pass_fds=[child.fileno()], stderr=subprocess.PIPE)
+    child.close()
+    folder, request = tmp_path / "trial", tmp_path / "request"
+    folder.mkdir()
+    request.write_text('{"request": "nothing"}')
+    parent.sendall(json.dumps({"data_bytes": None, "preload": False}).encode())
+    with parent.makefile("rb") as answers:
+        assert answers.readline() == b"ready\n"
+        with request.open("rb") as stdin, (tmp_path / "printed").open("wb") as printed:
+            descriptors = [stdin.fileno(), *[printed.fileno()] * 3]
+            socket.send_fds(parent, [json.dumps({"folder": str(folder)}).encode()], descriptors)
+        assert answers.readline().startswith(b"started ")
+        assert answers.readline() == b"ended 0\n"
+
+    if not hears:
+        parent.shutdown(socket.SHUT_RD)
+    parent.sendall(b"end")
+    if hears:
+        select.select([parent], [], [], PATIENCE)  # and is killed before it reads the answer
+    parent.close()
+
+    _, said = server.communicate(timeout=PATIENCE)
+    assert (server.returncode, said) == (0, b"")
+    assert not folder.exists()
 
 
 def test_the_default_that_fails_to_load_fails_its_case_with_file_and_line():

@@ -93,9 +93,16 @@ def confine(data_bytes: int | None) -> None:
 def _serve(line: socket.socket) -> tuple[Mapping[str, Any], Post] | None:
     """Fork a process for each request. Return the request in each of them; None in the server, once it may end."""
     server = os.getpid()
+    folder = None
     while True:
-        text, descriptors, _, _ = socket.recv_fds(line, 2**16, 4)
+        text = b""
+        with suppress(ConnectionError):  # the parent is gone; of what it has not read a socket tells by an error
+            text, descriptors, _, _ = socket.recv_fds(line, 2**16, 4)
         if not text:
+            if folder is not None and os.path.exists(folder):  # noqa: PTH110 - pathlib takes time to load
+                from shutil import rmtree  # loaded only here: a parent that was killed has left the folder
+
+                rmtree(folder, ignore_errors=True)
             return None
         folder = json.loads(text)["folder"]
         began = monotonic()
@@ -106,11 +113,7 @@ def _serve(line: socket.socket) -> tuple[Mapping[str, Any], Post] | None:
             return _settle(folder, request, output, server), Post(results, mark, began)
         for descriptor in descriptors:
             os.close(descriptor)
-        if not _watch(line, pid):
-            from shutil import rmtree  # loaded only here: a parent that was killed has left the folder
-
-            rmtree(folder, ignore_errors=True)
-            return None
+        _watch(line, pid)
 
 
 def _settle(folder: str, request: int, output: int, server: int) -> Mapping[str, Any]:
@@ -129,8 +132,8 @@ def _settle(folder: str, request: int, output: int, server: int) -> Mapping[str,
         return dict(json.load(stdin))
 
 
-def _watch(line: socket.socket, pid: int) -> bool:
-    """Report the trial's start and end to the parent, and end all that is left of it; False once the parent is gone."""
+def _watch(line: socket.socket, pid: int) -> None:
+    """Report the trial's start and end to the parent; end what is left of it when told, and when the parent is gone."""
     watch = supervise.ChildWatch(pid, line.fileno())
     order = b""
     with suppress(ConnectionError):  # the parent is gone; of what it has not read a socket tells by an error
@@ -145,8 +148,8 @@ def _watch(line: socket.socket, pid: int) -> bool:
     supervise.end_descendants(pid, adopting=True)
     watch.close()
     if order:
-        line.sendall(b"gone\n")
-    return bool(order)
+        with suppress(ConnectionError):
+            line.sendall(b"gone\n")
 
 
 def _run(request: Mapping[str, Any], post: Post) -> bool:
