@@ -13,6 +13,7 @@ import pytest
 from support.namespaces import needs_root, unshared
 
 from autotune.errors import NoTemporaryFolder
+from autotune.host.identity import short_host_id
 from autotune.recording import run_recorded as module
 from autotune.recording.collect import collect
 from autotune.recording.run_recorded import run_recorded, temporary_folder
@@ -35,18 +36,29 @@ def test_a_full_file_system_is_told_before_the_command_runs(monkeypatch, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-def leftover(folder, *, age=3600.0):
-    (folder / "autotune-recording-left").mkdir()
-    (folder / "autotune-recording-left" / "12.json").touch()
-    os.utime(folder / "autotune-recording-left", (time.time() - age, time.time() - age))
+def test_ctrl_c_before_the_command_was_started_keeps_it_from_being_started(monkeypatch, tmp_path):
+    room = SimpleNamespace(free=2**40)
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda _path: signal.raise_signal(signal.SIGINT) or room)
+    with pytest.raises(KeyboardInterrupt):
+        run_recorded(["touch", str(tmp_path / "ran")], os.environ, plain)
+    assert list(tmp_path.iterdir()) == []
+
+
+def leftover(folder, *, age, host):
+    left = folder / f"autotune-recording-{short_host_id(host)}-left"
+    left.mkdir()
+    (left / "12.json").touch()
+    os.utime(left, (time.time() - age, time.time() - age))
 
 
 @pytest.mark.parametrize(
-    ("prefix", "age", "left"), [("recording", 3600.0, 0), ("recording", 1.0, 1), ("compare", 3600.0, 1)]
-)
-def test_old_folders_that_killed_processes_left_are_removed(monkeypatch, tmp_path, prefix, age, left):
+    ("prefix", "age", "host", "left"),
+    [("recording", 3600.0, None, 0), ("recording", 1.0, None, 1), ("compare", 3600.0, None, 1),
+     ("recording", 3600.0, "another", 1)],
+)  # fmt: skip
+def test_old_folders_that_processes_of_this_host_left_are_removed(monkeypatch, tmp_path, prefix, age, host, left):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    leftover(tmp_path, age=age)
+    leftover(tmp_path, age=age, host=host)
     with temporary_folder(f"autotune-{prefix}-"):
         assert len(list(tmp_path.iterdir())) == 1 + left
     assert len(list(tmp_path.iterdir())) == left
@@ -163,7 +175,7 @@ def test_a_command_that_fills_the_folder_of_its_recording_gets_no_verdict(tmp_pa
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
 def test_a_signal_that_comes_before_the_command_was_started_reaches_it(monkeypatch, number):
     start = subprocess.Popen
 

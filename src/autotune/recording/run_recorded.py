@@ -15,6 +15,7 @@ from types import FrameType
 
 from autotune.errors import NoTemporaryFolder, UnsupportedPlatform
 from autotune.host import cgroup
+from autotune.host.identity import short_host_id
 from autotune.host.usable_cpus import usable_cpus
 from autotune.recording.collect import ROOM, collect, stop
 from autotune.recording.recording import Recording
@@ -67,11 +68,13 @@ def run_recorded(
         There is no folder for the recording.
     UnsupportedPlatform
         This system has no os.wait4.
+    KeyboardInterrupt
+        Ctrl-C came before the command was started.
 
     Notes
     -----
     Scope of effect: the command's own, and a private folder that is removed. Signals that end a process are passed on
-    to the command, but for those that a terminal sends to both.
+    to the command, but for those that a terminal sends to both, once it has been started.
 
     """
     if not hasattr(os, "wait4"):
@@ -106,7 +109,9 @@ def run_recorded(
         timer = Timer(stop_after, end_recording) if stop_after is not None else None
         # not by controls.supervise, which gives a command a session of its own: this one keeps the terminal
         streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL if is_silent else None)
-        process = subprocess.Popen(list(words), env={**environ, **variables(name)}, **streams)  # noqa: S603 - the user's own
+        changed = {**environ, **variables(name)}
+        forwarder.raise_if_interrupted()
+        process = subprocess.Popen(list(words), env=changed, **streams)  # noqa: S603 - the user's own
         forwarder.begin(process.pid)
         if timer is not None:
             timer.daemon = True
@@ -125,8 +130,10 @@ def run_recorded(
 def temporary_folder(prefix: str) -> Iterator[str]:
     """Make a private folder with room for a few files, and remove it at the end. Raises NoTemporaryFolder.
 
-    Also removed are folders of this prefix that killed processes of this user have left: a living one holds a lock.
+    Also removed are folders of this prefix that killed processes of this user have left on this host: a living one
+    holds a lock, which other hosts with the same folder for temporary files may not see.
     """
+    prefix = f"{prefix}{short_host_id()}-"
     try:
         folder = tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
     except OSError as problem:
@@ -198,20 +205,27 @@ class SignalForwarder:
         elif not self._is_over:
             self._early.append(number)
 
+    def leave(self, number: int, frame: FrameType | None) -> None:
+        """Leave a signal that a terminal sends to all to the process, once there is one."""
+        if self._pid is None:
+            self.forward(number, frame)
+
+    def raise_if_interrupted(self) -> None:
+        """Raise KeyboardInterrupt for a Ctrl-C that came before the process was started."""
+        if signal.SIGINT in self._early:
+            raise KeyboardInterrupt
+
 
 @contextmanager
 def _passing_signals() -> Iterator[SignalForwarder]:
     """Pass signals on to the command, and survive those that a terminal sends to all."""
     forwarder = SignalForwarder()
-
-    def leave(_number: int, _frame: FrameType | None) -> None:
-        return
-
-    acts = dict.fromkeys(_FORWARDED, forwarder.forward) | dict.fromkeys(_LEFT_TO_THE_COMMAND, leave)
+    acts = dict.fromkeys(_FORWARDED, forwarder.forward) | dict.fromkeys(_LEFT_TO_THE_COMMAND, forwarder.leave)
     chosen = {getattr(signal, name): act for name, act in acts.items()}
     # what is ignored already, as under nohup, the command goes on to ignore
     chosen = {number: act for number, act in chosen.items() if signal.getsignal(number) is not signal.SIG_IGN}
-    chosen[signal.SIGCHLD] = leave  # where an ancestor ignores it, the kernel would keep no status of the command
+    # where an ancestor ignores it, the kernel would keep no status of the command
+    chosen[signal.SIGCHLD] = lambda _number, _frame: None
     before = {number: signal.signal(number, act) for number, act in chosen.items()}
     try:
         yield forwarder
