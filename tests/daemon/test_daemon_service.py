@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import shutil
+import signal
 from contextlib import suppress
 
 import pytest
@@ -17,17 +19,15 @@ from autotune.daemon.control_socket import CLIENT_SECONDS, SocketPeer
 from autotune.daemon.daemon_settings import DaemonPaths
 from autotune.daemon.service import ORDERING_VERBS, READING_VERBS, DaemonService
 from autotune.daemon.state import load_state, save_state
-from autotune.errors import DaemonRuns
+from autotune.errors import DaemonRuns, EnvironmentProblem
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the daemon needs POSIX signals and sockets")
 
 ROOT, STRANGER = SocketPeer(0, 0), SocketPeer(12345, 12345)
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("d")
-    paths = DaemonPaths(
+def paths_in(folder):
+    return DaemonPaths(
         settings=folder / "daemon.yaml",
         state=folder / "state",
         run=folder / "run",
@@ -35,7 +35,11 @@ def service(tmp_path_factory):
         spool=folder / "spool",
         mirror=folder / "mirror",
     )
-    running = DaemonService(paths, log=DaemonLog(io.StringIO()))
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    running = DaemonService(paths_in(tmp_path_factory.mktemp("d")), log=DaemonLog(io.StringIO()))
     yield running
     running.close()
 
@@ -168,3 +172,17 @@ def test_a_mutant_of_an_order_is_refused_or_names_an_operation_of_the_catalogue(
 def test_a_second_service_of_the_same_places_is_refused(service):
     with pytest.raises(DaemonRuns, match="Another daemon holds"):
         DaemonService(service.paths, log=DaemonLog(io.StringIO()))
+
+
+def test_a_service_whose_folder_was_removed_ends_with_a_sentence(tmp_path_factory):
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    folder = tmp_path_factory.mktemp("d")
+    service = DaemonService(paths_in(folder), log=DaemonLog(io.StringIO()))
+    shutil.rmtree(folder)
+    try:
+        with pytest.raises(EnvironmentProblem, match=r"daemon\.lock was removed"):
+            service.run()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert not folder.exists()

@@ -70,7 +70,10 @@ class DaemonService:
         self._metrics_written = float("-inf")
 
     def run(self) -> None:
-        """Run until SIGTERM, SIGINT or `stop`. A second signal ends the process at once, and so its children."""
+        """Run until SIGTERM, SIGINT or `stop`. A second signal ends the process at once, and so its children.
+
+        Raises EnvironmentProblem once its lock was removed: its socket is gone, too, and another daemon may begin.
+        """
         self._handle_signals()
         notify_systemd("READY=1")
         self._log.write("started", f"Configuration {self.paths.settings}, socket {self.paths.socket}.", pid=os.getpid())
@@ -87,6 +90,9 @@ class DaemonService:
                     self._reload_settings("SIGHUP arrived.")
                     due = monotonic()
                 if monotonic() >= due and not self._stopping:
+                    if not os.fstat(self._lock).st_nlink:
+                        problem = f"The daemon ends, for its lock {self.paths.lock} was removed. Start it again."
+                        raise EnvironmentProblem(problem)
                     self.controller.tick()
                     self._do_chores()
                     due = monotonic() + self.controller.pause
