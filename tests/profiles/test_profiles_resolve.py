@@ -17,7 +17,7 @@ from autotune.model.operation import DTYPES, Operation
 from autotune.model.profile import Provenance
 from autotune.profiles import compiled_copy, folders, profile_files
 from autotune.profiles.lookup import Level
-from autotune.profiles.resolve import resolve
+from autotune.profiles.resolve import profile_paths, resolve
 
 QR = Operation(name="qr", sizes=(("m", 100), ("n", 100)))
 ONE = {"blas_threads": 1}
@@ -167,6 +167,20 @@ def test_a_named_place_without_profiles_is_refused_with_a_reason(tmp_path, name)
     (refusal,) = resolve(tmp_path / name).refusals
     assert refusal.path == str(tmp_path / name)
     assert refusal.reason
+
+
+def test_the_copy_tells_of_a_named_profile_that_is_not_used_without_being_parsed(tmp_path, monkeypatch):
+    named = tmp_path / "two\tlines\n\udcff.yaml"
+    (sentence,) = resolve(named).unused_named
+    monkeypatch.setattr(json, "loads", lambda _: pytest.fail("it was parsed"))
+    monkeypatch.setattr(profile_files, "read", lambda *_, **__: pytest.fail("it was compiled again"))
+    assert resolve(named).unused_named == (sentence,)
+    assert "two lines \udcff.yaml is not used" in sentence
+
+
+def test_a_named_file_of_the_users_folder_is_listed_once():
+    named = write(of_this_machine(entry()))
+    assert profile_paths(named) == [(folders.Layer.NAMED, str(named))]
 
 
 def test_a_corrupt_profile_is_refused_and_the_others_count(tmp_path):
@@ -326,8 +340,8 @@ def test_a_corrupt_copy_is_made_again(number):
 
 def reseal(path, **changes):
     """Change lines of a copy's head, or all that follows it, under a valid checksum."""
-    _, *head, body = path.read_bytes().split(b"\n", 7)
-    lines = {"loops": 4, "body": 6}
+    _, *head, body = path.read_bytes().split(b"\n", 8)
+    lines = {"loops": 4, "body": 7}
     parts = [*head, body]
     for name, text in changes.items():
         parts[lines[name]] = text

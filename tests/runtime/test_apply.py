@@ -193,9 +193,10 @@ def test_of_a_named_folder_that_holds_a_profile_for_this_machine_the_others_are_
     assert len(caplog.messages) == 1
 
 
-def test_what_autotune_run_has_told_of_a_named_profile_is_not_repeated(tmp_path, monkeypatch, caplog):
+def test_autotune_run_has_told_of_profiles_that_the_environment_names(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(state, "is_started_by_run", True)
-    autotune.apply(profile=tmp_path / "missing.yaml")
+    monkeypatch.setenv("AUTOTUNE_PROFILE", str(tmp_path / "environment.yaml"))
+    autotune.apply()
     assert caplog.messages == []
 
 
@@ -209,7 +210,18 @@ def test_a_process_that_can_no_longer_read_pythons_library_runs_on(monkeypatch, 
     monkeypatch.setattr("autotune.runtime.applied.resolve", fail)
     monkeypatch.setenv("AUTOTUNE_CPUS", "abc")
     monkeypatch.setitem(sys.modules, missing, None)
+    autotune.apply(profile=tmp_path / "program.yaml")
+    assert "program.yaml is not used" in caplog.text
+
     applied = autotune.apply()
+def test_a_named_file_of_the_users_own_folder_that_is_not_used_is_told(tmp_path):
+    write(entry(), path=tmp_path / "shipped" / "class.yaml")
+    named = write(entry())
+    named.write_text("schema: 99\n")
+    assert str(autotune.apply(profile=named)).count(f"{named} is not used") == 1
+    with pytest.raises(ProfileError) as raised:
+        autotune.apply(profile=named, strict=True)
+    assert raised.value.path == str(named)
     assert str(applied).endswith("ModuleNotFoundError: No module named 'json'")
     with pytest.raises(ModuleNotFoundError):
         autotune.apply(strict=True)

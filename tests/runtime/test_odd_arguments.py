@@ -84,3 +84,13 @@ def test_names_of_the_catalogue_and_of_profiles_are_not_said(caplog):
         for name in ("svd", "mean", "mine"):
             assert autotune.config(name, n=3) is None
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("before", [lambda: None, autotune.apply, lambda: autotune.config("svd", n=3)])
+@pytest.mark.parametrize("profile", [3, "a\0b"])
+def test_a_profile_that_cannot_be_a_path_is_said_by_the_outcome(before, profile):
+    before()
+    applied = autotune.apply(profile=profile)
+    assert "Error: " in applied.why
+    assert applied.why in str(applied)
+    assert applied.why in repr(applied)

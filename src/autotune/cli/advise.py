@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from autotune.cli import advice_text
+from autotune.cli.env import note_unused_profiles
 from autotune.cli.options import FILE, PRESENT_FILE, parse_duration
 from autotune.cli.program import FAILED
 from autotune.cli.run import cannot_start, recording_variables
@@ -82,7 +83,6 @@ def exit_status(recorded: "Recording") -> int:
 
 def advise_here(recorded: "Recording", profile: Path | None) -> "Advice":
     """Say what a recorded run would gain on this machine, by the profiles that fit it."""
-    from autotune.cli.in_force import note_refusal
     from autotune.controls import blas, wait_policy
     from autotune.profiles.resolve import resolve
     from autotune.recording.advice import advise_on
@@ -90,7 +90,7 @@ def advise_here(recorded: "Recording", profile: Path | None) -> "Advice":
     from autotune.runtime.process_settings import why_plain
 
     resolution = resolve(profile)
-    note_refusal(resolution, profile)
+    note_unused_profiles(resolution, outdated=True)
     plain = why_plain(resolution)
     own = wait_policy.exponent_of(os.environ)
     exponent = resolution.wait.exponent if own is None else own

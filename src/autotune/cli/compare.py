@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autotune.cli import messages
+from autotune.cli.env import note_unused_profiles
 from autotune.cli.options import PRESENT_FILE, parse_duration
 from autotune.cli.program import FAILED
 from autotune.cli.run import EFFECT, REPORT, RunOptions, run_options
@@ -52,7 +53,6 @@ def compare(
       autotune compare -- python simulate.py --steps 100
       autotune compare --blas-threads 1 --pairs 10 -- python simulate.py
     """
-    from autotune.cli.in_force import note_refusal
     from autotune.profiles.resolve import resolve, resolve_before_numpy
     from autotune.recording.run_recorded import temporary_folder
 
@@ -60,7 +60,7 @@ def compare(
     options = chosen.words()
     named = {} if profile is None else {"AUTOTUNE_PROFILE": str(profile.absolute())}
     if chosen.blas_threads is None and not is_disabled():  # else no profile is used
-        note_refusal(resolve_before_numpy(profile) or resolve(profile), profile)
+        note_unused_profiles(resolve_before_numpy(profile) or resolve(profile), outdated=True)
     with temporary_folder("autotune-compare-") as folder:
         variables, foresee = named | {REPORT: folder}, partial(note_pairs, pairs)
         runs = run_tuned_pairs(words, options, variables, pairs=pairs, seconds=seconds, seed=seed, foresee=foresee)

@@ -30,7 +30,7 @@ from autotune.model.software import BlasLibrary, Software
 from autotune.native import core
 from autotune.parallel.worker_processes import has_semaphores
 from autotune.profiles import folders
-from autotune.profiles.resolve import named_refusals, resolve
+from autotune.profiles.resolve import resolve
 from autotune.runtime.process_settings import is_disabled
 from autotune.runtime.text_table import printable
 
@@ -131,7 +131,7 @@ def profile_warnings() -> list[str]:
     """Warn of a switch that puts all profiles out of use, and of a named profile that is not used."""
     if is_disabled():
         return [SWITCHED_OFF]
-    return [refusal.sentence for refusal in named_refusals(resolve())]
+    return list(resolve().unused_named)
 
 
 def examine_recording(root: Path) -> Diagnosis:

@@ -7,7 +7,7 @@ import click
 from autotune.cli import messages
 from autotune.cli.terminal import json_option, note, print_json, print_lines
 from autotune.controls import thread_variables
-from autotune.profiles.resolve import Resolution, named_refusals, resolve, resolve_before_numpy
+from autotune.profiles.resolve import Resolution, resolve, resolve_before_numpy
 from autotune.runtime.process_settings import ProcessChoice, is_disabled, process_choice
 
 threads_option = click.option(
@@ -43,12 +43,17 @@ def resolve_and_note() -> Resolution | None:
 
     Says why a profile that $AUTOTUNE_PROFILE names is not used.
     """
-    resolution = resolve_before_numpy()
-    if os.environ.get("AUTOTUNE_PROFILE"):
-        resolution = resolution or resolve()
-        for refusal in named_refusals(resolution):
-            note(f"autotune: {refusal.sentence}")
+    resolution = resolve_before_numpy() or (resolve() if os.environ.get("AUTOTUNE_PROFILE") else None)
+    if resolution is not None:
+        note_unused_profiles(resolution)
     return resolution
+
+
+def note_unused_profiles(resolution: Resolution, *, outdated: bool = False) -> None:
+    """Say why profiles that the user names are not used and, if asked, those of this host for another NumPy or BLAS."""
+    for sentence in (*resolution.unused_named, resolution.outdated if outdated else None):
+        if sentence is not None:
+            note(f"autotune: {sentence}")
 
 
 def choose(blas_threads: int | None, resolution: Resolution | None = None) -> ProcessChoice:

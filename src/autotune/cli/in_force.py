@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from autotune.cli import messages
 from autotune.cli.options import parse_sizes
-from autotune.cli.terminal import note
 from autotune.errors import BadSize, UnknownOperation
 from autotune.host.detect import detect
 from autotune.model.catalogue import ALIASES, nearest_names, row_of
@@ -17,7 +16,7 @@ from autotune.model.policy import COMMANDS, memory_allowance
 from autotune.model.record import Record
 from autotune.profiles import folders
 from autotune.profiles.lookup import LookupResult
-from autotune.profiles.resolve import Resolution, named_refusals, profile_paths, resolve, resolve_before_numpy
+from autotune.profiles.resolve import profile_paths, resolve, resolve_before_numpy
 
 if TYPE_CHECKING:
     from autotune.model.profile import Profile
@@ -59,14 +58,6 @@ class InForce(Record, kw_only=True):
             return None
         main = profile_files.read(Path(max(files, key=lambda profile: sum(profile.statuses.values())).path))
         return main.replace(entries=tuple(match.entry for match in self.entries))
-
-
-def note_refusal(resolution: Resolution, profile: Path | None = None) -> None:
-    """Say why profiles of this host, and one that the command line or $AUTOTUNE_PROFILE names, are not used, if so."""
-    for refusal in named_refusals(resolution, profile):
-        note(refusal.sentence)
-    if resolution.outdated is not None:
-        note(resolution.outdated)
 
 
 def not_covered(names: Sequence[str], sizes: Sequence[str], measured: Iterable[str], *, dtype: str = DTYPES[0]) -> str:

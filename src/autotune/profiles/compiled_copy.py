@@ -1,7 +1,7 @@
 """Compiled copy that apply() reads instead of YAML: everything that fits this machine, ready for use.
 
 A head of text lines holds what apply() itself needs, so that it parses no JSON: the format with a checksum, the
-circumstances, the BLAS library, the thread count, the wait policy, the plans of whole-array loops and a warning. Then
+circumstances, the BLAS library, the thread count, the wait policy, the plans of whole-array loops and warnings. Then
 follow the refusals, and the entries of each operation as `name dtype<TAB>JSON`, best level and nearest profile first.
 They are parsed when the operation is first asked for. The copy is a cache: anything odd about it (owner, mode,
 checksum, age, content) means that it is made again, for refusals and entries when they are first read.
@@ -20,9 +20,11 @@ from autotune.model.record import Record
 if TYPE_CHECKING:
     from autotune.profiles.lookup import Refusal, Rung
 
-FORMAT = 8
-_HEAD_LINES = 7
+FORMAT = 9
+_HEAD_LINES = 8
 _NONE = "-"
+_CODEC = "utf-8", "surrogatepass"
+"""Of the head: names of files may be no text."""
 _TUNED = b'"status":"tuned"'
 """In the document of each entry that has a choice; in a text its quotation marks would be escaped."""
 _RULE = FileRule(max_bytes=2**26)
@@ -71,6 +73,8 @@ class Compiled(Record):
     """Plans of the classes of loops that are cut."""
     outdated: str | None = None
     """A sentence about this host's profiles for another NumPy or BLAS; None once there are some for this."""
+    unused_named: tuple[str, ...] = ()
+    """A sentence without tabs for each profile that the user names, if none of them is used."""
 
     def has(self, name: str, dtype: str | None = None) -> bool:
         """Return whether there are entries of an operation, with this dtype or any."""
@@ -138,13 +142,16 @@ def load(path: str) -> Compiled | None:
         *head, content = rest.split(b"\n", _HEAD_LINES - 1)
         if content[:1] != b"[" or content[-1:] != b"\n":
             return None
-        circumstances, software, threads, wait, loops, outdated = (line.decode() for line in head)
+        circumstances, software, threads, wait, loops, outdated, unused = (line.decode(*_CODEC) for line in head)
         count, _, why = threads.partition("\t")
         exponent, *thresholds = wait.split()
         pairs = (text.partition(":") for text in thresholds)
         policy = Wait(_number(exponent), {kind: int(elements) for kind, _, elements in pairs})
         plans = [_read_plan(*text.split()) for text in loops.split("\t") if text]
-        return Compiled(circumstances, software, (_number(count), why), policy, content, plans, outdated or None)
+        unused_named = tuple(unused.split("\t")) if unused else ()
+        return Compiled(
+            circumstances, software, (_number(count), why), policy, content, plans, outdated or None, unused_named
+        )
     except (OSError, ValueError, TypeError):
         return None  # absent, cut off, or something else altogether: it is only a cache
     except Exception as error:
@@ -173,8 +180,9 @@ def save(path: str, copy: Compiled) -> None:
         " ".join([_text(copy.wait.exponent), *(f"{kind}:{elements}" for kind, elements in copy.wait.loops.items())]),
         "\t".join(plans),
         copy.outdated or "",
+        "\t".join(copy.unused_named),
     )
-    data = b"".join(line.replace("\n", " ").encode() + b"\n" for line in head) + copy.body
+    data = b"".join(line.replace("\n", " ").encode(*_CODEC) + b"\n" for line in head) + copy.body
     with suppress(OSError):
         os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)  # noqa: PTH103, PTH120 - see folders
         replace_file(path, _mark(data) + b"\n" + data, 0o600)

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from autotune.model.entry import Entry
     from autotune.model.operation import Operation
 
+_ONE_LINE = {ord("\t"): " ", ord("\n"): " "}
+
 
 class Level(StrEnum):
     """Best first; for each operation the first level that covers its size is used."""
@@ -40,8 +42,8 @@ class Refusal(Record):
 
     @property
     def sentence(self) -> str:
-        """Say of a whole file that it is not used, and why."""
-        return f"The profile {self.path} is not used: {self.reason}"
+        """Say in one line of a whole file that it is not used, and why."""
+        return f"The profile {self.path} is not used: {self.reason}".translate(_ONE_LINE)
 
 
 class Rung(Record):

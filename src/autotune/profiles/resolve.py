@@ -57,6 +57,8 @@ class Resolution:
         self.loops = copy.loops
         """Plans of whole-array loops."""
         self.outdated = copy.outdated
+        self.unused_named = copy.unused_named
+        """A sentence for each profile that an argument or $AUTOTUNE_PROFILE names, if none of them is used."""
         self.has_blas = "'blas': None" not in copy.software
         """Has NumPy a BLAS library whose threads can be set?"""
         self.numpy = copy.software.partition("'numpy': '")[2].partition("'")[0] or None
@@ -273,6 +275,7 @@ def _compile(files: list[tuple[Layer, str]], site: "Site", circumstances: str, f
     copy = Compiled(
         circumstances,
         fields,
+        unused_named=_unused_named(files, refusals),
         consensus(_votes(built.values())),
         compiled_copy.Wait(*blas_wait(fitting, site)),
         compiled_copy.body(built, refusals),
@@ -329,37 +332,36 @@ def _votes(built: "Iterable[Sequence[Rung]]") -> list["Entry"]:
     return list(votes.values())
 
 
-def named_refusals(resolution: Resolution, named: Named = None) -> "list[Refusal]":
-    """Return the refusals of profiles that an argument or $AUTOTUNE_PROFILE names, if none of them is used.
+def _unused_named(files: list[tuple[Layer, str]], refusals: "Iterable[Refusal]") -> tuple[str, ...]:
+    """Return a sentence for each profile that an argument or $AUTOTUNE_PROFILE names, if none of them is used.
 
-    In a named folder are profiles of several machines, of which one fits.
+    A named folder may hold profiles of several machines: it is used if one of them fits.
     """
-    layer, _ = places(named)[0]
-    if layer is not Layer.NAMED:
-        return []
-    paths = {path for layer, path in profile_paths(named) if layer is Layer.NAMED}
-    refusals = [refusal for refusal in resolution.refusals if refusal.entry is None and refusal.path in paths]
-    return refusals if len(refusals) == len(paths) else []
+    named = {path for layer, path in files if layer is Layer.NAMED}
+    refused = [refusal.sentence for refusal in refusals if refusal.entry is None and refusal.path in named]
+    return tuple(refused) if len(refused) == len(named) else ()
 
 
 def profile_paths(named: Named = None) -> list[tuple[Layer, str]]:
-    """Return every profile file, nearest layer first. What cannot be listed stands for itself, to be refused."""
-    files: list[tuple[Layer, str]] = []
+    """Return every profile file once, nearest layer first. What cannot be listed stands for itself, to be refused."""
+    files: dict[str, Layer] = {}
     for layer, place in places(named):
         try:
             with os.scandir(place) as folder:
                 names = sorted(entry.name for entry in folder)
         except FileNotFoundError:
-            files += [(layer, place)] if layer is Layer.NAMED else []
+            if layer is Layer.NAMED:
+                files[place] = layer
             continue
         except OSError:
-            files.append((layer, place))
+            files.setdefault(place, layer)
             continue
         chosen = [name for name in names if name.endswith(_SUFFIXES) and not name.startswith(".")]
-        files += [(layer, os.path.join(place, name)) for name in chosen]  # noqa: PTH118 - once a file
+        for name in chosen:
+            files.setdefault(os.path.join(place, name), layer)  # noqa: PTH118 - once a file
         if layer is Layer.NAMED and not chosen:
-            files.append((layer, place))
-    return files
+            files[place] = layer
+    return [(layer, path) for path, layer in files.items()]
 
 
 def _circumstances(named: Named, usable: int, limit: Limit) -> tuple[str, str]:

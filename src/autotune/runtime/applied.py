@@ -10,7 +10,7 @@ from autotune.controls import after_fork, blas, thread_variables, wait_policy
 from autotune.host import cpu_variables
 from autotune.model.allocation import Limit
 from autotune.model.record import Record
-from autotune.profiles.resolve import named_refusals, resolve
+from autotune.profiles.resolve import resolve
 from autotune.runtime.process_settings import (
     DISABLED,
     NOT_APPLIED,
@@ -115,7 +115,7 @@ class Applied:
     def _not_used(self) -> Iterator[str]:
         """Yield a sentence for each profile that the user named and that is not used."""
         if self._now.resolution is not None:
-            yield from (refusal.sentence for refusal in named_refusals(self._now.resolution, self._wishes.profile))
+            yield from self._now.resolution.unused_named
 
     def _held_down(self) -> Iterator[str]:
         """Yield sentences on what a cap, or the user's environment, holds down."""
@@ -188,7 +188,7 @@ def _setting_for(wishes: Wishes, before: Setting, *, strict: bool) -> Setting:
     else:
         threads, reason = safe_threads(resolution, current=initial, user_limit=blas.user_limit())
     if strict:
-        _check_profile_is_used(resolution, wishes.profile)
+        _check_profile_is_used(resolution)
     allocator = wishes.allocator
     problem = _allocator_problem(allocator)
     if problem is not None:
@@ -212,12 +212,13 @@ def _setting_for(wishes: Wishes, before: Setting, *, strict: bool) -> Setting:
     )
 
 
-def _check_profile_is_used(resolution: "Resolution", profile: str | os.PathLike[str] | None) -> None:
-    """Raise ProfileError if the file that the user named is not used, or if no profile is."""
+def _check_profile_is_used(resolution: "Resolution") -> None:
+    """Raise ProfileError if the profile that the user named is not used, or if none is."""
     from autotune.errors import ProfileError
 
-    for refusal in named_refusals(resolution, profile):
-        raise ProfileError(refusal.reason, refusal.path)
+    for refusal in resolution.refusals if resolution.unused_named else ():
+        if refusal.sentence in resolution.unused_named:
+            raise ProfileError(refusal.reason, refusal.path)
     if next(resolution.entries(), None) is None:
         raise ProfileError("No profile fits this machine. `autotune calibrate` makes one.")
 
@@ -326,8 +327,9 @@ def stop_interception() -> None:
 def _log(applied: Applied, wishes: Wishes) -> None:
     """Log one line; a program that has not loaded the logging module has no handler for it.
 
-    Warn of ignored caps, and once of profiles that an upgrade has put out of use, or that are named and not used. Where
-    `autotune run` or `compare` started the process, they tell of named ones, and `compare` of all.
+    Warn of ignored caps, and once of profiles that an upgrade has put out of use, or that are named and not used. Those
+    that the environment names are left out where `autotune run` started the process, which has told of them; upgrades
+    where `compare` did.
     """
     for name in cpu_variables.invalid(os.environ):
         import logging
@@ -337,8 +339,8 @@ def _log(applied: Applied, wishes: Wishes) -> None:
         logging.getLogger("autotune").warning(invalid_count(name, os.environ[name]))
     resolution = state.setting.resolution
     warnings = [] if resolution is None or state.report_folder is not None else [resolution.outdated]
-    if resolution is not None and not state.is_started_by_run:
-        warnings += [refusal.sentence for refusal in named_refusals(resolution, wishes.profile)]
+    if resolution is not None and not (state.is_started_by_run and wishes.profile is None):
+        warnings += resolution.unused_named
     for warning in warnings:
         if warning is not None and warning not in state.reported:
             import logging
