@@ -112,9 +112,11 @@ def test_without_a_name_the_choices_are_listed_and_the_rest_is_counted(own_profi
 def test_entries_that_are_open_are_counted_among_those_that_run_as_plain_numpy(own_profile):
     made, path = own_profile
     profile_files.write(replace(made, entries=(make_entry("svd", status="undecided", m=8, n=8), made.entries[1])), path)
-    assert "Plain NumPy runs for 2 entries, of which 1 is open: qr (1), svd (1)." in " ".join(
-        str(autotune.explain()).split()
-    )
+    explained = autotune.explain()
+    assert "Plain NumPy runs for 2 entries, of which 1 is open: qr (1), svd (1)." in " ".join(str(explained).split())
+    qr, svd = explained.operations
+    learned = replace(explained, operations=(qr, replace(svd, choice=Configuration(blas_threads=1))))
+    assert "Plain NumPy runs for 1 entry: qr (1)." in " ".join(str(learned).split())
 
 
 def test_a_function_that_another_operation_serves_is_told_in_the_answer_and_in_its_values(own_profile):

@@ -277,11 +277,12 @@ def _overview(rows: Sequence[Explained], paths: dict[str, int], width: int) -> I
     if chosen:
         yield from _table(chosen, paths, width, reasons=False)
         yield ""
-    kept = Counter(row.operation.partition(" ")[0] for row in rows if row.choice.is_default)
-    if kept:
+    plain = [row for row in rows if row.choice.is_default]
+    if plain:
+        kept = Counter(row.operation.partition(" ")[0] for row in plain)
         names = ", ".join(f"{name} ({number})" for name, number in kept.items())
-        entries = units.count_of(kept.total(), "entry", "entries")
-        count = sum(row.entry is not None and not row.entry.is_decided for row in rows)
+        entries = units.count_of(len(plain), "entry", "entries")
+        count = sum(row.entry is not None and not row.entry.is_decided for row in plain)
         undecided = f", of which {count} {'is' if count == 1 else 'are'} open" if count else ""
         yield from wrap(f"Plain NumPy runs for {entries}{undecided}: {names}.", width)
     yield from wrap('The reasons: `autotune explain NAME`, or autotune.explain("NAME").', width)

@@ -37,7 +37,7 @@ MOST_PAIRS = 256
 HOPELESS_PAIRS = 16
 """Of a confirmation, from which on it ends if no more than half of them were won."""
 CLOSE = 1.4
-"""Log-ratio below which exploration cannot distinguish counts."""
+"""Ratio of two counts below which exploration cannot distinguish them."""
 LEAST_RISK = 0.05
 """Share of a call's time that any candidate is taken to lose at most, if nothing worse was seen of it."""
 PAIR_SECONDS = 5e-6
