@@ -84,14 +84,16 @@ def test_calls_are_switched_unless_the_process_is_to_have_one_count():
         assert state.per_call.counts() == (1, 1)
 
 
-def test_without_an_entry_that_speaks_for_calls_nothing_is_met(tmp_path):
-    nothing = tmp_path / "nothing.yaml"
-    profile_files.write(of_this_machine(make_entry("log", n=1000)), nothing)
+@pytest.mark.parametrize("entry", [make_entry("log", n=1000), make_entry("qr", m=100, n=100)])
+def test_where_no_entry_has_a_choice_for_calls_they_are_met_to_be_counted_alone(tmp_path, entry):
+    profile = tmp_path / "profile.yaml"
+    profile_files.write(of_this_machine(entry), profile)
     (folders.user_profiles() / "mine.yaml").unlink()
-    with autotune.apply(profile=nothing):
-        np.linalg.qr(A)
-        assert state.per_call.counts() == (0, 0)
-        assert "run as plain NumPy" in autotune.explain().per_call
+    for record, met in ((False, (0, 0)), (True, (2, 0))):
+        with autotune.apply(profile=profile, record=record):
+            np.linalg.qr(A)
+            assert state.per_call.counts() == met
+            assert "run as plain NumPy" in autotune.explain().per_call
 
 
 def test_without_the_core_calls_run_as_numpy_makes_them(monkeypatch):

@@ -96,10 +96,6 @@ class Resolution:
         """Return whether some profile for this machine has a choice for calls that are switched one by one."""
         return self._copy.tunes(MET)
 
-    def covers_calls(self) -> bool:
-        """Return whether some profile for this machine has entries of calls that are switched one by one."""
-        return any(map(self.names_operation, MET))
-
     def measured_sizes(self, name: str, dtype: str) -> list["Operation"]:
         """Return the sizes at which one operation was measured."""
         return list({entry.operation: None for rung in self._rungs(name, dtype) for entry in rung.entries})
@@ -275,11 +271,11 @@ def _compile(files: list[tuple[Layer, str]], site: "Site", circumstances: str, f
     copy = Compiled(
         circumstances,
         fields,
-        unused_named=_unused_named(files, refusals),
         consensus(_votes(built.values())),
         compiled_copy.Wait(*blas_wait(fitting, site)),
         compiled_copy.body(built, refusals),
         outdated=_outdated_text(refusals, {step.level for steps in built.values() for step in steps}),
+        unused_named=_unused_named(files, refusals),
     )
     usable = site.key.usable_cpus
     cpus = worker_cpus(os.environ, usable)

@@ -97,11 +97,11 @@ class PerCall:
         learn = setting.learn and may_differ
         if setting.per_call:
             self._meet_loops(reductions=setting.reductions and may_differ, learn=learn)
-        switch = setting.per_call and may_differ and (learn or self._resolution.covers_calls())
+        switch = setting.per_call and may_differ and (learn or self._resolution.tunes_calls())
         if setting.record or switch or self._taps:
             self._meet_calls(switch=switch, learn=learn and switch)
         if not self.why and not self._switches and may_differ:
-            self.why = "No profile has an entry for single calls here, so they run as plain NumPy."
+            self.why = "No profile has a choice for single calls here, so they run as plain NumPy."
 
     def stop(self) -> None:
         expect_no_longer(_SCIPYS_FIRST)
