@@ -64,6 +64,18 @@ def test_an_exception_of_the_programs_signal_handler_reaches_the_program(monkeyp
         signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.skipif(not hasattr(signal, "raise_signal"), reason="needs signals")
+def test_an_exception_of_a_signal_handler_while_a_line_is_logged_reaches_the_program(monkeypatch, caplog):
+    logger = logging.getLogger("autotune")
+    monkeypatch.setattr(logger, "filters", [lambda _: signal.raise_signal(signal.SIGINT)])
+    before = signal.signal(signal.SIGINT, Alarm())
+    try:
+        with caplog.at_level(logging.INFO, logger="autotune"), pytest.raises(TimeoutError, match="alarm"):
+            autotune.apply()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_a_timeout_of_a_file_system_changes_nothing(monkeypatch):
     def resolve(*_, **__):
         raise TimeoutError(110, "Connection timed out")
@@ -198,9 +210,21 @@ def test_autotune_run_has_told_of_profiles_that_the_environment_names(tmp_path, 
     monkeypatch.setenv("AUTOTUNE_PROFILE", str(tmp_path / "environment.yaml"))
     autotune.apply()
     assert caplog.messages == []
+    autotune.apply(profile=tmp_path / "program.yaml")
+    assert "program.yaml is not used" in caplog.text
 
 
-@pytest.mark.parametrize("missing", ["autotune.errors", "logging"])
+def test_a_named_file_of_the_users_own_folder_that_is_not_used_is_told(tmp_path):
+    write(entry(), path=tmp_path / "shipped" / "class.yaml")
+    named = write(entry())
+    named.write_text("schema: 99\n")
+    assert str(autotune.apply(profile=named)).count(f"{named} is not used") == 1
+    with pytest.raises(ProfileError) as raised:
+        autotune.apply(profile=named, strict=True)
+    assert raised.value.path == str(named)
+
+
+@pytest.mark.parametrize("missing", ["autotune.errors", "signal", "logging"])
 def test_a_process_that_can_no_longer_read_pythons_library_runs_on(monkeypatch, missing):
     """After setuid every module that was not loaded before is missing."""
 
@@ -210,18 +234,7 @@ def test_a_process_that_can_no_longer_read_pythons_library_runs_on(monkeypatch, 
     monkeypatch.setattr("autotune.runtime.applied.resolve", fail)
     monkeypatch.setenv("AUTOTUNE_CPUS", "abc")
     monkeypatch.setitem(sys.modules, missing, None)
-    autotune.apply(profile=tmp_path / "program.yaml")
-    assert "program.yaml is not used" in caplog.text
-
     applied = autotune.apply()
-def test_a_named_file_of_the_users_own_folder_that_is_not_used_is_told(tmp_path):
-    write(entry(), path=tmp_path / "shipped" / "class.yaml")
-    named = write(entry())
-    named.write_text("schema: 99\n")
-    assert str(autotune.apply(profile=named)).count(f"{named} is not used") == 1
-    with pytest.raises(ProfileError) as raised:
-        autotune.apply(profile=named, strict=True)
-    assert raised.value.path == str(named)
     assert str(applied).endswith("ModuleNotFoundError: No module named 'json'")
     with pytest.raises(ModuleNotFoundError):
         autotune.apply(strict=True)
@@ -425,21 +438,23 @@ def test_products_are_the_same_afterwards():
 
 
 @pytest.mark.real
-def test_a_program_runs_on_after_autotune_was_uninstalled(tmp_path):
-    """An upgrade replaces the files of long-running programs, too."""
+@pytest.mark.parametrize("options", ["", "record=True, guard=True"])
+def test_a_program_runs_on_after_autotune_was_uninstalled(tmp_path, options):
+    """An upgrade replaces the files of long-running programs, too. The first program compiles the profile."""
     package = Path(autotune.__file__).parent
     shutil.copytree(package, tmp_path / package.name, ignore=shutil.ignore_patterns("__pycache__"))
-    profile = write(entry(), path=tmp_path / "mine.yaml")
+    write(entry())
+    begin = f"import numpy as np, autotune, shutil; autotune.apply({options})"
     code = f"""
-    import numpy as np, autotune, shutil
-    autotune.apply(profile={str(profile)!r}, record=True)
+    {begin}
     shutil.rmtree({str(tmp_path / package.name)!r})
     import scipy.linalg
     print(np.linalg.qr(np.eye(100))[1].trace(), scipy.linalg.qr(np.eye(100))[1].trace(), np.exp(np.zeros(10**6)).sum())
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
-    assert (done.returncode, done.stdout, done.stderr) == (0, "100.0 100.0 1000000.0\n", "")
+    for program, output in ((begin, ""), (code, "100.0 100.0 1000000.0\n")):
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(program)],
+            env={**os.environ, "PYTHONPATH": str(tmp_path)},
+            capture_output=True, text=True, check=False, timeout=300,
+        )  # fmt: skip
+        assert (done.returncode, done.stdout, done.stderr) == (0, output, "")

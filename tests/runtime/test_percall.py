@@ -209,6 +209,40 @@ def test_a_profile_that_turns_out_broken_does_not_reach_the_call(monkeypatch):
     assert autotune.explain().per_call.endswith("matmul runs as without a profile: RuntimeError: a bug")
 
 
+def test_a_call_goes_on_where_what_it_needs_can_no_longer_be_loaded(monkeypatch):
+    """As after autotune was removed, or the process got another user or root folder."""
+    autotune.apply()
+    with monkeypatch.context() as removed:
+        for module in ("autotune.model.operation", "autotune.errors"):
+            removed.setitem(sys.modules, module, None)
+        np.linalg.qr(A)
+    assert "qr runs as without a profile: ModuleNotFoundError" in autotune.explain().per_call
+
+
+@several_threads
+def test_a_watched_call_goes_on_where_what_the_guard_needs_can_no_longer_be_loaded(monkeypatch):
+    monkeypatch.setattr("autotune.runtime.guard.LONG_SECONDS", 0.0)
+    with autotune.apply(guard=True):
+        monkeypatch.setitem(sys.modules, "autotune.model.policy", None)
+        np.linalg.qr(A)
+        assert "Calls are neither watched nor learned about any more: ModuleNotFoundError" in state.per_call.why
+
+
+def test_recording_ends_where_what_it_needs_can_no_longer_be_loaded(monkeypatch):
+    applied = autotune.apply(record=True)
+    np.linalg.qr(A)
+    monkeypatch.setitem(sys.modules, "autotune.runtime.naming", None)
+    applied.restore()
+    assert state.per_call is None
+
+
+def test_scipy_runs_plain_where_its_interception_is_that_of_another_version(monkeypatch):
+    pytest.importorskip("scipy.linalg")
+    monkeypatch.setattr("autotune.intercept.scipy_calls.ScipyCalls", lambda: None)
+    with autotune.apply():
+        assert "Calls of scipy.linalg run as plain NumPy: TypeError" in autotune.explain().per_call
+
+
 def test_threads_calling_at_once_leave_the_count_as_it_was():
     before = blas.current()
     autotune.apply()

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
@@ -51,8 +50,7 @@ class _Watch:
                 if are_imported(modules):
                     act = self.expected.pop(modules, None)
                     if act is not None:
-                        with suppress(ImportError):  # autotune was removed, or replaced, while the program runs
-                            act()
+                        act()
         return None
 
 

@@ -15,6 +15,7 @@ from autotune.runtime.process_settings import (
     DISABLED,
     NOT_APPLIED,
     Setting,
+    failure_text,
     import_numpy,
     is_disabled,
     plain_text,
@@ -148,23 +149,15 @@ def put_into_force(wishes: Wishes, *, strict: bool = False) -> Applied:
         except Exception as error:
             if strict:
                 raise
-            reason = _reason(error)
+            reason = failure_text(error)
             now = before.replace(failure=None if before.resolution else reason, reason=reason)
         state.replace_setting(now)
     applied = state.applied = Applied(before, now, wishes)
-    with suppress(ImportError, OSError):  # see _reason
-        _log(applied, wishes)
-    return applied
-
-
-def _reason(error: Exception) -> str:
-    """Return an exception as text for people. Raises one of a signal handler again, which is meant for the program."""
     try:
-        from autotune.errors import error_text, raise_if_of_signal_handler
-    except (ImportError, OSError):  # after setuid, say, a process may no longer read the files of Python
-        return f"{type(error).__name__}: {error}"
-    raise_if_of_signal_handler(error)
-    return error_text(error)
+        _log(applied, wishes)
+    except (ImportError, OSError) as error:  # files of Python that this process may no longer read
+        failure_text(error)  # raises that of a signal handler again
+    return applied
 
 
 def refresh() -> None:
@@ -296,13 +289,14 @@ def _leave_files(*, record: bool) -> None:
 
 def write_files_at_exit() -> None:
     """Leave the report for `autotune compare`, and for the daemon what this process called, dropped and learned."""
-    with suppress(ImportError):  # autotune was removed, or replaced, while the program ran
-        if state.report_folder is not None:
+    if state.report_folder is not None:
+        with suppress(ImportError):  # autotune was removed, or replaced, while the program ran
             from autotune.runtime.at_exit import write_report
 
             write_report(state.report_folder)
-        stop_interception()
-        if state.process_demand is not None or state.dropped or state.learned:
+    stop_interception()
+    if state.process_demand is not None or state.dropped or state.learned:
+        with suppress(ImportError):  # likewise
             from autotune.runtime.at_exit import write_demand
 
             write_demand()
@@ -321,7 +315,10 @@ def stop_interception() -> None:
     if ended.learner is not None:
         state.learned.extend(lesson for lesson in ended.learner.lessons() if lesson.choice)
     if demand is not None:
-        ended.hand_over(demand)
+        try:
+            ended.hand_over(demand)
+        except (ImportError, OSError) as error:  # autotune was removed, say: nothing is counted
+            failure_text(error)  # raises that of a signal handler again
 
 
 def _log(applied: Applied, wishes: Wishes) -> None:

@@ -14,6 +14,7 @@ from autotune.controls.import_hooks import expect_no_longer, when_imported
 from autotune.intercept.array_loops import CLASSES, ArrayLoops, is_loop
 from autotune.intercept.numpy_calls import Decide, NumpyCalls
 from autotune.native import core
+from autotune.runtime.process_settings import failure_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -220,11 +221,14 @@ class PerCall:
 
     def _meet_scipy(self, most: int | None) -> None:
         """Meet SciPy's calls, once the program has imported scipy.linalg."""
-        from autotune.intercept.scipy_calls import ScipyCalls
+        try:
+            from autotune.intercept.scipy_calls import ScipyCalls
 
-        with self._lock:
-            if self._taps:  # else all of it has been taken off meanwhile
-                self._tap(ScipyCalls(self._core, partial(self._for_scipy, most), self._say))
+            with self._lock:
+                if self._taps:  # else all of it has been taken off meanwhile
+                    self._tap(ScipyCalls(self._core, partial(self._for_scipy, most), self._say))
+        except Exception as error:  # noqa: BLE001 - autotune was removed, or replaced, while the program ran
+            self._say(f"Calls of scipy.linalg run as plain NumPy: {failure_text(error)}")
 
     def _watch(self, most: int | None, *, learn: bool) -> None:
         """Let the guard look at long calls that have a count of their own, and the learner at those without.
@@ -259,10 +263,16 @@ class PerCall:
 
     def _look(self, calls: "Calls", seconds: float, control: int, trial: int) -> None:
         """Take in a long call, as the C core tells it."""
-        if self.learner is not None and self.learner.learns(calls):
-            self.learner.look(calls, seconds, trial)
-        elif self.guard is not None:
-            self.guard.look(calls, seconds, control)
+        try:
+            if self.learner is not None and self.learner.learns(calls):
+                self.learner.look(calls, seconds, trial)
+            elif self.guard is not None:
+                self.guard.look(calls, seconds, control)
+        except (RecursionError, MemoryError):
+            raise  # the core tells of a later call
+        except Exception as error:  # noqa: BLE001 - the call has succeeded
+            self._say(f"Calls are neither watched nor learned about any more: {failure_text(error)}")
+            self._core.watch_calls(None)
 
     def _slack(self, calls: "Calls") -> float:
         """Return the share of the time that an entry may cost whose objective was fewer CPU seconds."""
@@ -352,10 +362,7 @@ class PerCall:
             except (RecursionError, MemoryError):
                 raise  # the core lets the call run without a choice, and asks again
             except Exception as error:  # noqa: BLE001 - whatever is wrong with a profile, the call goes on
-                from autotune.errors import error_text, raise_if_of_signal_handler
-
-                raise_if_of_signal_handler(error)
-                self.why = f"{operation} runs as without a profile: {error_text(error)}"
+                self.why = f"{operation} runs as without a profile: {failure_text(error)}"
                 return new("", dtype, {})  # type: ignore[no-any-return]
             if match is not None and choice is not None:
                 covered = True

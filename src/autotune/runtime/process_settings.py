@@ -27,6 +27,18 @@ def is_disabled() -> bool:
     return os.environ.get("AUTOTUNE_DISABLE", "") not in {"", "0"}
 
 
+def failure_text(error: Exception) -> str:
+    """Return an exception as text for people. Raises one of a signal handler again, which is meant for the program."""
+    try:
+        import signal  # noqa: F401 - which raise_if_of_signal_handler loads
+
+        from autotune.errors import error_text, raise_if_of_signal_handler
+    except (ImportError, OSError):  # after setuid, say, a process may no longer read the files of Python
+        return f"{type(error).__name__}: {error}"
+    raise_if_of_signal_handler(error)
+    return error_text(error)
+
+
 class PlainReasons(Record):
     """Reasons why calls of linear algebra and loops of ufuncs run as plain NumPy, as sentences."""
 
