@@ -62,6 +62,7 @@ SAMPLES = {
     "reason": "It is gone.",
     "row": "matmul",
     "seconds": 65.0,
+    "set_aside": "p.yaml.refused",
     "speedup": 2.0,
     "span": "2h",
     "status": 3,
@@ -131,7 +132,7 @@ def test_a_fixed_message_is_a_printable_sentence(name):
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
 def test_a_message_contains_every_name_path_and_number_that_it_is_given(name):
     """Of numbers that a message rounds or formats, and of counts of a table, the unit's own tests speak."""
-    facts = {"address", "alias", "output", "folder", "path", "profile", "row"}
+    facts = {"address", "alias", "output", "folder", "path", "profile", "row", "set_aside"}
     text = say(name, is_searched=False)
     given = inspect.signature(FUNCTIONS[name]).parameters.keys() & facts
     assert [each for each in given if SAMPLES[each] not in text] == []
