@@ -62,7 +62,7 @@ def test_a_single_pair_that_others_disturbed_decides_nothing():
     request = Request(operations=("qr",), sizes=({"n": 300},), budget_seconds=4.0)
     entry, _ = _entry(bench, request, environment_of(2, full_capacity=2.0))
     assert (entry.status, entry.choice) == (Status.UNDECIDED, DEFAULT)
-    assert "a single pair" in entry.reason
+    assert "only timed next to other load" in entry.reason
 
 
 def test_where_the_time_allows_it_such_a_pair_is_measured_again():

@@ -1,7 +1,7 @@
 """From evidence and findings to an entry."""
 
 import pytest
-from support.calibration_runs import CRASH, ONE, SMALL, candidate, environment_of, probed, visit
+from support.calibration_runs import CRASH, ONE, SMALL, TWO, candidate, environment_of, probed, visit
 from support.fake_bench import pairs
 
 from autotune.model.catalogue import kind
@@ -89,12 +89,26 @@ def test_a_choice_that_fell_keeps_the_default_and_says_why():
     assert 1 not in entry.evidence.safe_threads
 
 
-@pytest.mark.parametrize(("met", "is_firm"), [(1.0, False), (2.0, True)])
+@pytest.mark.parametrize(
+    ("met", "is_firm"),
+    [({"capacity": 1.0}, False), ({"capacity": 2.0, "interference": 0.5}, False), ({"capacity": 2.0}, True)],
+)
 def test_what_gained_nothing_without_full_capacity_refutes_no_proof_from_moments_with_it(met, is_firm):
-    """Two workers on a busy machine: with the second CPU, which no process met, they may gain much."""
-    entry = _decide(tested=candidate(*[visit(1.04, capacity=met)] * 6), capacity=HALF)
+    """Two workers on a busy machine: with the second CPU to themselves, as in no process, they may gain much."""
+    entry = _decide(tested=candidate(*[visit(1.04, **met)] * 6), capacity=HALF)
     assert (entry.status, entry.is_firm) == (Status.DEFAULT_KEPT, is_firm)
-    assert ("met full capacity" in entry.reason) is not is_firm
+    assert (entry.evidence.speedup_limit is None) is is_firm
+    assert ("met full capacity, where the speed-up may be up to 1.95" in entry.reason) is not is_firm
+
+
+def test_of_two_limits_an_entry_states_the_larger_and_not_the_smaller():
+    """Twice the default's time with half of the CPUs: the error of the end of the time is 10 %, that of a test 2.5 %."""
+    tested = candidate(*[visit(2.0, capacity=1.0)] * 2, capacity=HALF)
+    tested.give_up()
+    at_end = tested.speedup_limit
+    entry = _decide(tested=tested, capacity=HALF)
+    assert entry.evidence.speedup_limit > at_end > 1.0
+    assert "below" not in entry.reason
 
 
 def test_below_the_least_number_of_processes_it_is_undecided_and_states_no_speed_up():
@@ -138,6 +152,15 @@ def test_a_configuration_that_crashed_is_named_next_to_those_that_were_timed(tes
     evidence = _evidence(1.2)
     evidence.failures[Configuration(blas_threads=2)] = CRASH
     assert f"blas_threads=2 failed: {CRASH.reason}" in _decide(evidence, tested).reason
+
+
+def test_what_was_only_timed_next_to_others_leaves_an_entry_undecided_though_another_seems_better():
+    evidence = TrialEvidence(usable_cpus=2, default_cpus=2, capacity=FULL, default_seconds=[0.01])
+    evidence.visits[ONE] = [visit(1.02, capacity=2.0)]
+    evidence.visits[TWO] = [visit(1.05, pairs=2, capacity=2.0, interference=0.5)]
+    entry = _decide(evidence)
+    assert entry.status is Status.UNDECIDED
+    assert f"{TWO} was only timed next to other load" in entry.reason
 
 
 @pytest.mark.parametrize("ratio", [0.995, 1.2])

@@ -222,3 +222,25 @@ def test_a_side_is_taken_to_lose_what_was_missing_of_the_cpus_that_it_uses(choic
     )
     assert evidence.prediction(choice) == pytest.approx(math.log(likely))
     assert evidence.estimate(choice) == pytest.approx(math.log(0.8))
+
+
+@pytest.mark.parametrize(
+    ("choice", "ratios", "interference", "is_little"),
+    [
+        (TWO, [1.0, 1.0], 0.3, True),
+        (TWO, [1.6, 1.6], 0.3, False),
+        (TWO, [1.3], 0.3, True),
+        (TWO, [1.8], 0.3, False),
+        (TWO, [1.0], 0.0, False),
+        (ONE, [1.05], 0.3, True),
+        (ONE, [1.05, 1.05], 0.3, False),
+        (ONE, [1.3], 0.3, False),
+    ],
+)
+def test_disturbed_pairs_tell_little_if_others_can_have_hidden_a_gain(choice, ratios, interference, is_little):
+    """Others that took 30 % of the CPUs' time can have slowed down a choice that uses all of them 1.43 times."""
+    evidence = TrialEvidence(usable_cpus=2, default_cpus=2, capacity=Capacity(usable_cpus=2, probes=[2.0] * 30))
+    seconds = [0.01 * ratio for ratio in ratios]
+    met = pairs([0.01] * len(seconds), seconds, interference, 2.0)
+    evidence.add([_measured(DEFAULT, 0.01), replace(_measured(choice, *seconds), pairs=met)])
+    assert evidence.rests_on_little(choice) is is_little

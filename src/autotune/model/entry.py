@@ -57,7 +57,8 @@ class Evidence(Record, kw_only=True):
     the choice was timed at full capacity only."""
     speedup_limit: Positive | None = None
     """Upper bound of the best other configuration's speed-up (error 10 %), where the time ended before its test and
-    the default was kept for so little; or what missing CPUs can hide, where no process met full capacity."""
+    the default was kept for so little; or what missing CPUs and other load can hide, where no undisturbed pair met full
+    capacity."""
     full_capacity_share: Share | None = None
     """Share of the time at full capacity; None if that was not probed."""
     default_seconds: Positive | None = None

@@ -34,9 +34,8 @@ SMALL_GAIN = log1p(0.1)
 to find so small a gain."""
 SMALL_GAIN_ERRORS = 1.28
 """Standard errors by which it may be better than it seems then: of candidates that gain 10 % one in ten is lost so."""
-LITTLE_GAIN = (
-    "Not proved faster in the time allowed; it gains little, if anything: the speed-up is below {:.2f} (error 10 %)."
-)
+NOT_IN_TIME = "Not proved faster in the time allowed"
+LITTLE_GAIN = "; it gains little, if anything: the speed-up is below {:.2f} (error 10 %)"
 MOST_PROCESSES = 96
 """After which a candidate that is still undecided is dropped: its gain is near the margin."""
 OBJECTED_PROCESSES = 12
@@ -203,7 +202,8 @@ class Candidate:
             self.verdict, self.reason = Verdict.DROPPED, objection
         elif most < SMALL_GAIN - self.bound - log1p(MARGIN):
             self.verdict, self.speedup_limit = Verdict.DROPPED, exp(max(0.0, most))
-            self.reason = LITTLE_GAIN.format(self.speedup_limit)
+            is_hidden = (self.findings.limit_at_full or 0.0) > self.speedup_limit
+            self.reason = f"{NOT_IN_TIME}{'' if is_hidden else LITTLE_GAIN.format(self.speedup_limit)}."
 
 
 def judge(candidate: Candidate) -> tuple[Verdict, str]:

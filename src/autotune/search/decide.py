@@ -24,6 +24,8 @@ THRIFTIEST = (
     "can be told."
 )
 NOTHING_TO_TRY = "There is nothing to choose from on this allocation."
+UNMET = " No undisturbed pair met full capacity, where the speed-up may be up to {:.2f}."
+UNKNOWN = "; {} was only timed next to other load or while CPUs were missing."
 NO_KNOBS = (
     "There is nothing to choose from: the function takes no knob, and no threads of a library were at work in a first "
     "trial at the largest size."
@@ -98,10 +100,11 @@ def _judge(base: Entry, candidate: Candidate, evidence: TrialEvidence) -> Entry:
     base = replace(base, evidence=replace(base.evidence, safe_threads=safe))
     tested = replace(base, evidence=_with_findings(base.evidence, findings))
     if candidate.verdict is Verdict.DROPPED:
-        limit, at_full = candidate.speedup_limit, findings.limit_at_full
-        missed = "" if at_full is None else " No process met full capacity, where it may be faster."
+        at_full = findings.limit_at_full
+        missed = "" if at_full is None else UNMET.format(at_full)
         reason = f"{choice} was tested. {candidate.reason}{missed}"
-        limited = replace(tested.evidence, speedup_limit=at_full if limit is None else limit)
+        limits = [limit for limit in (candidate.speedup_limit, at_full) if limit is not None]
+        limited = replace(tested.evidence, speedup_limit=max(limits, default=None))
         return replace(tested, status=Status.DEFAULT_KEPT, reason=reason, evidence=limited)
     missing = candidate.fewer_cpus and len(candidate.visits) >= 2 and not findings.full
     if candidate.verdict is Verdict.NOISY or missing:
@@ -182,8 +185,8 @@ def _nothing_tested(evidence: TrialEvidence, kind: Kind) -> tuple[Status, str]:
     if gain <= -log1p(MARGIN):  # next to neighbours a candidate must be no slower without them, too
         untested = "but it was not seen to be as fast without neighbours, or too seldom: it was not tested."
         return Status.NOISY, f"{seemed}, {untested}"
-    if evidence.rests_on_little(best):
-        return Status.UNDECIDED, f"{seemed}, in a single pair of timings that met other load or missing CPUs."
+    if little := next(filter(evidence.rests_on_little, evidence.candidates), None):
+        return Status.UNDECIDED, f"{seemed}{UNKNOWN.format(little)}"
     small = f"; a gain below {MARGIN:.0%} is not pursued." if gain < 0 else "."
     return Status.DEFAULT_KEPT, f"{seemed}{small}"
 

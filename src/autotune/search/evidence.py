@@ -26,7 +26,7 @@ LEAST_PROCESS_SCATTER = 0.004
 OFTEN = 16
 """Pairs that are enough for a configuration to lead, however often others were measured."""
 FAR = 0.12
-"""Log-ratio above which a single pair tells, whatever happened to it, that a configuration is slower."""
+"""Log-ratio above which a single pair tells that a configuration is slower, unless missing CPUs or others explain it."""
 LEAST_SCATTER = 0.003
 """Of pairs, in log-ratio."""
 EFFICIENCY = 1.047
@@ -140,8 +140,7 @@ class TrialEvidence:
 
     def at_best(self, configuration: Configuration) -> float:
         """Return the log-ratio that a configuration with at least the default's CPUs may have at full capacity."""
-        if self.capacity is None or not self.is_pessimistic(configuration):
-            return self.estimate(configuration)
+        assert self.capacity is not None
         return min(visit.at_best(self.capacity) for visit in self.visits[configuration])
 
     def is_optimistic(self, configuration: Configuration) -> bool:
@@ -149,11 +148,16 @@ class TrialEvidence:
         return self._summary(configuration).reduced and configuration.cpus < self.default_cpus
 
     def rests_on_little(self, configuration: Configuration) -> bool:
-        """Is it, near the default, known from a single pair only, that others disturbed or CPUs were missing in?"""
+        """Was it only timed while others disturbed or CPUs were missing, and may it be faster than the default?
+
+        Of a configuration that uses fewer CPUs than the default a second such pair tells: what it met is in its favour.
+        """
         pairs = [pair for visit in self.visits[configuration] for pair in visit.pairs]
-        if self.capacity is None or self.capacity.best is None or len(pairs) > 1 or self.estimate(configuration) > FAR:
+        if self.capacity is None or self.capacity.best is None or self._at_full(pairs):
             return False
-        return not self._at_full(pairs)
+        if len(pairs) == 1 and self.estimate(configuration) <= FAR:
+            return True
+        return configuration.cpus >= self.default_cpus and self.at_best(configuration) < -log1p(MARGIN)
 
     def doubt(self, configuration: Configuration) -> float:
         """Standard error of the estimate."""

@@ -175,9 +175,9 @@ class Findings:
         """Upper bound of the gain, in log-ratio: `errors` standard errors above the estimate; infinite if unknown.
 
         A candidate that uses at least as many CPUs as the default is not given up before it was seen at full capacity,
-        unless it would gain nothing if all CPUs that were missing had been its own. Of one that uses fewer the
-        processes at any capacity tell as well: lost capacity and interference speak for it, so that what gains nothing
-        with them gains nothing without.
+        unless it would gain nothing if all CPUs that were missing, and all time that others took, had been its own. Of
+        one that uses fewer the processes at any capacity tell as well: lost capacity and interference speak for it, so
+        that what gains nothing with them gains nothing without.
         """
 
         def most(values: Sequence[float]) -> float:
@@ -193,7 +193,10 @@ class Findings:
 
     @property
     def limit_at_full(self) -> float | None:
-        """Speed-up that missing CPUs can hide, where no process met full capacity; None if that is little."""
+        """Speed-up that missing CPUs and other load can hide, where no undisturbed pair met full capacity.
+
+        None if that is little.
+        """
         if self.fewer_cpus or self.all_full or not self.at_best:
             return None
         most = DROP_ERRORS * self._error(self.at_best) - hodges_lehmann(self.at_best)

@@ -8,7 +8,7 @@ default, and they may speak for one that uses fewer.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from math import inf, log, sqrt
+from math import inf, log, log1p, sqrt
 from statistics import quantiles
 
 import numpy as np
@@ -27,6 +27,8 @@ LEAST_PART = 0.25
 hardware threads of one core deliver 1.2 to 1.4 CPUs' work."""
 LATEST = 3
 """The present state is that of the median of 3 probes: a burst may hit one of them."""
+MOST_TAKEN = 0.9
+"""Largest share of the CPUs' time that others are taken to have had: a pair that was timed had some of it."""
 OCCUPANCY = 0.1
 """Part of the time from which a state counts."""
 DISTURBED = 0.5
@@ -182,9 +184,9 @@ class Visit:
     def at_best(self, capacity: Capacity) -> float:
         """Return the best log-ratio at full capacity of a candidate with at least as many CPUs as the default.
 
-        Each pair counts as if all CPUs that were missing had been the candidate's.
+        Each pair counts as if all CPUs that were missing, and all time that others took, had been the candidate's.
         """
-        values = (log_ratio([pair]) - capacity.missing(pair) for pair in self.at_any_capacity())
+        values = (log_ratio([pair]) - capacity.missing(pair) - _taken(pair) for pair in self.at_any_capacity())
         return hodges_lehmann(list(values))
 
     def log_ratio_at_full_capacity(self, capacity: Capacity, *, cpus: int, default_cpus: int) -> float:
@@ -195,6 +197,11 @@ class Visit:
                 for pair in self.at_any_capacity()
             ]
         )
+
+
+def _taken(pair: Pair) -> float:
+    """Return the log of the factor by which others can have slowed down a side that uses all CPUs."""
+    return 0.0 if is_undisturbed(pair) else -log1p(-min(pair.interference or 0.0, MOST_TAKEN))
 
 
 def _quiet_or_all(pairs: Sequence[Pair]) -> tuple[Pair, ...]:

@@ -141,7 +141,8 @@ class SizeSearch:
         leader = min(evidence.candidates, key=evidence.prediction)
         best = min(0.0, evidence.prediction(leader))
         second = min((self._lower(choice) for choice in evidence.candidates if choice != leader), default=0.0)
-        is_open = self.searching or self._is_unverified(leader) or evidence.rests_on_little(leader)
+        decisive = [leader] if best < -log1p(MARGIN) else evidence.candidates
+        is_open = self.searching or self._is_unverified(leader) or any(map(evidence.rests_on_little, decisive))
         unseen = UNSEEN if is_open else 0.0
         return max(0.0, min(best - second, -second), unseen)
 
