@@ -15,7 +15,7 @@ from autotune.model.measurement import Measurement, Session
 from autotune.search.candidate import Candidate, Verdict, judge
 from autotune.search.confirmation import Confirmation
 from autotune.search.machine_states import Capacity
-from autotune.search.sequential_test import candidate_error
+from autotune.search.sequential_test import candidate_error, capital
 from autotune.search.time_budget import Clock
 
 FULL = probed(*[2.0] * 30)
@@ -206,7 +206,7 @@ def test_medians_that_hide_slow_pairs_are_not_believed():
     assert "slower on average" in reason
 
 
-def _capital_where_each_loss_raises_full_capacity(signs):
+def _findings_where_each_loss_raises_full_capacity(signs):
     """An adversary shows more CPUs after each loss, until what was lost before counts as timed without all of them."""
     capacity, cpus = Capacity(usable_cpus=256), 46.0
     tested = candidate(capacity=capacity, fewer_cpus=True)
@@ -216,15 +216,18 @@ def _capital_where_each_loss_raises_full_capacity(signs):
             Measurement(operation=SMALL, configuration=DEFAULT, seconds=(0.01,)),
             Measurement(operation=SMALL, configuration=ONE, seconds=(0.01,), pairs=pairs),
         )
+        full_from = tested.full_from
         capacity.add(Session(measurements=measured, wall_seconds=1.0))
-        tested.take(measured, float(place))
+        tested.take(measured, float(place), full_from)
         cpus = min(256.0, 1.0 + 1.45 * (cpus - 1.0)) if sign > 0 else cpus
-    return tested.findings.capital(0.0)
+    return tested.findings
 
 
 def test_full_capacity_that_is_learned_upwards_wins_nothing_over_all_signs_of_symmetric_errors():
-    mean = fmean(map(_capital_where_each_loss_raises_full_capacity, product((-1, 1), repeat=8)))
-    assert 0.5 < mean <= 1.0 + 1e-9
+    """Bets that are chosen anew, as full capacity is known in the end, would win 3.5."""
+    runs = list(map(_findings_where_each_loss_raises_full_capacity, product((-1, 1), repeat=8)))
+    assert 0.5 < fmean(findings.capital(0.0) for findings in runs) <= 1.0 + 1e-9
+    assert fmean(capital(findings.full, 0.0) for findings in runs) == pytest.approx(3.5, abs=0.05)
 
 
 def test_waiting_for_undisturbed_pairs_ends_as_noisy():

@@ -8,10 +8,11 @@ from support.calibration_runs import CRASH, environment_of
 from support.fake_bench import FakeBench
 from support.profile_builders import KEY, make_entry, profile
 
+from autotune.model.entry import Status
 from autotune.profiles.fit import Site
 from autotune.search.machine_states import Capacity
 from autotune.search.time_budget import Clock
-from autotune.search.verification import Standing, select_verifiable, verify
+from autotune.search.verification import Standing, confirm, select_verifiable, verify
 
 HERE = Site(key=KEY, host="here")
 QR = make_entry("qr", choice={"blas_threads": 2}, m=100, n=100)
@@ -92,6 +93,35 @@ def test_no_gain_while_cpus_are_missing_is_no_verdict_on_a_choice_that_uses_all(
     assert checks[LOG.operation].standing is Standing.OPEN
     checks, _ = _verify(LOG, ratios=(1.0,), scatter=0.01, capacity=4.0, known_best=4.0)
     assert checks[LOG.operation].standing is Standing.GONE
+
+
+def test_a_loss_is_not_proved_by_forgetting_gains_when_more_cpus_turn_up():
+    """Each of four processes in which a choice gains 5 % shows more CPUs, and the later ones, in which it loses, none."""
+
+    def answer(operation, configuration, luck):
+        process = len(bench.plans)
+        bench.capacity = 1.0 + 45.0 * 1.45 ** min(process - 1, 4)
+        return 0.01 * (1.0 if configuration.is_default else exp(-0.05 if process <= 4 else 0.05))
+
+    bench = FakeBench(answer)
+    clock = Clock(bench=bench, capacity=Capacity(usable_cpus=256), budget=100.0)
+    (check,) = verify([LOG], environment=environment_of(256), clock=clock)
+    assert check.standing is Standing.GONE
+
+
+def test_a_choice_confirmed_before_the_machine_showed_all_its_cpus_is_tested_again():
+    """One of four CPUs is missing while two threads win; the test of another operation goes on for longer."""
+
+    def answer(operation, configuration, luck):
+        is_late = len(bench.plans) > 7
+        bench.capacity = 4.0 if is_late else 3.0
+        ratio = 0.975 if operation == LOG.operation else 1.2 if is_late else 0.5
+        return 0.01 * (1.0 if configuration.is_default else ratio)
+
+    bench = FakeBench(answer, start_seconds=0.75)
+    clock = Clock(bench=bench, capacity=Capacity(usable_cpus=4), budget=100.0)
+    entries = confirm([QR, LOG], None, environment=environment_of(4), clock=clock)
+    assert [entry.status for entry in entries] == [Status.DEFAULT_KEPT, Status.TUNED]
 
 
 def test_a_gain_that_scatters_too_much_to_be_proved_is_open_and_not_gone():

@@ -109,6 +109,11 @@ class Candidate:
     """Processes and probes that these were found with."""
 
     @property
+    def full_from(self) -> float | None:
+        """Capacity from which a pair counts as timed at full capacity, as known now; None where every pair does."""
+        return None if self.capacity is None else self.capacity.full_from
+
+    @property
     def findings(self) -> Findings:
         """Evidence from its processes until now."""
         capacity = self.capacity or Capacity(usable_cpus=1)
@@ -179,12 +184,14 @@ class Candidate:
         """About how long it still takes."""
         return self.processes_left * self.seconds
 
-    def take(self, default_and_choice: Sequence[Measurement], elapsed: float) -> None:
-        """Take in the measurements of one process."""
+    def take(self, default_and_choice: Sequence[Measurement], elapsed: float, full_from: float | None) -> None:
+        """Take in the measurements of one process; `full_from` is what was known of full capacity before.
+
+        Of the first process that is probed only its own probes tell.
+        """
         default, choice = default_and_choice
         if has_timings(default) and has_timings(choice) and choice.pairs:
-            full_from = None if self.capacity is None else self.capacity.full_from
-            self.visits.append(Visit(pairs=choice.pairs, elapsed=elapsed, full_from=full_from))
+            self.visits.append(Visit(pairs=choice.pairs, elapsed=elapsed, full_from=full_from or self.full_from))
             self._unanswered = 0
             return
         failure = choice.failure or default.failure

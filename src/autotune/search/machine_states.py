@@ -150,7 +150,8 @@ class Visit:
     process_pairs: tuple[Pair, ...] = ()
     """Pairs of all candidates that the process timed, this one's among them; empty where it was the only one."""
     full_from: float | None = None
-    """Capacity from which a pair counted as timed at full capacity when it ended; None if none had been probed."""
+    """Capacity from which a pair counts as timed at full capacity, by the probes before this process; by its own if it had
+    the first ones; None without any."""
 
     def at_full(self, capacity: Capacity, *, fewer_cpus: bool) -> tuple[Pair, ...]:
         """Select the undisturbed pairs at full capacity; none where the candidate uses fewer CPUs and there is but one.
@@ -160,7 +161,7 @@ class Visit:
         return self._at_full(capacity.full_from, fewer_cpus=fewer_cpus)
 
     def at_full_then(self, *, fewer_cpus: bool) -> tuple[Pair, ...]:
-        """Select the same by what was known of full capacity when the process ended, which nothing later changes."""
+        """Select the same by what was known when the process began; later probes do not change this."""
         return self._at_full(self.full_from, fewer_cpus=fewer_cpus)
 
     def _at_full(self, full_from: float | None, *, fewer_cpus: bool) -> tuple[Pair, ...]:

@@ -104,8 +104,10 @@ def confirm(
     here and are not claimed.
     """
     confirmation = _begin(choices, workload, environment, clock)
-    for _ in (*confirmation.rounds(), *confirmation.judge(confirmation.open)):
-        pass
+    list(confirmation.rounds())
+    while list(confirmation.reopen()) and clock.remaining > 0:
+        list(confirmation.rounds())
+    list(confirmation.judge(confirmation.open))
     return [
         decide(
             candidate.operation,
@@ -182,22 +184,26 @@ def _is_slower(candidate: Candidate) -> bool:
     """Is the choice proved slower than the default?
 
     Interference and lost capacity only ever slow down a choice that uses at least as many CPUs as the default: its loss
-    counts on undisturbed pairs at full capacity only.
+    counts on undisturbed pairs at full capacity only, by what is known of that now and by what was known then.
     """
-    return is_proved([-value for value in _losses(candidate)], bound=-max(0.0, candidate.bound), error=ERROR)
+    bound = -max(0.0, candidate.bound)
+    return all(is_proved([-value for value in values], bound=bound, error=ERROR) for values in _losses(candidate))
 
 
 def _may_be_slower(candidate: Candidate) -> bool:
     if _is_slower(candidate) or len(candidate.visits) >= candidate.most_processes:
         return False
-    return min(_losses(candidate), default=-inf) > 0.0
+    return all(min(values, default=-inf) > 0.0 for values in _losses(candidate))
 
 
-def _losses(candidate: Candidate) -> list[float]:
+def _losses(candidate: Candidate) -> tuple[list[float], ...]:
+    """Return the log-ratios that may prove a loss, each set of which has to."""
     if candidate.fewer_cpus:
-        return candidate.findings.everything
+        return (candidate.findings.everything,)
     capacity = candidate.capacity or Capacity(usable_cpus=1)
-    return log_ratios_of(visit.at_full(capacity, fewer_cpus=True) for visit in candidate.visits)
+    now = [visit.at_full(capacity, fewer_cpus=True) for visit in candidate.visits]
+    then = [visit.at_full_then(fewer_cpus=True) for visit in candidate.visits]
+    return log_ratios_of(now), log_ratios_of(then)
 
 
 def _check(entry: Entry, candidate: Candidate) -> Check:
