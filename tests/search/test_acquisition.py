@@ -90,6 +90,13 @@ def test_failures_without_a_rule_do_not_keep_the_search_from_their_surroundings(
     assert abs(CURVE.points[choose(CURVE, seen)][0] - 50) <= 1
 
 
+def test_hundreds_of_failures_without_a_rule_leave_a_point_to_propose():
+    """Every second of 600 counts fails: each rule is contradicted by about 300 trials."""
+    grid = Grid.full({"threads": tuple(range(1, 602))})
+    seen = [GridVisit(point=point, value=None if point % 2 else 0.001 * point) for point in range(600)]
+    assert propose(grid, seen) == 600
+
+
 def test_a_batch_holds_no_point_twice_while_there_are_others():
     """Points under way count as visited."""
     seen = search(CURVE, lambda point: math.log(1 / point[0] + 0.002 * point[0]), 8)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.calibration_runs import CRASH, ONE, SMALL
+from support.calibration_runs import CRASH, ONE, SMALL, visit
 from support.fake_bench import pairs
 
 from autotune.model.configuration import DEFAULT, Configuration
@@ -244,3 +244,12 @@ def test_disturbed_pairs_tell_little_if_others_can_have_hidden_a_gain(choice, ra
     met = pairs([0.01] * len(seconds), seconds, interference, 2.0)
     evidence.add([_measured(DEFAULT, 0.01), replace(_measured(choice, *seconds), pairs=met)])
     assert evidence.rests_on_little(choice) is is_little
+
+
+def test_a_process_that_was_learned_counts_once():
+    """After a candidate is tested again its first processes come a second time."""
+    evidence = TrialEvidence(usable_cpus=2)
+    visits = [visit(0.8, pairs=2), visit(0.8, pairs=2)]
+    evidence.learn(TWO, visits[:1])
+    evidence.learn(TWO, visits)
+    assert evidence.pairs(TWO) == 4

@@ -169,6 +169,25 @@ def test_a_choice_that_led_by_luck_is_replaced_by_what_its_test_shows_to_be_bett
     assert [entry.evidence.speedup for entry in entries] == pytest.approx([1 / 0.8, 1 / 0.6])
 
 
+def test_a_choice_that_more_cpus_refute_takes_back_no_entry_of_another_choice():
+    """One thread led and was proved while a CPU was missing; two threads were proved, and are better, with all CPUs."""
+
+    def answer(operation, configuration, luck):
+        exploring = len(bench.plans[-1].cases[0].configurations) > 1
+        if configuration.blas_threads == 2 and not exploring:
+            bench.capacity = 4.0
+        ratios = {1: 0.5 if exploring else 0.8 if bench.capacity < 4.0 else 1.2, 2: 0.6}
+        return 0.01 * ratios.get(configuration.blas_threads or 4, 1.0)
+
+    bench = FakeBench(answer, capacity=3.0)
+    request = Request(operations=("svd",), sizes=({"m": 100, "n": 100},), budget_seconds=60.0)
+    entries, _, _ = run_calibration(bench, request, environment_of(4))
+
+    assert [(entry.status, entry.choice.blas_threads) for entry in entries] == [(Status.TUNED, 1), (Status.TUNED, 2)]
+    last = bench.plans[-1].cases[0].configurations
+    assert [choice.blas_threads for choice in last] == [1]
+
+
 NAMES = ("svd", "qr", "eig", "eigh", "solve")
 
 

@@ -332,18 +332,23 @@ def _ruled_out(grid: Grid, visited: Points, failures: Points) -> npt.NDArray[np.
     axes = np.flatnonzero(grid.categorical)
     inside = [grid.coordinates[:, axis] == value for axis in axes for value in np.unique(grid.coordinates[:, axis])]
     places = [(np.ones(len(grid.points), dtype=bool), 1.0), *((each, 0.5 / len(inside)) for each in inside)]
-    total, chance = odds ** len(failures), np.zeros(len(grid.points))
+    rules = []
     for resource in grid.resources.T:
         steps = np.unique(resource)
         limits = steps[np.linspace(0, len(steps) - 1, min(LIMITS, len(steps))).astype(np.intp)]
         reached = np.searchsorted(limits, resource, side="right")
         for place, prior in places:
             contradicted = ((resource[tried] >= limits[:, None]) & place[tried]) != has_failed
-            # Bayes' rule: the prior times a likelihood of `odds` for each trial that contradicts the rule
-            weights = prior / len(limits) / grid.resources.shape[1] * odds ** contradicted.sum(axis=1)
-            total += weights.sum()
-            chance += place * np.concatenate([[0.0], np.cumsum(weights)])[reached]
-    return chance / total
+            rules.append((place, reached, prior / len(limits) / grid.resources.shape[1], contradicted.sum(axis=1)))
+    # only ratios of weights count: without the fewest contradictions of any rule no power underflows for all
+    fewest = min([len(failures), *(contradictions.min() for *_, contradictions in rules)])
+    total, chance = odds ** (len(failures) - fewest), np.zeros(len(grid.points))
+    for place, reached, prior, contradictions in rules:
+        # Bayes' rule: the prior times a likelihood of `odds` for each trial that contradicts the rule
+        weights = prior * odds ** (contradictions - fewest)
+        total += weights.sum()
+        chance += place * np.concatenate([[0.0], np.cumsum(weights)])[reached]
+    return np.asarray(chance / total)
 
 
 def _closeness(grid: Grid, left: Points, right: Points) -> npt.NDArray[np.float64]:

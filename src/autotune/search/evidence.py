@@ -103,8 +103,9 @@ class TrialEvidence:
         self._forget()
 
     def learn(self, configuration: Configuration, visits: Iterable[Visit]) -> None:
-        """Add the processes of a configuration's test, after which a lead by chance is gone."""
-        self.visits[configuration].extend(visits)
+        """Add the processes of a configuration's test that are new, after which a lead by chance is gone."""
+        known = set(map(id, self.visits[configuration]))
+        self.visits[configuration].extend(visit for visit in visits if id(visit) not in known)
         self._forget()
 
     def _forget(self) -> None:

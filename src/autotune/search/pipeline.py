@@ -21,7 +21,7 @@ from autotune.search.evidence import TrialEvidence
 from autotune.search.explore import Exploration
 from autotune.search.plan import Item, Plan
 from autotune.search.request import Objective
-from autotune.search.sequential_test import MARGIN, SHARES, candidate_error
+from autotune.search.sequential_test import LEAST_PROCESSES_OF_LARGE_GAIN, MARGIN, SHARES, candidate_error
 from autotune.search.size_search import SizeSearch, has_small_space
 from autotune.search.time_budget import SIZE_SECONDS, Clock, least_seconds, sizes_within
 
@@ -126,21 +126,29 @@ class Calibration:
         yield from self._explore()
         for exploration in self.explorations:
             yield from self._nominate(exploration)
-        while self._goes_on():
+        self._reopen_refuted()
+        while self._is_unfinished:
             before = self.clock.plans
             for candidate in self.confirmation.rounds(self._report_round):
                 yield from self._conclude(candidate)
             yield from self._explore_further()
             if self.clock.plans == before:
                 break
+            self._reopen_refuted()
         yield from self._close()
 
-    def _goes_on(self) -> bool:
-        """Are there time and something to do? What was accepted is looked at once more by all that is known by now."""
+    @property
+    def _is_unfinished(self) -> bool:
+        """Are there time and something to do?"""
+        remaining = self.clock.remaining
+        return remaining > 0 and bool(self.confirmation.open or self._explorable(within=remaining))
+
+    def _reopen_refuted(self) -> None:
+        """Reopen accepted candidates that the present full capacity refutes."""
         for candidate in self.confirmation.reopen():
-            self.sizes[candidate.operation].entry = None
-        unfinished = self.confirmation.open or self._explorable(within=self.clock.remaining)
-        return bool(self.clock.remaining > 0 and unfinished)
+            size = self.sizes[candidate.operation]
+            if size.entry is not None and size.entry.choice == candidate.choice:
+                size.entry = None
 
     # --- exploration ---
 
@@ -271,27 +279,29 @@ class Calibration:
     def _explore_further(self) -> Iterator[Entry]:
         """Explore one more step where the expected improvement is largest; a better leader goes to the test.
 
-        Once there is no time for a step and the test of what it finds, what surely seems better than an accepted choice
-        goes to the test.
+        Where there is no time for a step and the test of what it finds, what may be better than an accepted choice is
+        tested.
         """
         explorable = self._explorable(within=self.clock.remaining)
         unfinished = [each for each in explorable if each.next_seconds < self._time_for(each)]
+        for size in self.sizes.values():
+            is_over = size.exploration.next_step is not None and size.exploration not in unfinished
+            if is_over and size.is_accepted and not size.under_test:
+                self._test_rival(size)
         if unfinished:
             exploration = max(unfinished, key=lambda each: each.promise)
             self._step(exploration, self._time_for(exploration))
             if exploration.next_step is None or exploration.steps_taken % 2 == 0:
                 yield from self._nominate(exploration)
             return
-        for size in self.sizes.values():
-            if size.exploration.next_step is not None and size.is_accepted and not size.under_test:
-                self._test_rival(size)
         for candidate in self.confirmation.rounds(self._report_round):
             yield from self._conclude(candidate)
 
     def _time_for(self, exploration: Exploration) -> float:
         """Return the seconds for a step: if it can only find what is better than accepted choices, without the test."""
         is_accepted = all(self.sizes[operation].is_accepted for operation in exploration.sizes)
-        return self.clock.remaining - PROOF_SECONDS * is_accepted
+        proof_seconds = max(PROOF_SECONDS, LEAST_PROCESSES_OF_LARGE_GAIN * exploration.next_seconds)
+        return self.clock.remaining - proof_seconds * is_accepted
 
     # --- confirmation ---
 
@@ -401,7 +411,7 @@ class Calibration:
             self._test_rival(size)
 
     def _test_rival(self, size: _Size) -> None:
-        """Put to the test what now seems faster by far than the accepted choice, which had led by chance."""
+        """Put to the test what may now be faster by `BETTER` than the accepted choice, which had led by chance."""
         if not (self.environment.neighbours or self.saves_cpu):
             self._put_to_test(size, size.evidence.rival(size.tested_choices))
 
@@ -432,7 +442,8 @@ class Calibration:
                 kind, reason = self.plan.item_of(operation).kind, self.too_long.get(operation, OUT_OF_TIME)
                 entry = make_bare_entry(operation, kind, self.environment, reason)
             elif size.entry is None:
-                entry = size.entry = self._entry(size, ())
+                ways = alternatives(size.exploration.evidence).get(operation, ())
+                entry = size.entry = self._entry(size, ways)
             else:
                 continue
             self.report(Decided(entry=entry, **self._progress()))
