@@ -147,7 +147,7 @@ def score_families(arguments: argparse.Namespace) -> int:
         print(
             f"after {row['evaluations']} evaluations: ratio at most {row['largest']:.2f} ({row['family']}); "
             f"at most 1 in {row['at_most_1']} of {row['families']} families, "
-            f"surely above 1 in {row['surely_above_1']}; geometric mean {row['mean']:.2f}"
+            f"interval above 1 in {row['surely_above_1']}; geometric mean {row['mean']:.2f}"
         )
     return 0
 

@@ -216,9 +216,9 @@ def _findings_where_each_loss_raises_full_capacity(signs):
             Measurement(operation=SMALL, configuration=DEFAULT, seconds=(0.01,)),
             Measurement(operation=SMALL, configuration=ONE, seconds=(0.01,), pairs=pairs),
         )
-        full_from = tested.full_from
+        threshold = tested.full_capacity_threshold
         capacity.add(Session(measurements=measured, wall_seconds=1.0))
-        tested.take(measured, float(place), full_from)
+        tested.take(measured, float(place), threshold)
         cpus = min(256.0, 1.0 + 1.45 * (cpus - 1.0)) if sign > 0 else cpus
     return tested.findings
 

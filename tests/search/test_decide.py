@@ -102,7 +102,7 @@ def test_what_gained_nothing_without_full_capacity_refutes_no_proof_from_moments
 
 
 def test_of_two_limits_an_entry_states_the_larger_and_not_the_smaller():
-    """Twice the default's time with half of the CPUs: the error of the end of the time is 10 %, that of a test 2.5 %."""
+    """Half of the CPUs hide a factor of two: at the end of the time 1.28 standard errors are allowed, and else two."""
     tested = candidate(*[visit(2.0, capacity=1.0)] * 2, capacity=HALF)
     tested.give_up()
     at_end = tested.speedup_limit

@@ -96,7 +96,7 @@ def test_no_gain_while_cpus_are_missing_is_no_verdict_on_a_choice_that_uses_all(
 
 
 def test_a_loss_is_not_proved_by_forgetting_gains_when_more_cpus_turn_up():
-    """Each of four processes in which a choice gains 5 % shows more CPUs, and the later ones, in which it loses, none."""
+    """Each of four processes in which a choice gains 5 % shows more CPUs; later ones, in which it loses, do not."""
 
     def answer(operation, configuration, luck):
         process = len(bench.plans)

@@ -21,7 +21,7 @@ from autotune.search.time_budget import Clock
 CRASH = Failure(kind=FailureKind.CRASH, reason="It crashed with SIGSEGV.")
 SMALL, LARGE = (Operation(name="svd", sizes=(("m", n), ("n", n))) for n in (100, 400))
 ONE, TWO = Configuration(blas_threads=1), Configuration(blas_threads=2)
-FULL_FROM = 1.7
+THRESHOLD = 1.7
 """Of two CPUs: 0.7 of the way from one to both."""
 
 
@@ -80,7 +80,7 @@ def candidate(
         **more,
     )
     for place, each in enumerate(visits):
-        tested.visits.append(Visit(pairs=each.pairs, elapsed=2.0 * place, full_from=FULL_FROM))
+        tested.visits.append(Visit(pairs=each.pairs, elapsed=2.0 * place, full_capacity_threshold=THRESHOLD))
     return tested
 
 

@@ -109,9 +109,9 @@ class Candidate:
     """Processes and probes that these were found with."""
 
     @property
-    def full_from(self) -> float | None:
+    def full_capacity_threshold(self) -> float | None:
         """Capacity from which a pair counts as timed at full capacity, as known now; None where every pair does."""
-        return None if self.capacity is None else self.capacity.full_from
+        return None if self.capacity is None else self.capacity.full_capacity_threshold
 
     @property
     def findings(self) -> Findings:
@@ -184,14 +184,15 @@ class Candidate:
         """About how long it still takes."""
         return self.processes_left * self.seconds
 
-    def take(self, default_and_choice: Sequence[Measurement], elapsed: float, full_from: float | None) -> None:
-        """Take in the measurements of one process; `full_from` is what was known of full capacity before.
+    def take(self, default_and_choice: Sequence[Measurement], elapsed: float, threshold: float | None) -> None:
+        """Take in the measurements of one process; `threshold` is that of full capacity when it began.
 
         Of the first process that is probed only its own probes tell.
         """
         default, choice = default_and_choice
         if has_timings(default) and has_timings(choice) and choice.pairs:
-            self.visits.append(Visit(pairs=choice.pairs, elapsed=elapsed, full_from=full_from or self.full_from))
+            threshold = threshold or self.full_capacity_threshold
+            self.visits.append(Visit(pairs=choice.pairs, elapsed=elapsed, full_capacity_threshold=threshold))
             self._unanswered = 0
             return
         failure = choice.failure or default.failure

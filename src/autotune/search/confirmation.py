@@ -146,11 +146,11 @@ class Confirmation:
         cases = (Case(operation=candidate.operation, configurations=(candidate.choice,)) for candidate in group)
         pairs = max(candidate.pairs_wanted for candidate in group)
         # whether a process counts must not depend on its own probes
-        full_from = [candidate.full_from for candidate in group]
+        thresholds = [candidate.full_capacity_threshold for candidate in group]
         session = self._clock.run(TrialPlan(cases=tuple(cases), rounds=pairs, quiet=group[0].quiet), seconds=seconds)
         costs = _costs(session, group)
         measured = by_operation(session)
-        for candidate, threshold in zip(group, full_from, strict=True):
+        for candidate, threshold in zip(group, thresholds, strict=True):
             candidate.seconds = costs[candidate.operation]
             candidate.overhead = max(0.0, session.wall_seconds - session.sampled_seconds) / len(group)
             if candidate.operation in measured:

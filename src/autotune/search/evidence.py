@@ -103,7 +103,7 @@ class TrialEvidence:
         self._forget()
 
     def learn(self, configuration: Configuration, visits: Iterable[Visit]) -> None:
-        """Add the processes of a configuration's test that are new, after which a lead by chance is gone."""
+        """Add the processes of a configuration's test that are new, so that a lead by chance becomes unlikely."""
         known = set(map(id, self.visits[configuration]))
         self.visits[configuration].extend(visit for visit in visits if id(visit) not in known)
         self._forget()

@@ -69,9 +69,9 @@ class Findings:
         """At whatever capacity."""
         self.full_pairs, self.everything_pairs = _log_ratios(full), _log_ratios(everything)
         """The first and the third, one for each pair."""
-        bets = [visit.at_full_then(fewer_cpus=fewer_cpus) for visit in visits]
+        bets = [visit.at_full_when_measured(fewer_cpus=fewer_cpus) for visit in visits]
         self._full_bets = [(self.full, self.full_pairs)]
-        """The first with its pairs, as full capacity is known now; and as it was known when each process ended."""
+        """(log-ratios, pair log-ratios) at full capacity: by the present threshold, and by that of each process."""
         if bets != full:
             self._full_bets.append((log_ratios_of(bets), _log_ratios(bets)))
         self.all_full = [*log_ratios_of(at_full(explored)), *self.full]
@@ -142,8 +142,8 @@ class Findings:
         if self.fewer_cpus:
             return full
 
-        def of_both(processes: float, pairs: float) -> float:
-            return (1.0 - PART_OF_PAIRS) * processes + PART_OF_PAIRS * pairs
+        def of_both(of_processes: float, of_pairs: float) -> float:
+            return (1.0 - PART_OF_PAIRS) * of_processes + PART_OF_PAIRS * of_pairs
 
         at_any = of_both(capital(self.everything, bound), pair_capital(self.everything_pairs, bound))
         at_full = of_both(full, pair_capital(pairs, bound))

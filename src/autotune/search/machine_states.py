@@ -87,13 +87,13 @@ class Capacity:
     @property
     def is_full_now(self) -> bool:
         """Are all CPUs there at this moment, as far as the latest probes tell? True if it was never probed."""
-        latest, full_from = sorted(self.probes[-LATEST:]), self.full_from
-        return full_from is None or latest[len(latest) // 2] >= full_from
+        latest, threshold = sorted(self.probes[-LATEST:]), self.full_capacity_threshold
+        return threshold is None or latest[len(latest) // 2] >= threshold
 
     @property
-    def full_from(self) -> float | None:
+    def full_capacity_threshold(self) -> float | None:
         """Capacity from which a pair counts as timed at full capacity, as known now; None if it was never probed."""
-        return None if self.best is None else _full_from(self.best)
+        return None if self.best is None else _full_capacity_threshold(self.best)
 
     def missing(self, pair: Pair, cpus: float = inf) -> float:
         """Return the log of the factor by which missing CPUs can have slowed down a side that uses `cpus`."""
@@ -104,13 +104,13 @@ class Capacity:
 
     def is_full(self, pair: Pair) -> bool:
         """Was the pair timed at full capacity? Without a probe it counts as such."""
-        return _reaches(pair, self.full_from)
+        return _reaches(pair, self.full_capacity_threshold)
 
     def _update(self) -> None:
         count = len(self.probes)
         if self._count != count and (seen := self._best_seen()) is not None:
             best = max(seen, self.known_best or 0.0, 1.0 + LEAST_PART * (self.usable_cpus - 1))
-            share = sum(probe >= _full_from(best) for probe in self.probes) / count
+            share = sum(probe >= _full_capacity_threshold(best) for probe in self.probes) / count
             self._count, self._best, self._share = count, best, share
 
     def _best_seen(self) -> float | None:
@@ -131,13 +131,13 @@ class Capacity:
         return f"{text.capitalize()}." if text else ""
 
 
-def _full_from(best: float) -> float:
+def _full_capacity_threshold(best: float) -> float:
     """Return the capacity from which a pair counts as timed at full capacity."""
     return 1.0 + FULL_PART * (best - 1.0) - 1e-9
 
 
-def _reaches(pair: Pair, full_from: float | None) -> bool:
-    return pair.capacity is None or full_from is None or pair.capacity >= full_from
+def _reaches(pair: Pair, threshold: float | None) -> bool:
+    return pair.capacity is None or threshold is None or pair.capacity >= threshold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,25 +149,25 @@ class Visit:
     """Seconds of the calibration when it ended."""
     process_pairs: tuple[Pair, ...] = ()
     """Pairs of all candidates that the process timed, this one's among them; empty where it was the only one."""
-    full_from: float | None = None
-    """Capacity from which a pair counts as timed at full capacity, by the probes before this process; by its own if it had
-    the first ones; None without any."""
+    full_capacity_threshold: float | None = None
+    """Capacity from which a pair counts as timed at full capacity, by the probes before the process, or by its own if
+    these were the first; None without any."""
 
     def at_full(self, capacity: Capacity, *, fewer_cpus: bool) -> tuple[Pair, ...]:
         """Select the undisturbed pairs at full capacity; none where the candidate uses fewer CPUs and there is but one.
 
         Where no capacity was ever probed, as next to a whole command, disturbed pairs have to do.
         """
-        return self._at_full(capacity.full_from, fewer_cpus=fewer_cpus)
+        return self._at_full(capacity.full_capacity_threshold, fewer_cpus=fewer_cpus)
 
-    def at_full_then(self, *, fewer_cpus: bool) -> tuple[Pair, ...]:
+    def at_full_when_measured(self, *, fewer_cpus: bool) -> tuple[Pair, ...]:
         """Select the same by what was known when the process began; later probes do not change this."""
-        return self._at_full(self.full_from, fewer_cpus=fewer_cpus)
+        return self._at_full(self.full_capacity_threshold, fewer_cpus=fewer_cpus)
 
-    def _at_full(self, full_from: float | None, *, fewer_cpus: bool) -> tuple[Pair, ...]:
-        if full_from is None and not fewer_cpus:
+    def _at_full(self, threshold: float | None, *, fewer_cpus: bool) -> tuple[Pair, ...]:
+        if threshold is None and not fewer_cpus:
             return self.at_any_capacity()
-        quiet = tuple(pair for pair in self.pairs if _reaches(pair, full_from) and is_undisturbed(pair))
+        quiet = tuple(pair for pair in self.pairs if _reaches(pair, threshold) and is_undisturbed(pair))
         return quiet if len(quiet) >= min(1 + fewer_cpus, len(self.pairs)) else ()
 
     def at_full_or_disturbed(self, capacity: Capacity) -> tuple[Pair, ...]:

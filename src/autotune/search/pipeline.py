@@ -53,7 +53,7 @@ class _Size:
     exploration: Exploration
     search: SizeSearch
     tested: list[Candidate] = field(default_factory=list)
-    """In order; of these at most one is undecided, and such as were accepted and are looked at once more."""
+    """In order. At most one is undecided, besides accepted ones that are tested again."""
     quiet: dict[Configuration, Candidate] = field(default_factory=dict)
     """The same while the neighbours rest."""
     entry: Entry | None = None
@@ -77,8 +77,8 @@ class _Size:
         return any(test.verdict is Verdict.OPEN for test in (*self.tested, *self.quiet.values()))
 
     @property
-    def is_accepted(self) -> bool:
-        """Was a candidate of it accepted?"""
+    def has_proof(self) -> bool:
+        """Is its entry a choice that was proved?"""
         return self.entry is not None and self.entry.status is Status.TUNED
 
     @property
@@ -89,7 +89,8 @@ class _Size:
             for test in self.tested
             if test.verdict is Verdict.ACCEPTED and self.quiet.get(test.choice, test).verdict is Verdict.ACCEPTED
         ]
-        last = max(self.tested, key=lambda test: (test.verdict is Verdict.OPEN, self.tested.index(test)), default=None)
+        last = self.tested[-1] if self.tested else None
+        last = next((test for test in reversed(self.tested) if test.verdict is Verdict.OPEN), last)
         return min(accepted, key=lambda test: self.evidence.estimate(test.choice), default=last)
 
 
@@ -286,7 +287,7 @@ class Calibration:
         unfinished = [each for each in explorable if each.next_seconds < self._time_for(each)]
         for size in self.sizes.values():
             is_over = size.exploration.next_step is not None and size.exploration not in unfinished
-            if is_over and size.is_accepted and not size.under_test:
+            if is_over and size.has_proof and not size.under_test:
                 self._test_rival(size)
         if unfinished:
             exploration = max(unfinished, key=lambda each: each.promise)
@@ -299,9 +300,9 @@ class Calibration:
 
     def _time_for(self, exploration: Exploration) -> float:
         """Return the seconds for a step: if it can only find what is better than accepted choices, without the test."""
-        is_accepted = all(self.sizes[operation].is_accepted for operation in exploration.sizes)
+        has_proofs = all(self.sizes[operation].has_proof for operation in exploration.sizes)
         proof_seconds = max(PROOF_SECONDS, LEAST_PROCESSES_OF_LARGE_GAIN * exploration.next_seconds)
-        return self.clock.remaining - proof_seconds * is_accepted
+        return self.clock.remaining - proof_seconds * has_proofs
 
     # --- confirmation ---
 
@@ -338,7 +339,7 @@ class Calibration:
         if choice.is_default or choice in size.tested_choices or len(size.tested) >= len(SHARES):
             return
         item, evidence = size.exploration.item, size.evidence
-        accepted = size.best if size.is_accepted else None
+        accepted = size.best if size.has_proof else None
         proved = 0.0 if accepted is None else evidence.estimate(accepted.choice)
         seemed = evidence.estimate(choice)
         if evidence.is_pessimistic(choice):

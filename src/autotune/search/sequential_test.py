@@ -116,8 +116,9 @@ def interval(
 ) -> tuple[float, float, float] | None:
     """Return (ratio, low, high) of the time over the default's, with its 95 % interval; None where there are too few.
 
-    The upper end is that of the test, whose capital `capital_at` tells: what was accepted lies below its bound. Below
-    six processes the lower end is that of the pairs, less `LARGEST_SHIFT`.
+    The upper end is that of the test, whose capital `capital_at` tells: what was accepted lies below its bound. Only
+    this end has the error stated: the lower one rests on processes that are chosen anew when full capacity turns out to
+    be higher. Below six processes the lower end is that of the pairs, less `LARGEST_SHIFT`.
     """
     few = len(values) < LEAST_PROCESSES
     if not values or (few and len(pair_values) < LEAST_PROCESSES):

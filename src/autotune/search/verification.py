@@ -202,7 +202,7 @@ def _losses(candidate: Candidate) -> tuple[list[float], ...]:
         return (candidate.findings.everything,)
     capacity = candidate.capacity or Capacity(usable_cpus=1)
     now = [visit.at_full(capacity, fewer_cpus=True) for visit in candidate.visits]
-    then = [visit.at_full_then(fewer_cpus=True) for visit in candidate.visits]
+    then = [visit.at_full_when_measured(fewer_cpus=True) for visit in candidate.visits]
     return log_ratios_of(now), log_ratios_of(then)
 
 
