@@ -26,7 +26,7 @@ LEAST_PROCESS_SCATTER = 0.004
 OFTEN = 16
 """Pairs that are enough for a configuration to lead, however often others were measured."""
 FAR = 0.12
-"""Log-ratio above which a single pair tells that a configuration is slower, unless missing CPUs or others explain it."""
+"""Log-ratio above which a single pair tells that a configuration is slower, unless lost CPUs or others explain it."""
 LEAST_SCATTER = 0.003
 """Of pairs, in log-ratio."""
 EFFICIENCY = 1.047
@@ -104,8 +104,8 @@ class TrialEvidence:
 
     def learn(self, configuration: Configuration, visits: Iterable[Visit]) -> None:
         """Add the processes of a configuration's test that are new, so that a lead by chance becomes unlikely."""
-        known = set(map(id, self.visits[configuration]))
-        self.visits[configuration].extend(visit for visit in visits if id(visit) not in known)
+        learned = set(map(id, self.visits[configuration]))
+        self.visits[configuration].extend(visit for visit in visits if id(visit) not in learned)
         self._forget()
 
     def _forget(self) -> None:

@@ -187,7 +187,7 @@ class Visit:
 
         Each pair counts as if all CPUs that were missing, and all time that others took, had been the candidate's.
         """
-        values = (log_ratio([pair]) - capacity.missing(pair) - _taken(pair) for pair in self.at_any_capacity())
+        values = (log_ratio([pair]) - capacity.missing(pair) - _lost_to_others(pair) for pair in self.at_any_capacity())
         return hodges_lehmann(list(values))
 
     def log_ratio_at_full_capacity(self, capacity: Capacity, *, cpus: int, default_cpus: int) -> float:
@@ -200,7 +200,7 @@ class Visit:
         )
 
 
-def _taken(pair: Pair) -> float:
+def _lost_to_others(pair: Pair) -> float:
     """Return the log of the factor by which others can have slowed down a side that uses all CPUs."""
     return 0.0 if is_undisturbed(pair) else -log1p(-min(pair.interference or 0.0, MOST_TAKEN))
 
