@@ -30,6 +30,12 @@ def text(recorded, *entries, width=100):
     return [line.strip() for line in lines(advised(recorded, *entries), width)]
 
 
+@pytest.mark.parametrize(("seconds", "is_told"), [(0.1, False), (5.0, True)])
+def test_many_random_numbers_are_told_what_draws_them_on_several_cpus(seconds, is_told):
+    drawn = process(call("random.standard_normal", group=OTHERS, seconds=seconds, size="n~4e+06"))
+    assert any("`autotune.random`" in line for line in text(recording(drawn))) is is_told
+
+
 def line_with(word, printed):
     (line,) = [line for line in printed if word in line]
     return line

@@ -159,9 +159,10 @@ def test_operations_that_programs_have_called_count_more(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("interval", "is_open"), [(None, True), ((0.2, 1.4), True), ((1.05, 1.12), False), ((1.5, 2.5), False)]
+    ("interval", "is_open"),
+    [(None, True), ((0.2, 1.4), True), ((1.05, 1.12), False), ((1.5, 2.5), True), ((0.98, 1.01), True)],
 )
-def test_pairs_that_tell_nothing_are_said_to_and_how_to_repeat_them(interval, is_open):
+def test_pairs_that_tell_nothing_or_contradict_the_entries_are_said_to_and_how_to_repeat_them(interval, is_open):
     gain = VerifiedGain(
         predicted=1.04, predicted_low=1.02, predicted_high=1.05, measured=1.08, interval=interval, pairs=3
     )

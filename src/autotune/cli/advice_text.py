@@ -18,6 +18,10 @@ LEAST_WAITING = 0.05
 """Least part of a call's time with spinning BLAS threads for which the text says that the call runs plain."""
 LEAST_SHARE = 0.005
 """Part of the run below which a call has no row."""
+RANDOM = "random."
+"""The names of calls that draw random numbers begin with it."""
+MUCH = 0.05
+"""Part of the run from which random numbers are worth a change of the program."""
 
 NO_CALLS = (
     "No call of NumPy or SciPy was recorded: no process of this command loaded NumPy, or none could be seen "
@@ -52,6 +56,13 @@ def lines(advice: Advice, width: int) -> Iterator[str]:
         yield from _table(advice, width)
         yield ""
         yield from wrap(_gain(advice), width)
+        drawn = sum(row.share for row in advice.calls if row.call.name.startswith(RANDOM))
+        if drawn >= MUCH:
+            yield from wrap(
+                f"Random numbers: {drawn:.0%} of the run. `autotune.random`, in a program that may change, draws them "
+                "on several CPUs, from other streams than NumPy.",
+                width,
+            )
     else:
         yield ""
         yield from wrap(UNRECORDED if advice.next is Next.UNKNOWN else NO_CALLS, width)

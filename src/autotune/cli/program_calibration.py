@@ -203,6 +203,11 @@ def gain_text(gained: VerifiedGain) -> str:
     said += f", {gained.measured:.2f} in {pairs}, 95 % interval {units.interval(gained.interval)}."
     if units.cannot_tell(gained.interval):
         said += f" The pairs cannot tell on this machine now: {repeat}"
+    else:
+        least, most = gained.interval
+        start = (with_start or gained.predicted) / gained.predicted
+        if most < start * gained.predicted_low or least > gained.predicted_high:
+            said += f" Entries and runs disagree: a few runs may all meet one state of the machine. {repeat}"
     return said
 
 

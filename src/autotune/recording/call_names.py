@@ -95,7 +95,7 @@ def _by_shape(row: LedgerRow) -> Call:
     if match is None or min(match[1].values()) < 1:
         size = " and ".join("x".join(map(str, shape)) for shape in shapes if shape)
         group = recording.LINALG if matcher is not None else recording.OTHERS
-        return _call(row, row.name, group, size, None)
+        return _call(row, row.name.removesuffix("_lo").removesuffix("_up"), group, size, None)
     calls = 0 if row.name in _SECOND_HALVES else row.calls
     return _linalg(row, match[0], match[1], calls=calls)
 
