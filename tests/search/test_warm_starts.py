@@ -44,6 +44,12 @@ def test_of_one_size_the_same_dtype_comes_first():
     assert suggestions(starts(single, double), QR, 8) == [threads(2), threads(1)]
 
 
+def test_other_dtypes_follow_in_an_order_that_every_process_has():
+    dtypes = ("complex128", "complex64", "float32", "float64")
+    entries = [make_entry(choice={"blas_threads": n}, dtype=each, m=200, n=200) for n, each in enumerate(dtypes, 1)]
+    assert suggestions(starts(*entries), QR, 8)[:4] == [threads(4), threads(1), threads(2), threads(3)][:SUGGESTIONS]
+
+
 def test_another_family_and_a_default_that_was_kept_suggest_nothing():
     kept = make_entry(m=200, n=200)
     noisy = make_entry(choice={"blas_threads": 1}, status=Status.NOISY, m=200, n=200)

@@ -72,7 +72,8 @@ def calibrate(
 
     Notes
     -----
-    Scope of effect: runs trial processes for the budget, holds the host's lock, writes one profile.
+    Scope of effect: runs trial processes for the budget, holds the host's lock, writes one profile. A file in its place
+    that is no valid profile is kept under another name, `*.refused`.
 
     Examples
     --------

@@ -67,7 +67,7 @@ def _groups(entries: Sequence[Entry], operation: Operation) -> Iterator[list[Ent
         for entry in entries
         if entry.operation.name == operation.name and entry.operation.size.keys() == operation.size.keys()
     ]
-    for dtype in sorted({entry.operation.dtype for entry in own}, key=lambda dtype: dtype != operation.dtype):
+    for dtype in sorted({entry.operation.dtype for entry in own}, key=lambda each: (each != operation.dtype, each)):
         yield [entry for entry in own if entry.operation.dtype == dtype]
 
 
