@@ -30,9 +30,17 @@ def text(recorded, *entries, width=100):
     return [line.strip() for line in lines(advised(recorded, *entries), width)]
 
 
-@pytest.mark.parametrize(("seconds", "is_told"), [(0.1, False), (5.0, True)])
-def test_many_random_numbers_are_told_what_draws_them_on_several_cpus(seconds, is_told):
-    drawn = process(call("random.standard_normal", group=OTHERS, seconds=seconds, size="n~4e+06"))
+@pytest.mark.parametrize(
+    ("name", "seconds", "calls", "is_told"),
+    [
+        ("standard_normal", 5.0, 10, True),
+        ("standard_normal", 0.1, 10, False),
+        ("standard_normal", 5.0, 1_000_000, False),
+        ("permutation", 5.0, 10, False),
+    ],
+)
+def test_many_random_numbers_are_told_what_draws_them_on_several_cpus(name, seconds, calls, is_told):
+    drawn = process(call(f"random.{name}", group=OTHERS, seconds=seconds, calls=calls, size="n~4e+06"))
     assert any("`autotune.random`" in line for line in text(recording(drawn))) is is_told
 
 

@@ -358,7 +358,7 @@ def test_the_budget_that_should_be_enough_is_named_where_it_is_known(needed, tur
 
 
 @pytest.mark.parametrize("words", [["python", "a b.py"], ["a b.py"]])
-@pytest.mark.parametrize("options", [(), ("--budget", "30s")])
+@pytest.mark.parametrize("options", [(), ("--budget", "30s"), ("--budget=30s",), ("--until-decided",)])
 def test_a_command_without_dashes_is_told_where_it_goes(options, words):
     result = CliRunner().invoke(program, ["calibrate", *options, *words])
     assert result.exit_code == 2

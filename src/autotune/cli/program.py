@@ -151,6 +151,7 @@ def _treat_as_interrupts(*names: str) -> None:
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt once: `timeout` and closed terminals repeat a signal while results are being saved."""
-    signal.signal(number, signal.SIG_IGN)
+    """Raise KeyboardInterrupt once: others follow while results are saved, such as systemd's SIGHUP after SIGTERM."""
+    for each in {number, signal.SIGTERM, getattr(signal, "SIGHUP", number)}:
+        signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt

@@ -43,9 +43,12 @@ class WithCommand(click.Command):
             ctx.meta[COMMAND] = tuple(args[place + 1 :])
             args = args[:place]
         else:
+            flags = {name for each in self.params if getattr(each, "is_flag", False) for name in each.opts}
             for place, word in enumerate(args):
-                is_value = place > 0 and args[place - 1].startswith("-")  # of an option, as far as can be seen
-                if not is_value and (Path(word).name.startswith("python") or word.endswith(".py")):
+                before = args[place - 1] if place else ""
+                is_value = before.startswith("-") and "=" not in before and before not in flags
+                is_program = Path(word).name.startswith("python") or word.endswith(".py")
+                if is_program and not is_value and not word.startswith("-"):
                     dashes = ["--", "python"] if word.endswith(".py") else ["--"]
                     raise UsageError(messages.command_without_dashes(join([*args[:place], *dashes, *args[place:]])))
         return super().parse_args(ctx, args)

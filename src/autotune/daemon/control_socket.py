@@ -76,6 +76,7 @@ class ControlSocket:
         self._clock = clock
         self._clients: dict[socket.socket, ClientConnection] = {}
         self._listener = _listen(path)
+        self._bound = path.lstat().st_ino
         selector.register(self._listener, selectors.EVENT_READ)
 
     def serve(self, ready: object) -> None:
@@ -100,7 +101,8 @@ class ControlSocket:
         self._selector.unregister(self._listener)
         self._listener.close()
         with suppress(OSError):
-            self._path.unlink()
+            if self._path.lstat().st_ino == self._bound:  # else it is a successor's
+                self._path.unlink()
 
     def _accept(self) -> None:
         try:

@@ -53,7 +53,12 @@ def add(profile: Profile, path: Path) -> Written:
         if path.is_file():
             names = (path.with_name(f"{path.name}.refused{number or ''}") for number in count())
             set_aside = path.rename(next(name for name in names if not name.exists()))
-    profile_files.write(together, path)
+    try:
+        profile_files.write(together, path)
+    except OSError:
+        if set_aside is not None:
+            set_aside.rename(path)
+        raise
     return Written(profile=together, path=path, set_aside=set_aside)
 
 

@@ -23,7 +23,7 @@ class GainSource(StrEnum):
     MEASURED = "measured"
     """A choice that `apply()` uses for this call."""
     DEFAULT_KEPT = "default kept"
-    """Plain NumPy runs: nothing beats it here."""
+    """Plain NumPy runs: nothing was proved faster, or little can be gained."""
     SIMILAR = "similar sizes"
     """Plain NumPy runs. Entries of the same operation at other sizes: a range, and no claim."""
     UNDECIDED = "measured, undecided so far"

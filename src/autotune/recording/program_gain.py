@@ -72,7 +72,7 @@ def program_gain(gains: Iterable[tuple[Call, KnownGain]], total: float) -> Progr
         if gain.source in {GainSource.MEASURED, GainSource.DEFAULT_KEPT}:
             decided_share += share
             inferred += share if gain.is_inferred else 0.0
-            if gain.speedup is None:
+            if gain.speedup is None or gain.source is GainSource.DEFAULT_KEPT:  # it runs as plain NumPy
                 continue
             share *= 1 - gain.waiting
             expected = gain.expected_speedup or gain.speedup

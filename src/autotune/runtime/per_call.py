@@ -101,7 +101,7 @@ class PerCall:
         switch = setting.per_call and may_differ and (learn or self._resolution.tunes_calls())
         if setting.record or switch or self._taps:
             self._meet_calls(switch=switch, learn=learn and switch)
-        if not self.why and not self._switches and may_differ:
+        if setting.per_call and not self.why and not self._switches and may_differ:
             self.why = "No profile has a choice for single calls here, so they run as plain NumPy."
 
     def stop(self) -> None:

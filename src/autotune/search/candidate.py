@@ -187,7 +187,7 @@ class Candidate:
     def take(self, default_and_choice: Sequence[Measurement], elapsed: float, threshold: float | None) -> None:
         """Take in the measurements of one process; `threshold` is that of full capacity when it began.
 
-        Of the first process that is probed only its own probes tell.
+        The first probed process has no earlier threshold: its own probes give it.
         """
         default, choice = default_and_choice
         if has_timings(default) and has_timings(choice) and choice.pairs:

@@ -145,7 +145,7 @@ class Confirmation:
         seconds = min(self._clock.remaining, START_SECONDS + sum(candidate.visit_seconds for candidate in group))
         cases = (Case(operation=candidate.operation, configurations=(candidate.choice,)) for candidate in group)
         pairs = max(candidate.pairs_wanted for candidate in group)
-        # whether a process counts must not depend on its own probes
+        # the threshold must not depend on the process's own probes
         thresholds = [candidate.full_capacity_threshold for candidate in group]
         session = self._clock.run(TrialPlan(cases=tuple(cases), rounds=pairs, quiet=group[0].quiet), seconds=seconds)
         costs = _costs(session, group)
