@@ -63,7 +63,7 @@ def alive(log):
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_other_signals_end_a_verb_as_ctrl_c_does(tmp_path, environ, name):
     """Batch systems and `docker stop` send SIGTERM: no process and no folder is left."""
-    log, temporary = tmp_path / "pid", tmp_path / "temporary"
+    log, temporary, number = tmp_path / "pid", tmp_path / "temporary", getattr(signal, name)
     temporary.mkdir()
     code = f"import os, pathlib, time; pathlib.Path({str(log)!r}).write_text(str(os.getpid())); time.sleep(600)"
     process = subprocess.Popen(
@@ -71,9 +71,10 @@ def test_other_signals_end_a_verb_as_ctrl_c_does(tmp_path, environ, name):
         env={**environ, "TMPDIR": str(temporary)},
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # noqa: PLW1509 - the tests may run under nohup
     )
     wait_until(lambda: log.exists() and log.read_text())
-    process.send_signal(getattr(signal, name))
+    process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (130, "Interrupted.\n")
     assert not list(alive(log))
