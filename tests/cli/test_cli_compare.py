@@ -191,6 +191,19 @@ def test_the_tuned_runs_get_the_options_of_run(monkeypatch, options):
     assert words[1:] == ["-m", "autotune", "run", "--quiet", *options, "--", "x", "-y"]
 
 
+def test_autotune_is_off_in_plain_runs_of_a_program_that_calls_it_itself(monkeypatch):
+    environs = []
+
+    def run_pairs(*_, environ, variant_environ, **__):
+        environs.extend([environ, variant_environ])
+        raise BadWorkload("enough")
+
+    monkeypatch.delenv("AUTOTUNE_DISABLE", raising=False)
+    monkeypatch.setattr("autotune.bench.command_pairs.run_pairs", run_pairs)
+    CliRunner().invoke(compare, ["--", "x"])
+    assert [environ.get("AUTOTUNE_DISABLE") for environ in environs] == ["1", None]
+
+
 @pytest.mark.parametrize(
     "options", [["--blas-threads", "3", "--learn"], ["--environment-only", "--children"], ["--name", "a", "--learn"]]
 )

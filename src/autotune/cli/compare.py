@@ -44,9 +44,10 @@ def compare(
 ) -> int:
     """Run a command plain and as `autotune run` starts it, in pairs of fresh runs, and print the speed-up.
 
-    The command has to do the same work each time. Its input is empty; what it prints is compared and not
-    shown. The exit status is 1 if the command failed, or if a run ended with another status or, where plain runs
-    write the same, wrote something else. Options of `run` apply to the tuned runs.
+    In plain runs autotune is switched off, also for a program that calls it itself. The command has to do the same
+    work each time. Its input is empty; what it prints is compared and not shown. The exit status is 1 if the command
+    failed, or if a run ended with another status or, where plain runs write the same, wrote something else. Options of
+    `run` apply to the tuned runs.
 
     \b
     Examples:
@@ -106,7 +107,7 @@ def run_tuned_pairs(
         seconds=seconds,
         seed=seed,
         foresee=foresee,
-        environ=os.environ,
+        environ={**os.environ, "AUTOTUNE_DISABLE": "1"},  # a program may call apply() itself
         variant_environ={**os.environ, **variables},
     )
 
