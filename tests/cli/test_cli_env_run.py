@@ -256,7 +256,7 @@ def test_where_no_profile_is_named_or_all_is_switched_off_none_is_told(tmp_path,
 
 @pytest.mark.parametrize("problem", [KeyError("n"), BadDocument("it has no sizes"), ProfileError("it has no sizes")])
 def test_a_command_runs_as_without_autotune_where_its_preparation_fails(tuned_here, monkeypatch, problem):
-    def fails():
+    def fails(_blas_threads):
         raise problem
 
     monkeypatch.setattr("autotune.cli.run.resolve_and_note", fails)

@@ -16,7 +16,8 @@ from autotune.errors import NoTemporaryFolder
 from autotune.host.identity import short_host_id
 from autotune.recording import run_recorded as module
 from autotune.recording.collect import collect
-from autotune.recording.run_recorded import run_recorded, temporary_folder
+from autotune.recording.run_recorded import run_recorded
+from autotune.recording.temporary_folder import temporary_folder
 
 
 def plain(_folder):
@@ -30,7 +31,7 @@ def test_without_a_temporary_folder_the_folder_is_to_blame_and_not_the_command(m
 
 
 def test_a_full_file_system_is_told_before_the_command_runs(monkeypatch, tmp_path):
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda _path: SimpleNamespace(free=0))
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: SimpleNamespace(free=0))
     with pytest.raises(NoTemporaryFolder, match="is full"):
         run_recorded(["touch", str(tmp_path / "ran")], os.environ, plain)
     assert list(tmp_path.iterdir()) == []
@@ -38,7 +39,7 @@ def test_a_full_file_system_is_told_before_the_command_runs(monkeypatch, tmp_pat
 
 def test_ctrl_c_before_the_command_was_started_keeps_it_from_being_started(monkeypatch, tmp_path):
     room = SimpleNamespace(free=2**40)
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda _path: signal.raise_signal(signal.SIGINT) or room)
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: signal.raise_signal(signal.SIGINT) or room)
     with pytest.raises(KeyboardInterrupt):
         run_recorded(["touch", str(tmp_path / "ran")], os.environ, plain)
     assert list(tmp_path.iterdir()) == []
@@ -73,14 +74,14 @@ def test_the_folder_of_a_living_process_stays(monkeypatch, tmp_path):
 
 
 TERMINATED = """
-import os, signal, sys, tempfile
+import os, shutil, signal, sys, tempfile
 from autotune.recording import run_recorded as module
-before = module.shutil.disk_usage
+before = shutil.disk_usage
 def early(path):
     os.kill(os.getpid(), signal.SIGTERM)
     return before(path)
 if sys.argv[1] == "early":
-    module.shutil.disk_usage = early
+    shutil.disk_usage = early
 code = "kill -TERM $PPID; exec sleep 60" if sys.argv[1] == "late" else "exec sleep 60"
 print(module.run_recorded(["sh", "-c", code], os.environ, lambda folder: {}).status, os.listdir(tempfile.gettempdir()))
 """

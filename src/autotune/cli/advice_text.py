@@ -23,10 +23,10 @@ RANDOM = "random."
 OTHER_RANDOM = frozenset(
     {f"random.{name}" for name in ["shuffle", "permutation", "permuted", "choice", "multivariate_normal"]}
 )
-"""Calls of them that `autotune.random` has not."""
+"""Methods of random generators that `autotune.random` does not offer (`parallel/random_streams.py`)."""
 BLOCK_SECONDS = 0.0005
-"""About the time of one of its blocks: a shorter call has nothing to share."""
-MUCH = 0.05
+"""Approximate time to draw one block of `autotune.random`: a shorter call has nothing to share."""
+LEAST_RANDOM_SHARE = 0.05
 """Part of the run from which random numbers are worth a change of the program."""
 
 NO_CALLS = (
@@ -63,7 +63,7 @@ def lines(advice: Advice, width: int) -> Iterator[str]:
         yield ""
         yield from wrap(_gain(advice), width)
         drawn = sum(row.share for row in advice.calls if _is_drawn_in_blocks(row.call))
-        if drawn >= MUCH and (advice.recording.usable_cpus or 1) > 1:
+        if drawn >= LEAST_RANDOM_SHARE and (advice.recording.usable_cpus or 1) > 1:
             yield from wrap(
                 f"Random numbers: {drawn:.0%} of the run. `autotune.random`, in a program that may change, draws them "
                 "on several CPUs, from other streams than NumPy.",

@@ -55,7 +55,7 @@ def compare(
       autotune compare --blas-threads 1 --pairs 10 -- python simulate.py
     """
     from autotune.profiles.resolve import resolve, resolve_before_numpy
-    from autotune.recording.run_recorded import temporary_folder
+    from autotune.recording.temporary_folder import temporary_folder
 
     chosen, seconds = RunOptions(**settings), parse_duration(budget)
     options = chosen.words()
@@ -126,7 +126,10 @@ def lines(runs: "PairedRuns", force: "InForceThere") -> Iterator[str]:
         False: "The tuned runs wrote something else than the plain ones.",
         None: "The output varies between plain runs, so that it cannot be compared.",
     }[runs.same_output]
-    status = messages.SAME_STATUS if runs.same_status else messages.OTHER_STATUS
+    status = {
+        True: "All runs ended with the same exit status.",
+        False: "The exit statuses of the runs differ (--json lists them).",
+    }[runs.same_status]
     yield f"{status} {output}"
     seconds = median(run.seconds for run in runs.plain)
     if seconds < SHORT_SECONDS:

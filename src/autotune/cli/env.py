@@ -30,7 +30,7 @@ def env(blas_threads: int | None, as_json: bool) -> None:
       eval "$(autotune env)"
       autotune env --blas-threads 4
     """
-    choice = choose(blas_threads, None if blas_threads is not None or is_disabled() else resolve_and_note())
+    choice = choose(blas_threads, resolve_and_note(blas_threads))
     variables = thread_variables.exports(choice.blas_threads, os.environ, extra=choice.variables)
     if as_json:
         print_json("env/1", {"blas_threads": choice.blas_threads, "reason": choice.reason, "variables": variables})
@@ -39,11 +39,14 @@ def env(blas_threads: int | None, as_json: bool) -> None:
     print_lines(f"export {name}={value}" for name, value in variables.items())
 
 
-def resolve_and_note() -> Resolution | None:
+def resolve_and_note(blas_threads: int | None) -> Resolution | None:
     """Return what fits this machine, if it is known before NumPy is loaded, or a profile is named.
 
-    Says why a profile that $AUTOTUNE_PROFILE names is not used.
+    Says why a profile that $AUTOTUNE_PROFILE names is not used. None, too, where no profile is used: with a count that
+    the user asks for, or switched off.
     """
+    if blas_threads is not None or is_disabled():
+        return None
     resolution = resolve_before_numpy() or (resolve() if os.environ.get("AUTOTUNE_PROFILE") else None)
     if resolution is not None:
         note_unused_profiles(resolution)

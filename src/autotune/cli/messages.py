@@ -166,8 +166,6 @@ def command_without_dashes(words: str) -> str:
 
 RUN_START_SECONDS = 0.1
 """Time that `autotune run` takes to start, as messages state it."""
-SAME_STATUS = "All runs ended with the same exit status."
-OTHER_STATUS = "The exit statuses of the runs differ (--json lists them)."
 NO_VERIFY_RUNS = "No runs of the command were asked for."
 RECORDED_IN_PART = (
     "The recording ended before the command did, whose time is not known: `autotune compare -- CMD` runs it in pairs."

@@ -42,16 +42,21 @@ class WithCommand(click.Command):
             place = args.index("--")
             ctx.meta[COMMAND] = tuple(args[place + 1 :])
             args = args[:place]
-        else:
-            flags = {name for each in self.params if getattr(each, "is_flag", False) for name in each.opts}
-            for place, word in enumerate(args):
-                before = args[place - 1] if place else ""
-                is_value = before.startswith("-") and "=" not in before and before not in flags
-                is_program = Path(word).name.startswith("python") or word.endswith(".py")
-                if is_program and not is_value and not word.startswith("-"):
-                    dashes = ["--", "python"] if word.endswith(".py") else ["--"]
-                    raise UsageError(messages.command_without_dashes(join([*args[:place], *dashes, *args[place:]])))
+        elif (start := self._program_without_dashes(args)) is not None:
+            dashes = ["--", "python"] if args[start].endswith(".py") else ["--"]
+            raise UsageError(messages.command_without_dashes(join([*args[:start], *dashes, *args[start:]])))
         return super().parse_args(ctx, args)
+
+    def _program_without_dashes(self, args: list[str]) -> int | None:
+        """Return the place of the first word that is a Python or its script, and no option or value of one."""
+        flags = {name for each in self.params if getattr(each, "is_flag", False) for name in each.opts}
+        for place, word in enumerate(args):
+            before = args[place - 1] if place else ""
+            is_value = before.startswith("-") and "=" not in before and before not in flags
+            is_program = Path(word).name.startswith("python") or word.endswith(".py")
+            if is_program and not is_value and not word.startswith("-"):
+                return place
+        return None
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Format as click does, with the command at the end."""

@@ -18,7 +18,7 @@ from autotune.controls import thread_variables, wait_policy
 from autotune.errors import error_text
 from autotune.model.record import Record
 from autotune.profiles.resolve import Resolution, resolve, resolve_before_numpy
-from autotune.runtime.process_settings import ProcessChoice, is_disabled, threads_text, why_plain
+from autotune.runtime.process_settings import PlainReasons, ProcessChoice, is_disabled, threads_text, why_plain
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 """Exit statuses as shells give them (POSIX.1-2017, Shell Command Language, 2.8.2)."""
@@ -135,7 +135,7 @@ def run(*, command: tuple[str, ...], **settings: Any) -> int:
 
 def prepare(options: RunOptions, command: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
     """Return the words and the variables with which to run the command, and say what they do."""
-    resolution = None if options.blas_threads is not None or is_disabled() else resolve_and_note()
+    resolution = resolve_and_note(options.blas_threads)
     tuned = tuned_command(command, name=options.name, resolution=resolution) if options.may_be_tuned else None
     if isinstance(tuned, TunedCommand):
         say(messages.running_tuned(tuned.name, tuned.choice, tuned.speedup, tuned.cpu_ratio))
@@ -149,7 +149,8 @@ def prepare(options: RunOptions, command: tuple[str, ...]) -> tuple[tuple[str, .
     applied, may_gain = "", False
     if calls:
         profiles = resolution or resolve_before_numpy() or resolve()
-        applied, may_gain = calls_text(options, profiles), why_plain(profiles).loops is None
+        plain = why_plain(profiles)
+        applied, may_gain = calls_text(options, profiles, plain), plain.loops is None
         variables |= startup_variables(
             os.environ, reductions=options.reductions, learn=options.learn, children=options.children
         )
@@ -174,9 +175,8 @@ def effect_text(
     )
 
 
-def calls_text(options: RunOptions, resolution: Resolution) -> str:
+def calls_text(options: RunOptions, resolution: Resolution, plain: PlainReasons) -> str:
     """Say what apply() in the command's Pythons does for their calls and loops (`runtime/per_call.py`)."""
-    plain = why_plain(resolution)
     if plain.calls is not None:
         return messages.calls_run_plain(plain.calls)
     return messages.calls_run(

@@ -17,6 +17,9 @@ of two CPUs."""
 CPU_SLACK = 0.02
 """Share of the time that fewer CPU seconds may cost where they are the objective: against the fastest configuration,
 and against the default."""
+SMALL_GAIN = 0.1
+"""The default stays when the time is over if the upper bound of a candidate's gain is smaller: there was no time to
+find so small a gain."""
 COMMANDS = "command."
 """Prefix of the names of whole commands. Their entries say nothing of single calls into BLAS."""
 MEMORY_SHARE = 0.25

@@ -11,6 +11,7 @@ from autotune.model.configuration import Configuration
 from autotune.model.entry import Entry, Status
 from autotune.model.interpolation import neighbours
 from autotune.model.operation import Operation
+from autotune.model.policy import SMALL_GAIN
 from autotune.profiles.compiled_copy import LoopPlan
 from autotune.profiles.lookup import Level, LookupResult
 from autotune.profiles.loop_plan import measured_dtype, planned_range
@@ -47,8 +48,6 @@ class Basis(StrEnum):
 
 
 _WITHOUT_RESULT = {Status.UNDECIDED: GainSource.UNDECIDED, Status.NOISY: GainSource.NOISY}
-_LITTLE_GAIN = 1.1
-"""Bound of an untested speed-up below which there is little to gain: for less the search keeps the default."""
 _ELSEWHERE = frozenset({Level.CLASS, Level.ALLOCATION})
 """Levels of entries that other hosts, or another allocation, have measured."""
 
@@ -237,12 +236,12 @@ def _gain_of_default(
     `results` are the entries of exactly these sizes, or of the largest for longer loops. Where one of them is open, the
     gain is: what keeps the default next to it may have lacked time, too.
     """
-    for own in results:
-        source = None if own is None or call.is_too_short else _source_without_result(own.entry)
-        if source is not None:
-            return KnownGain(source=source)
-    for operation, match, own in zip(operations, matches, results, strict=True):
-        is_open = own is not None and (not own.entry.is_decided or _source_without_result(own.entry) is not None)
+    sources = [None if own is None else _source_without_result(own.entry) for own in results]
+    if not call.is_too_short:
+        for reason in filter(None, sources):
+            return KnownGain(source=reason)
+    for operation, match, own, source in zip(operations, matches, results, sources, strict=True):
+        is_open = source is not None or (own is not None and not own.entry.is_decided)
         if is_open or match is None or match.entry.status is not Status.DEFAULT_KEPT:
             continue
         if own is None and match.level in _ELSEWHERE:
@@ -272,7 +271,7 @@ def _gain_of_default(
 
 def _source_without_result(entry: Entry) -> GainSource | None:
     """Return why the gain of an entry is not known; None where it is, or is little."""
-    if _untested_speedup(entry) >= _LITTLE_GAIN:
+    if _untested_speedup(entry) >= 1.0 + SMALL_GAIN:
         return GainSource.UNDECIDED
     return _WITHOUT_RESULT.get(entry.status)
 

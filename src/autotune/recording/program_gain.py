@@ -76,10 +76,10 @@ def program_gain(gains: Iterable[tuple[Call, KnownGain]], total: float) -> Progr
                 continue
             share *= 1 - gain.waiting
             expected = gain.expected_speedup or gain.speedup
-            moved = expected / gain.speedup  # the interval moves along
+            shift = expected / gain.speedup  # of the interval, too
             saved += share * (1 - 1 / expected)
-            least += share * (1 - 1 / ((gain.low or gain.speedup) * moved))
-            most += share * (1 - 1 / ((gain.high or gain.speedup) * moved))
+            least += share * (1 - 1 / ((gain.low or gain.speedup) * shift))
+            most += share * (1 - 1 / ((gain.high or gain.speedup) * shift))
         elif gain.source in {GainSource.UNDECIDED, GainSource.NOISY}:
             undecided += share
         elif gain.source in {GainSource.NOT_MEASURED, GainSource.SIMILAR}:

@@ -1,27 +1,23 @@
 """One run of a command with recording."""
 
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import Timer
-from time import monotonic, time
+from time import monotonic
 from types import FrameType
 
-from autotune.errors import NoTemporaryFolder, UnsupportedPlatform
+from autotune.errors import UnsupportedPlatform
 from autotune.host import cgroup
-from autotune.host.identity import short_host_id
 from autotune.host.usable_cpus import usable_cpus
-from autotune.recording.collect import ROOM, collect, stop
+from autotune.recording.collect import collect, stop
 from autotune.recording.recording import Recording
+from autotune.recording.temporary_folder import temporary_folder
 
-LEFTOVER_SECONDS = 60.0
-"""Age from which on a folder without a lock is a killed process's."""
 NEEDS_PROCESSES = "Recording a command needs the process calls of Linux or macOS (os.wait4)."
 
 _FORWARDED = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
@@ -124,57 +120,6 @@ def run_recorded(
             timer.join()
         recording = recording_of(process.returncode, used.ru_utime + used.ru_stime)
     return replace(stopped[0], status=process.returncode) if stopped else recording
-
-
-@contextmanager
-def temporary_folder(prefix: str) -> Iterator[str]:
-    """Make a private folder with room for a few files, and remove it at the end. Raises NoTemporaryFolder.
-
-    Also removed are folders of this prefix that killed processes of this user have left on this host: a living one
-    holds a lock, which other hosts with the same folder for temporary files may not see.
-    """
-    prefix = f"{prefix}{short_host_id()}-"
-    try:
-        folder = tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
-    except OSError as problem:
-        raise NoTemporaryFolder(problem.strerror or str(problem)) from None
-    with folder as name, _hold_lock(name):
-        _remove_leftovers(prefix)
-        if shutil.disk_usage(name).free < ROOM:
-            raise NoTemporaryFolder(f"the file system of {name} is full")
-        yield name
-
-
-@contextmanager
-def _hold_lock(folder: str) -> Iterator[bool]:
-    """Hold the lock of a folder, which ends with the process; False if another holds it, or the system has none."""
-    try:
-        import fcntl
-
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except (ImportError, OSError):
-        yield False
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        yield False
-    else:
-        yield True
-    finally:
-        os.close(descriptor)
-
-
-def _remove_leftovers(prefix: str) -> None:
-    """Remove folders that killed processes of this user have left; a young one may not have its lock yet."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
-        with suppress(OSError):
-            state = folder.lstat()
-            if time() - state.st_mtime < LEFTOVER_SECONDS:
-                continue
-            with _hold_lock(str(folder)) as is_free:
-                if is_free and state.st_uid == os.getuid():
-                    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _throttled_seconds() -> float:

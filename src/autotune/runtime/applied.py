@@ -15,11 +15,11 @@ from autotune.runtime.process_settings import (
     DISABLED,
     NOT_APPLIED,
     Setting,
-    failure_text,
     import_numpy,
     is_disabled,
     plain_text,
     safe_threads,
+    text_or_raise,
     threads_text,
     wait_as_profile_says,
 )
@@ -149,14 +149,14 @@ def put_into_force(wishes: Wishes, *, strict: bool = False) -> Applied:
         except Exception as error:
             if strict:
                 raise
-            reason = failure_text(error)
+            reason = text_or_raise(error)
             now = before.replace(failure=None if before.resolution else reason, reason=reason)
         state.replace_setting(now)
     applied = state.applied = Applied(before, now, wishes)
     try:
         _log(applied, wishes)
     except (ImportError, OSError) as error:  # files of Python that this process may no longer read
-        failure_text(error)  # raises that of a signal handler again
+        text_or_raise(error)
     return applied
 
 
@@ -317,16 +317,14 @@ def stop_interception() -> None:
     if demand is not None:
         try:
             ended.hand_over(demand)
-        except (ImportError, OSError) as error:  # autotune was removed, say: nothing is counted
-            failure_text(error)  # raises that of a signal handler again
+        except (ImportError, OSError) as error:  # autotune was removed, say
+            text_or_raise(error)
 
 
 def _log(applied: Applied, wishes: Wishes) -> None:
     """Log one line; a program that has not loaded the logging module has no handler for it.
 
-    Warn of ignored caps, and once of profiles that an upgrade has put out of use, or that are named and not used. Those
-    that the environment names are left out where `autotune run` started the process, which has told of them; upgrades
-    where `compare` did.
+    Warn of ignored caps, and once of profiles that are out of use.
     """
     for name in cpu_variables.invalid(os.environ):
         import logging
@@ -334,12 +332,8 @@ def _log(applied: Applied, wishes: Wishes) -> None:
         from autotune.host.machine_warnings import invalid_count
 
         logging.getLogger("autotune").warning(invalid_count(name, os.environ[name]))
-    resolution = state.setting.resolution
-    warnings = [] if resolution is None or state.report_folder is not None else [resolution.outdated]
-    if resolution is not None and not (state.is_started_by_run and wishes.profile is None):
-        warnings += resolution.unused_named
-    for warning in warnings:
-        if warning is not None and warning not in state.reported:
+    for warning in _profile_warnings(wishes):
+        if warning not in state.reported:
             import logging
 
             state.reported.add(warning)
@@ -350,3 +344,17 @@ def _log(applied: Applied, wishes: Wishes) -> None:
         log = logging.getLogger("autotune")
         if log.isEnabledFor(logging.INFO):
             log.info("%s", applied)
+
+
+def _profile_warnings(wishes: Wishes) -> Iterator[str]:
+    """Yield warnings of profiles that an upgrade has put out of use, and of those that are named and not used.
+
+    `autotune run` has printed those of $AUTOTUNE_PROFILE, and `autotune compare` those of upgrades.
+    """
+    resolution = state.setting.resolution
+    if resolution is None:
+        return
+    if resolution.outdated is not None and state.report_folder is None:
+        yield resolution.outdated
+    if wishes.profile is not None or not state.is_started_by_run:
+        yield from resolution.unused_named

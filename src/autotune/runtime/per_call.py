@@ -14,7 +14,7 @@ from autotune.controls.import_hooks import expect_no_longer, when_imported
 from autotune.intercept.array_loops import CLASSES, ArrayLoops, is_loop
 from autotune.intercept.numpy_calls import Decide, NumpyCalls
 from autotune.native import core
-from autotune.runtime.process_settings import failure_text
+from autotune.runtime.process_settings import text_or_raise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -228,7 +228,7 @@ class PerCall:
                 if self._taps:  # else all of it has been taken off meanwhile
                     self._tap(ScipyCalls(self._core, partial(self._for_scipy, most), self._say))
         except Exception as error:  # noqa: BLE001 - autotune was removed, or replaced, while the program ran
-            self._say(f"Calls of scipy.linalg run as plain NumPy: {failure_text(error)}")
+            self._say(f"Calls of scipy.linalg run as plain NumPy: {text_or_raise(error)}")
 
     def _watch(self, most: int | None, *, learn: bool) -> None:
         """Let the guard look at long calls that have a count of their own, and the learner at those without.
@@ -271,7 +271,7 @@ class PerCall:
         except (RecursionError, MemoryError):
             raise  # the core tells of a later call
         except Exception as error:  # noqa: BLE001 - the call has succeeded
-            self._say(f"Calls are neither watched nor learned about any more: {failure_text(error)}")
+            self._say(f"Calls are neither watched nor learned about any more: {text_or_raise(error)}")
             self._core.watch_calls(None)
 
     def _slack(self, calls: "Calls") -> float:
@@ -362,7 +362,7 @@ class PerCall:
             except (RecursionError, MemoryError):
                 raise  # the core lets the call run without a choice, and asks again
             except Exception as error:  # noqa: BLE001 - whatever is wrong with a profile, the call goes on
-                self.why = f"{operation} runs as without a profile: {failure_text(error)}"
+                self.why = f"{operation} runs as without a profile: {text_or_raise(error)}"
                 return new("", dtype, {})  # type: ignore[no-any-return]
             if match is not None and choice is not None:
                 covered = True

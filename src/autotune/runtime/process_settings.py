@@ -27,7 +27,7 @@ def is_disabled() -> bool:
     return os.environ.get("AUTOTUNE_DISABLE", "") not in {"", "0"}
 
 
-def failure_text(error: Exception) -> str:
+def text_or_raise(error: Exception) -> str:
     """Return an exception as text for people. Raises one of a signal handler again, which is meant for the program."""
     try:
         import signal  # noqa: F401 - which raise_if_of_signal_handler loads

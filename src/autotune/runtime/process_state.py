@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from autotune.controls import after_fork
 from autotune.profiles.resolve import resolve
-from autotune.runtime.process_settings import DISABLED, Setting, failure_text, is_disabled
+from autotune.runtime.process_settings import DISABLED, Setting, is_disabled, text_or_raise
 
 if TYPE_CHECKING:
     from autotune.model.configuration import Configuration
@@ -102,7 +102,7 @@ def _read_profiles(setting: Setting) -> Setting:
     try:
         return setting.replace(resolution=resolve())
     except Exception as error:  # noqa: BLE001 - a program that asks for a configuration runs on without one
-        return setting.replace(failure=failure_text(error))
+        return setting.replace(failure=text_or_raise(error))
 
 
 state = State()

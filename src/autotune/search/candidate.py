@@ -9,6 +9,7 @@ from autotune.bench.statistics import hodges_lehmann
 from autotune.model.configuration import Configuration
 from autotune.model.measurement import Failure, Measurement
 from autotune.model.operation import Operation
+from autotune.model.policy import SMALL_GAIN
 from autotune.model.units import count_of
 from autotune.search.evidence import CLOCK_STOOD, has_timings
 from autotune.search.findings import DROP_ERRORS, LEAST_BEFORE_DROPPING, WORTH, Findings
@@ -29,9 +30,6 @@ START_SECONDS = 0.1
 """Of a process, before its first pair."""
 LEAST_SPAN = 4.0
 """Seconds from a candidate's first process to its last before it is accepted: processes close in time are alike."""
-SMALL_GAIN = log1p(0.1)
-"""When the time is over, the default stays if the upper bound of a candidate's gain is smaller: there was no time
-to find so small a gain."""
 SMALL_GAIN_ERRORS = 1.28
 """Standard errors by which it may be better than it seems then: of candidates that gain 10 % one in ten is lost so."""
 NOT_IN_TIME = "Not proved faster in the time allowed"
@@ -208,7 +206,7 @@ class Candidate:
         objection = self.findings.objection(self.bound) if enough and self.is_proved_faster else None
         if objection is not None:
             self.verdict, self.reason = Verdict.DROPPED, objection
-        elif most < SMALL_GAIN - self.bound - log1p(MARGIN):
+        elif most < log1p(SMALL_GAIN) - self.bound - log1p(MARGIN):
             self.verdict, self.speedup_limit = Verdict.DROPPED, exp(max(0.0, most))
             is_hidden = (self.findings.limit_at_full or 0.0) > self.speedup_limit
             self.reason = f"{NOT_IN_TIME}{'' if is_hidden else LITTLE_GAIN.format(self.speedup_limit)}."

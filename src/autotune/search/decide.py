@@ -24,8 +24,8 @@ THRIFTIEST = (
     "can be told."
 )
 NOTHING_TO_TRY = "There is nothing to choose from on this allocation."
-UNMET = " No undisturbed pair met full capacity, where the speed-up may be up to {:.2f}."
-UNKNOWN = "; {} was only timed next to other load or while CPUs were missing."
+FULL_CAPACITY_UNSEEN = " No undisturbed pair met full capacity, where the speed-up may be up to {:.2f}."
+ONLY_DISTURBED = "; {} was only timed next to other load or while CPUs were missing."
 NO_KNOBS = (
     "There is nothing to choose from: the function takes no knob, and no threads of a library were at work in a first "
     "trial at the largest size."
@@ -101,7 +101,7 @@ def _judge(base: Entry, candidate: Candidate, evidence: TrialEvidence) -> Entry:
     tested = replace(base, evidence=_with_findings(base.evidence, findings))
     if candidate.verdict is Verdict.DROPPED:
         at_full = findings.limit_at_full
-        missed = "" if at_full is None else UNMET.format(at_full)
+        missed = "" if at_full is None else FULL_CAPACITY_UNSEEN.format(at_full)
         reason = f"{choice} was tested. {candidate.reason}{missed}"
         limits = [limit for limit in (candidate.speedup_limit, at_full) if limit is not None]
         limited = replace(tested.evidence, speedup_limit=max(limits, default=None))
@@ -186,7 +186,7 @@ def _nothing_tested(evidence: TrialEvidence, kind: Kind) -> tuple[Status, str]:
         untested = "but it was not seen to be as fast without neighbours, or too seldom: it was not tested."
         return Status.NOISY, f"{seemed}, {untested}"
     if little := next(filter(evidence.rests_on_little, evidence.candidates), None):
-        return Status.UNDECIDED, f"{seemed}{UNKNOWN.format(little)}"
+        return Status.UNDECIDED, f"{seemed}{ONLY_DISTURBED.format(little)}"
     small = f"; a gain below {MARGIN:.0%} is not pursued." if gain < 0 else "."
     return Status.DEFAULT_KEPT, f"{seemed}{small}"
 

@@ -70,9 +70,9 @@ class TrialEvidence:
     """Bytes that a process holds with a configuration beyond those of the default; the largest of all processes."""
     _cache: dict[tuple[Configuration, float | None], _Summary] = field(default_factory=dict)
     """By full capacity, too, which decides which pairs count and is learned for as long as the calibration lasts."""
-    _scatter: float | None = None
+    _pair_scatter_cache: float | None = None
     _shared: float | None = None
-    _process_scatter: float | None = None
+    _process_scatter_cache: float | None = None
 
     def add(self, measurements: Iterable[Measurement], elapsed: float = 0.0) -> None:
         """Take in what one process measured of this operation, the default first."""
@@ -110,7 +110,7 @@ class TrialEvidence:
 
     def _forget(self) -> None:
         self._cache.clear()
-        self._scatter = self._shared = self._process_scatter = None
+        self._pair_scatter_cache = self._shared = self._process_scatter_cache = None
 
     @property
     def candidates(self) -> list[Configuration]:
@@ -151,7 +151,7 @@ class TrialEvidence:
     def rests_on_little(self, configuration: Configuration) -> bool:
         """Was it only timed while others disturbed or CPUs were missing, and may it be faster than the default?
 
-        Of a configuration that uses fewer CPUs than the default a second such pair tells: what it met is in its favour.
+        With fewer CPUs than the default a second disturbed pair is enough, because disturbances favour it.
         """
         pairs = [pair for visit in self.visits[configuration] for pair in visit.pairs]
         if self.capacity is None or self.capacity.best is None or self._at_full(pairs):
@@ -164,7 +164,7 @@ class TrialEvidence:
         """Standard error of the estimate."""
         summary = self._summary(configuration)
         # two components of variance: between pairs of a process, and between processes
-        pair_variance, process_scatter = EFFICIENCY * self._pair_scatter() ** 2, self._find_process_scatter()
+        pair_variance, process_scatter = EFFICIENCY * self._pair_scatter() ** 2, self._process_scatter()
         return sqrt(pair_variance / summary.pairs + process_scatter**2 / summary.processes)
 
     def upper(self, configuration: Configuration) -> float:
@@ -303,27 +303,27 @@ class TrialEvidence:
 
     def _pair_scatter(self) -> float:
         """Return the standard deviation of one pair's log-ratio, of all together."""
-        if self._scatter is None:
+        if self._pair_scatter_cache is None:
             shared = self._shared_part()
             visits = (visit for visits in self.visits.values() for visit in visits)
             scatter = scatter_within([_controlled_time(pair, shared) for pair in visit.pairs] for visit in visits)
-            self._scatter = LEAST_PROCESS_SCATTER if scatter is None else max(LEAST_SCATTER, scatter)
-        return self._scatter
+            self._pair_scatter_cache = LEAST_PROCESS_SCATTER if scatter is None else max(LEAST_SCATTER, scatter)
+        return self._pair_scatter_cache
 
-    def _find_process_scatter(self) -> float:
+    def _process_scatter(self) -> float:
         """Return the standard deviation between processes beyond what the scatter of their pairs explains."""
         if not self.is_large:
             return LEAST_PROCESS_SCATTER
-        if self._process_scatter is None:
-            self._process_scatter = LEAST_PROCESS_SCATTER
+        if self._process_scatter_cache is None:
+            self._process_scatter_cache = LEAST_PROCESS_SCATTER
             processes = [ratios for choice in self.visits if len(ratios := self._log_ratios(choice)[0]) > 1]
             values = [[hodges_lehmann(pairs) for pairs in ratios] for ratios in processes]
             scatter = scatter_within(values)
             if scatter is not None and sum(map(len, values)) >= OFTEN:
                 fewer = fmean(1 / len(pairs) for ratios in processes for pairs in ratios)
                 explained = EFFICIENCY * self._pair_scatter() ** 2 * fewer
-                self._process_scatter = max(LEAST_PROCESS_SCATTER, sqrt(max(0.0, scatter**2 - explained)))
-        return self._process_scatter
+                self._process_scatter_cache = max(LEAST_PROCESS_SCATTER, sqrt(max(0.0, scatter**2 - explained)))
+        return self._process_scatter_cache
 
 
 def _controlled_time(pair: Pair, shared: float) -> float:

@@ -64,11 +64,11 @@ class Findings:
         self.reduced = at_reduced(visits)
         """While CPUs were missing."""
         self.reduced_or_explored = self.reduced or at_reduced(explored)
-        """The same; where the test never met that, of exploration, which so may speak against it."""
+        """The same; those of exploration where the test met no reduced capacity: they may speak against it."""
         self.everything = log_ratios_of(everything)
         """At whatever capacity."""
         self.full_pairs, self.everything_pairs = _log_ratios(full), _log_ratios(everything)
-        """The first and the third, one for each pair."""
+        """`full` and `everything`, one value for each pair."""
         bets = [visit.at_full_when_measured(fewer_cpus=fewer_cpus) for visit in visits]
         self._full_bets = [(self.full, self.full_pairs)]
         """(log-ratios, pair log-ratios) at full capacity: by the present threshold, and by that of each process."""
@@ -76,7 +76,7 @@ class Findings:
             self._full_bets.append((log_ratios_of(bets), _log_ratios(bets)))
         self.all_full = [*log_ratios_of(at_full(explored)), *self.full]
         self.all_everything = [*log_ratios_of(visit.at_any_capacity() for visit in explored), *self.everything]
-        """The first and the third again, with those of exploration's processes."""
+        """`full` and `everything`, with exploration's processes."""
         self.at_best = [visit.at_best(capacity) for visit in timed]
         """Of all processes, exploration's too: what they may be at full capacity."""
         self.pair_error = _pair_error([visit.at_any_capacity() for visit in timed[:TELLING_PROCESSES]])

@@ -130,8 +130,7 @@ class Calibration:
         self._reopen_refuted()
         while self._is_unfinished:
             before = self.clock.plans
-            for candidate in self.confirmation.rounds(self._report_round):
-                yield from self._conclude(candidate)
+            yield from self._confirm()
             yield from self._explore_further()
             if self.clock.plans == before:
                 break
@@ -289,14 +288,13 @@ class Calibration:
             is_over = size.exploration.next_step is not None and size.exploration not in unfinished
             if is_over and size.has_proof and not size.under_test:
                 self._test_rival(size)
-        if unfinished:
-            exploration = max(unfinished, key=lambda each: each.promise)
-            self._step(exploration, self._time_for(exploration))
-            if exploration.next_step is None or exploration.steps_taken % 2 == 0:
-                yield from self._nominate(exploration)
+        if not unfinished:
+            yield from self._confirm()
             return
-        for candidate in self.confirmation.rounds(self._report_round):
-            yield from self._conclude(candidate)
+        exploration = max(unfinished, key=lambda each: each.promise)
+        self._step(exploration, self._time_for(exploration))
+        if exploration.next_step is None or exploration.steps_taken % 2 == 0:
+            yield from self._nominate(exploration)
 
     def _time_for(self, exploration: Exploration) -> float:
         """Return the seconds for a step: if it can only find what is better than accepted choices, without the test."""
@@ -305,6 +303,11 @@ class Calibration:
         return self.clock.remaining - proof_seconds * has_proofs
 
     # --- confirmation ---
+
+    def _confirm(self) -> Iterator[Entry]:
+        """Run rounds until nothing under test is open or the time is over; yields the entries that they decide."""
+        for candidate in self.confirmation.rounds(self._report_round):
+            yield from self._conclude(candidate)
 
     def _nominate(self, exploration: Exploration) -> Iterator[Entry]:
         """Put the leader of every size to the test, unless one is under test already; yields what needs no test."""
@@ -316,10 +319,11 @@ class Calibration:
         yield from self._settle(exploration.sizes)
 
     def _withdraw(self, size: _Size) -> None:
-        """Take back what was put to the test while it led, and leads no more: unvisited, it has cost no error yet."""
-        test = size.tested[-1] if size.tested and not size.quiet else None
-        is_early = test is not None and test.verdict is Verdict.OPEN and not test.visits and len(size.tested) == 1
-        if test is None or not is_early or self.saves_cpu or test.choice == size.search.leader():
+        """Take back a first candidate that leads no more: unvisited, it has cost no error yet."""
+        test = size.tested[0] if len(size.tested) == 1 and not size.quiet else None
+        if test is None or test.verdict is not Verdict.OPEN or test.visits or self.saves_cpu:
+            return
+        if test.choice == size.search.leader():
             return
         size.tested.pop()
         self.confirmation.withdraw(test)
