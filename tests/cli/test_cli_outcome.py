@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 import tempfile
 from dataclasses import replace
@@ -85,6 +86,21 @@ def test_a_profile_is_written_where_it_was_asked_to(tmp_path):
     path = tmp_path / "new" / "mine.yaml"
     kept = write_outcome.keep(USUAL, path)
     assert (kept.path, kept.output, profile_files.read(path).key) == (path, path, USUAL.key)
+
+
+def test_a_signal_while_a_profile_is_written_waits_for_its_end(tmp_path, monkeypatch):
+    write = profile_files.write
+
+    def interrupted(*words):
+        signal.raise_signal(signal.SIGINT)
+        write(*words)
+
+    monkeypatch.setattr(profile_files, "write", interrupted)
+    before, path = signal.getsignal(signal.SIGINT), tmp_path / "mine.yaml"
+    with pytest.raises(KeyboardInterrupt):
+        write_outcome.keep(profile(SVD), path)
+    assert profile_files.read(path).entries == (SVD,)
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_what_is_too_noisy_to_tell_replaces_no_proof():

@@ -44,10 +44,10 @@ def compare(
 ) -> int:
     """Run a command plain and as `autotune run` starts it, in pairs of fresh runs, and print the speed-up.
 
-    In plain runs autotune is switched off, also for a program that calls it itself. The command has to do the same
-    work each time. Its input is empty; what it prints is compared and not shown. The exit status is 1 if the command
-    failed, or if a run ended with another status or, where plain runs write the same, wrote something else. Options of
-    `run` apply to the tuned runs.
+    In plain runs AUTOTUNE_DISABLE=1 switches autotune off, also for a program that calls it itself. The command has to
+    do the same work each time. Its input is empty; what it prints is compared and not shown. The exit status is 1 if
+    the command failed, or if a run ended with another status or, where plain runs write the same, wrote something else.
+    Options of `run` apply to the tuned runs.
 
     \b
     Examples:

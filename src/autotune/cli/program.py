@@ -153,5 +153,5 @@ def _treat_as_interrupts(*names: str) -> None:
 def _interrupt(number: int, _frame: FrameType | None) -> None:
     """Raise KeyboardInterrupt once: others follow while results are saved, such as systemd's SIGHUP after SIGTERM."""
     for each in {number, signal.SIGTERM, getattr(signal, "SIGHUP", number)}:
-        signal.signal(each, signal.SIG_IGN)
+        signal.signal(each, lambda _number, _frame: None)  # Python reports one that is pending as lost with SIG_IGN
     raise KeyboardInterrupt

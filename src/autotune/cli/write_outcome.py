@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,7 +85,8 @@ def keep(profile: Profile, path: Path, *, sizes_named: bool = False) -> Kept:
     Raises EnvironmentProblem if no place on this machine takes it; it is printed then.
     """
     try:
-        written = entry_merge.keep(profile, path)
+        with _delayed_signals():
+            written = entry_merge.keep(profile, path)
     except OSError as nowhere:
         click.echo(text_of(profile))
         raise EnvironmentProblem(
@@ -95,6 +98,23 @@ def keep(profile: Profile, path: Path, *, sizes_named: bool = False) -> Kept:
     why = None if written.problem is None else written.problem.strerror or str(written.problem)
     place, together = written.path, written.profile
     return Kept(measured=profile, profile=together, path=place, output=path, why=why, sizes_named=sizes_named)
+
+
+@contextmanager
+def _delayed_signals() -> Iterator[None]:
+    """Delay signals that end a verb until the end of the `with`, which raises KeyboardInterrupt if one came."""
+    arrived: list[int] = []
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers if callable(signal.getsignal(number))}
+    for number in before:
+        signal.signal(number, lambda number, _frame: arrived.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if arrived:
+        raise KeyboardInterrupt
 
 
 def tell(each: Sequence[Kept], *, finished: bool, as_json: bool, program: Mapping[str, Any] | None = None) -> None:
